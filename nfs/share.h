@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A directory on an NFS share as a store: NFSv3, AUTH_SYS, the user's own uid and gid. */
+#ifndef NFS_SHARE_H
+#define NFS_SHARE_H
+
+#include "core/store.h"
+
+struct share_options {
+    unsigned connections; /* at least 1 */
+    unsigned depth;       /* requests under way on each */
+};
+
+/*
+ * Opens directory `url` (nfs/share_url.h). ERR_USAGE: no such URL; ERR_REFUSED: no server there, no
+ * such export, the export refuses us, no such directory, not a directory.
+ */
+struct store_place *share_open(struct ring *ring, const char *url,
+                               const struct share_options *options, struct err *e);
+
+#endif

@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation
+ *
+ * libnfs owns the socket, encodes requests, and calls back with answers from within nfs_service(). We
+ * own the waiting. While I/O is under way:
+ *
+ *   kick  a timer of 0, set by the first request of a turn: nfs_service(POLLOUT) then sends all
+ *         requests of that turn in one go
+ *   poll  one-shot, re-armed after each event with what libnfs wants by then (it wants POLLOUT
+ *         only while something is unsent); cancelled when it wants more than was armed
+ *   tick  every 100 ms nfs_service(0), for without it libnfs does not notice that a request is too old
+ *
+ * libnfs must never reconnect by itself: it would resend blindly, without telling that verifiers may
+ * have changed, and would put a new socket under the old number, behind the ring's back.
+ *
+ * The end. When the server closes, or libnfs says that the socket is beyond use, or on stop(), the
+ * libnfs context is destroyed; that calls back for each request that is still unanswered, and so
+ * completes our I/O. It is always done from a callback of the ring, never within a call of the user.
+ *
+ * All I/O under way is also in a list of ours, in order of its start: what would have to be sent again
+ * on another connection.
+ */
+#include "nfs/share_conn.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/cleanup.h"
+#include "core/clock.h"
+#include "core/log.h"
+
+enum { CONN_RPC_TIMEOUT_MS = 60000, CONN_SYN_COUNT = 3 };
+
+#define CONN_TICK_NS (100 * NS_PER_MS)
+
+struct share_conn {
+    struct ring *ring;
+    struct nfs_context *nfs; /* NULL: lost */
+    bool stopping;
+    struct store_io *first, *last; /* under way */
+    unsigned load;
+    short armed; /* events that `poll` waits for */
+    struct ring_op poll, tick, kick;
+};
+
+static void conn_serve(struct share_conn *c, int events);
+static void conn_arm(struct share_conn *c);
+
+/* ---- the list of I/O under way ---- */
+
+static void conn_link(struct share_conn *c, struct store_io *io)
+{
+    io->lane = c;
+    io->next = NULL;
+    io->prev = c->last;
+    *(c->last != NULL ? &c->last->next : &c->first) = io;
+    c->last = io;
+    c->load++;
+}
+
+static void conn_unlink(struct share_conn *c, struct store_io *io)
+{
+    *(io->prev != NULL ? &io->prev->next : &c->first) = io->next;
+    *(io->next != NULL ? &io->next->prev : &c->last) = io->prev;
+    c->load--;
+}
+
+/* ---- waiting ---- */
+
+static void conn_lose(struct share_conn *c)
+{
+    struct nfs_context *nfs = c->nfs;
+    if (nfs == NULL)
+        return;
+    c->nfs = NULL;
+    ring_cancel(c->ring, &c->poll);
+    if (c->load > 0)
+        log_debug("nfs: connection lost with %u requests under way: %s", c->load,
+                  nfs_get_error(nfs));
+    nfs_destroy_context(nfs);
+}
+
+static void conn_polled(void *arg, int res)
+{
+    struct share_conn *c = arg;
+    if (c->nfs != NULL && res > 0)
+        conn_serve(c, res);
+    conn_arm(c);
+}
+
+static void conn_ticked(void *arg, int res)
+{
+    struct share_conn *c = arg;
+    (void)res;
+    if (c->stopping)
+        conn_lose(c);
+    conn_serve(c, 0);
+    conn_arm(c);
+}
+
+static void conn_kicked(void *arg, int res)
+{
+    struct share_conn *c = arg;
+    (void)res;
+    conn_serve(c, POLLOUT);
+    conn_arm(c);
+}
+
+static void conn_serve(struct share_conn *c, int events)
+{
+    if (c->nfs != NULL && nfs_service(c->nfs, events) < 0)
+        conn_lose(c);
+}
+
+/* Sees to it that poll and tick are armed as long as an answer is awaited. */
+static void conn_arm(struct share_conn *c)
+{
+    if (c->nfs == NULL || c->load == 0) {
+        ring_cancel(c->ring, &c->poll);
+        return;
+    }
+    int fd = nfs_get_fd(c->nfs);
+    short wanted = (short)nfs_which_events(c->nfs);
+    if (!ring_busy(&c->poll)) {
+        c->armed = wanted;
+        ring_poll(c->ring, &c->poll, fd, wanted, conn_polled, c);
+    } else if ((wanted & ~c->armed) != 0) {
+        ring_cancel(c->ring, &c->poll);
+    }
+    if (!ring_busy(&c->tick))
+        ring_after(c->ring, &c->tick, CONN_TICK_NS, conn_ticked, c);
+}
+
+/* ---- asynchronous I/O ---- */
+
+static void conn_finish(struct store_io *io, int res, enum err_class fault)
+{
+    struct share_conn *c = io->lane;
+    conn_unlink(c, io);
+    io->res = res;
+    io->fault = fault;
+    io->done(io);
+}
+
+/* An answer that is no NFS answer: what became of the request is not known. */
+static void conn_finish_lost(struct store_io *io, int rpc_status)
+{
+    struct share_conn *c = io->lane;
+    if (c->stopping)
+        conn_finish(io, -ECANCELED, ERR_CANCELLED);
+    else if (rpc_status == RPC_STATUS_TIMEOUT)
+        conn_finish(io, -ETIMEDOUT, ERR_TIMEOUT);
+    else
+        conn_finish(io, -ECONNRESET, ERR_LOST);
+}
+
+static void conn_finish_refused(struct store_io *io, nfsstat3 status)
+{
+    int sys = nfsstat3_to_errno((int)status);
+    log_debug("nfs: %s", nfsstat3_to_str((int)status));
+    conn_finish(io, sys < 0 ? sys : -EIO, ERR_NFS);
+}
+
+static void conn_written(struct rpc_context *rpc, int status, void *data, void *arg)
+{
+    struct store_io *io = arg;
+    const WRITE3res *res = data;
+    (void)rpc;
+    if (status != RPC_STATUS_SUCCESS) {
+        conn_finish_lost(io, status);
+    } else if (res->status != NFS3_OK) {
+        conn_finish_refused(io, res->status);
+    } else {
+        const WRITE3resok *ok = &res->WRITE3res_u.resok;
+        io->stable = ok->committed != UNSTABLE;
+        memcpy(io->verifier, ok->verf, sizeof io->verifier);
+        conn_finish(io, ok->count <= INT32_MAX ? (int)ok->count : -EPROTO, ERR_PROTO);
+    }
+}
+
+static void conn_committed(struct rpc_context *rpc, int status, void *data, void *arg)
+{
+    struct store_io *io = arg;
+    const COMMIT3res *res = data;
+    (void)rpc;
+    if (status != RPC_STATUS_SUCCESS) {
+        conn_finish_lost(io, status);
+    } else if (res->status != NFS3_OK) {
+        conn_finish_refused(io, res->status);
+    } else {
+        memcpy(io->verifier, res->COMMIT3res_u.resok.verf, sizeof io->verifier);
+        conn_finish(io, 0, ERR_NONE);
+    }
+}
+
+static void conn_start_failed(void *arg, int res)
+{
+    struct store_io *io = arg;
+    struct share_conn *c = io->lane;
+    (void)res;
+    if (c->nfs == NULL)
+        conn_finish_lost(io, RPC_STATUS_ERROR);
+    else
+        conn_finish(io, -ENOMEM, ERR_NFS);
+}
+
+/* After a request was queued with libnfs, or could not be. */
+static void conn_started(struct share_conn *c, struct store_io *io, bool queued)
+{
+    conn_link(c, io);
+    if (!queued)
+        ring_after(c->ring, &io->op, 0, conn_start_failed, io);
+    else if (!ring_busy(&c->kick))
+        ring_after(c->ring, &c->kick, 0, conn_kicked, c);
+}
+
+static nfs_fh3 conn_fh(const struct share_fh *fh)
+{
+    return (nfs_fh3){.data = {.data_len = fh->len, .data_val = (char *)(uintptr_t)fh->val}};
+}
+
+void share_conn_write(struct share_conn *c, const struct share_fh *fh, struct store_io *io)
+{
+    bool queued = false;
+    if (c->nfs != NULL) {
+        WRITE3args args = {
+            .file = conn_fh(fh),
+            .offset = io->offset,
+            .count = io->len_bytes,
+            .stable = io->want_stable ? FILE_SYNC : UNSTABLE,
+            .data = {.data_len = io->len_bytes, .data_val = io->buf},
+        };
+        queued = COMPAT_CALL(nfs3_write, nfs_get_rpc_context(c->nfs), conn_written, &args, io);
+    }
+    conn_started(c, io, queued);
+}
+
+void share_conn_commit(struct share_conn *c, const struct share_fh *fh, struct store_io *io)
+{
+    bool queued = false;
+    if (c->nfs != NULL) {
+        COMMIT3args args = {.file = conn_fh(fh), .offset = io->offset, .count = io->len_bytes};
+        queued = COMPAT_CALL(nfs3_commit, nfs_get_rpc_context(c->nfs), conn_committed, &args, io);
+    }
+    conn_started(c, io, queued);
+}
+
+void share_conn_stop(struct share_conn *c)
+{
+    c->stopping = true;
+    if (ring_busy(&c->tick))
+        ring_cancel(c->ring, &c->tick);
+    else
+        ring_after(c->ring, &c->tick, 0, conn_ticked, c);
+}
+
+/* ---- blocking calls ---- */
+
+struct rpc_context *share_conn_rpc(struct share_conn *c)
+{
+    return nfs_get_rpc_context(c->nfs);
+}
+
+void share_conn_answered(struct rpc_context *rpc, int status, void *answer, void *arg)
+{
+    struct share_call *call = arg;
+    (void)rpc;
+    call->rpc_status = status;
+    call->done = true;
+    if (status == RPC_STATUS_SUCCESS && call->take != NULL)
+        call->take(call, answer);
+}
+
+/* Outside of the ring: nothing else is to be waited for. */
+static void conn_wait_once(struct share_conn *c)
+{
+    struct pollfd p = {.fd = nfs_get_fd(c->nfs), .events = (short)nfs_which_events(c->nfs)};
+    int n = poll(&p, 1, (int)(CONN_TICK_NS / NS_PER_MS));
+    conn_serve(c, n > 0 ? p.revents : 0);
+}
+
+int share_conn_wait(struct share_conn *c, struct share_call *call, bool queued,
+                    int64_t deadline_ns, struct err *e)
+{
+    assert(c->load == 0);
+    if (!queued) {
+        conn_lose(c);
+        return err_set(e, ERR_LOST, ENOMEM, "the request could not be queued");
+    }
+    bool late = false;
+    while (!call->done && c->nfs != NULL && !late) {
+        conn_wait_once(c);
+        late = clock_now_ns() > deadline_ns;
+    }
+    if (call->done && call->rpc_status == RPC_STATUS_SUCCESS)
+        return 0;
+    late = late || (call->done && call->rpc_status == RPC_STATUS_TIMEOUT);
+    if (c->nfs != NULL)
+        log_debug("nfs: %s", nfs_get_error(c->nfs));
+    conn_lose(c); /* calls back, if that is still to come */
+    assert(call->done);
+    return late ? err_set(e, ERR_TIMEOUT, 0, "the server does not answer")
+                : err_set(e, ERR_LOST, 0, "the connection to the server was lost");
+}
+
+/* ---- opening and closing ---- */
+
+static bool conn_connect(struct share_conn *c, const struct share_target *t,
+                         struct share_call *call)
+{
+    struct rpc_context *rpc = share_conn_rpc(c);
+    int rc = t->port != 0 ? rpc_connect_port_async(rpc, t->host, t->port, t->program, 3,
+                                                   share_conn_answered, call)
+                          : rpc_connect_program_async(rpc, t->host, t->program, 3,
+                                                      share_conn_answered, call);
+    return rc == 0;
+}
+
+struct share_conn *share_conn_open(struct ring *ring, const struct share_target *target,
+                                   int64_t deadline_ns, struct err *e)
+{
+    struct share_conn *c = calloc(1, sizeof *c);
+    if (c == NULL || (c->nfs = nfs_init_context()) == NULL) {
+        err_set(e, ERR_NFS, ENOMEM, "connection to %s", target->host);
+        free(c);
+        return NULL;
+    }
+    c->ring = ring;
+    nfs_set_autoreconnect(c->nfs, 0);
+    nfs_set_timeout(c->nfs, CONN_RPC_TIMEOUT_MS);
+    nfs_set_tcp_syncnt(c->nfs, CONN_SYN_COUNT);
+
+    struct share_call call = {0};
+    bool queued = conn_connect(c, target, &call);
+    if (!queued)
+        log_debug("nfs: %s", nfs_get_error(c->nfs));
+    if (share_conn_wait(c, &call, queued, deadline_ns, e) < 0) {
+        err_clear(e);
+        err_set(e, ERR_LOST, 0, "%s: no NFS server answers there", target->host);
+        err_hint(e, "is it up, and reachable, with rpcbind (port 111) and NFSv3?");
+        share_conn_close(c);
+        return NULL;
+    }
+    return c;
+}
+
+void share_conn_close(struct share_conn *c)
+{
+    if (c == NULL)
+        return;
+    assert(c->load == 0);
+    conn_lose(c);
+    ring_cancel(c->ring, &c->poll);
+    ring_cancel(c->ring, &c->tick);
+    ring_cancel(c->ring, &c->kick);
+    while (ring_busy(&c->poll) || ring_busy(&c->tick) || ring_busy(&c->kick))
+        if (ring_turn(c->ring, CONN_TICK_NS) < 0)
+            return; /* the ring is broken and may still call: leave it the record */
+    free(c);
+}
+
+bool share_conn_lost(const struct share_conn *c)
+{
+    return c->nfs == NULL;
+}
+
+unsigned share_conn_load(const struct share_conn *c)
+{
+    return c->load;
+}

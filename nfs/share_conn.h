@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One connection to an NFS server: libnfs's, driven by our ring.
+ *
+ * It carries asynchronous WRITEs and COMMITs, whose answers come out of ring_turn(); and, while none
+ * is under way, blocking calls with a deadline. A connection that was lost stays lost.
+ */
+#ifndef NFS_SHARE_CONN_H
+#define NFS_SHARE_CONN_H
+
+#include "core/store.h"
+#include "nfs/compat.h"
+
+enum { SHARE_FH_MAX = 64 /* RFC 1813, NFS3_FHSIZE */ };
+
+struct share_fh {
+    uint32_t len;
+    char val[SHARE_FH_MAX];
+};
+
+struct share_conn;
+
+struct share_target {
+    const char *host;
+    int port;    /* 0: ask the port mapper */
+    int program; /* NFS_PROGRAM or MOUNT_PROGRAM; version 3 of both */
+};
+
+/* Connects, by the deadline (CLOCK_MONOTONIC). NULL: ERR_LOST or ERR_TIMEOUT. */
+struct share_conn *share_conn_open(struct ring *ring, const struct share_target *target,
+                                   int64_t deadline_ns, struct err *e);
+
+/* No I/O may be under way. May turn the ring. NULL is fine. */
+void share_conn_close(struct share_conn *c);
+
+bool share_conn_lost(const struct share_conn *c);
+
+/* How many of its I/Os are under way. */
+unsigned share_conn_load(const struct share_conn *c);
+
+/* As in the store port; `fh` is only used during the call. */
+void share_conn_write(struct share_conn *c, const struct share_fh *fh, struct store_io *io);
+void share_conn_commit(struct share_conn *c, const struct share_fh *fh, struct store_io *io);
+
+/* Loses the connection on purpose: what is under way ends with -ECANCELED, from ring_turn(). */
+void share_conn_stop(struct share_conn *c);
+
+/*
+ * A blocking call. The caller queues a raw call on share_conn_rpc() with share_conn_answered() as the
+ * callback and the call as its argument, and then waits. `take` sees the answer while it is valid.
+ */
+struct share_call {
+    void (*take)(struct share_call *call, void *answer);
+    void *to; /* for take() */
+    bool done;
+    int rpc_status;
+};
+
+struct rpc_context *share_conn_rpc(struct share_conn *c);
+void share_conn_answered(struct rpc_context *rpc, int status, void *answer, void *call);
+
+/*
+ * Waits for the answer, if the call was `queued`. 0: take() has run; what the server answered may
+ * still be an error. -1: ERR_LOST or ERR_TIMEOUT; the connection is lost.
+ */
+int share_conn_wait(struct share_conn *c, struct share_call *call, bool queued,
+                    int64_t deadline_ns, struct err *e);
+
+#endif

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The procedures of NFSv3 and MOUNT that are done one at a time: each asks, and waits for the
+ * answer until its deadline (CLOCK_MONOTONIC).
+ *
+ * 0, or -1: ERR_LOST or ERR_TIMEOUT when there was no answer; else ERR_NFS, or ERR_REFUSED from
+ * mount, with the nearest errno in e->sys. The messages say what the server said, not about what: the
+ * caller wraps.
+ */
+#ifndef NFS_SHARE_PROC_H
+#define NFS_SHARE_PROC_H
+
+#include "nfs/share_conn.h"
+
+struct share_entry {
+    struct share_fh fh;
+    struct store_attr attr; /* .device is the server's fsid, .inode its fileid */
+};
+
+struct share_limits {
+    uint32_t write_max_bytes;
+};
+
+/* MNT of `path`, on a connection to MOUNT_PROGRAM. */
+int share_proc_mount(struct share_conn *c, const char *path, struct share_fh *root,
+                     int64_t deadline_ns, struct err *e);
+
+int share_proc_fsinfo(struct share_conn *c, const struct share_fh *root,
+                      struct share_limits *limits, int64_t deadline_ns, struct err *e);
+
+int share_proc_getattr(struct share_conn *c, const struct share_fh *fh, struct store_attr *attr,
+                       int64_t deadline_ns, struct err *e);
+
+/* 1: found; 0: no such name. */
+int share_proc_lookup(struct share_conn *c, const struct share_fh *dir, const char *name,
+                      struct share_entry *entry, int64_t deadline_ns, struct err *e);
+
+/* A new file, refused (EEXIST) where the name is taken; mode 0600 and that size. */
+int share_proc_create(struct share_conn *c, const struct share_fh *dir, const char *name,
+                      uint64_t size_bytes, struct share_entry *entry, int64_t deadline_ns,
+                      struct err *e);
+
+/* Mode, times and, with `owner`, user and group. */
+int share_proc_setattr(struct share_conn *c, const struct share_fh *fh,
+                       const struct store_attr *attr, bool owner, int64_t deadline_ns,
+                       struct err *e);
+
+/* Within a directory; replaces what stands there. */
+int share_proc_rename(struct share_conn *c, const struct share_fh *dir, const char *from,
+                      const char *to, int64_t deadline_ns, struct err *e);
+
+int share_proc_remove(struct share_conn *c, const struct share_fh *dir, const char *name,
+                      int64_t deadline_ns, struct err *e);
+
+#endif

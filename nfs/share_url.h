@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* nfs://HOST/DIRECTORY[?nfsport=N][&mountport=N], as libnfs and QEMU write it. */
+#ifndef NFS_SHARE_URL_H
+#define NFS_SHARE_URL_H
+
+#include <limits.h>
+
+#include "core/err.h"
+
+struct share_url {
+    char host[256];      /* name or address; an IPv6 address without its brackets */
+    char path[PATH_MAX]; /* "/" or "/a/b": no slash at the end, none doubled */
+    int nfs_port;        /* 0: ask the port mapper */
+    int mount_port;      /* 0: ask the port mapper */
+};
+
+/* ERR_USAGE when `text` is not such a URL. */
+int share_url_parse(const char *text, struct share_url *url, struct err *e);
+
+#endif

@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "qmp/command.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "core/cleanup.h"
+#include "core/clock.h"
+#include "core/log.h"
+#include "qmp/field.h"
+
+/* QEMU answers these at once unless its main loop is busy, which loading device state makes it. */
+#define COMMAND_TIMEOUT_NS (30 * NS_PER_S)
+
+static void command_put(struct json_object **o)
+{
+    json_object_put(*o);
+}
+
+#define CLEANUP_JSON CLEANUP(command_put)
+
+/* An enum of QEMU's as one of ours. */
+struct word {
+    const char *text;
+    int value;
+};
+
+static int command_word(const struct word *words, const char *text, int unknown)
+{
+    for (; words->text != NULL; words++)
+        if (strcmp(words->text, text) == 0)
+            return words->value;
+    log_debug("QEMU says '%s', which we do not know", text);
+    return unknown;
+}
+
+static const struct word run_words[] = {
+    {"running", VM_RUN_RUNNING},
+    {"paused", VM_RUN_STOPPED},
+    {"prelaunch", VM_RUN_STOPPED},
+    {"suspended", VM_RUN_RUNNING}, /* the guest's own S3: it wakes up by itself */
+    {"debug", VM_RUN_STOPPED},
+    {"watchdog", VM_RUN_STOPPED},
+    {"io-error", VM_RUN_STOPPED},
+    {"save-vm", VM_RUN_STOPPED},
+    {"restore-vm", VM_RUN_STOPPED},
+    {"inmigrate", VM_RUN_INCOMING},
+    {"postmigrate", VM_RUN_MIGRATED},
+    {"finish-migrate", VM_RUN_FINISHING},
+    {"shutdown", VM_RUN_SHUTDOWN},
+    {"guest-panicked", VM_RUN_SHUTDOWN},
+    {"internal-error", VM_RUN_SHUTDOWN},
+    {NULL, 0},
+};
+
+static const struct word migration_words[] = {
+    {"none", VM_MIGRATION_NONE},
+    {"setup", VM_MIGRATION_SETUP},
+    {"active", VM_MIGRATION_ACTIVE},
+    {"pre-switchover", VM_MIGRATION_ACTIVE},
+    {"wait-unplug", VM_MIGRATION_SETUP},
+    {"device", VM_MIGRATION_DEVICE},
+    {"postcopy-device", VM_MIGRATION_DEVICE},
+    {"postcopy-active", VM_MIGRATION_POSTCOPY},
+    {"postcopy-paused", VM_MIGRATION_PAUSED},
+    {"postcopy-recover", VM_MIGRATION_PAUSED},
+    {"postcopy-recover-setup", VM_MIGRATION_PAUSED},
+    {"cancelling", VM_MIGRATION_CANCELLING},
+    {"failing", VM_MIGRATION_CANCELLING}, /* on its way to failed */
+    {"cancelled", VM_MIGRATION_CANCELLED},
+    {"failed", VM_MIGRATION_FAILED},
+    {"completed", VM_MIGRATION_COMPLETED},
+    {NULL, 0},
+};
+
+static int command_look(struct qmp_client *c, const char *command, struct json_object *args,
+                        struct json_object **result, struct err *e)
+{
+    return qmp_client_call(c, command, args, COMMAND_TIMEOUT_NS, true, result, e);
+}
+
+int qmp_query_version(struct qmp_client *c, struct qmp_version *v, struct err *e)
+{
+    CLEANUP_JSON struct json_object *r = NULL;
+    static const char *const paths[] = {"qemu.major", "qemu.minor", "qemu.micro"};
+    const char *package = "";
+    if (command_look(c, "query-version", NULL, &r, e) < 0)
+        return -1;
+    for (int i = 0; i < 3; i++) {
+        uint64_t n = 0;
+        if (field_u64(r, paths[i], &n, e) < 0)
+            return -1;
+        v->at[i] = (int)n;
+    }
+    if (field_text_opt(r, "package", &package, e) < 0)
+        return -1;
+    snprintf(v->package, sizeof v->package, "%s", package);
+    return 0;
+}
+
+struct qmp_schema *qmp_query_schema(struct qmp_client *c, struct err *e)
+{
+    CLEANUP_JSON struct json_object *r = NULL;
+    if (command_look(c, "query-qmp-schema", NULL, &r, e) < 0)
+        return NULL;
+    return qmp_schema_new(r, e);
+}
+
+int qmp_query_status(struct qmp_client *c, enum vm_run *run, struct err *e)
+{
+    CLEANUP_JSON struct json_object *r = NULL;
+    const char *status;
+    if (qmp_client_call(c, "query-status", NULL, COMMAND_TIMEOUT_NS, false, &r, e) < 0 ||
+        field_text(r, "status", &status, e) < 0)
+        return -1;
+    *run = (enum vm_run)command_word(run_words, status, VM_RUN_UNKNOWN);
+    return 0;
+}
+
+int qmp_query_kvm(struct qmp_client *c, bool *enabled, struct err *e)
+{
+    CLEANUP_JSON struct json_object *r = NULL;
+    if (command_look(c, "query-kvm", NULL, &r, e) < 0)
+        return -1;
+    return field_bool(r, "enabled", enabled, e);
+}
+
+int qmp_query_ram(struct qmp_client *c, uint64_t *bytes, struct err *e)
+{
+    CLEANUP_JSON struct json_object *r = NULL;
+    uint64_t base = 0, plugged = 0;
+    if (command_look(c, "query-memory-size-summary", NULL, &r, e) < 0 ||
+        field_u64(r, "base-memory", &base, e) < 0 ||
+        field_u64_opt(r, "plugged-memory", &plugged, e) < 0)
+        return -1;
+    *bytes = base + plugged;
+    return 0;
+}
+
+int qmp_query_vcpus(struct qmp_client *c, unsigned *n, struct err *e)
+{
+    CLEANUP_JSON struct json_object *r = NULL;
+    if (command_look(c, "query-cpus-fast", NULL, &r, e) < 0)
+        return -1;
+    if (!json_object_is_type(r, json_type_array))
+        return err_set(e, ERR_PROTO, 0, "query-cpus-fast: not an array");
+    *n = (unsigned)json_object_array_length(r);
+    return 0;
+}
+
+int qmp_query_machine(struct qmp_client *c, char *name, size_t size, struct err *e)
+{
+    CLEANUP_JSON struct json_object *r = NULL;
+    struct json_object *args = json_object_new_object();
+    json_object_object_add(args, "path", json_object_new_string("/machine"));
+    json_object_object_add(args, "property", json_object_new_string("type"));
+    if (command_look(c, "qom-get", args, &r, e) < 0)
+        return -1;
+    if (!json_object_is_type(r, json_type_string))
+        return err_set(e, ERR_PROTO, 0, "qom-get /machine type: not a string");
+    snprintf(name, size, "%s", json_object_get_string(r));
+    char *suffix = strstr(name, "-machine");
+    if (suffix != NULL && strcmp(suffix, "-machine") == 0)
+        *suffix = '\0';
+    return 0;
+}
+
+int qmp_query_migrate(struct qmp_client *c, struct vm_sample *s, struct err *e)
+{
+    CLEANUP_JSON struct json_object *r = NULL;
+    if (qmp_client_call(c, "query-migrate", NULL, COMMAND_TIMEOUT_NS, false, &r, e) < 0)
+        return -1;
+
+    const char *status = "none", *reason = "";
+    uint64_t total_ms = 0, downtime_ms = 0, expected_ms = 0, page_bytes = 0, dirty_pages_per_s = 0;
+    double mbps = 0;
+    if (field_text_opt(r, "status", &status, e) < 0 ||
+        field_text_opt(r, "error-desc", &reason, e) < 0 ||
+        field_u64_opt(r, "total-time", &total_ms, e) < 0 ||
+        field_u64_opt(r, "downtime", &downtime_ms, e) < 0 ||
+        field_u64_opt(r, "expected-downtime", &expected_ms, e) < 0 ||
+        field_u64_opt(r, "ram.total", &s->ram_total_bytes, e) < 0 ||
+        field_u64_opt(r, "ram.transferred", &s->ram_transferred_bytes, e) < 0 ||
+        field_u64_opt(r, "ram.remaining", &s->ram_remaining_bytes, e) < 0 ||
+        field_u64_opt(r, "ram.page-size", &page_bytes, e) < 0 ||
+        field_u64_opt(r, "ram.dirty-pages-rate", &dirty_pages_per_s, e) < 0 ||
+        field_u64_opt(r, "ram.dirty-sync-count", &s->passes, e) < 0)
+        return err_wrap(e, "query-migrate");
+    if (field_peek(r, "ram.mbps") != NULL)
+        mbps = json_object_get_double(field_peek(r, "ram.mbps"));
+
+    s->migration = (enum vm_migration)command_word(migration_words, status, VM_MIGRATION_UNKNOWN);
+    /* an -incoming that is not deferred listens already, and says where */
+    if (s->migration == VM_MIGRATION_NONE && field_peek(r, "socket-address") != NULL)
+        s->migration = VM_MIGRATION_SETUP;
+    s->total_ns = (int64_t)total_ms * NS_PER_MS;
+    s->downtime_ns = (int64_t)downtime_ms * NS_PER_MS;
+    s->expected_downtime_ns = (int64_t)expected_ms * NS_PER_MS;
+    s->dirty_bytes_per_s = dirty_pages_per_s * page_bytes;
+    s->bandwidth_bytes_per_s = mbps > 0 ? (uint64_t)(mbps * 1e6 / 8) : 0;
+    snprintf(s->reason, sizeof s->reason, "%s", reason);
+    return 0;
+}
+
+int qmp_query_capabilities(struct qmp_client *c, qmp_capability_set *on, qmp_capability_set *known,
+                           struct err *e)
+{
+    CLEANUP_JSON struct json_object *r = NULL;
+    *on = *known = 0;
+    if (command_look(c, "query-migrate-capabilities", NULL, &r, e) < 0)
+        return -1;
+    if (!json_object_is_type(r, json_type_array))
+        return err_set(e, ERR_PROTO, 0, "query-migrate-capabilities: not an array");
+    for (size_t i = 0; i < json_object_array_length(r); i++) {
+        struct json_object *entry = json_object_array_get_idx(r, i);
+        const char *name;
+        bool state;
+        if (field_text(entry, "capability", &name, e) < 0 || field_bool(entry, "state", &state, e) < 0)
+            return err_wrap(e, "query-migrate-capabilities");
+        enum qmp_capability cap = qmp_capability_find(name);
+        if (cap == CAP_COUNT)
+            continue;
+        *known |= CAP_BIT(cap);
+        if (state)
+            *on |= CAP_BIT(cap);
+    }
+    return 0;
+}
+
+int qmp_set_capabilities(struct qmp_client *c, qmp_capability_set which, qmp_capability_set on,
+                         struct err *e)
+{
+    struct json_object *list = json_object_new_array();
+    for (int cap = 0; cap < CAP_COUNT; cap++) {
+        if (!(which & CAP_BIT(cap)))
+            continue;
+        struct json_object *entry = json_object_new_object();
+        json_object_object_add(entry, "capability",
+                               json_object_new_string(qmp_capability_name(cap)));
+        json_object_object_add(entry, "state", json_object_new_boolean((on & CAP_BIT(cap)) != 0));
+        json_object_array_add(list, entry);
+    }
+    struct json_object *args = json_object_new_object();
+    json_object_object_add(args, "capabilities", list);
+    return qmp_client_call(c, "migrate-set-capabilities", args, COMMAND_TIMEOUT_NS, false, NULL, e);
+}
+
+int qmp_query_parameters(struct qmp_client *c, struct qmp_parameters *p, struct err *e)
+{
+    CLEANUP_JSON struct json_object *r = NULL;
+    const char *compression = "";
+    *p = (struct qmp_parameters){0};
+    if (command_look(c, "query-migrate-parameters", NULL, &r, e) < 0)
+        return -1;
+    if (field_u64(r, "max-bandwidth", &p->max_bandwidth_bytes_per_s, e) < 0 ||
+        field_u64(r, "downtime-limit", &p->downtime_limit_ms, e) < 0 ||
+        field_u64_opt(r, "multifd-channels", &p->multifd_channels, e) < 0 ||
+        field_text_opt(r, "multifd-compression", &compression, e) < 0)
+        return err_wrap(e, "query-migrate-parameters");
+    snprintf(p->multifd_compression, sizeof p->multifd_compression, "%s", compression);
+    return 0;
+}
+
+int qmp_set_parameters(struct qmp_client *c, const struct qmp_parameters *p, struct err *e)
+{
+    struct json_object *args = json_object_new_object();
+    json_object_object_add(args, "max-bandwidth",
+                           json_object_new_uint64(p->max_bandwidth_bytes_per_s));
+    json_object_object_add(args, "downtime-limit", json_object_new_uint64(p->downtime_limit_ms));
+    if (p->multifd_channels > 0)
+        json_object_object_add(args, "multifd-channels",
+                               json_object_new_uint64(p->multifd_channels));
+    if (p->multifd_compression[0] != '\0')
+        json_object_object_add(args, "multifd-compression",
+                               json_object_new_string(p->multifd_compression));
+    return qmp_client_call(c, "migrate-set-parameters", args, COMMAND_TIMEOUT_NS, false, NULL, e);
+}
+
+/* A command that acts: it is never left half-way because of an interrupt. */
+static int command_act(struct qmp_client *c, const char *command, struct err *e)
+{
+    return qmp_client_call(c, command, NULL, COMMAND_TIMEOUT_NS, false, NULL, e);
+}
+
+static int command_act_uri(struct qmp_client *c, const char *command, const char *uri,
+                           struct err *e)
+{
+    struct json_object *args = json_object_new_object();
+    json_object_object_add(args, "uri", json_object_new_string(uri));
+    return qmp_client_call(c, command, args, COMMAND_TIMEOUT_NS, false, NULL, e);
+}
+
+int qmp_migrate(struct qmp_client *c, const char *uri, struct err *e)
+{
+    return command_act_uri(c, "migrate", uri, e);
+}
+
+int qmp_migrate_incoming(struct qmp_client *c, const char *uri, struct err *e)
+{
+    return command_act_uri(c, "migrate-incoming", uri, e);
+}
+
+int qmp_migrate_start_postcopy(struct qmp_client *c, struct err *e)
+{
+    return command_act(c, "migrate-start-postcopy", e);
+}
+
+int qmp_migrate_cancel(struct qmp_client *c, struct err *e)
+{
+    return command_act(c, "migrate_cancel", e);
+}
+
+int qmp_cont(struct qmp_client *c, struct err *e)
+{
+    return command_act(c, "cont", e);
+}
+
+int qmp_stop(struct qmp_client *c, struct err *e)
+{
+    return command_act(c, "stop", e);
+}
+
+int qmp_quit(struct qmp_client *c, struct err *e)
+{
+    return command_act(c, "quit", e);
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One typed function a QMP command. Each blocks by turning the client's loop. Those that only look
+ * or prepare can be interrupted; those that a roll-back needs cannot.
+ *
+ * Unknown enum strings become _UNKNOWN and a debug line; unknown fields are ignored.
+ * Source of names and units: QEMU, qapi/migration.json, qapi/run-state.json, qapi/machine.json.
+ */
+#ifndef QMP_COMMAND_H
+#define QMP_COMMAND_H
+
+#include "core/vm.h"
+#include "qmp/capability.h"
+#include "qmp/client.h"
+#include "qmp/schema.h"
+
+struct qmp_version {
+    int at[3];
+    char package[32];
+};
+
+/* The migration parameters that we set. */
+struct qmp_parameters {
+    uint64_t max_bandwidth_bytes_per_s;
+    uint64_t downtime_limit_ms;
+    uint64_t multifd_channels;
+    char multifd_compression[16]; /* "" where this QEMU has none */
+};
+
+int qmp_query_version(struct qmp_client *c, struct qmp_version *v, struct err *e);
+struct qmp_schema *qmp_query_schema(struct qmp_client *c, struct err *e);
+int qmp_query_status(struct qmp_client *c, enum vm_run *run, struct err *e);
+int qmp_query_kvm(struct qmp_client *c, bool *enabled, struct err *e);
+int qmp_query_ram(struct qmp_client *c, uint64_t *bytes, struct err *e);
+int qmp_query_vcpus(struct qmp_client *c, unsigned *n, struct err *e);
+/* The versioned machine type, without QEMU's "-machine" suffix. */
+int qmp_query_machine(struct qmp_client *c, char *name, size_t size, struct err *e);
+
+/* Fills in all of the sample but `run`. */
+int qmp_query_migrate(struct qmp_client *c, struct vm_sample *s, struct err *e);
+
+/* *known: those that this QEMU has. */
+int qmp_query_capabilities(struct qmp_client *c, qmp_capability_set *on, qmp_capability_set *known,
+                           struct err *e);
+/* Sets those in `which` to their value in `on`, in one command, so that QEMU checks the whole. */
+int qmp_set_capabilities(struct qmp_client *c, qmp_capability_set which, qmp_capability_set on,
+                         struct err *e);
+int qmp_query_parameters(struct qmp_client *c, struct qmp_parameters *p, struct err *e);
+int qmp_set_parameters(struct qmp_client *c, const struct qmp_parameters *p, struct err *e);
+
+int qmp_migrate(struct qmp_client *c, const char *uri, struct err *e);
+int qmp_migrate_incoming(struct qmp_client *c, const char *uri, struct err *e);
+int qmp_migrate_start_postcopy(struct qmp_client *c, struct err *e);
+int qmp_migrate_cancel(struct qmp_client *c, struct err *e);
+int qmp_cont(struct qmp_client *c, struct err *e);
+int qmp_stop(struct qmp_client *c, struct err *e);
+int qmp_quit(struct qmp_client *c, struct err *e);
+
+#endif

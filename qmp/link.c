@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation
+ *
+ * unix and tcp are a connect() with a deadline. ssh is a child: it is given a private directory in
+ * which it makes the forwarded socket once the far side has agreed; we wait for that socket to
+ * appear, or for the child to end and then report what it wrote to its standard error. The child
+ * gets SIGTERM when the link is closed, is told by the kernel if we die first (PR_SET_PDEATHSIG),
+ * and lives in a process group of its own so that Ctrl-C at the terminal does not cut the line on
+ * which the roll-back has to be said.
+ *
+ * Connecting to the forwarded socket always succeeds, because ssh accepts before it knows whether
+ * the far socket answers. A far socket that is missing shows as an end of file before the greeting.
+ */
+#include "qmp/link.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "core/cleanup.h"
+#include "core/clock.h"
+#include "core/log.h"
+
+static int link_left_ms(int64_t deadline_ns)
+{
+    int64_t left_ns = deadline_ns - clock_now_ns();
+    return left_ns <= 0 ? 0 : (int)((left_ns + NS_PER_MS - 1) / NS_PER_MS);
+}
+
+/* 0, or an errno. */
+static int link_connect(int fd, const struct sockaddr *sa, socklen_t len, int64_t deadline_ns)
+{
+    if (connect(fd, sa, len) == 0)
+        return 0;
+    if (errno != EINPROGRESS)
+        return errno;
+    struct pollfd p = {.fd = fd, .events = POLLOUT};
+    int n;
+    do
+        n = poll(&p, 1, link_left_ms(deadline_ns));
+    while (n < 0 && errno == EINTR);
+    if (n == 0)
+        return ETIMEDOUT;
+    int sys = 0;
+    socklen_t size = sizeof sys;
+    getsockopt(fd, SOL_SOCKET, SO_ERROR, &sys, &size);
+    return sys;
+}
+
+static int link_fault(const struct qmp_endpoint *ep, int sys, struct err *e)
+{
+    if (sys == ETIMEDOUT || sys == EAGAIN) /* EAGAIN: the backlog of a unix socket is full */
+        return err_set(e, ERR_TIMEOUT, sys, "%s", ep->text);
+    err_set(e, sys == ENOENT || sys == ECONNREFUSED ? ERR_LOST : ERR_IO, sys, "%s", ep->text);
+    if (sys == ENOENT)
+        err_hint(e, "there is no such socket: start QEMU with -qmp unix:PATH,server=on,wait=off");
+    else if (sys == ECONNREFUSED)
+        err_hint(e, "nobody listens there: is that QEMU still running?");
+    return -1;
+}
+
+static int link_open_path(const struct qmp_endpoint *ep, const char *path, int64_t deadline_ns,
+                          struct qmp_link *l, struct err *e)
+{
+    struct sockaddr_un sa = {.sun_family = AF_UNIX};
+    memcpy(sa.sun_path, path, strnlen(path, sizeof sa.sun_path - 1));
+    CLEANUP_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return err_set(e, ERR_IO, errno, "socket");
+    int sys = link_connect(fd, (struct sockaddr *)&sa, sizeof sa, deadline_ns);
+    if (sys != 0)
+        return link_fault(ep, sys, e);
+    l->fd = TAKE_FD(fd);
+    return 0;
+}
+
+static int link_open_tcp(const struct qmp_endpoint *ep, int64_t deadline_ns, struct qmp_link *l,
+                         struct err *e)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *list;
+    int rc = getaddrinfo(ep->host, ep->port, &hints, &list);
+    if (rc != 0)
+        return err_set(e, ERR_REFUSED, 0, "%s: %s: %s", ep->text, ep->host, gai_strerror(rc));
+
+    int sys = ECONNREFUSED;
+    for (struct addrinfo *ai = list; ai != NULL && l->fd < 0; ai = ai->ai_next) {
+        CLEANUP_CLOSE int fd =
+            socket(ai->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, ai->ai_protocol);
+        if (fd < 0)
+            continue;
+        sys = link_connect(fd, ai->ai_addr, ai->ai_addrlen, deadline_ns);
+        int on = 1;
+        if (sys == 0 && setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) == 0)
+            l->fd = TAKE_FD(fd);
+    }
+    freeaddrinfo(list);
+    return l->fd >= 0 ? 0 : link_fault(ep, sys, e);
+}
+
+static void link_exec_ssh(const struct qmp_endpoint *ep, const char *local, int stderr_fd,
+                          const sigset_t *mask)
+{
+    char forward[300];
+    snprintf(forward, sizeof forward, "%s:%s", local, ep->path);
+    const char *argv[24];
+    size_t n = 0;
+    const char *const fixed[] = {
+        "ssh", "-N", "-T", "-o", "BatchMode=yes", "-o", "ExitOnForwardFailure=yes",
+        "-o", "ControlMaster=no", "-o", "ControlPath=none", "-o", "ServerAliveInterval=5",
+        "-L", forward,
+    };
+    for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++)
+        argv[n++] = fixed[i];
+    if (ep->port[0] != '\0') {
+        argv[n++] = "-p";
+        argv[n++] = ep->port;
+    }
+    if (ep->user[0] != '\0') {
+        argv[n++] = "-l";
+        argv[n++] = ep->user;
+    }
+    argv[n++] = "--";
+    argv[n++] = ep->host;
+    argv[n] = NULL;
+
+    setpgid(0, 0);
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    sigprocmask(SIG_SETMASK, mask, NULL);
+    int null = open("/dev/null", O_RDWR);
+    dup2(null, STDIN_FILENO);
+    dup2(null, STDOUT_FILENO);
+    dup2(stderr_fd, STDERR_FILENO);
+    execvp("ssh", (char *const *)argv);
+    _exit(127);
+}
+
+/* The child has ended: the last line that it wrote to its standard error says why. */
+static int link_ssh_fault(const struct qmp_endpoint *ep, int status, int stderr_fd, struct err *e)
+{
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
+        return err_set(e, ERR_IO, 0, "%s: there is no ssh program on this machine", ep->text);
+
+    char words[1024];
+    ssize_t n = read(stderr_fd, words, sizeof words - 1);
+    size_t len = n > 0 ? (size_t)n : 0;
+    while (len > 0 && (words[len - 1] == '\n' || words[len - 1] == '\r'))
+        len--;
+    words[len] = '\0';
+    const char *last = strrchr(words, '\n');
+    err_set(e, ERR_REFUSED, 0, "%s: ssh: %s", ep->text,
+            len == 0 ? "ended without a word" : (last != NULL ? last + 1 : words));
+    return err_hint(e, "'ssh %s%s%s true' must work without a question", ep->user,
+                    ep->user[0] != '\0' ? "@" : "", ep->host);
+}
+
+static int link_await_ssh(const struct qmp_endpoint *ep, const char *local, int stderr_fd,
+                          int64_t deadline_ns, struct qmp_link *l, struct err *e)
+{
+    struct stat st;
+    while (stat(local, &st) < 0) {
+        int status;
+        if (waitpid(l->ssh, &status, WNOHANG) == l->ssh) {
+            l->ssh = 0;
+            return link_ssh_fault(ep, status, stderr_fd, e);
+        }
+        if (clock_now_ns() >= deadline_ns)
+            return err_set(e, ERR_TIMEOUT, 0, "%s: ssh has not connected in time", ep->text);
+        usleep(5000);
+    }
+    return 0;
+}
+
+static int link_open_ssh(const struct qmp_endpoint *ep, int64_t deadline_ns, struct qmp_link *l,
+                         struct err *e)
+{
+    char dir[] = "/tmp/godwit-ssh-XXXXXX";
+    if (mkdtemp(dir) == NULL)
+        return err_set(e, ERR_IO, errno, "%s", dir);
+    memcpy(l->dir, dir, sizeof dir);
+    char local[108];
+    snprintf(local, sizeof local, "%s/qmp.sock", dir);
+
+    int words[2];
+    if (pipe2(words, O_CLOEXEC | O_NONBLOCK) < 0)
+        return err_set(e, ERR_IO, errno, "pipe");
+    CLEANUP_CLOSE int words_in = words[0];
+    CLEANUP_CLOSE int words_out = words[1];
+
+    sigset_t mask;
+    sigprocmask(SIG_SETMASK, NULL, &mask);
+    sigdelset(&mask, SIGINT);
+    sigdelset(&mask, SIGTERM);
+    l->ssh = fork();
+    if (l->ssh < 0) {
+        l->ssh = 0;
+        return err_set(e, ERR_IO, errno, "fork");
+    }
+    if (l->ssh == 0)
+        link_exec_ssh(ep, local, words_out, &mask);
+
+    if (link_await_ssh(ep, local, words_in, deadline_ns, l, e) < 0)
+        return -1;
+    return link_open_path(ep, local, deadline_ns, l, e);
+}
+
+int qmp_link_open(const struct qmp_endpoint *ep, int64_t timeout_ns, struct qmp_link *l,
+                  struct err *e)
+{
+    int64_t deadline_ns = clock_now_ns() + timeout_ns;
+    *l = (struct qmp_link){.fd = -1};
+    log_debug("connect: %s", ep->text);
+
+    int rc = -1;
+    switch (ep->scheme) {
+    case QMP_UNIX:
+        rc = link_open_path(ep, ep->path, deadline_ns, l, e);
+        break;
+    case QMP_TCP:
+        rc = link_open_tcp(ep, deadline_ns, l, e);
+        break;
+    case QMP_SSH:
+        rc = link_open_ssh(ep, deadline_ns, l, e);
+        break;
+    }
+    if (rc < 0)
+        qmp_link_close(l);
+    return rc;
+}
+
+void qmp_link_close(struct qmp_link *l)
+{
+    if (l->fd >= 0)
+        close(TAKE_FD(l->fd));
+    if (l->ssh != 0) {
+        kill(l->ssh, SIGTERM);
+        waitpid(l->ssh, NULL, 0);
+        l->ssh = 0;
+    }
+    if (l->dir[0] != '\0') {
+        char local[108];
+        snprintf(local, sizeof local, "%s/qmp.sock", l->dir);
+        unlink(local);
+        rmdir(l->dir);
+        l->dir[0] = '\0';
+    }
+}
+
+int64_t qmp_link_peer_pid(const struct qmp_link *l)
+{
+    struct ucred cred;
+    socklen_t size = sizeof cred;
+    if (l->ssh != 0 || getsockopt(l->fd, SOL_SOCKET, SO_PEERCRED, &cred, &size) < 0)
+        return 0;
+    return cred.pid; /* 0 for tcp, and for a process outside our PID namespace */
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A byte stream to a QMP socket, by whichever transport its endpoint names.
+ *
+ * qmp+ssh lets the system's ssh forward the remote unix socket to one in a private directory here
+ * (ssh -L local:remote), so the far host needs nothing but sshd, and the user's own ssh
+ * configuration, keys and known hosts apply. ssh runs with BatchMode: it never asks.
+ */
+#ifndef QMP_LINK_H
+#define QMP_LINK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "core/err.h"
+#include "qmp/endpoint.h"
+
+struct qmp_link {
+    int fd;        /* connected, non-blocking, close-on-exec; -1: closed */
+    pid_t ssh;     /* 0: none */
+    char dir[64];  /* the private directory of the forwarded socket; "": none */
+};
+
+/*
+ * Connects within `timeout_ns`. ERR_LOST: the socket is missing or nobody listens on it, so a QEMU
+ * that was there has ended; ERR_TIMEOUT; ERR_REFUSED: no such host, or ssh failed, in its own words.
+ */
+int qmp_link_open(const struct qmp_endpoint *ep, int64_t timeout_ns, struct qmp_link *l,
+                  struct err *e);
+
+/* Ends ssh, too. Closing a closed link does nothing. */
+void qmp_link_close(struct qmp_link *l);
+
+/* The process at the other end of a unix socket on this machine, else 0. */
+int64_t qmp_link_peer_pid(const struct qmp_link *l);
+
+#endif

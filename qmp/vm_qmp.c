@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation
+ *
+ * One side of a migration is one QMP connection. It may be lost while QEMU lives (ssh, a restarted
+ * proxy), so each operation takes the client through vm_qmp_client(), which connects anew if need
+ * be; what QEMU did meanwhile is seen by the next sample, and only the arrival times are lost.
+ *
+ * The return path stays off in a pure precopy, on purpose. With it, a source that has sent all of
+ * the guest still waits for the destination's word, and starts the guest again by itself if the
+ * connection breaks just then, while the destination may be running it already: two guests on one
+ * image. Without it the source is done when it has handed over the last byte, and never runs again
+ * unless we tell it to. What is lost is that QEMU's "downtime" then ends at the last byte sent; we
+ * time the pause by the events STOP and RESUME anyhow.
+ * Source: QEMU 10.0, migration/migration.c, migration_completion(), migration_iteration_finish().
+ */
+#include "qmp/vm_qmp.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/cleanup.h"
+#include "core/clock.h"
+#include "core/log.h"
+#include "qmp/command.h"
+
+#define VM_OPEN_TIMEOUT_NS (10 * NS_PER_S)
+#define VM_REOPEN_TIMEOUT_NS (3 * NS_PER_S)
+#define VM_CANCEL_TIMEOUT_NS (30 * NS_PER_S)
+#define VM_POLL_NS (20 * NS_PER_MS)
+
+/* What we govern: these are set on both sides whatever they were. */
+static const qmp_capability_set governed =
+    CAP_BIT(CAP_EVENTS) | CAP_BIT(CAP_MULTIFD) | CAP_BIT(CAP_POSTCOPY_RAM) |
+    CAP_BIT(CAP_RETURN_PATH) | CAP_BIT(CAP_PAUSE_BEFORE_SWITCHOVER) | CAP_BIT(CAP_COLO);
+
+static const char *const compression_words[] = {
+    [VM_COMPRESSION_NONE] = "none",
+    [VM_COMPRESSION_ZLIB] = "zlib",
+    [VM_COMPRESSION_ZSTD] = "zstd",
+};
+
+struct vm_qmp {
+    struct vm vm;
+    struct qmp_endpoint ep;
+    struct qmp_client *client; /* NULL: could not be opened anew */
+    struct vm_facts facts;
+    bool configured;
+    qmp_capability_set old_which, old_on;
+    struct qmp_parameters old_parameters;
+};
+
+static struct vm_qmp *vm_qmp(struct vm *vm)
+{
+    return (struct vm_qmp *)vm;
+}
+
+static void vm_qmp_on_event(void *arg, const char *name, struct json_object *data)
+{
+    (void)data;
+    struct vm_qmp *q = arg;
+    if (name != NULL && strcmp(name, "STOP") == 0)
+        q->vm.seen.stopped_ns = clock_now_ns();
+    else if (name != NULL && strcmp(name, "RESUME") == 0)
+        q->vm.seen.resumed_ns = clock_now_ns();
+    q->vm.changed = true;
+}
+
+static struct qmp_client *vm_qmp_client(struct vm_qmp *q, struct err *e)
+{
+    if (q->client != NULL && !qmp_client_lost(q->client))
+        return q->client;
+    qmp_client_close(q->client);
+    q->client =
+        qmp_client_open(q->vm.loop, &q->ep, VM_REOPEN_TIMEOUT_NS, vm_qmp_on_event, q, e);
+    if (q->client == NULL)
+        err_wrap(e, "%s", q->vm.role);
+    else
+        log_info("%s: connected again", q->vm.role);
+    return q->client;
+}
+
+static int vm_qmp_probe(struct vm *vm, struct vm_facts *f, struct err *e)
+{
+    struct vm_qmp *q = vm_qmp(vm);
+    struct qmp_client *c = vm_qmp_client(q, e);
+    struct qmp_version v;
+    struct vm_sample s = {0};
+    *f = (struct vm_facts){0};
+    if (c == NULL)
+        return -1;
+    if (qmp_query_version(c, &v, e) < 0 || qmp_query_status(c, &f->run, e) < 0 ||
+        qmp_query_migrate(c, &s, e) < 0 || qmp_query_machine(c, f->machine, sizeof f->machine, e) < 0 ||
+        qmp_query_ram(c, &f->ram_bytes, e) < 0 || qmp_query_vcpus(c, &f->vcpus, e) < 0 ||
+        qmp_query_kvm(c, &f->kvm, e) < 0)
+        return err_wrap(e, "%s: %s", vm->role, q->ep.text);
+    memcpy(f->version, v.at, sizeof f->version);
+    snprintf(f->hypervisor, sizeof f->hypervisor, "QEMU %d.%d.%d", v.at[0], v.at[1], v.at[2]);
+    f->migration = s.migration;
+    f->peer_pid = qmp_client_peer_pid(c);
+    q->facts = *f;
+    return 0;
+}
+
+static qmp_capability_set vm_qmp_wanted(const struct vm_settings *s)
+{
+    qmp_capability_set on = CAP_BIT(CAP_EVENTS);
+    if (s->multifd_channels > 0)
+        on |= CAP_BIT(CAP_MULTIFD);
+    if (s->postcopy)
+        on |= CAP_BIT(CAP_POSTCOPY_RAM) | CAP_BIT(CAP_RETURN_PATH);
+    return on;
+}
+
+/* Compression is a value of a parameter: only the schema knows which ones this QEMU was built with. */
+static int vm_qmp_check_compression(struct vm_qmp *q, const struct vm_settings *s, struct err *e)
+{
+    if (s->compression == VM_COMPRESSION_NONE)
+        return 0;
+    if (s->multifd_channels == 0)
+        return err_set(e, ERR_REFUSED, 0, "compression %s needs multifd",
+                       compression_words[s->compression]);
+    struct qmp_client *c = vm_qmp_client(q, e);
+    if (c == NULL)
+        return -1;
+    struct qmp_schema *schema = qmp_query_schema(c, e);
+    if (schema == NULL)
+        return -1;
+    bool has = qmp_schema_has_value(schema, "migrate-set-parameters", "multifd-compression",
+                                    compression_words[s->compression]);
+    qmp_schema_free(schema);
+    if (!has)
+        return err_set(e, ERR_REFUSED, 0, "%s cannot compress with %s", q->facts.hypervisor,
+                       compression_words[s->compression]);
+    return 0;
+}
+
+static int vm_qmp_check(struct vm *vm, const struct vm_settings *s, struct err *e)
+{
+    struct vm_qmp *q = vm_qmp(vm);
+    qmp_capability_set on, known, wanted = vm_qmp_wanted(s);
+    struct qmp_client *c = vm_qmp_client(q, e);
+    if (c == NULL)
+        return -1;
+
+    /* Measured (tests/assume/tcg-migration): 7.2 under TCG loses writes of the guest's. */
+    if (!q->facts.kvm && q->facts.version[0] < 8 && !s->unsafe) {
+        err_set(e, ERR_REFUSED, 0, "%s: %s under TCG corrupts the memory of a guest that it migrates",
+                vm->role, q->facts.hypervisor);
+        return err_hint(e, "use KVM or QEMU 10 on both sides; --unsafe goes on all the same");
+    }
+    if (qmp_query_capabilities(c, &on, &known, e) < 0)
+        return err_wrap(e, "%s", vm->role);
+    for (int cap = 0; cap < CAP_COUNT; cap++)
+        if ((wanted & ~known) & CAP_BIT(cap))
+            return err_set(e, ERR_REFUSED, 0, "%s: %s has no migration capability %s", vm->role,
+                           q->facts.hypervisor, qmp_capability_name(cap));
+    if (qmp_capability_check((on & ~governed) | wanted, e) < 0 ||
+        vm_qmp_check_compression(q, s, e) < 0)
+        return err_wrap(e, "%s", vm->role);
+    return 0;
+}
+
+static int vm_qmp_restore(struct vm_qmp *q, struct err *e)
+{
+    if (!q->configured)
+        return 0;
+    q->configured = false;
+    struct qmp_client *c = vm_qmp_client(q, e);
+    if (c == NULL || qmp_set_capabilities(c, q->old_which, q->old_on, e) < 0 ||
+        qmp_set_parameters(c, &q->old_parameters, e) < 0)
+        return -1;
+    return 0;
+}
+
+static int vm_qmp_configure(struct vm *vm, const struct vm_settings *s, int64_t *limit_ns,
+                            struct err *e)
+{
+    struct vm_qmp *q = vm_qmp(vm);
+    if (s == NULL)
+        return vm_qmp_restore(q, e);
+
+    qmp_capability_set known;
+    struct qmp_client *c = vm_qmp_client(q, e);
+    if (c == NULL || qmp_query_capabilities(c, &q->old_on, &known, e) < 0 ||
+        qmp_query_parameters(c, &q->old_parameters, e) < 0)
+        return err_wrap(e, "%s", vm->role);
+
+    struct qmp_parameters p = q->old_parameters;
+    p.max_bandwidth_bytes_per_s = s->max_bandwidth_bytes_per_s;
+    if (s->downtime_limit_ns > 0)
+        p.downtime_limit_ms = (uint64_t)((s->downtime_limit_ns + NS_PER_MS - 1) / NS_PER_MS);
+    if (s->multifd_channels > 0) {
+        p.multifd_channels = s->multifd_channels;
+        snprintf(p.multifd_compression, sizeof p.multifd_compression, "%s",
+                 compression_words[s->compression]);
+    }
+
+    q->old_which = governed & known;
+    q->configured = true;
+    if (qmp_set_capabilities(c, q->old_which, vm_qmp_wanted(s), e) < 0 ||
+        qmp_set_parameters(c, &p, e) < 0) {
+        struct err ignored = {0};
+        vm_qmp_restore(q, &ignored);
+        return err_wrap(e, "%s", vm->role);
+    }
+    *limit_ns = (int64_t)p.downtime_limit_ms * NS_PER_MS;
+    return 0;
+}
+
+static int vm_qmp_listen(struct vm *vm, const char *uri, struct err *e)
+{
+    struct qmp_client *c = vm_qmp_client(vm_qmp(vm), e);
+    if (c == NULL)
+        return -1;
+    /* In INMIGRATE, cont only sets "start when loaded": no round trip of ours in the pause. It goes
+     * out first, so that there is no moment in which a stream could be loaded and stay stopped. */
+    if (qmp_cont(c, e) < 0 || qmp_migrate_incoming(c, uri, e) < 0)
+        return err_wrap(e, "%s", vm->role);
+    return 0;
+}
+
+static int vm_qmp_start(struct vm *vm, const char *uri, struct err *e)
+{
+    struct qmp_client *c = vm_qmp_client(vm_qmp(vm), e);
+    if (c == NULL)
+        return -1;
+    vm->seen = (struct vm_seen){0};
+    return qmp_migrate(c, uri, e) < 0 ? err_wrap(e, "%s", vm->role) : 0;
+}
+
+static int vm_qmp_sample(struct vm *vm, struct vm_sample *s, struct err *e)
+{
+    *s = (struct vm_sample){0};
+    struct qmp_client *c = vm_qmp_client(vm_qmp(vm), e);
+    if (c == NULL)
+        return -1;
+    if (qmp_query_migrate(c, s, e) < 0 || qmp_query_status(c, &s->run, e) < 0)
+        return err_wrap(e, "%s", vm->role);
+    return 0;
+}
+
+static int vm_qmp_switch_over(struct vm *vm, struct err *e)
+{
+    struct qmp_client *c = vm_qmp_client(vm_qmp(vm), e);
+    if (c == NULL)
+        return -1;
+    return qmp_migrate_start_postcopy(c, e) < 0 ? err_wrap(e, "%s", vm->role) : 0;
+}
+
+static int vm_qmp_run(struct vm *vm, bool on, enum vm_run *now, struct err *e)
+{
+    struct qmp_client *c = vm_qmp_client(vm_qmp(vm), e);
+    if (c == NULL)
+        return -1;
+    if ((on ? qmp_cont(c, e) : qmp_stop(c, e)) < 0 || qmp_query_status(c, now, e) < 0)
+        return err_wrap(e, "%s", vm->role);
+    return 0;
+}
+
+static bool vm_qmp_settled(enum vm_migration m)
+{
+    return m == VM_MIGRATION_NONE || m == VM_MIGRATION_CANCELLED || m == VM_MIGRATION_FAILED ||
+           m == VM_MIGRATION_COMPLETED;
+}
+
+static int vm_qmp_cancel(struct vm *vm, struct err *e)
+{
+    struct vm_qmp *q = vm_qmp(vm);
+    struct vm_sample s;
+    struct qmp_client *c = vm_qmp_client(q, e);
+    int64_t deadline_ns = clock_now_ns() + VM_CANCEL_TIMEOUT_NS;
+    if (c == NULL)
+        return -1;
+    if (qmp_migrate_cancel(c, e) < 0)
+        return err_wrap(e, "%s", vm->role);
+    while (vm_qmp_sample(vm, &s, e) == 0) {
+        if (vm_qmp_settled(s.migration))
+            return 0;
+        if (clock_now_ns() > deadline_ns)
+            return err_set(e, ERR_TIMEOUT, 0, "%s: the cancelled migration does not end", vm->role);
+        loop_sleep(vm->loop, VM_POLL_NS);
+    }
+    return -1;
+}
+
+/* A process here that is gone, or dead and not yet waited for. */
+static bool vm_qmp_process_ended(int64_t pid)
+{
+    char path[40], state = '?';
+    if (kill((pid_t)pid, 0) < 0 && errno == ESRCH)
+        return true;
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    CLEANUP_FCLOSE FILE *f = fopen(path, "re");
+    /* the name in parentheses may hold anything; QEMU's holds no ')' of its own */
+    return f != NULL && fscanf(f, "%*d (%*[^)]) %c", &state) == 1 && state == 'Z';
+}
+
+/*
+ * A process on this machine is looked at. Elsewhere, the proof is that its QMP socket has nobody
+ * who listens: over ssh that shows as the end of the stream before the greeting, since sshd has
+ * answered and its connect() to the socket has failed. A closing QEMU may accept and hang up, so a
+ * plain socket must refuse, and is given a little time to.
+ */
+static bool vm_qmp_known_dead(struct vm *vm)
+{
+    struct vm_qmp *q = vm_qmp(vm);
+    for (int try = 0; try < 20; try++) {
+        struct err e = {0};
+        if (q->facts.peer_pid > 0) {
+            if (vm_qmp_process_ended(q->facts.peer_pid))
+                return true;
+        } else if (vm_qmp_client(q, &e) != NULL) {
+            return false;
+        } else if (e.class == ERR_LOST && (q->ep.scheme == QMP_SSH || e.sys != 0)) {
+            return true;
+        } else if (e.class != ERR_LOST) {
+            return false;
+        }
+        loop_sleep(vm->loop, 100 * NS_PER_MS);
+    }
+    return false;
+}
+
+static int vm_qmp_quit(struct vm *vm, struct err *e)
+{
+    struct qmp_client *c = vm_qmp_client(vm_qmp(vm), e);
+    if (c == NULL)
+        return -1;
+    if (qmp_quit(c, e) < 0) {
+        /* it may be gone before its answer is */
+        if (e->class != ERR_LOST)
+            return err_wrap(e, "%s", vm->role);
+        err_clear(e);
+    }
+    return 0;
+}
+
+static void vm_qmp_close(struct vm *vm)
+{
+    qmp_client_close(vm_qmp(vm)->client);
+    free(vm);
+}
+
+static const struct vm_ops vm_qmp_ops = {
+    .route = "qmp",
+    .probe = vm_qmp_probe,
+    .check = vm_qmp_check,
+    .configure = vm_qmp_configure,
+    .listen = vm_qmp_listen,
+    .start = vm_qmp_start,
+    .sample = vm_qmp_sample,
+    .switch_over = vm_qmp_switch_over,
+    .run = vm_qmp_run,
+    .cancel = vm_qmp_cancel,
+    .known_dead = vm_qmp_known_dead,
+    .quit = vm_qmp_quit,
+    .close = vm_qmp_close,
+};
+
+struct vm *vm_qmp_open(struct loop *loop, const struct qmp_endpoint *ep, const char *role,
+                       struct err *e)
+{
+    CLEANUP_FREE struct vm_qmp *q = calloc(1, sizeof *q);
+    if (q == NULL) {
+        err_set(e, ERR_IO, ENOMEM, "%s", role);
+        return NULL;
+    }
+    q->vm = (struct vm){.ops = &vm_qmp_ops, .loop = loop, .role = role};
+    q->ep = *ep;
+    q->client = qmp_client_open(loop, ep, VM_OPEN_TIMEOUT_NS, vm_qmp_on_event, q, e);
+    if (q->client == NULL) {
+        err_wrap(e, "%s", role);
+        return NULL;
+    }
+    return &TAKE(q)->vm;
+}

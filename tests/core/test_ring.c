@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The ring, in the same words for both of its backends. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "core/clock.h"
+#include "core/ring.h"
+
+enum { MANY = 1000 };
+
+struct seen {
+    int count;
+    int res;
+};
+
+static void see(void *arg, int res)
+{
+    struct seen *s = arg;
+    s->count++;
+    s->res = res;
+}
+
+struct fixture {
+    enum ring_backend backend;
+    struct ring *ring;
+    int file; /* an unlinked one, empty */
+    int pair[2];
+};
+
+static struct ring *open_ring(enum ring_backend backend)
+{
+    struct err e = {0};
+    struct ring *r = ring_new(backend, &e);
+    if (r == NULL) {
+        print_message("skipped: %s\n", e.msg);
+        skip();
+    }
+    assert_int_equal(ring_backend(r), backend);
+    return r;
+}
+
+static void set_up(struct fixture *f, void **state)
+{
+    char path[] = "/tmp/godwit-test-XXXXXX";
+    f->backend = **(enum ring_backend **)state;
+    f->ring = open_ring(f->backend);
+    f->file = mkstemp(path);
+    assert_true(f->file >= 0);
+    unlink(path);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, f->pair), 0);
+}
+
+static void tear_down(struct fixture *f)
+{
+    ring_free(f->ring);
+    close(f->file);
+    close(f->pair[0]);
+    close(f->pair[1]);
+}
+
+/* Turns until `s` was called. */
+static void await(struct fixture *f, const struct seen *s)
+{
+    int64_t deadline_ns = clock_now_ns() + 5 * NS_PER_S;
+    while (s->count == 0) {
+        assert_true(clock_now_ns() < deadline_ns);
+        assert_int_equal(ring_turn(f->ring, NS_PER_S), 0);
+    }
+}
+
+static void test_read_write(void **state)
+{
+    struct fixture f;
+    struct ring_op op = {0};
+    struct seen wrote = {0}, synced = {0}, got = {0}, end = {0};
+    char buf[8] = "";
+    set_up(&f, state);
+
+    ring_write(f.ring, &op, f.file, "godwit", 6, 100, see, &wrote);
+    assert_int_equal(wrote.count, 0); /* never from the call itself */
+    assert_true(ring_busy(&op));
+    await(&f, &wrote);
+    assert_int_equal(wrote.res, 6);
+    assert_false(ring_busy(&op));
+
+    ring_fsync(f.ring, &op, f.file, see, &synced);
+    await(&f, &synced);
+    assert_int_equal(synced.res, 0);
+
+    ring_read(f.ring, &op, f.file, buf, sizeof buf, 102, see, &got);
+    await(&f, &got);
+    assert_int_equal(got.res, 4); /* short, as the file is */
+    assert_memory_equal(buf, "dwit", 4);
+
+    ring_read(f.ring, &op, f.file, buf, sizeof buf, 500, see, &end);
+    await(&f, &end);
+    assert_int_equal(end.res, 0);
+    tear_down(&f);
+}
+
+static void test_errors(void **state)
+{
+    struct fixture f;
+    struct ring_op op = {0};
+    struct seen got = {0};
+    char c;
+    set_up(&f, state);
+    ring_read(f.ring, &op, -1, &c, 1, 0, see, &got);
+    await(&f, &got);
+    assert_int_equal(got.res, -EBADF);
+    tear_down(&f);
+}
+
+/* More at once than the queues hold. */
+static void test_many(void **state)
+{
+    struct fixture f;
+    static struct ring_op ops[MANY];
+    static struct seen seen[MANY];
+    static uint32_t words[MANY];
+    memset(ops, 0, sizeof ops);
+    memset(seen, 0, sizeof seen);
+    set_up(&f, state);
+    for (uint32_t i = 0; i < MANY; i++) {
+        words[i] = i;
+        ring_write(f.ring, &ops[i], f.file, &words[i], 4, 4 * (uint64_t)i, see, &seen[i]);
+    }
+    for (int i = 0; i < MANY; i++) {
+        await(&f, &seen[i]);
+        assert_int_equal(seen[i].res, 4);
+    }
+    memset(words, 0xff, sizeof words);
+    assert_int_equal(pread(f.file, words, sizeof words, 0), sizeof words);
+    for (uint32_t i = 0; i < MANY; i++)
+        assert_int_equal(words[i], i);
+    for (int i = 0; i < MANY; i++)
+        assert_int_equal(seen[i].count, 1);
+    tear_down(&f);
+}
+
+static void test_poll(void **state)
+{
+    struct fixture f;
+    struct ring_op in = {0}, out = {0};
+    struct seen readable = {0}, writable = {0};
+    set_up(&f, state);
+    ring_poll(f.ring, &in, f.pair[0], POLLIN, see, &readable);
+    ring_poll(f.ring, &out, f.pair[0], POLLOUT, see, &writable);
+    await(&f, &writable);
+    assert_true(writable.res & POLLOUT);
+    assert_int_equal(readable.count, 0);
+
+    assert_int_equal(write(f.pair[1], "x", 1), 1);
+    await(&f, &readable);
+    assert_true(readable.res & POLLIN);
+
+    /* One-shot: what is still readable says nothing more. */
+    ring_turn(f.ring, 0);
+    ring_turn(f.ring, NS_PER_MS);
+    assert_int_equal(readable.count, 1);
+    tear_down(&f);
+}
+
+static void test_poll_hangup(void **state)
+{
+    struct fixture f;
+    struct ring_op op = {0};
+    struct seen seen = {0};
+    set_up(&f, state);
+    ring_poll(f.ring, &op, f.pair[0], POLLIN, see, &seen);
+    ring_turn(f.ring, 0);
+    close(f.pair[1]);
+    await(&f, &seen);
+    assert_true(seen.res & (POLLHUP | POLLIN));
+    f.pair[1] = -1;
+    tear_down(&f);
+}
+
+static void test_cancel(void **state)
+{
+    struct fixture f;
+    struct ring_op fresh = {0}, flying = {0}, timer = {0}, idle = {0};
+    struct seen a = {0}, b = {0}, c = {0};
+    set_up(&f, state);
+    ring_poll(f.ring, &flying, f.pair[0], POLLIN, see, &a);
+    ring_turn(f.ring, 0);
+    ring_poll(f.ring, &fresh, f.pair[0], POLLIN, see, &b);
+    ring_after(f.ring, &timer, 3600 * NS_PER_S, see, &c);
+    ring_cancel(f.ring, &flying);
+    ring_cancel(f.ring, &fresh);
+    ring_cancel(f.ring, &timer);
+    ring_cancel(f.ring, &idle);
+    assert_int_equal(a.count + b.count + c.count, 0);
+    await(&f, &a);
+    await(&f, &b);
+    await(&f, &c);
+    assert_int_equal(a.res, -ECANCELED);
+    assert_int_equal(b.res, -ECANCELED);
+    assert_int_equal(c.res, -ECANCELED);
+    assert_int_equal(a.count + b.count + c.count, 3);
+
+    /* And the record can be used again. */
+    struct seen again = {0};
+    assert_int_equal(write(f.pair[1], "x", 1), 1);
+    ring_poll(f.ring, &flying, f.pair[0], POLLIN, see, &again);
+    await(&f, &again);
+    assert_true(again.res & POLLIN);
+    tear_down(&f);
+}
+
+static void test_timers(void **state)
+{
+    struct fixture f;
+    struct ring_op at_once = {0}, soon = {0}, late = {0};
+    struct seen a = {0}, b = {0}, c = {0};
+    set_up(&f, state);
+    int64_t start_ns = clock_now_ns();
+    ring_after(f.ring, &late, 3600 * NS_PER_S, see, &c);
+    ring_after(f.ring, &soon, 20 * NS_PER_MS, see, &b);
+    ring_after(f.ring, &at_once, 0, see, &a);
+    assert_int_equal(a.count, 0);
+    ring_turn(f.ring, NS_PER_S);
+    assert_int_equal(a.count, 1);
+    assert_int_equal(b.count, 0);
+    await(&f, &b);
+    assert_true(clock_now_ns() - start_ns >= 20 * NS_PER_MS);
+    assert_true(clock_now_ns() - start_ns < 900 * NS_PER_MS); /* the timeout was cut */
+    assert_int_equal(c.count, 0);
+    tear_down(&f);
+    assert_int_equal(c.count, 1);
+    assert_int_equal(c.res, -ECANCELED);
+}
+
+static void test_timeout(void **state)
+{
+    struct fixture f;
+    set_up(&f, state);
+    int64_t start_ns = clock_now_ns();
+    assert_int_equal(ring_turn(f.ring, 30 * NS_PER_MS), 0);
+    assert_true(clock_now_ns() - start_ns >= 29 * NS_PER_MS);
+    start_ns = clock_now_ns();
+    assert_int_equal(ring_turn(f.ring, 0), 0);
+    assert_true(clock_now_ns() - start_ns < NS_PER_S);
+    tear_down(&f);
+}
+
+/* Starts itself again from its callback; the turn ends all the same. */
+struct restart {
+    struct ring *ring;
+    struct ring_op op;
+    int left;
+};
+
+static void restart(void *arg, int res)
+{
+    struct restart *s = arg;
+    if (res == 0 && s->left-- > 0)
+        ring_after(s->ring, &s->op, 0, restart, s);
+}
+
+static void test_restart_from_callback(void **state)
+{
+    struct fixture f;
+    set_up(&f, state);
+    struct restart s = {.ring = f.ring, .left = 3};
+    ring_after(f.ring, &s.op, 0, restart, &s);
+    ring_turn(f.ring, 0);
+    assert_int_equal(s.left, 2);
+    while (ring_busy(&s.op))
+        ring_turn(f.ring, 0);
+    assert_int_equal(s.left, -1);
+    tear_down(&f);
+}
+
+static void test_free_calls_back(void **state)
+{
+    struct fixture f;
+    struct ring_op todo = {0}, flying = {0}, timer = {0}, file = {0};
+    struct seen a = {0}, b = {0}, c = {0}, d = {0};
+    char buf[4096];
+    set_up(&f, state);
+    ring_poll(f.ring, &flying, f.pair[0], POLLIN, see, &a);
+    ring_turn(f.ring, 0);
+    ring_read(f.ring, &file, f.file, buf, sizeof buf, 0, see, &d);
+    ring_poll(f.ring, &todo, f.pair[0], POLLIN, see, &b);
+    ring_after(f.ring, &timer, NS_PER_S, see, &c);
+    tear_down(&f);
+    assert_int_equal(a.count + b.count + c.count + d.count, 4);
+    assert_int_equal(a.res, -ECANCELED);
+    assert_int_equal(b.res, -ECANCELED);
+    assert_int_equal(c.res, -ECANCELED);
+    ring_free(NULL);
+}
+
+static enum ring_backend uring = RING_URING, syscalls = RING_SYSCALLS;
+
+#define BOTH(test)                                                                       \
+    {#test " (io_uring)", test, NULL, NULL, &uring}, {                                    \
+        #test " (system calls)", test, NULL, NULL, &syscalls                             \
+    }
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        BOTH(test_read_write),
+        BOTH(test_errors),
+        BOTH(test_many),
+        BOTH(test_poll),
+        BOTH(test_poll_hangup),
+        BOTH(test_cancel),
+        BOTH(test_timers),
+        BOTH(test_timeout),
+        BOTH(test_restart_from_callback),
+        BOTH(test_free_calls_back),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,446 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Tests tools/lab itself: that what its help promises holds, and that nothing is left behind whatever
+# happens. Root; a state directory of its own, so that a lab that is up is not disturbed.
+
+set -uo pipefail
+
+here=$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")
+tools=$(realpath -- "$here/../../tools")
+readonly here tools
+readonly lab=$tools/lab
+
+count=0 failed=0
+
+# check NAME CMD...: one test, which passes if CMD succeeds.
+check() {
+    local name=$1 output
+    shift
+    count=$((count + 1))
+    if output=$("$@" 2>&1); then
+        printf 'ok %d - %s\n' "$count" "$name"
+    else
+        failed=$((failed + 1))
+        printf 'not ok %d - %s\n' "$count" "$name"
+        printf '# %s\n' "${output//$'\n'/$'\n'# }"
+    fi
+}
+
+skip() {
+    count=$((count + 1))
+    printf 'ok %d - %s # SKIP %s\n' "$count" "$1" "$2"
+}
+
+# exits_with CODE CMD...
+exits_with() {
+    local wanted=$1 status=0
+    shift
+    "$@" || status=$?
+    ((status == wanted)) || {
+        echo "exit code $status instead of $wanted"
+        return 1
+    }
+}
+
+# says PATTERN CMD...: CMD succeeds and its output has a line that matches.
+says() {
+    local pattern=$1 output
+    shift
+    output=$("$@" 2>&1) || {
+        printf 'failed: %s\n' "$output"
+        return 1
+    }
+    grep -qE -- "$pattern" <<<"$output" || {
+        printf 'no "%s" in: %s\n' "$pattern" "$output"
+        return 1
+    }
+}
+
+now_ms() { echo $((${EPOCHREALTIME/./} / 1000)); }
+
+# status exits with 1 when something is down, which here is no failure.
+status_is() { jq -e "$1" <<<"$("$lab" status --json)"; }
+
+# --- what is left behind
+
+# Every process that is in the lab, by its name or by what it has mounted.
+lab_processes() {
+    local dir
+    for dir in /proc/[0-9]*; do
+        if grep -qsF -- "$GODWIT_LAB" "$dir/cmdline" || grep -qsF -- "$GODWIT_LAB" "$dir/mountinfo"; then
+            printf '%s %s\n' "${dir#/proc/}" "$(tr '\0' ' ' <"$dir/cmdline" 2>/dev/null)"
+        fi
+    done
+}
+
+footprint() {
+    ip netns list | sort
+    sort /proc/self/mounts
+    ip -brief link | cut -d' ' -f1 | sort
+}
+
+# The mount point /export is removed, unless it was there before or another lab uses it.
+export_dir_is_left() {
+    [[ -d /export && $(stat -c %a /export) == 0 ]] &&
+        ! grep -qs ' /export ' /proc/[0-9]*/mountinfo
+}
+
+nothing_left() {
+    local left
+    left=$(lab_processes)
+    [[ -z $left ]] || {
+        printf 'processes: %s\n' "$left"
+        return 1
+    }
+    [[ ! -e $GODWIT_LAB ]] || {
+        printf 'files: %s\n' "$(ls -AR "$GODWIT_LAB")"
+        return 1
+    }
+    ! export_dir_is_left || {
+        echo "/export"
+        return 1
+    }
+    diff <(printf '%s\n' "$footprint_before") <(footprint)
+}
+
+# --- the contract
+
+test_bad_usage() {
+    local bad
+    check "status says that it is not up" exits_with 1 "$lab" status
+    check "status --json when not up" says '"up": false' sh -c "$lab status --json || true"
+    for bad in '' 'fly' 'up --fast' 'up --qemu' 'up --qemu /nonexistent' 'up --qemu c=/usr' 'down now' \
+        'status --xml' 'exec' 'exec c true' 'exec a' 'link a' 'link a --rate' 'link a --rate 0' \
+        'link a --rate 10mbps' 'link c --rate none' 'kill c' 'kill a ganesha' 'start'; do
+        # shellcheck disable=SC2086 # words
+        check "exit 2 for: lab $bad" exits_with 2 "$lab" $bad
+    done
+    check "exit 2 when not root" exits_with 2 setpriv --reuid 65534 --clear-groups "$lab" up
+    check "exit 2 for a state directory that is not ours" exits_with 2 env GODWIT_LAB=/usr "$lab" up
+    check "exec without a lab fails" exits_with 1 "$lab" exec a true
+    check "down without a lab succeeds" "$lab" down
+}
+
+test_up() {
+    local started_ms
+    started_ms=$(now_ms)
+    check "up" "$lab" up --qemu "$qemu10" --export-tmpfs
+    check "up takes less than 10 s" test $(($(now_ms) - started_ms)) -lt 10000
+    check "up again: already up" says 'already up' "$lab" up --qemu "$qemu10" --export-tmpfs
+    check "up with other settings is refused" exits_with 2 "$lab" up --qemu "a=$qemu10"
+}
+
+test_names() {
+    local from to
+    for from in a b nfs; do
+        for to in a b nfs; do
+            check "$from reaches $to by name" "$lab" exec "$from" ping -q -c1 -W2 "$to"
+        done
+    done
+    check "the host name is the host's" test "$("$lab" exec b hostname)" = b
+    check "no way out" exits_with 2 "$lab" exec a ping -q -c1 -W1 192.0.2.1
+}
+
+test_ssh_and_libvirt() {
+    local pair
+    for pair in 'a b' 'b a' 'nfs a' 'nfs b'; do
+        # shellcheck disable=SC2086 # words
+        set -- $pair
+        check "ssh root@$2 from $1" says "^$2\$" "$lab" exec "$1" ssh "root@$2" hostname
+    done
+    check "virsh from a to b" says 'Id +Name' \
+        "$lab" exec a virsh -c qemu+ssh://root@b/system list
+    check "libvirt on b drives its own QEMU" says 'hypervisor: QEMU [1-9][0-9]' "$lab" exec b virsh version
+    check "different host UUIDs" test \
+        "$("$lab" exec a virsh capabilities | grep -m1 '<uuid>')" != \
+        "$("$lab" exec b virsh capabilities | grep -m1 '<uuid>')"
+}
+
+test_export() {
+    local version file=nfs://nfs/export/lab-test.img
+    check "qemu-img create over NFS" "$lab" exec a qemu-img create -q -f raw "$file" 3M
+    check "qemu-img info on the other host" says '3145728 bytes' "$lab" exec b qemu-img info "$file"
+    for version in 3 4; do
+        check "nfs-ls with version $version" says lab-test.img \
+            "$lab" exec a nfs-ls "nfs://nfs/export?version=$version"
+    done
+    check "the server sees the file, owned by root" says '^3145728 0$' \
+        "$lab" exec nfs stat -c '%s %u' /export/lab-test.img
+}
+
+test_status() {
+    local key
+    check "status exits with 0" "$lab" status
+    check "up is true" status_is '.up == true'
+    check "state" status_is ".state == \"$GODWIT_LAB\""
+    check "export" status_is '.export == "nfs://nfs/export" and .export_kind == "tmpfs"'
+    for key in '.hosts.a.address == "10.77.0.1"' '.hosts.a.pids.libvirtd > 1' '.hosts.b.pids.sshd > 1' \
+        '.hosts.nfs.pids.ganesha > 1' '.hosts.nfs.pids.rpcbind > 1' '.hosts.a.qemu | test("^[1-9][0-9]")' \
+        '.hosts.b.libvirt | test("^[0-9]+\\.")' '.hosts[].link_rate == "none"' \
+        '.hosts | all(.pid > 1)'; do
+        check "status: $key" status_is "$key"
+    done
+    check "the shared directory is the same everywhere" same_shared_directory
+}
+
+same_shared_directory() {
+    local dir
+    dir=$("$lab" status --json | jq -r .hosts.a.shared)
+    "$lab" exec a sh -c "echo hello >$dir/note" &&
+        [[ $("$lab" exec b cat "$dir/note") == hello && $(<"$dir/note") == hello ]]
+}
+
+signal_reaches() {
+    local signal=$1 dir=$GODWIT_LAB/a pid status=0
+    rm -f "$dir/trapped" "$dir/waiting"
+    "$lab" exec a sh -c "trap 'echo $signal >$dir/trapped; exit 9' $signal; >$dir/waiting
+        for i in \$(seq 100); do sleep 0.05; done" &
+    pid=$!
+    until [[ -e $dir/waiting ]]; do sleep 0.02; done
+    kill -s "$signal" "$pid"
+    wait "$pid" || status=$?
+    [[ $(<"$dir/trapped") == "$signal" ]] && ((status == 9))
+}
+
+kill_ends_command() {
+    local pid
+    "$lab" exec a sleep 77.125 &
+    pid=$!
+    sleep 0.2
+    kill -KILL "$pid"
+    wait "$pid" 2>/dev/null
+    sleep 0.1
+    ! "$lab" exec a ps -e -o args= | grep -x 'sleep 77.125'
+}
+
+ctrl_c_reaches_once() {
+    local log=$GODWIT_LAB/a/ctrl-c.log
+    rm -f "$log"
+    # A terminal of its own, on which Ctrl-C is typed once the command runs.
+    (
+        sleep 0.6
+        printf '\003'
+        sleep 0.6
+    ) | timeout 10 script -qec "$lab exec a sh -c 'trap \"echo INT >>$log\" INT; sleep 0.9; sleep 0.3'" \
+        /dev/null >/dev/null
+    [[ $(<"$log") == INT ]]
+}
+
+test_exec() {
+    local signal
+    check "exec keeps the directory" test "$(cd /usr/share && "$lab" exec a pwd)" = /usr/share
+    check "exec passes stdin and stdout" test "$(echo through | "$lab" exec a cat)" = through
+    check "exec passes the exit code" exits_with 37 "$lab" exec a sh -c 'exit 37'
+    check "exec keeps arguments whole" test "$("$lab" exec a printf '<%s>' 'a b' '' '*')" = '<a b><><*>'
+    check "exec: no such command is 127" exits_with 127 "$lab" exec a no-such-command
+    for signal in TERM INT HUP; do
+        check "SIG$signal reaches the command" signal_reaches "$signal"
+    done
+    check "Ctrl-C on a terminal reaches the command once" ctrl_c_reaches_once
+    check "SIGKILL of exec ends the command" kill_ends_command
+}
+
+# Prints the Mbit/s of a transfer of $3 bytes from host $1 to host $2.
+transfer_rate() {
+    local from=$1 to=$2 bytes=$3 receiver started_ms
+    "$lab" exec "$to" socat -u -b 65536 TCP-LISTEN:7777,reuseaddr OPEN:/dev/null &
+    receiver=$!
+    until "$lab" exec "$to" ss -Hltn 'sport = 7777' | grep -q .; do sleep 0.02; done
+    started_ms=$(now_ms)
+    "$lab" exec "$from" sh -c "head -c $bytes /dev/zero | socat -u -b 65536 - TCP:$to:7777"
+    wait "$receiver"
+    echo $((bytes * 8 / ($(now_ms) - started_ms) / 1000))
+}
+
+# rate_between LOW HIGH FROM TO BYTES
+rate_between() {
+    local mbit_per_s
+    mbit_per_s=$(transfer_rate "$3" "$4" "$5")
+    echo "$3 to $4: $mbit_per_s Mbit/s"
+    ((mbit_per_s >= $1 && mbit_per_s <= $2))
+}
+
+test_link() {
+    check "link a --rate 100mbit" "$lab" link a --rate 100mbit
+    check "status shows the rate" status_is '.hosts.a.link_rate == "100mbit"'
+    check "a sends at 100 Mbit/s" rate_between 40 106 a b 8000000
+    check "a receives at 100 Mbit/s" rate_between 40 106 b a 8000000
+    check "the other hosts are not limited" rate_between 200 1000000 b nfs 8000000
+    check "link a --rate none" "$lab" link a --rate none
+    check "no limit any more" rate_between 200 1000000 a b 40000000
+    check "status shows none" status_is '.hosts.a.link_rate == "none"'
+}
+
+# A network namespace on b's br0 stands for a guest.
+guest_on_bridge() {
+    "$lab" exec b sh -ec '
+        ip netns add guest
+        ip link add tap0 type veth peer name eth0 netns guest
+        ip link set tap0 master br0 up
+        ip -n guest addr add 10.77.0.100/24 dev eth0
+        ip -n guest link set eth0 up' &&
+        "$lab" exec a ping -q -c1 -W3 10.77.0.100 &&
+        "$lab" exec b ping -q -c1 -W3 10.77.0.100 &&
+        "$lab" exec nfs ping -q -c1 -W3 10.77.0.100
+}
+
+domain_xml() {
+    cat <<-XML
+	<domain type='qemu'>
+	  <name>labtest</name><memory unit='MiB'>32</memory><vcpu>1</vcpu>
+	  <os><type arch='x86_64' machine='pc'>hvm</type></os>
+	  <features><acpi/></features>
+	  <devices>
+	    <disk type='network' device='disk'>
+	      <driver name='qemu' type='raw' cache='none'/>
+	      <source protocol='nfs' name='/export/lab-test.img'>
+	        <host name='nfs'/><identity user='0' group='0'/>
+	      </source>
+	      <target dev='vda' bus='virtio'/>
+	    </disk>
+	    <interface type='bridge'><source bridge='br0'/><model type='virtio'/></interface>
+	  </devices>
+	</domain>
+	XML
+}
+
+test_guests() {
+    check "a guest on b's bridge is reached from every host" guest_on_bridge
+    domain_xml >"$GODWIT_LAB/a/labtest.xml"
+    check "libvirt starts a domain with its disk on the export" \
+        "$lab" exec a virsh -q create "$GODWIT_LAB/a/labtest.xml"
+    check "libvirt migrates it to b" \
+        "$lab" exec a virsh -q migrate --live labtest qemu+ssh://root@b/system
+    check "it runs on b" says running "$lab" exec b virsh domstate labtest
+    check "and is gone from a" says '^$' "$lab" exec a virsh -q list
+}
+
+# --- deaths
+
+kill_and_start_nfs() {
+    local epoch
+    epoch=$(<"$GODWIT_LAB/nfs/epoch")
+    "$lab" kill nfs && status_is '.up == false and .hosts.nfs.pids.ganesha == null' &&
+        "$lab" start nfs && status_is '.up' && (($(<"$GODWIT_LAB/nfs/epoch") > epoch)) &&
+        "$lab" exec a nfs-ls nfs://nfs/export | grep lab-test.img
+}
+
+kill_and_mend() {
+    kill -KILL "$("$lab" status --json | jq "$1")"
+    exits_with 1 "$lab" status && "$lab" up --qemu "$qemu10" --export-tmpfs && status_is '.up' &&
+        "$lab" exec a virsh -c qemu+ssh://root@b/system list &&
+        "$lab" exec b nfs-ls nfs://nfs/export
+}
+
+switch_pid() { cut -d' ' -f1 "$GODWIT_LAB/sw/init"; }
+
+mend_switch() {
+    kill -KILL "$(switch_pid)"
+    exits_with 1 "$lab" status && "$lab" up --qemu "$qemu10" --export-tmpfs && status_is '.up' &&
+        "$lab" exec a ping -q -c1 -W2 nfs
+}
+
+test_deaths() {
+    check "kill nfs, start nfs: a new verifier, the files are there" kill_and_start_nfs
+    check "up mends a dead libvirtd" kill_and_mend .hosts.a.pids.libvirtd
+    check "up mends a dead sshd" kill_and_mend .hosts.b.pids.sshd
+    check "up mends a dead host" kill_and_mend .hosts.b.pid
+    check "up mends a dead switch" mend_switch
+}
+
+test_down() {
+    "$lab" exec a sleep 99 &
+    "$lab" exec b sh -c 'setsid -f sleep 99'
+    check "down" "$lab" down
+    check "down leaves nothing" nothing_left
+    wait
+}
+
+test_down_after_crash() {
+    check "up on disk, with the system's QEMU" "$lab" up
+    check "the export is on disk" status_is '.export_kind == "disk" or .export_kind == "tmpfs"'
+    kill -KILL "$("$lab" status --json | jq .hosts.a.pid)" "$(switch_pid)"
+    kill -KILL "$("$lab" status --json | jq .hosts.nfs.pids.ganesha)"
+    check "down after a crash" "$lab" down
+    check "down after a crash leaves nothing" nothing_left
+}
+
+test_interrupted_up() {
+    local delay
+    for delay in 0.01 0.03 0.05 0.08 0.12 0.2 0.3; do
+        "$lab" up 2>/dev/null &
+        sleep "$delay"
+        kill -KILL $! 2>/dev/null
+        wait $! 2>/dev/null
+        check "down after up was killed at $delay s" "$lab" down
+        check "nothing left after up was killed at $delay s" nothing_left
+    done
+    "$lab" up 2>/dev/null &
+    sleep 0.15
+    kill -KILL $! 2>/dev/null
+    wait $! 2>/dev/null
+    check "up completes what a killed up began" "$lab" up
+    check "it is whole" status_is '.up'
+}
+
+test_at_once() {
+    local pids=() pid result=0
+    "$lab" down 2>/dev/null
+    for _ in 1 2 3; do
+        "$lab" up 2>/dev/null &
+        pids+=($!)
+    done
+    for pid in "${pids[@]}"; do
+        wait "$pid" || result=1
+    done
+    check "three up at once" test "$result" = 0
+    check "three up at once: whole" status_is '.up'
+    "$lab" down 2>/dev/null &
+    pid=$!
+    check "two down at once" "$lab" down
+    wait "$pid"
+    check "two down at once leave nothing" nothing_left
+}
+
+main() {
+    ((EUID == 0)) || {
+        echo "1..0 # SKIP needs root"
+        exit 0
+    }
+    qemu10=$("$tools/setup" qemu10) || exit 1
+    readonly qemu10
+    # A machine of our own, as far as mounts and network are concerned: what others do there does
+    # not look like something that the lab has left.
+    if [[ ${1:-} != --inside ]]; then
+        exec unshare --mount --propagation private --net "${BASH_SOURCE[0]}" --inside
+    fi
+    GODWIT_LAB=$(mktemp -d /tmp/godwit-lab-test.XXXXXX)
+    export GODWIT_LAB
+    trap '"$lab" down >/dev/null 2>&1; rm -rf -- "$GODWIT_LAB"' EXIT
+    trap 'exit 130' INT TERM HUP
+    rmdir -- "$GODWIT_LAB"
+    mount -t tmpfs -o mode=755 lab-test /run
+    footprint_before=$(footprint)
+    readonly footprint_before
+
+    test_bad_usage
+    test_up
+    test_names
+    test_ssh_and_libvirt
+    test_export
+    test_status
+    test_exec
+    test_link
+    test_guests
+    test_deaths
+    test_down
+    test_down_after_crash
+    test_interrupted_up
+    test_at_once
+
+    printf '1..%d\n# %d passed, %d failed\n' "$count" $((count - failed)) "$failed"
+    ((failed == 0))
+}
+
+main "$@"

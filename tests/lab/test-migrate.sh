@@ -1,0 +1,285 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# godwit migrate between two real QEMUs in the lab, which is up: test-migrate.sh BUILD. The QEMU is
+# what the lab gives its hosts; what it cannot bear (the Linux guest before QEMU 10, KVM where there
+# is none) is skipped, with the reason. HOPS says how often each guest moves (20).
+
+set -uo pipefail
+
+here=$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")
+tools=$(realpath -- "$here/../../tools")
+build=$(realpath -- "${1:?the build tree}")
+export HOPS=${HOPS:-20}
+hops=$HOPS
+readonly here tools build hops
+readonly lab=$tools/lab guest=$tools/guest godwit=$build/tools/godwit
+# shellcheck source-path=SCRIPTDIR source=tap.bash
+. "$here/tap.bash"
+
+scratch=$(mktemp -d)
+readonly scratch
+trap '"$guest" stop a g; "$guest" stop b g; rm -rf -- "$scratch"' EXIT
+
+major=$("$lab" status --json | jq -r '.hosts.a.qemu | split(".")[0]')
+readonly major
+
+# Where the guest's files are on each host, asked for once.
+declare -A sock serial console pidfile
+for host in a b; do
+    sock[$host]=$("$guest" path "$host" g qmp)
+    serial[$host]=$("$guest" path "$host" g serial)
+    console[$host]=$("$guest" path "$host" g console)
+    pidfile[$host]=$("$guest" path "$host" g pid)
+done
+readonly sock serial console pidfile
+endpoint() { printf 'qmp+unix:%s' "${sock[$1]}"; }
+
+# qmp HOST COMMAND [ARGUMENTS]: the answer of one QMP command.
+qmp() {
+    local arguments=${3:-null}
+    jq -nc --arg command "$2" --argjson arguments "$arguments" '{execute: "qmp_capabilities"},
+        ({execute: $command, id: 1} + if $arguments == null then {} else {arguments: $arguments} end)' |
+        "$lab" exec "$1" timeout 10 socat -t 5 - "UNIX-CONNECT:${sock[$1]}" |
+        jq -c 'select(.id == 1) | .return'
+}
+
+runs() { [[ $(qmp "$1" query-status | jq -r .status) == running ]]; }
+
+# beats HOST: a heartbeat comes from this host's guest. A nested KVM may take seconds for its BIOS.
+beats() {
+    local before after
+    before=$(stat -c %s -- "${console[$1]}")
+    for _ in $(seq 300); do
+        sleep 0.1
+        after=$(stat -c %s -- "${console[$1]}")
+        ((after <= before)) || return 0
+    done
+    echo "no heartbeat from $1"
+    return 1
+}
+
+# The sequence numbers of the beats in both consoles grow by one from line to line. The line that was
+# cut by a switchover stands in two files, so up to HOPS lines may be missing, but none may repeat.
+consoles_are_sound() {
+    ! grep -h '^CORRUPT\|^ERROR' "$scratch"/console.* || return 1
+    perl -ne '
+        if (/^H ([0-9a-f]{8}) /) { $n = hex $1; $seen++; $last = $n if $n > $last;
+            if ($had{$n}++) { print "beat $n came twice\n"; $bad = 1 } }
+        END { $lost = $last + 1 - $seen; print "$seen beats, $lost missing\n";
+            exit 1 if $bad || $seen < 100 || $lost > 2 * $ENV{HOPS} }' "$scratch"/console.*
+}
+
+# hop FROM TO N START-ARGUMENTS...: moves the guest, and ends what is left of it.
+hop() {
+    local from=$1 to=$2 n=$3 kind=$4
+    shift 4
+    "$guest" start "$to" g "$kind" --incoming --build "$build" "$@" || return 1
+    "$godwit" migrate "$(endpoint "$from")" "$(endpoint "$to")" --via "unix:$scratch/stream" \
+        --json --quit-source >"$scratch/result.json" || return 1
+    jq -e '.schema == 1 and .result == "done" and .guest == "destination" and .route == "qmp" and
+        .total_ms > 0 and .downtime_ms.limit > 0 and .downtime_ms.qemu >= 0 and
+        .downtime_ms.observed > 0 and .ram.transferred_bytes > 0 and .ram.passes > 0 and
+        (.phases | map(.name) | index("precopy") and index("switchover") and index("done"))' \
+        "$scratch/result.json" || return 1
+    jq .downtime_ms.observed "$scratch/result.json" >>"$scratch/observed"
+    beats "$to" || return 1
+    cp -- "${console[$from]}" "$scratch/console.$n"
+    "$guest" stop "$from" g
+}
+
+# back_and_forth KIND ARGUMENTS...: `hops` migrations, and then a look at all that the guest said.
+back_and_forth() {
+    local from=a to=b n
+    rm -f -- "$scratch"/console.* "$scratch/observed"
+    "$guest" stop a g
+    "$guest" stop b g
+    "$guest" start a g "$1" --build "$build" "${@:2}" || return 1
+    beats a || return 1
+    for ((n = 1; n <= hops; n++)); do
+        hop "$from" "$to" "$n" "$@" || {
+            echo "hop $n from $from to $to"
+            return 1
+        }
+        read -r from to <<<"$to $from"
+    done
+    cp -- "${console[$from]}" "$scratch/console.$n"
+    "$guest" stop "$from" g
+    printf '# %s: STOP to RESUME in ms:' "$*" >&3
+    sort -g "$scratch/observed" | awk '{ v[NR] = $1 } END {
+        printf " median %.1f, %.1f to %.1f, %d hops\n", v[int((NR + 1) / 2)], v[1], v[NR], NR }' >&3
+    consoles_are_sound
+}
+
+test_back_and_forth() {
+    if ((major >= 10)); then
+        check "bare guest, TCG, $hops hops" back_and_forth bare || true
+    else
+        skip "bare guest, TCG, $hops hops" "QEMU $major under TCG corrupts a migrated guest"
+    fi
+    if [[ -w /dev/kvm ]]; then
+        check "bare guest, KVM, $hops hops" back_and_forth bare --accel kvm || true
+    else
+        skip "bare guest, KVM, $hops hops" "no /dev/kvm"
+    fi
+    if ((major >= 10)); then
+        test_linux
+    else
+        skip "Linux guest, $hops hops" "it needs QEMU 10"
+    fi
+}
+
+test_linux() {
+    local image=$scratch/linux.img
+    "$build/bench/guest/record-check" --format "$image" 128M
+    check "relocate the Linux guest's disk" "$lab" exec a "$godwit" relocate --overwrite "$image" \
+        nfs://nfs/export/ || return
+    check "Linux guest, $hops hops, disk on the share" back_and_forth linux \
+        --disk nfs://nfs/export/linux.img --address 10.77.0.100/24 || true
+    check "its records are complete and in order" says '"complete": true' \
+        "$lab" exec nfs "$build/bench/guest/record-check" /export/linux.img || true
+}
+
+# pair ARGUMENTS...: a bare guest on a, and a QEMU that waits for it on b. accel and machine as given.
+pair() {
+    local for_b=("$@")
+    ((!${#pair_b[@]})) || for_b=("${pair_b[@]}")
+    "$guest" stop a g
+    "$guest" stop b g
+    "$guest" start a g bare --build "$build" --accel "$accel" "$@" &&
+        "$guest" start b g bare --build "$build" --accel "$accel" --incoming "${for_b[@]}"
+}
+
+migrate() { "$godwit" migrate "$(endpoint a)" "$(endpoint b)" --via "unix:$scratch/stream" "$@"; }
+
+# The same in the background, so slowly that it never ends; its pid is in `pid`.
+begin_slowly() {
+    "$godwit" migrate "$(endpoint a)" "$(endpoint b)" --via "unix:$scratch/stream" --max-bandwidth 8M \
+        --json >"$scratch/result.json" &
+    pid=$!
+    sleep 1.5
+}
+
+untouched() { runs a && [[ $(qmp a query-migrate) == '{}' ]]; }
+
+test_bad_input() {
+    pair_b=()
+    pair || return
+    check "no such socket" refused 2 'No such file' "$godwit" migrate "$(endpoint a)" \
+        qmp+unix:/nonexistent --via "unix:$scratch/stream"
+    check "not QMP" refused 2 'not QMP' "$godwit" migrate "$(endpoint a)" \
+        "qmp+unix:${serial[a]}" --via "unix:$scratch/stream" ||
+        true
+    check "the same QEMU twice" refused 2 'the same QEMU' "$godwit" migrate "$(endpoint a)" \
+        "$(endpoint a)" --via "unix:$scratch/stream"
+    check "the destination is not incoming" refused 2 'source: it has no running' "$godwit" migrate \
+        "$(endpoint b)" "$(endpoint a)" --via "unix:$scratch/stream"
+    for bad in --max-bandwidth=fast --downtime-limit=20 --multifd=0 --timeout=-1s --compression=lz4 \
+        --progress=99 --bogus '--multifd=2 --postcopy' --compression=zstd; do
+        # shellcheck disable=SC2086 # words
+        check "exit 2 for $bad" exits_with 2 migrate $bad || true
+    done
+    check "nothing was touched" untouched
+    pair_b=(--memory 96)
+    pair && check "another RAM size" refused 2 'RAM sizes differ' migrate
+    pair_b=(--machine pc)
+    pair && check "another machine type" refused 2 'machine types differ' migrate
+    check "nothing was touched by these" untouched
+    pair_b=()
+    "$guest" stop b g
+    "$guest" start b g bare --build "$build" --accel "$accel" --incoming -- -incoming "unix:$scratch/early"
+    check "an incoming that is not deferred" refused 2 'already been started' migrate
+    "$guest" stop b g
+}
+
+# A guest that dirties more than the stream may carry: it never ends by itself.
+pair_that_never_ends() { pair --dirty-rate 40M; }
+
+# Sends the signal when the migration has begun; passes godwit's exit code on.
+interrupted() {
+    local pid
+    begin_slowly
+    kill -INT "$pid"
+    wait "$pid"
+}
+
+destination_dies() {
+    local pid
+    begin_slowly
+    "$lab" exec b kill -9 "$(cat "${pidfile[b]}")"
+    wait "$pid"
+}
+
+guest_is_on_source() {
+    jq -e '.guest == "source" and .schema == 1' "$scratch/result.json" && runs a && beats a
+}
+
+settings_of_a() { qmp a query-migrate-parameters; qmp a query-migrate-capabilities; }
+settings_are_as_before() { diff <(settings_of_a) "$scratch/settings"; }
+
+# A second client, on a second QMP socket, while the first one's migration goes on.
+already_migrating() {
+    local pid result
+    begin_slowly
+    refused 2 'already under way' "$godwit" migrate "qmp+unix:$scratch/a.qmp" "qmp+unix:$scratch/b.qmp" \
+        --via "unix:$scratch/other"
+    result=$?
+    kill -INT "$pid"
+    wait "$pid"
+    return "$result"
+}
+
+test_ends() {
+    pair_that_never_ends || return
+    settings_of_a >"$scratch/settings"
+    check "Ctrl-C: exit 3" exits_with 3 interrupted || true
+    check "Ctrl-C: the guest goes on on the source" guest_is_on_source || true
+    check "Ctrl-C: the source's settings are as before" settings_are_as_before || true
+    pair_that_never_ends
+    check "--timeout: exit 1" refused 1 'timeout' migrate --max-bandwidth 8M --timeout 1500ms || true
+    check "--timeout: the guest goes on on the source" runs a || true
+    pair_that_never_ends
+    check "the destination dies: exit 1" exits_with 1 destination_dies || true
+    check "the destination dies: the guest goes on on the source" guest_is_on_source || true
+    pair_that_never_ends
+    pair_b=(--dirty-rate 40M -- -qmp "unix:$scratch/b.qmp,server=on,wait=off")
+    pair --dirty-rate 40M -- -qmp "unix:$scratch/a.qmp,server=on,wait=off"
+    check "already migrating" already_migrating || true
+    pair_b=()
+    pair_that_never_ends
+    check "--postcopy ends what never ends" migrate --postcopy --max-bandwidth 100M || true
+    check "--postcopy: the guest is on the destination" runs b || true
+}
+
+test_ways() {
+    for way in '--multifd 2' '--multifd 2 --compression zlib' '--multifd 2 --compression zstd' --postcopy \
+        '--downtime-limit 20ms'; do
+        pair || return
+        # shellcheck disable=SC2086 # words
+        check "migrate $way" migrate $way || true
+        check "migrate $way: it runs there, and not here" eval 'runs b && ! runs a && beats b' || true
+    done
+    pair || return
+    check "over ssh to both, stream over tcp, observed" ssh_migrate || true
+}
+
+ssh_migrate() {
+    "$lab" exec nfs "$godwit" migrate "qmp+ssh://root@a${sock[a]}" "qmp+ssh://root@b${sock[b]}" \
+        --via tcp:b:4444 --observe "serial:${serial[a]}" \
+        --observe "serial:${serial[b]}" --json >"$scratch/result.json" &&
+        jq -e '.guest == "destination" and .observers[0].longest_silence_ms > 0' "$scratch/result.json"
+}
+
+accel=tcg
+((major >= 10)) || accel=kvm
+pair_b=()
+exec 3>&1
+test_back_and_forth
+if [[ $accel == kvm && ! -w /dev/kvm ]]; then
+    skip "bad input, ends and ways" "QEMU $major needs KVM, and there is no /dev/kvm"
+else
+    test_bad_input
+    test_ends
+    test_ways
+fi
+tap_end

@@ -1,0 +1,234 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# godwit relocate onto a real NFS server, in the lab, which is up: test-relocate.sh GODWIT LAB.
+# Under a minute. What it leaves on the export goes with the lab: files are never removed behind the
+# server's back.
+
+set -uo pipefail
+
+here=$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")
+godwit=$(realpath -- "${1:?the godwit to test}")
+lab=$(realpath -- "${2:?tools/lab}")
+readonly here godwit lab
+# shellcheck source-path=SCRIPTDIR source=tap.bash
+. "$here/tap.bash"
+
+scratch=$(mktemp -d /var/tmp/godwit-relocate-XXXXXX)
+readonly scratch share=nfs://nfs/export/
+trap '"$lab" kill nfs ganesha --signal CONT >/dev/null 2>&1; rm -rf -- "$scratch"' EXIT
+cd -- "$scratch" || exit 1
+
+relocate() { "$lab" exec a "$godwit" relocate "$@"; }
+on_server() { "$lab" exec nfs "$@"; }
+server_sum() { on_server xxhsum -H2 "/export/$1" | cut -d' ' -f1; }
+# The same past the page cache, where that can be: it would have to hold all of the holes.
+direct_sum() {
+    { "$@" iflag=direct bs=4M status=none || "$@" bs=4M status=none; } 2>/dev/null |
+        xxh128sum | cut -d' ' -f1
+}
+server_has() { on_server test -e "/export/$1"; }
+temporary_names() { on_server find /export -maxdepth 1 -name '.*.godwit-*' -printf '%f\n'; }
+temporary_name_of() { temporary_names | grep -qF ".$1.godwit-"; }
+
+same() { [[ $1 == "$2" ]] || { echo "'$1' is not '$2'"; return 1; }; }
+at_most() { (($1 <= $2)) || { echo "$1 is more than $2"; return 1; }; }
+absent() { ! server_has "$1" || { echo "/export/$1 exists"; return 1; }; }
+no_temporary() { ! temporary_name_of "$1" || { echo "a temporary file of $1 is left"; return 1; }; }
+
+# 4 GiB, in which 256 MiB of data lie in 16 pieces; mode and times that nobody has by chance.
+make_sparse() {
+    local i
+    truncate -s 4G sparse.img
+    for i in $(seq 0 15); do
+        dd if=/dev/urandom of=sparse.img bs=1M count=16 seek=$((i * 256 + 3)) conv=notrunc status=none
+    done
+    chmod 0604 sparse.img
+    chown 1234:4321 sparse.img
+    touch -d '2021-03-04 05:06:07.123456789' sparse.img
+}
+
+relocate_recorded() { relocate --json --progress=3 "$1" "$share" 3>progress >result; }
+
+test_sparse() {
+    local sum attributes
+    make_sparse
+    sum=$(direct_sum dd if=sparse.img)
+    attributes=$(stat -c '%a %u %g %s %y' sparse.img)
+    check "a 4 GiB image with 256 MiB of data lands" relocate_recorded sparse.img || return
+    check "its checksum on the server is that of the source" \
+        same "$(direct_sum on_server dd if=/export/sparse.img)" "$sum"
+    check "it takes no more blocks than the source" \
+        at_most "$(on_server stat -c %b /export/sparse.img)" "$(stat -c %b sparse.img)"
+    check "mode, owner, size and time of change are kept" \
+        same "$(on_server stat -c '%a %u %g %s %y' /export/sparse.img)" "$attributes"
+    check "the source is as it was" same "$(stat -c '%a %u %g %s %y' sparse.img)" "$attributes"
+    check "no temporary file is left" no_temporary sparse.img
+    # shellcheck disable=SC2016 # these are jq's variables
+    check "the JSON object has its keys" jq -e --arg sum "$sum" '
+        .schema == 1 and .result == "done" and .bytes == 4294967296 and .data_bytes == 268435456
+        and (.files | length) == 1 and .files[0].xxh3_128 == $sum
+        and .files[0].source == "sparse.img" and .files[0].destination == "nfs://nfs/export/sparse.img"
+        and .files[0].bytes == .bytes and .files[0].data_bytes == .data_bytes
+        and .seconds > 0 and .bytes_per_s > 0 and .cpu_s > 0
+        and .rpc.write == 256 and .rpc.commit > 0 and .rpc.resent == 0' result
+    check "progress never goes back, and ends at the end" jq -es '
+        length > 0 and all(.schema == 1 and .event == "progress" and .source == "sparse.img")
+        and ([.[].bytes] | . == sort) and last.bytes == last.total_bytes and last.eta_s == 0' progress
+}
+
+test_several() {
+    head -c 3000001 /dev/urandom >one.img
+    : >empty.img
+    truncate -s 10M hole.img
+    check "several images at once, odd, empty and all hole" \
+        relocate --json one.img ./empty.img "$scratch/hole.img" "$share" || return
+    local f
+    for f in one empty hole; do
+        check "$f.img is the same on the server" \
+            same "$(server_sum $f.img)" "$(xxh128sum $f.img | cut -d' ' -f1)"
+    done
+    check "the hole takes no blocks" same "$(on_server stat -c %b /export/hole.img)" 0
+    head -c 100 /dev/urandom >one.img
+    check "--overwrite replaces" relocate --overwrite one.img "$share"
+    check "what is there then is the new image" \
+        same "$(server_sum one.img)" "$(xxh128sum one.img | cut -d' ' -f1)"
+    check "without io_uring it works as well" \
+        env GODWIT_RING=syscalls "$lab" exec a "$godwit" relocate --overwrite --block-size 64K \
+        --connections 1 --depth 2 hole.img one.img "$share"
+    check "null: reads and hashes only" says "$(xxh128sum one.img | cut -d' ' -f1)" \
+        relocate one.img null:
+    on_server mkdir -p /export/deep/er
+    check "a directory below the export is a destination" relocate one.img "${share}deep/er"
+    check "the image is there" server_has deep/er/one.img
+}
+
+# refuses NAME PATTERN ARGUMENT...: exit code 2, the reason, and nothing new on the server.
+refuses() {
+    local name=$1 pattern=$2 before
+    shift 2
+    before=$(on_server ls -lAR --time-style=full-iso /export)
+    check "refused: $name" refused 2 "$pattern" relocate "$@"
+    check "nothing was touched" same "$(on_server ls -lAR --time-style=full-iso /export)" "$before"
+}
+
+test_bad_input() {
+    mkdir -p dir other
+    head -c 1000 /dev/urandom >new.img
+    cp new.img other/new.img
+    refuses "a directory" "dir: is a directory" new.img dir "$share"
+    refuses "a source that is not there" "absent.img: No such file" new.img absent.img "$share"
+    refuses "a device that is no disk" "neither a file nor a block device" new.img /dev/null "$share"
+    refuses "two sources of one name" "the same name" new.img other/new.img "$share"
+    refuses "a destination that exists" "one.img: exists" new.img one.img "$share"
+    refuses "an export that is not there" "refuses the mount" new.img nfs://nfs/absent/
+    refuses "a directory that is not there" "no such directory" new.img "${share}absent/"
+    refuses "a file for a directory" "not a directory" new.img "${share}one.img"
+    refuses "a host without an NFS server" "no NFS server" new.img nfs://b/export/
+    refuses "a destination of no kind" "is no destination" new.img http://nfs/export/
+    refuses "a size that does not parse" "not a size" --block-size 1x new.img "$share"
+    refuses "a count out of range" "connections" --connections 0 new.img "$share"
+    refuses "no destination" "operand is missing" new.img
+    check "unreadable for an ordinary user" test_unreadable
+    check "the refusal as JSON" says '"class": *"refused"' \
+        bash -c '"$@" || [[ $? == 2 ]]' _ "$lab" exec a "$godwit" relocate --json dir "$share"
+}
+
+test_unreadable() {
+    chmod 711 .
+    chmod 600 new.img
+    refused 2 "new.img: cannot open for reading: Permission denied" \
+        "$lab" exec a setpriv --reuid 65534 --regid 65534 --clear-groups \
+        "$godwit" relocate "$scratch/new.img" null:
+}
+
+# in_background CMD...: what it says goes to the file "output".
+in_background() {
+    "$@" >output 2>&1 &
+    background=$!
+}
+
+# under_way NAME: waits until some of it is on the server.
+under_way() {
+    local _
+    for _ in $(seq 100); do
+        ! temporary_name_of "$1" || { sleep 0.3; return 0; }
+        sleep 0.05
+    done
+    return 1
+}
+
+# ends NAME CODE SECONDS: what is in the background ends with that exit code, within that time.
+ends() {
+    local started=$SECONDS status=0
+    wait "$background" || status=$?
+    check "$1" ended "$status" "$2" "$((SECONDS - started))" "$3"
+}
+
+ended() {
+    if ! same "$1" "$2" || ! at_most "$3" "$4"; then
+        cat output
+        return 1
+    fi
+}
+
+# In host a only godwit itself has this command line.
+interrupt() {
+    local pid
+    pid=$("$lab" exec a pgrep -f "^$godwit relocate .*$1") && "$lab" exec a kill -INT "$pid"
+}
+
+test_interrupts() {
+    truncate -s 256M big.img
+    shred -n 1 big.img
+    "$lab" link nfs --rate 1gbit
+
+    in_background relocate big.img "$share"
+    check "a copy is under way" under_way big.img
+    interrupt big.img
+    ends "Ctrl-C ends it, exit code 3" 3 8
+    check "nothing stands under its name" absent big.img
+    check "no temporary file is left" no_temporary big.img
+
+    in_background relocate --json big.img "$share"
+    check "a copy is under way again" under_way big.img
+    "$lab" kill nfs
+    ends "the server is killed: exit code 1, soon" 1 15
+    check "nothing stands under its name" absent big.img
+    check "it says what is left, since nobody could be asked to remove it" \
+        grep -q 'nfs://nfs/export/.big.img.godwit-.* is left' output
+    check "and is called lost" grep -q '"class": *"lost"' output
+    "$lab" start nfs
+
+    in_background relocate big.img "$share"
+    check "a third copy is under way" under_way big.img
+    "$lab" kill nfs ganesha --signal STOP
+    interrupt big.img
+    ends "Ctrl-C ends it also when the server is mute" 3 20
+    "$lab" kill nfs ganesha --signal CONT
+    check "nothing stands under its name" absent big.img
+    "$lab" link nfs --rate none
+    check "and then it goes through" relocate big.img "$share"
+    check "with the right content" \
+        same "$(server_sum big.img)" "$(xxh128sum big.img | cut -d' ' -f1)"
+}
+
+test_changing_source() {
+    head -c 256M /dev/zero | tr '\0' x >moving.img
+    "$lab" link nfs --rate 1gbit
+    in_background relocate moving.img "$share"
+    under_way moving.img
+    printf 'y' | dd of=moving.img bs=1 seek=100 conv=notrunc status=none
+    ends "a source that changes under the copy: exit code 1" 1 20
+    "$lab" link nfs --rate none
+    check "it is named" grep -q 'moving.img: was changed under the copy' output
+    check "nothing stands under its name" absent moving.img
+    check "no temporary file is left" no_temporary moving.img
+}
+
+test_sparse
+test_several
+test_bad_input
+test_interrupts
+test_changing_source
+tap_end

@@ -1,0 +1,97 @@
+# shellcheck shell=bash disable=SC2154 # variables of lab, state.bash and topology.bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Cables. Every host has a bridge br0 with its address, whose uplink eth0 is a veth to the switch's
+# bridge, so that the tap of a guest put on br0 is on the same Ethernet wherever it runs.
+
+network_switch_up() {
+    ! in_network_of sw ip link show dev br0 >/dev/null 2>&1 || return 0
+    in_network_of sw ip -batch - <<-BATCH || die "cannot make the switch"
+		link set dev lo up
+		link add name br0 type bridge stp_state 0 forward_delay 0 mcast_snooping 0
+		link set dev br0 mtu $lab_mtu_bytes up
+	BATCH
+}
+
+network_is_connected() {
+    in_network_of "$1" ip link show dev br0 >/dev/null 2>&1 &&
+        in_network_of "$1" ip link show dev eth0 >/dev/null 2>&1
+}
+
+# Also after a crash of either end: one end of a veth takes the other with it.
+network_connect() {
+    local host=$1 pid
+    pid=$(host_pid "$host") || die "host $host is not running"
+    network_is_connected "$host" && return
+    in_network_of "$host" ip link delete dev br0 2>/dev/null || true
+    in_network_of sw ip link delete dev "to-$host" 2>/dev/null || true
+    in_network_of sw ip -batch - <<-BATCH || die "cannot connect $host to the switch"
+		link add name to-$host mtu $lab_mtu_bytes type veth peer name eth0 mtu $lab_mtu_bytes netns $pid
+		link set dev to-$host master br0 up
+	BATCH
+    # A bridge without an address of its own takes the lowest of its ports', which a guest may bring.
+    in_network_of "$host" ip -batch - <<-BATCH || die "cannot give $host its bridge"
+		link set dev lo up
+		link add name br0 address ${lab_mac[$host]} type bridge stp_state 0 forward_delay 0 mcast_snooping 0
+		link set dev br0 mtu $lab_mtu_bytes up
+		link set dev eth0 master br0 up
+		address add ${lab_address[$host]}/$lab_prefix_len dev br0
+	BATCH
+}
+
+# Prints a rate as tc takes it, in lower case; fails on anything else. tc's own "bps" means bytes.
+network_parse_rate() {
+    local rate=${1,,}
+    [[ $rate == none || $rate =~ ^([1-9][0-9]{0,8}(\.[0-9]{1,3})?|0\.[0-9]{1,3})[kmg]?bit$ ]] ||
+        return 1
+    printf '%s\n' "$rate"
+}
+
+# Prints the rate in bit/s.
+network_rate_bits_per_s() {
+    awk -v rate="$1" 'BEGIN {
+        factor = 1
+        if (rate ~ /kbit$/) factor = 1e3
+        if (rate ~ /mbit$/) factor = 1e6
+        if (rate ~ /gbit$/) factor = 1e9
+        printf "%.0f\n", rate * factor
+    }'
+}
+
+# Shapes one direction: what device $2 in the network of $1 sends. The burst must hold the largest
+# segment that TCP hands down (64 KiB) and 4 ms of the rate; a queue of 20 ms is that of a plain switch.
+network_shape() {
+    local where=$1 dev=$2 bits_per_s=$3 burst_bytes
+    burst_bytes=$((bits_per_s / 8 / 250))
+    ((burst_bytes >= 131072)) || burst_bytes=131072
+    in_network_of "$where" tc qdisc replace dev "$dev" root tbf \
+        rate "${bits_per_s}bit" burst "$burst_bytes" latency 20ms
+}
+
+network_unshape() {
+    local where=$1 dev=$2
+    [[ $(in_network_of "$where" tc qdisc show dev "$dev" root) != *tbf* ]] ||
+        in_network_of "$where" tc qdisc delete dev "$dev" root
+}
+
+network_set_rate() {
+    local host=$1 rate=$2 bits_per_s
+    if [[ $rate == none ]]; then
+        network_unshape "$host" eth0
+        network_unshape sw "to-$host"
+    else
+        bits_per_s=$(network_rate_bits_per_s "$rate")
+        network_shape "$host" eth0 "$bits_per_s"
+        network_shape sw "to-$host" "$bits_per_s"
+    fi
+}
+
+# Prints the rate that is in force, as the kernel has it.
+network_get_rate() {
+    in_network_of "$1" tc -json qdisc show dev eth0 root | jq -r '
+        def text: if . % 1e9 == 0 then "\(. / 1e9)gbit"
+                  elif . % 1e6 == 0 then "\(. / 1e6)mbit"
+                  elif . % 1e3 == 0 then "\(. / 1e3)kbit"
+                  else "\(.)bit" end;
+        [.[] | select(.kind == "tbf") | .options.rate * 8 | text][0] // "none"'
+}

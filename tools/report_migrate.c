@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tools/report_migrate.h"
+
+#include <inttypes.h>
+
+#include "core/units.h"
+#include "tools/json.h"
+
+static double report_ms(int64_t ns)
+{
+    return (double)ns / 1e6;
+}
+
+/* ---- progress ---- */
+
+/* What is left, at the speed at which it becomes less; -1 while it does not. */
+static int64_t report_eta_ns(const struct vm_sample *s)
+{
+    if (s->bandwidth_bytes_per_s <= s->dirty_bytes_per_s)
+        return -1;
+    return (int64_t)((double)s->ram_remaining_bytes * 1e9 /
+                     (double)(s->bandwidth_bytes_per_s - s->dirty_bytes_per_s));
+}
+
+static void report_progress_text(struct progress *p, const struct migrate_progress *m)
+{
+    const struct vm_sample *s = &m->source;
+    char sent[UNITS_TEXT_MAX], left[UNITS_TEXT_MAX], rate[UNITS_TEXT_MAX], dirty[UNITS_TEXT_MAX];
+    char eta[32] = "", line[240];
+    if (report_eta_ns(s) >= 0 && s->ram_remaining_bytes > 0)
+        snprintf(eta, sizeof eta, ", ETA %.0f s", (double)report_eta_ns(s) / 1e9);
+    snprintf(line, sizeof line, "%s: %s sent, %s left, %s/s, pass %" PRIu64 ", dirties %s/s%s",
+             phase_name(m->phase), units_format_size(sent, s->ram_transferred_bytes),
+             units_format_size(left, s->ram_remaining_bytes),
+             units_format_size(rate, s->bandwidth_bytes_per_s), s->passes,
+             units_format_size(dirty, s->dirty_bytes_per_s), eta);
+    progress_line(p, line);
+}
+
+static void report_progress_json(const struct progress *p, const struct migrate_progress *m)
+{
+    const struct vm_sample *s = &m->source;
+    struct json *o = json_new();
+    json_text(o, "event", "progress");
+    json_text(o, "phase", phase_name(m->phase));
+    json_ms(o, "t_ms", m->elapsed_ns);
+    json_u64(o, "ram_total_bytes", s->ram_total_bytes);
+    json_u64(o, "ram_transferred_bytes", s->ram_transferred_bytes);
+    json_u64(o, "ram_remaining_bytes", s->ram_remaining_bytes);
+    json_u64(o, "bandwidth_bytes_per_s", s->bandwidth_bytes_per_s);
+    json_u64(o, "dirty_bytes_per_s", s->dirty_bytes_per_s);
+    json_u64(o, "passes", s->passes);
+    json_ms(o, "eta_ms", report_eta_ns(s));
+    json_line(o, p->fd);
+}
+
+void report_migrate_progress(void *arg, const struct migrate_progress *m)
+{
+    struct progress *p = arg;
+    if (p->terminal)
+        report_progress_text(p, m);
+    if (p->fd >= 0)
+        report_progress_json(p, m);
+}
+
+/* ---- results ---- */
+
+static void report_side_json(struct json *o, const struct vm_facts *f)
+{
+    json_text(o, "hypervisor", f->hypervisor);
+    json_text(o, "machine", f->machine);
+    json_u64(o, "ram_bytes", f->ram_bytes);
+    json_u64(o, "vcpus", f->vcpus);
+    json_text(o, "accelerator", f->kvm ? "kvm" : "tcg");
+}
+
+static void report_phases_json(struct json *list, const struct migrate_report *m)
+{
+    for (size_t i = 0; i < m->phases.logged; i++) {
+        struct json *o = json_item(list);
+        json_text(o, "name", phase_name(m->phases.log[i].phase));
+        json_ms(o, "t_ms", m->phases.log[i].at_ns - m->started_ns);
+    }
+}
+
+static void report_observed_json(struct json *list, const struct report_migrate *r)
+{
+    for (size_t i = 0; i < r->observed_n; i++) {
+        const struct observer_result *s = &r->observed[i];
+        bool any = s->count > 0;
+        struct json *o = json_item(list);
+        json_text(o, "what", s->what);
+        json_u64(o, "signs_of_life", s->count);
+        json_ms(o, "longest_silence_ms", any ? s->longest_silence_ns : -1);
+        json_ms(o, "silence_began_ms", any ? s->silence_began_ns - r->report->started_ns : -1);
+        json_ms(o, "median_interval_ms", any ? s->median_interval_ns : -1);
+        json_ms(o, "p99_interval_ms", any ? s->p99_interval_ns : -1);
+        json_u64(o, "lost", s->lost);
+        json_u64(o, "duplicates", s->duplicates);
+        json_u64(o, "restarts", s->restarts);
+    }
+}
+
+void report_migrate_json(const struct report_migrate *r, const struct err *e, FILE *to)
+{
+    const struct migrate_report *m = r->report;
+    bool completed = m->last.migration == VM_MIGRATION_COMPLETED;
+    struct json *o = json_new();
+    json_text(o, "result", r->result);
+    json_text(o, "guest", migrate_guest_name(m->guest));
+    json_text(o, "route", r->route);
+    json_ms(o, "total_ms", m->ended_ns - m->started_ns);
+
+    struct json *downtime = json_node(o, "downtime_ms");
+    json_ms(downtime, "limit", m->touched ? m->downtime_limit_ns : -1);
+    json_ms(downtime, "qemu", completed ? m->last.downtime_ns : -1);
+    json_ms(downtime, "observed", m->touched ? m->downtime_observed_ns : -1);
+
+    struct json *ram = json_node(o, "ram");
+    json_u64(ram, "total_bytes", m->last.ram_total_bytes);
+    json_u64(ram, "transferred_bytes", m->last.ram_transferred_bytes);
+    json_u64(ram, "passes", m->last.passes);
+
+    report_phases_json(json_list(o, "phases"), m);
+    report_side_json(json_node(o, "source"), &m->source);
+    report_side_json(json_node(o, "destination"), &m->destination);
+    if (r->observed_n > 0)
+        report_observed_json(json_list(o, "observers"), r);
+    json_error(o, e);
+    json_print(o, to);
+}
+
+static void report_observed_text(const struct observer_result *s, FILE *to)
+{
+    static const char *const kinds[] = {[OBSERVER_PING] = "ping", [OBSERVER_SERIAL] = "serial"};
+    if (s->count == 0)
+        fprintf(to, "  %-8s no sign of life at all: %s\n", kinds[s->kind], s->what);
+    else
+        fprintf(to,
+                "  %-8s silent for %.1f ms at the longest (a sign of life each %.1f ms before, "
+                "p99 %.1f)%s\n",
+                kinds[s->kind], report_ms(s->longest_silence_ns), report_ms(s->median_interval_ns),
+                report_ms(s->p99_interval_ns),
+                s->silences_n > 0 && s->silences[0].open ? ", and still silent" : "");
+    if (s->duplicates > 0)
+        fprintf(to, "  %-8s %" PRIu64 " heartbeats came twice\n", "", s->duplicates);
+}
+
+void report_migrate_text(const struct report_migrate *r, FILE *to)
+{
+    const struct migrate_report *m = r->report;
+    char sent[UNITS_TEXT_MAX];
+    fprintf(to, "The guest is on the destination (route %s, %s to %s).\n", r->route,
+            m->source.hypervisor, m->destination.hypervisor);
+    fprintf(to, "  total    %.0f ms, %s of RAM sent in %" PRIu64 " passes\n",
+            report_ms(m->ended_ns - m->started_ns),
+            units_format_size(sent, m->last.ram_transferred_bytes), m->last.passes);
+    fprintf(to, "  pause    QEMU says %.0f ms; limit %.0f ms; STOP to RESUME ",
+            report_ms(m->last.downtime_ns), report_ms(m->downtime_limit_ns));
+    if (m->downtime_observed_ns >= 0)
+        fprintf(to, "%.1f ms\n", report_ms(m->downtime_observed_ns));
+    else
+        fputs("not seen\n", to);
+    if (r->observed_n > 0)
+        fputs("From outside:\n", to);
+    for (size_t i = 0; i < r->observed_n; i++)
+        report_observed_text(&r->observed[i], to);
+
+    fputs("Where the time went:\n", to);
+    for (size_t i = 0; i < m->phases.logged; i++) {
+        const struct phase_entry *at = &m->phases.log[i];
+        int64_t until_ns = i + 1 < m->phases.logged ? at[1].at_ns : m->ended_ns;
+        fprintf(to, "  %-12s %9.1f ms\n", phase_name(at->phase), report_ms(until_ns - at->at_ns));
+    }
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What `godwit migrate` tells: its result as text or JSON, and its progress. */
+#ifndef TOOLS_REPORT_MIGRATE_H
+#define TOOLS_REPORT_MIGRATE_H
+
+#include <stdio.h>
+
+#include "bench/observer.h"
+#include "core/migrate.h"
+#include "tools/progress.h"
+
+struct report_migrate {
+    const char *result; /* "done", "failed", "refused", "cancelled", "uncertain" */
+    const char *route;
+    const struct migrate_report *report;
+    const struct observer_result *observed;
+    size_t observed_n;
+};
+
+/* A migrate_progress_fn; `arg` is a struct progress. */
+void report_migrate_progress(void *arg, const struct migrate_progress *m);
+
+void report_migrate_json(const struct report_migrate *r, const struct err *e, FILE *to);
+void report_migrate_text(const struct report_migrate *r, FILE *to);
+
+#endif
