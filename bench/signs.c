@@ -7,8 +7,8 @@
  * silences before the mark; after it, only for the longest silences after it. An interval
  * that spans the mark belongs to the time after it, in full length.
  *
- * The histogram's buckets are sixteenths of a power of two, from 1 µs to 2^37 ns (137 s), which
- * keeps a quantile within 3 % of its value, whatever the period of the guest.
+ * The histogram's buckets are 64ths of a power of two, from 1 µs to 2^37 ns (137 s), which
+ * keeps a quantile within 1 % of its value, whatever the period of the guest.
  */
 #include "bench/signs.h"
 
@@ -16,7 +16,7 @@
 
 enum {
     BUCKET_FIRST_EXPONENT = 10,
-    BUCKET_SUB_BITS = 4,
+    BUCKET_SUB_BITS = 6,
     BUCKET_SUBS = 1 << BUCKET_SUB_BITS,
 };
 

@@ -10,7 +10,7 @@
 
 #include "bench/observer.h"
 
-enum { SIGNS_BUCKETS = 27 * 16 };
+enum { SIGNS_BUCKETS = 27 * 64 };
 
 struct signs_top {
     struct observer_silence at[OBSERVER_SILENCES];

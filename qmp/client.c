@@ -163,7 +163,8 @@ static void client_on_reply(struct qmp_client *c, struct json_object *msg, struc
     }
     const char *words = "an error without a description";
     if (json_object_object_get_ex(msg, "error", &error) &&
-        json_object_object_get_ex(error, "desc", &desc))
+        json_object_object_get_ex(error, "desc", &desc) &&
+        json_object_is_type(desc, json_type_string))
         words = json_object_get_string(desc);
     err_set(&e, ERR_QMP, 0, "%s: %s", p->command, words);
     pending_answer(p, NULL, &e);
@@ -177,7 +178,8 @@ static void client_on_message(struct qmp_client *c, struct json_object *msg)
             c->greeted = true;
         else
             client_lose(c, ERR_REFUSED, 0, "this is not QMP: no greeting");
-    } else if (json_object_object_get_ex(msg, "event", &field)) {
+    } else if (json_object_object_get_ex(msg, "event", &field) &&
+               json_object_is_type(field, json_type_string)) {
         json_object_object_get_ex(msg, "data", &data);
         c->on_event(c->event_arg, json_object_get_string(field), data);
     } else if (json_object_object_get_ex(msg, "id", &field)) {

@@ -341,7 +341,13 @@ mend_switch() {
         "$lab" exec a ping -q -c1 -W2 nfs
 }
 
+other_lab_goes() {
+    GODWIT_LAB=$GODWIT_LAB-2 "$lab" up && GODWIT_LAB=$GODWIT_LAB-2 "$lab" down &&
+        "$lab" exec nfs stat /export/lab-test.img && "$lab" exec a nfs-ls nfs://nfs/export
+}
+
 test_deaths() {
+    check "another lab that comes and goes leaves the export alone" other_lab_goes
     check "kill nfs, start nfs: a new verifier, the files are there" kill_and_start_nfs
     check "up mends a dead libvirtd" kill_and_mend .hosts.a.pids.libvirtd
     check "up mends a dead sshd" kill_and_mend .hosts.b.pids.sshd
@@ -417,7 +423,8 @@ main() {
     fi
     GODWIT_LAB=$(mktemp -d /tmp/godwit-lab-test.XXXXXX)
     export GODWIT_LAB
-    trap '"$lab" down >/dev/null 2>&1; rm -rf -- "$GODWIT_LAB"' EXIT
+    trap '"$lab" down >/dev/null 2>&1; rm -rf -- "$GODWIT_LAB"
+        GODWIT_LAB=$GODWIT_LAB-2 "$lab" down >/dev/null 2>&1' EXIT
     trap 'exit 130' INT TERM HUP
     rmdir -- "$GODWIT_LAB"
     mount -t tmpfs -o mode=755 lab-test /run

@@ -186,7 +186,7 @@ lifecycle_remove_mount_points() {
     local dir
     [[ -s $state/made_dirs ]] || return 0
     while read -r dir; do
-        if cat /proc/[0-9]*/mountinfo 2>/dev/null | grep -q " $dir "; then
+        if grep -qs " $dir " /proc/[0-9]*/mountinfo; then
             say "left $dir, which is in use"
         elif [[ -d $dir ]]; then
             rmdir -- "$dir" 2>/dev/null || say "left $dir, which is not empty"
