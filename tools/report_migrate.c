@@ -83,6 +83,12 @@ static void report_phases_json(struct json *list, const struct migrate_report *m
     }
 }
 
+/* How late the observer itself ran in the longest silence. */
+static int64_t report_late_ns(const struct observer_result *s)
+{
+    return s->count > 0 && s->silences_n > 0 ? s->silences[0].late_ns : -1;
+}
+
 static void report_observed_json(struct json *list, const struct report_migrate *r)
 {
     for (size_t i = 0; i < r->observed_n; i++) {
@@ -93,6 +99,7 @@ static void report_observed_json(struct json *list, const struct report_migrate 
         json_u64(o, "signs_of_life", s->count);
         json_ms(o, "longest_silence_ms", any ? s->longest_silence_ns : -1);
         json_ms(o, "silence_began_ms", any ? s->silence_began_ns - r->report->started_ns : -1);
+        json_ms(o, "observer_late_ms", report_late_ns(s));
         json_ms(o, "median_interval_ms", any ? s->median_interval_ns : -1);
         json_ms(o, "p99_interval_ms", any ? s->p99_interval_ns : -1);
         json_u64(o, "lost", s->lost);
@@ -142,6 +149,9 @@ static void report_observed_text(const struct observer_result *s, FILE *to)
                 kinds[s->kind], report_ms(s->longest_silence_ns), report_ms(s->median_interval_ns),
                 report_ms(s->p99_interval_ns),
                 s->silences_n > 0 && s->silences[0].open ? ", and still silent" : "");
+    if (s->count > 0 && report_late_ns(s) > s->longest_silence_ns / 5)
+        fprintf(to, "  %-8s of which the observer may have slept %.1f ms itself\n", "",
+                report_ms(report_late_ns(s)));
     if (s->duplicates > 0)
         fprintf(to, "  %-8s %" PRIu64 " heartbeats came twice\n", "", s->duplicates);
 }

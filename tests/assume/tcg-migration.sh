@@ -1,0 +1,135 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# What godwit assumes: QEMU before 8 under TCG corrupts a Linux guest that it migrates, and QEMU 10
+# does not. godwit migrate refuses the first for that reason.
+#
+#   tcg-migration.sh BUILD QEMU10-TREE
+#
+# A guest with two vCPUs, on which a shell forks and executes all the time, is migrated from QEMU to
+# QEMU on this machine until its kernel panics or falls silent. It takes a few migrations or a few
+# dozen: if none of MOST does it, that is told as a skip, for nothing was shown. The same load then
+# has to survive on QEMU 10 as many migrations as it took.
+
+set -uo pipefail
+
+here=$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")
+build=$(realpath -- "${1:?the build tree}")
+qemu10=${2:?the tree of QEMU 10}
+most=${MOST:-40}
+readonly here build qemu10 most
+readonly godwit=$build/tools/godwit guests=$build/bench/guest
+# shellcheck source-path=SCRIPTDIR source=../lab/tap.bash
+. "$here/../lab/tap.bash"
+
+work=$(mktemp -d)
+readonly work
+pids=()
+# shellcheck disable=SC2317 # called by the trap
+clean_up() {
+    local pid
+    for pid in "${pids[@]}"; do
+        kill -9 "$pid" 2>/dev/null
+    done
+    wait 2>/dev/null
+    rm -rf -- "$work"
+}
+trap clean_up EXIT
+
+# Sets qemu=(…): the command of the QEMU in tree $1; "" is the system's.
+set_qemu() {
+    qemu=(qemu-system-x86_64)
+    [[ -n $1 && $1 != / ]] || return 0
+    qemu=(env "QEMU_MODULE_DIR=$1/usr/lib/x86_64-linux-gnu/qemu" "$1/usr/bin/qemu-system-x86_64"
+        -L "$1/usr/share/qemu" -L "$1/usr/share/seabios" -L /usr/share/seabios -L /usr/share/qemu)
+}
+
+# boot N [QEMU-OPTION...]: guest N; its console is $work/N.log, its shell a socket $work/N.sh.
+boot() {
+    local n=$1
+    shift
+    "${qemu[@]}" -machine q35 -accel tcg -cpu qemu64 -smp 2 -m 256 -nodefaults -display none \
+        -vga none -no-reboot -qmp "unix:$work/$n.qmp,server=on,wait=off" -serial "file:$work/$n.log" \
+        -serial "unix:$work/$n.sh,server=on,wait=off" -kernel "$guests/vmlinuz" \
+        -initrd "$guests/initrd.img" -append "console=ttyS0 quiet mitigations=off \
+        godwit.working_set=32M godwit.dirty_rate=20M" "$@" 2>>"$work/qemu.err" &
+    pids+=($!)
+    for _ in $(seq 100); do
+        [[ ! -S $work/$n.qmp ]] || return 0
+        sleep 0.05
+    done
+    cat "$work/qemu.err"
+    return 1
+}
+
+# beats N: five more heartbeats of guest N within 15 s, and no word of a panic.
+beats() {
+    local before i
+    before=$(grep -c '^H ' "$work/$1.log")
+    for ((i = 0; i < 150; i++)); do
+        ! grep -q 'Kernel panic\|Oops\|BUG: \|^CORRUPT' "$work/$1.log" || return 1
+        (($(grep -c '^H ' "$work/$1.log") < before + 5)) || return 0
+        sleep 0.1
+    done
+    return 1
+}
+
+load() {
+    # shellcheck disable=SC2016 # the guest's shell expands it
+    printf 'while :; do busybox ls /proc >/dev/null; busybox md5sum /init /bin/busybox >/tmp.md5; done &\n' |
+        socat -t 1 - "UNIX-CONNECT:$work/$1.sh" >/dev/null
+}
+
+# Migrates until the guest is broken, at most $1 times; `survived` says how often it was well after.
+torture() {
+    local n=0
+    survived=0
+    rm -f -- "$work"/*.log
+    boot 0 && beats 0 && load 0 || return 2
+    sleep 2
+    while ((survived < $1)); do
+        boot $((n + 1)) -incoming defer || return 2
+        "$godwit" migrate --unsafe "qmp+unix:$work/$n.qmp" "qmp+unix:$work/$((n + 1)).qmp" \
+            --via "unix:$work/stream" --quit-source >/dev/null 2>"$work/godwit.err" || return 2
+        n=$((n + 1))
+        beats "$n" || break
+        survived=$((survived + 1))
+    done
+    kill -9 "${pids[-1]}" 2>/dev/null
+    last_words=$(grep -m 3 'Kernel panic\|Oops\|BUG: \|^CORRUPT' "$work/$n.log")
+    ((survived == $1))
+}
+
+is_refused() {
+    set_qemu ''
+    boot r && boot s -incoming defer || return 1
+    refused 2 'under TCG corrupts' "$godwit" migrate "qmp+unix:$work/r.qmp" "qmp+unix:$work/s.qmp" \
+        --via "unix:$work/stream"
+}
+
+version=$(qemu-system-x86_64 --version | sed -n '1s/.*version \([0-9]*\).*/\1/p')
+if [[ ! -s $guests/vmlinuz ]]; then
+    skip "QEMU under TCG and migration" "no Linux guest in $guests"
+    tap_end
+    exit
+fi
+needed=$most
+if ((version < 8)); then
+    check "godwit refuses QEMU $version under TCG, with the reason" is_refused || true
+    set_qemu ''
+    torture "$most"
+    case $? in
+    0) skip "QEMU $version under TCG corrupts a migrated guest" "not in $most migrations this time" ;;
+    1)
+        needed=$((survived + 1))
+        check "QEMU $version under TCG corrupts a migrated guest" true
+        printf '# after %d migrations: %s\n' "$needed" "${last_words:-the guest fell silent}"
+        ;;
+    *) check "QEMU $version under TCG can be tried" cat "$work/qemu.err" "$work/godwit.err" /nonexistent ;;
+    esac
+else
+    skip "QEMU before 8 under TCG corrupts a migrated guest" "this machine's QEMU is $version"
+fi
+set_qemu "$qemu10"
+check "QEMU 10 under TCG does not, $needed times" torture "$needed" || true
+tap_end

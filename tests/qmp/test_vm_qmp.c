@@ -1,0 +1,438 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "core/clock.h"
+#include "fake_qmp.h"
+#include "qmp/vm_qmp.h"
+
+#define REPLY(cmd, ...) {.what = FAKE_REPLY, .command = cmd, .text = "" __VA_ARGS__}
+#define VERSION(major, minor) \
+    REPLY("query-version", "{\"qemu\":{\"major\":" #major ",\"minor\":" #minor \
+                           ",\"micro\":2},\"package\":\"Debian\"}")
+#define MEMORY REPLY("query-memory-size-summary", "{\"base-memory\":268435456,\"plugged-memory\":65536}")
+#define CPU(n) "{\"cpu-index\":" n ",\"qom-path\":\"/x\",\"thread-id\":7,\"target\":\"x86_64\"}"
+#define KVM(on) REPLY("query-kvm", "{\"enabled\":" #on ",\"present\":true}")
+#define STATUS_7(status) \
+    REPLY("query-status", "{\"running\":false,\"singlestep\":false,\"status\":\"" status "\"}")
+#define STATUS(status) REPLY("query-status", "{\"running\":false,\"status\":\"" status "\"}")
+#define MACHINE(name) \
+    {.what = FAKE_REPLY, .command = "qom-get", .text = "\"" name "-machine\"", \
+     .arguments = "{\"path\":\"/machine\",\"property\":\"type\"}"}
+#define HARDWARE(kvm) \
+    MACHINE("pc-q35-10.0"), MEMORY, REPLY("query-cpus-fast", "[" CPU("0") "," CPU("1") "]"), KVM(kvm)
+#define PROBE(kvm) VERSION(10, 0), STATUS("running"), REPLY("query-migrate", "{}"), HARDWARE(kvm)
+#define PROBE_7(kvm) VERSION(7, 2), STATUS_7("running"), REPLY("query-migrate", "{}"), HARDWARE(kvm)
+
+#define CAP(name, on) "{\"capability\":\"" name "\",\"state\":" on "}"
+#define CAPS(...) REPLY("query-migrate-capabilities", "[" __VA_ARGS__ "]")
+#define USUAL                                                                             \
+    CAP("events", "false") "," CAP("multifd", "false") "," CAP("postcopy-ram", "false")   \
+    "," CAP("return-path", "false") "," CAP("pause-before-switchover", "true")
+
+struct side {
+    struct loop *loop;
+    struct fake_qmp *fake;
+    struct vm *vm;
+    struct vm_facts facts;
+    struct err e;
+};
+
+static void open_side(struct side *s, struct fake_qmp *fake)
+{
+    struct qmp_endpoint ep;
+    *s = (struct side){.fake = fake};
+    s->loop = loop_new(&s->e);
+    assert_int_equal(qmp_endpoint_parse(fake_qmp_endpoint(fake), &ep, &s->e), 0);
+    s->vm = vm_qmp_open(s->loop, &ep, "source", &s->e);
+    if (s->vm == NULL)
+        fail_msg("%s", s->e.msg);
+}
+
+static void open_probed(struct side *s, struct fake_qmp *fake)
+{
+    open_side(s, fake);
+    if (s->vm->ops->probe(s->vm, &s->facts, &s->e) < 0)
+        fail_msg("%s", s->e.msg);
+}
+
+static void close_side(struct side *s)
+{
+    s->vm->ops->close(s->vm);
+    loop_free(s->loop);
+    fake_qmp_end(s->fake);
+}
+
+static void expect(const struct side *s, enum err_class class, const char *says)
+{
+    if (s->e.class != class || strstr(s->e.msg, says) == NULL)
+        fail_msg("%s: '%s' instead of %s: '%s'", err_class_name(s->e.class), s->e.msg,
+                 err_class_name(class), says);
+}
+
+static void test_probe(void **state)
+{
+    (void)state;
+    static const struct fake_step steps[] = {
+        {.what = FAKE_ACCEPT}, PROBE(true), {.what = FAKE_EXPECT_END}};
+    struct side s;
+    open_probed(&s, FAKE_QMP("10.0", steps));
+    assert_string_equal(s.facts.hypervisor, "QEMU 10.0.2");
+    assert_string_equal(s.facts.machine, "pc-q35-10.0");
+    assert_int_equal(s.facts.ram_bytes, 268435456 + 65536);
+    assert_int_equal(s.facts.vcpus, 2);
+    assert_true(s.facts.kvm);
+    assert_int_equal(s.facts.run, VM_RUN_RUNNING);
+    assert_int_equal(s.facts.migration, VM_MIGRATION_NONE);
+    assert_int_equal(s.facts.peer_pid, getpid());
+    close_side(&s);
+}
+
+/* What a check says for these settings on a QEMU with these capabilities. */
+static void check(const char *version, const struct fake_step *steps, size_t count,
+                  const struct vm_settings *settings, enum err_class class, const char *says)
+{
+    struct side s;
+    open_probed(&s, fake_qmp_start(version, FAKE_UNIX, steps, count));
+    int rc = s.vm->ops->check(s.vm, settings, &s.e);
+    assert_int_equal(rc, class == ERR_NONE ? 0 : -1);
+    expect(&s, class, says);
+    close_side(&s);
+}
+#define CHECK(version, steps, settings, class, says) \
+    check(version, steps, sizeof(steps) / sizeof *(steps), &(struct vm_settings)settings, class, says)
+#define SETTINGS(...) {__VA_ARGS__}
+
+static void test_check_capabilities(void **state)
+{
+    (void)state;
+    static const struct fake_step usual[] = {
+        {.what = FAKE_ACCEPT}, PROBE(true), CAPS(USUAL), {.what = FAKE_EXPECT_END}};
+    static const struct fake_step without[] = {
+        {.what = FAKE_ACCEPT}, PROBE(true), CAPS(CAP("events", "false")), {.what = FAKE_EXPECT_END}};
+    static const struct fake_step xbzrle[] = {
+        {.what = FAKE_ACCEPT}, PROBE(true), CAPS(USUAL "," CAP("xbzrle", "true")),
+        {.what = FAKE_EXPECT_END}};
+    static const struct fake_step preempt[] = {
+        {.what = FAKE_ACCEPT}, PROBE(true), CAPS(USUAL "," CAP("postcopy-preempt", "true")),
+        {.what = FAKE_EXPECT_END}};
+    CHECK("10.0", usual, SETTINGS(.multifd_channels = 4), ERR_NONE, "");
+    CHECK("10.0", usual, SETTINGS(.postcopy = true), ERR_NONE, "");
+    CHECK("10.0", usual, SETTINGS(.postcopy = true, .multifd_channels = 2), ERR_REFUSED,
+          "source: migration capability multifd cannot go with postcopy-ram");
+    CHECK("10.0", without, SETTINGS(.multifd_channels = 4), ERR_REFUSED,
+          "source: QEMU 10.0.2 has no migration capability multifd");
+    CHECK("10.0", without, SETTINGS(.postcopy = true), ERR_REFUSED, "capability postcopy-ram");
+    CHECK("10.0", without, SETTINGS(.unsafe = false), ERR_NONE, "");
+    /* what somebody else has set */
+    CHECK("10.0", xbzrle, SETTINGS(.multifd_channels = 4), ERR_REFUSED, "multifd cannot go with xbzrle");
+    CHECK("10.0", xbzrle, SETTINGS(.unsafe = false), ERR_NONE, "");
+    CHECK("10.0", preempt, SETTINGS(.unsafe = false), ERR_REFUSED, "postcopy-preempt needs postcopy-ram");
+    CHECK("10.0", preempt, SETTINGS(.postcopy = true), ERR_NONE, "");
+}
+
+static void test_check_tcg(void **state)
+{
+    (void)state;
+    static const struct fake_step tcg[] = {
+        {.what = FAKE_ACCEPT}, PROBE_7(false), {.what = FAKE_EXPECT_END}};
+    static const struct fake_step tcg_unsafe[] = {
+        {.what = FAKE_ACCEPT}, PROBE_7(false), CAPS(USUAL), {.what = FAKE_EXPECT_END}};
+    static const struct fake_step kvm[] = {
+        {.what = FAKE_ACCEPT}, PROBE_7(true), CAPS(USUAL), {.what = FAKE_EXPECT_END}};
+    static const struct fake_step tcg_10[] = {
+        {.what = FAKE_ACCEPT}, PROBE(false), CAPS(USUAL), {.what = FAKE_EXPECT_END}};
+    CHECK("7.2", tcg, SETTINGS(.unsafe = false), ERR_REFUSED, "QEMU 7.2.2 under TCG corrupts");
+    CHECK("7.2", tcg_unsafe, SETTINGS(.unsafe = true), ERR_NONE, "");
+    CHECK("7.2", kvm, SETTINGS(.unsafe = false), ERR_NONE, "");
+    CHECK("10.0", tcg_10, SETTINGS(.unsafe = false), ERR_NONE, "");
+}
+
+#define SMALL_SCHEMA                                                                              \
+    "[{\"name\":\"migrate-set-parameters\",\"meta-type\":\"command\",\"arg-type\":\"1\",\"ret-type\":\"2\"}," \
+    "{\"name\":\"1\",\"meta-type\":\"object\",\"members\":[{\"name\":\"multifd-compression\",\"type\":\"3\"}]}," \
+    "{\"name\":\"3\",\"meta-type\":\"enum\",\"values\":[\"none\",\"zlib\"]}]"
+
+static void test_check_compression(void **state)
+{
+    (void)state;
+    static const struct fake_step steps[] = {
+        {.what = FAKE_ACCEPT}, PROBE(true), CAPS(USUAL),
+        {.what = FAKE_LOOSE, .command = "query-qmp-schema", .text = SMALL_SCHEMA},
+        {.what = FAKE_EXPECT_END}};
+    static const struct fake_step unasked[] = {
+        {.what = FAKE_ACCEPT}, PROBE(true), CAPS(USUAL), {.what = FAKE_EXPECT_END}};
+    CHECK("10.0", steps, SETTINGS(.multifd_channels = 2, .compression = VM_COMPRESSION_ZLIB),
+          ERR_NONE, "");
+    CHECK("10.0", steps, SETTINGS(.multifd_channels = 2, .compression = VM_COMPRESSION_ZSTD),
+          ERR_REFUSED, "source: QEMU 10.0.2 cannot compress with zstd");
+    CHECK("10.0", unasked, SETTINGS(.compression = VM_COMPRESSION_ZSTD), ERR_REFUSED,
+          "compression zstd needs multifd");
+}
+
+#define PARAMETERS                                                                          \
+    REPLY("query-migrate-parameters",                                                       \
+          "{\"max-bandwidth\":134217728,\"downtime-limit\":300,\"multifd-channels\":2,"     \
+          "\"multifd-compression\":\"zlib\",\"xbzrle-cache-size\":67108864}")
+#define SET(cmd, args) {.what = FAKE_REPLY, .command = cmd, .arguments = args}
+#define SET_BACK                                                                            \
+    SET("migrate-set-capabilities",                                                         \
+        "{\"capabilities\":[" CAP("events", "false") "," CAP("multifd", "false") ","        \
+        CAP("postcopy-ram", "false") "," CAP("return-path", "false") ","                    \
+        CAP("pause-before-switchover", "true") "]}"),                                       \
+    SET("migrate-set-parameters",                                                           \
+        "{\"max-bandwidth\":134217728,\"downtime-limit\":300,\"multifd-channels\":2,"       \
+        "\"multifd-compression\":\"zlib\"}")
+#define SET_CAPABILITIES                                                                    \
+    "{\"capabilities\":[" CAP("events", "true") "," CAP("multifd", "true") ","              \
+    CAP("postcopy-ram", "false") "," CAP("return-path", "false") ","                        \
+    CAP("pause-before-switchover", "false") "]}"
+#define SET_PARAMETERS                                                                      \
+    "{\"max-bandwidth\":1000000,\"downtime-limit\":21,\"multifd-channels\":4,"              \
+    "\"multifd-compression\":\"none\"}"
+
+static const struct vm_settings some = {
+    .max_bandwidth_bytes_per_s = 1000000,
+    .downtime_limit_ns = 20 * NS_PER_MS + 1, /* rounded up: a limit of 0 ms never ends */
+    .multifd_channels = 4,
+};
+
+static void test_configure_and_restore(void **state)
+{
+    (void)state;
+    static const struct fake_step steps[] = {
+        {.what = FAKE_ACCEPT},
+        CAPS(USUAL "," CAP("xbzrle", "true")), PARAMETERS,
+        SET("migrate-set-capabilities", SET_CAPABILITIES),
+        SET("migrate-set-parameters", SET_PARAMETERS),
+        SET_BACK,
+        {.what = FAKE_EXPECT_END},
+    };
+    static const char *const versions[] = {"7.2", "10.0"};
+    for (int v = 0; v < 2; v++) {
+        struct side s;
+        int64_t limit_ns = 0;
+        open_side(&s, FAKE_QMP(versions[v], steps));
+        assert_int_equal(s.vm->ops->configure(s.vm, &some, &limit_ns, &s.e), 0);
+        assert_int_equal(limit_ns, 21 * NS_PER_MS);
+        assert_int_equal(s.vm->ops->configure(s.vm, NULL, NULL, &s.e), 0);
+        assert_int_equal(s.vm->ops->configure(s.vm, NULL, NULL, &s.e), 0); /* nothing is left to do */
+        close_side(&s);
+    }
+}
+
+static void test_configure_fails_half_way(void **state)
+{
+    (void)state;
+    static const struct fake_step steps[] = {
+        {.what = FAKE_ACCEPT},
+        CAPS(USUAL), PARAMETERS,
+        SET("migrate-set-capabilities", SET_CAPABILITIES),
+        {.what = FAKE_ERROR, .command = "migrate-set-parameters", .text = "too many channels"},
+        SET_BACK,
+        {.what = FAKE_EXPECT_END},
+    };
+    struct side s;
+    int64_t limit_ns;
+    open_side(&s, FAKE_QMP("10.0", steps));
+    assert_int_equal(s.vm->ops->configure(s.vm, &some, &limit_ns, &s.e), -1);
+    expect(&s, ERR_QMP, "source: migrate-set-parameters: too many channels");
+    close_side(&s);
+}
+
+static void test_listen_arms_first(void **state)
+{
+    (void)state;
+    static const struct fake_step steps[] = {
+        {.what = FAKE_ACCEPT},
+        SET("cont", NULL),
+        SET("migrate-incoming", "{\"uri\":\"tcp:0:4444\"}"),
+        SET("migrate", "{\"uri\":\"tcp:b:4444\"}"),
+        SET("migrate-start-postcopy", NULL),
+        {.what = FAKE_EXPECT_END},
+    };
+    struct side s;
+    open_side(&s, FAKE_QMP("10.0", steps));
+    assert_int_equal(s.vm->ops->listen(s.vm, "tcp:0:4444", &s.e), 0);
+    assert_int_equal(s.vm->ops->start(s.vm, "tcp:b:4444", &s.e), 0);
+    assert_int_equal(s.vm->ops->switch_over(s.vm, &s.e), 0);
+    close_side(&s);
+}
+
+static void test_run_and_events(void **state)
+{
+    (void)state;
+    static const struct fake_step steps[] = {
+        {.what = FAKE_ACCEPT},
+        SET("stop", NULL), STATUS("inmigrate"),
+        {.what = FAKE_EVENT, .command = "STOP"},
+        {.what = FAKE_EVENT, .command = "RESUME"},
+        SET("cont", NULL), STATUS("running"),
+        {.what = FAKE_EXPECT_END},
+    };
+    struct side s;
+    enum vm_run now;
+    open_side(&s, FAKE_QMP("10.0", steps));
+    assert_int_equal(s.vm->ops->run(s.vm, false, &now, &s.e), 0);
+    assert_int_equal(now, VM_RUN_INCOMING);
+    s.vm->changed = false;
+    assert_int_equal(s.vm->ops->run(s.vm, true, &now, &s.e), 0);
+    assert_int_equal(now, VM_RUN_RUNNING);
+    assert_true(s.vm->changed && s.vm->seen.stopped_ns > 0);
+    assert_true(s.vm->seen.resumed_ns >= s.vm->seen.stopped_ns);
+    close_side(&s);
+}
+
+static void test_cancel_waits(void **state)
+{
+    (void)state;
+    static const struct fake_step steps[] = {
+        {.what = FAKE_ACCEPT},
+        SET("migrate_cancel", NULL),
+        REPLY("query-migrate", "{\"status\":\"cancelling\"}"), STATUS("finish-migrate"),
+        REPLY("query-migrate", "{\"status\":\"cancelled\"}"), STATUS("running"),
+        {.what = FAKE_EXPECT_END},
+    };
+    struct side s;
+    open_side(&s, FAKE_QMP("10.0", steps));
+    assert_int_equal(s.vm->ops->cancel(s.vm, &s.e), 0);
+    close_side(&s);
+}
+
+/* ssh drops, QEMU lives: the next operation connects anew. Also when Ctrl-C has been pressed: the
+ * roll-back has to be said on this line. */
+static void test_reconnect(void **state)
+{
+    (void)state;
+    static const struct fake_step steps[] = {
+        {.what = FAKE_ACCEPT}, {.what = FAKE_CLOSE},
+        {.what = FAKE_ACCEPT}, REPLY("query-migrate", "{\"status\":\"active\"}"), STATUS("running"),
+        {.what = FAKE_CLOSE},
+        {.what = FAKE_ACCEPT}, SET("stop", NULL), STATUS("paused"),
+        {.what = FAKE_EXPECT_END},
+    };
+    struct side s;
+    struct vm_sample sample;
+    enum vm_run now;
+    open_side(&s, FAKE_QMP("10.0", steps));
+    assert_int_equal(loop_catch_signals(s.loop, &s.e), 0);
+    loop_sleep(s.loop, 20 * NS_PER_MS);
+    assert_true(s.vm->changed);
+    assert_int_equal(s.vm->ops->sample(s.vm, &sample, &s.e), 0);
+    assert_int_equal(sample.migration, VM_MIGRATION_ACTIVE);
+    raise(SIGINT);
+    loop_sleep(s.loop, 20 * NS_PER_MS);
+    assert_int_equal(loop_interrupts(s.loop), 1);
+    if (s.vm->ops->run(s.vm, false, &now, &s.e) < 0)
+        fail_msg("%s: %s", err_class_name(s.e.class), s.e.msg);
+    assert_int_equal(now, VM_RUN_STOPPED);
+    close_side(&s);
+}
+
+static void test_quit(void **state)
+{
+    (void)state;
+    static const struct fake_step answered[] = {
+        {.what = FAKE_ACCEPT}, SET("quit", NULL), {.what = FAKE_CLOSE}};
+    static const struct fake_step gone[] = {
+        {.what = FAKE_ACCEPT}, {.what = FAKE_HOLD, .command = "quit"}, {.what = FAKE_CLOSE}};
+    struct side s;
+    open_side(&s, FAKE_QMP("10.0", answered));
+    assert_int_equal(s.vm->ops->quit(s.vm, &s.e), 0);
+    close_side(&s);
+    open_side(&s, FAKE_QMP("10.0", gone));
+    assert_int_equal(s.vm->ops->quit(s.vm, &s.e), 0);
+    close_side(&s);
+}
+
+static void test_known_dead_by_socket(void **state)
+{
+    (void)state;
+    static const struct fake_step dies[] = {
+        {.what = FAKE_ACCEPT}, PROBE(true), {.what = FAKE_UNLISTEN}, {.what = FAKE_CLOSE}};
+    static const struct fake_step lives[] = {
+        {.what = FAKE_ACCEPT}, PROBE(true), {.what = FAKE_CLOSE},
+        {.what = FAKE_ACCEPT}, {.what = FAKE_EXPECT_END}};
+    struct side s;
+    open_probed(&s, fake_qmp_start("10.0", FAKE_TCP, dies, sizeof dies / sizeof *dies));
+    assert_int_equal(s.facts.peer_pid, 0);
+    loop_sleep(s.loop, 20 * NS_PER_MS);
+    assert_true(s.vm->ops->known_dead(s.vm));
+    close_side(&s);
+    open_probed(&s, fake_qmp_start("10.0", FAKE_TCP, lives, sizeof lives / sizeof *lives));
+    loop_sleep(s.loop, 20 * NS_PER_MS);
+    assert_false(s.vm->ops->known_dead(s.vm));
+    close_side(&s);
+}
+
+/* The fake in a process of its own, which ends. */
+static void test_known_dead_by_pid(void **state)
+{
+    (void)state;
+    static const struct fake_step steps[] = {
+        {.what = FAKE_ACCEPT}, PROBE(true), {.what = FAKE_EXPECT_END}};
+    int words[2];
+    assert_int_equal(pipe(words), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        struct fake_qmp *fake = FAKE_QMP("10.0", steps);
+        if (write(words[1], fake_qmp_path(fake), 100) != 100)
+            _exit(1);
+        pause();
+        _exit(0);
+    }
+    char path[100], text[128];
+    assert_int_equal(read(words[0], path, sizeof path), sizeof path);
+    snprintf(text, sizeof text, "qmp+unix:%s", path);
+
+    struct err e = {0};
+    struct qmp_endpoint ep;
+    struct vm_facts facts;
+    struct loop *loop = loop_new(&e);
+    assert_int_equal(qmp_endpoint_parse(text, &ep, &e), 0);
+    struct vm *vm = vm_qmp_open(loop, &ep, "destination", &e);
+    assert_non_null(vm);
+    assert_int_equal(vm->ops->probe(vm, &facts, &e), 0);
+    assert_int_equal(facts.peer_pid, child);
+    kill(child, SIGKILL);
+    assert_true(vm->ops->known_dead(vm)); /* a zombie by now */
+    waitpid(child, NULL, 0);
+    assert_true(vm->ops->known_dead(vm));
+    vm->ops->close(vm);
+    loop_free(loop);
+    close(words[0]);
+    close(words[1]);
+    unlink(path);
+    *strrchr(path, '/') = '\0';
+    rmdir(path);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_probe),
+        cmocka_unit_test(test_check_capabilities),
+        cmocka_unit_test(test_check_tcg),
+        cmocka_unit_test(test_check_compression),
+        cmocka_unit_test(test_configure_and_restore),
+        cmocka_unit_test(test_configure_fails_half_way),
+        cmocka_unit_test(test_listen_arms_first),
+        cmocka_unit_test(test_run_and_events),
+        cmocka_unit_test(test_cancel_waits),
+        cmocka_unit_test(test_reconnect),
+        cmocka_unit_test(test_quit),
+        cmocka_unit_test(test_known_dead_by_socket),
+        cmocka_unit_test(test_known_dead_by_pid),
+    };
+    return cmocka_run_group_tests_name("vm_qmp", tests, NULL, NULL);
+}
