@@ -8,24 +8,26 @@
  *
  * The source is read in order of offset; several reads are under way and may end in any order, so
  * WAITING blocks stand in the window, a queue in order of offset. Only its head moves on: it is
- * hashed (with the hole before it) and written at once, while it is in the processor's cache. A short
- * read or write is continued where it stopped. Free blocks are a stack: a copy that needs few touches few.
+ * hashed (with the hole before it) and written at once, while it is in the processor's cache. A
+ * short read or write is continued where it stopped. Free blocks are a stack: a copy that needs
+ * few touches few.
  *
- * Ranges. The file is cut into ranges of `range_bytes`, and durability is decided a range at a time:
+ * Ranges. The file is cut into ranges of `range_bytes`, and durability is decided a range at a
+ * time:
  *
  *   SENDING     reads and writes are under way, or still to be started
  *   COMMITTING  every write was answered, and a COMMIT is under way; the next range is being sent
  *   FREE        durable: the slot may be used for another range
  *
- * A range leaves SENDING when all its data was sent and no block of it is under way. Answers that were
- * `stable` need no more proof. For the others the range keeps the verifier of the first, and whether
- * any differed. The COMMIT must give that same verifier; if not, the server may have lost any of them (it
- * restarted, or dropped its cache after an error): the range goes back to SENDING from its start, read
- * from the source again, not hashed again, ahead of new data. A server that fails
- * MISMATCHES_MAX times is asked to make each write of that range durable by itself.
+ * A range leaves SENDING when all its data was sent and no block of it is under way. Answers that
+ * were `stable` need no more proof. For the others the range keeps the verifier of the first, and
+ * whether any differed. The COMMIT must give that same verifier; if not, the server may have lost
+ * any of them (it restarted, or dropped its cache after an error): the range goes back to SENDING
+ * from its start, read from the source again, not hashed again, ahead of new data. A server that
+ * fails MISMATCHES_MAX times is asked to make each write of that range durable by itself.
  *
- * Failure. The first error stays; nothing new is started; what is under way is waited for, since its
- * buffers are lent. A place that does not answer is told to stop() after DRAIN_NS.
+ * Failure. The first error stays; nothing new is started; what is under way is waited for, since
+ * its buffers are lent. A place that does not answer is told to stop() after DRAIN_NS.
  *
  * All state is in one struct, used by one thread: several workers would each have their own.
  */
@@ -368,7 +370,7 @@ static void block_read(struct block *b)
     c->src->place->ops->read(&b->io);
 }
 
-/* A block that was read, or whose reading failed: in the window it waits for its turn either way. */
+/* A block that was read, or could not be: in the window it waits for its turn either way. */
 static void block_waits(struct block *b)
 {
     b->state = BLOCK_WAITING;

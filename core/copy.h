@@ -36,8 +36,8 @@ struct copy_stats {
 
 /*
  * Copies what `map` says from `src` to `dst`, which reads as zeros, and adds the whole content of
- * the file to `sum`. 0: every byte is durable at the destination. -1: see the error; nothing is under way any
- * more, and what is in the destination is not to be relied on.
+ * the file to `sum`. 0: every byte is durable at the destination. -1: see the error; nothing is
+ * under way any more, and what is in the destination is not to be relied on.
  */
 int copy_run(struct store_file *src, struct store_file *dst, const struct extents *map,
              const struct copy_options *options, struct checksum *sum, struct copy_stats *stats,

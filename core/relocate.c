@@ -2,9 +2,9 @@
 /*
  * Theory of operation
  *
- * A relocation is the table of steps below. The last one, "publish", is the point of no return: once
- * the image stands under its final name it stays there. Whatever fails before it is undone from the
- * bottom up: the temporary file is removed, the source is closed.
+ * A relocation is the table of steps below. The last one, "publish", is the point of no return:
+ * once the image stands under its final name it stays there. Whatever fails before it is undone
+ * from the bottom up: the temporary file is removed, the source is closed.
  */
 #include "core/relocate.h"
 
@@ -63,8 +63,7 @@ static int relocate_check_source(const struct relocate_job *job, struct err *e)
     struct store_file *f = job->from->ops->open(job->from, job->name, e);
     if (f == NULL)
         return relocate_refuse(e);
-    job->from->ops->file_close(f);
-    return 0;
+    return job->from->ops->file_close(f, e);
 }
 
 static int relocate_check_destination(const struct relocate_job *job, bool overwrite,
@@ -120,7 +119,8 @@ static int step_open(void *ctx, struct err *e)
 static void undo_open(void *ctx)
 {
     struct relocation *r = ctx;
-    r->job->from->ops->file_close(r->src);
+    struct err ignored = {0};
+    r->job->from->ops->file_close(r->src, &ignored);
 }
 
 static int step_map(void *ctx, struct err *e)
@@ -144,11 +144,11 @@ static void undo_create(void *ctx)
 {
     struct relocation *r = ctx;
     struct err e = {0};
-    if (r->job->to->ops->discard(r->dst, &e) < 0) {
+    strncpy(r->left, r->dst->temp_name, sizeof r->left - 1);
+    if (r->job->to->ops->file_close(r->dst, &e) == 0)
+        r->left[0] = '\0';
+    else
         log_warn("%s", e.msg);
-        strncpy(r->left, r->dst->temp_name, sizeof r->left - 1);
-    }
-    r->job->to->ops->file_close(r->dst);
 }
 
 /* Blocks fit both places and the source's alignment, and ranges hold whole blocks. */
@@ -225,8 +225,9 @@ int relocate_run(const struct relocate_job *job, const struct relocate_options *
     int rc = step_run(relocation_steps, n, &r, &returnable, e);
     if (rc == 0) {
         checksum_hex(r.sum, result->xxh3_128);
-        job->to->ops->file_close(r.dst);
-        job->from->ops->file_close(r.src);
+        struct err ignored = {0};
+        job->to->ops->file_close(r.dst, &ignored);
+        job->from->ops->file_close(r.src, &ignored);
     } else if (r.left[0] != '\0') {
         err_hint(e, "%s%s is left there: remove it", job->to->url, r.left);
     }

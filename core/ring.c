@@ -12,12 +12,12 @@
  *   DONE    has its result, and waits for its callback
  *
  * A turn moves TODO to FLIGHT as far as the submission queue has room, waits, moves completions
- * and due timers to DONE, and then runs the callbacks of those that were in DONE at that moment: what
- * a callback starts is for the next turn, so that a turn always ends.
+ * and due timers to DONE, and then runs the callbacks of those that were in DONE at that moment:
+ * what a callback starts is for the next turn, so that a turn always ends.
  *
  * The io_uring half maps the states onto one ring. A cancel is a request of its own, without a
- * callback (its user data is CANCEL_TAG). The system call half does reads and writes on the spot, in
- * the turn, and gives everything that polls to poll(2).
+ * callback (its user data is CANCEL_TAG). The system call half does reads and writes on the spot,
+ * in the turn, and gives everything that polls to poll(2).
  *
  * liburing 2.3 (Debian 12) to 2.9 (Debian 13): what is used here is in both; setup flags that a
  * kernel does not know are left out step by step.
@@ -131,7 +131,7 @@ static void uring_prepare(struct io_uring_sqe *sqe, struct ring_op *op)
         io_uring_prep_poll_add(sqe, op->fd, (unsigned)op->events);
         break;
     case KIND_AFTER:
-        assert(!"a timer is not the kernel's");
+        assert(0 && "a timer is not the kernel's");
     }
     io_uring_sqe_set_data(sqe, op);
 }
@@ -195,7 +195,7 @@ static int uring_wait(struct ring *r, int64_t timeout_ns)
     else
         rc = io_uring_submit_and_get_events(&r->uring);
     uring_reap(r);
-    /* -ETIME is our timeout, -EAGAIN and -EBUSY want us to reap first: all go on in the next turn. */
+    /* -ETIME is our timeout, -EAGAIN and -EBUSY want us to reap first: the next turn goes on. */
     if (rc == -ETIME || rc == -EINTR || rc == -EAGAIN || rc == -EBUSY)
         return 0;
     return rc < 0 ? rc : 0;

@@ -8,9 +8,9 @@
  * descriptor must stay as they are.
  *
  * Every callback runs exactly once: from ring_turn() or ring_free(), never from the call that
- * started the operation. By then the record is free again, and the callback may start it anew. `res`
- * is what the system call would give (bytes, poll events, 0) or -errno; -ECANCELED after ring_cancel()
- * or ring_free(). Short transfers are passed on as they are.
+ * started the operation. By then the record is free again, and the callback may start it anew.
+ * `res` is what the system call would give (bytes, poll events, 0) or -errno; -ECANCELED after
+ * ring_cancel() or ring_free(). Short transfers are passed on as they are.
  *
  * Behind it stands io_uring or, where the kernel forbids that, pread/pwrite and poll(2).
  */

@@ -8,13 +8,14 @@
  *
  * A place is bound to the ring of the worker that opened it. read(), write() and commit() are
  * asynchronous: each is described by a struct store_io of the caller's, whose done() runs exactly
- * once, from ring_turn(), never from the call itself. The record, its buffer and its file must live until then.
- * The other functions block, each for a bounded time, and must not be called while I/O of the same
- * place is under way, except stop().
+ * once, from ring_turn(), never from the call itself. The record, its buffer and its file must
+ * live until then. The other functions block, each for a bounded time, and must not be called
+ * while I/O of the same place is under way, except stop().
  *
  * Proof of durability (RFC 1813, 3.3.7 and 3.3.21): a write is either `stable` when it is
- * answered, or it comes with a verifier, and is durable only when a later commit() that covers it gives
- * the very same verifier. Any other verifier means that the server may have lost it: write it again.
+ * answered, or it comes with a verifier, and is durable only when a later commit() that covers it
+ * gives the very same verifier. Any other verifier means that the server may have lost it: write
+ * it again.
  */
 #ifndef CORE_STORE_H
 #define CORE_STORE_H
@@ -73,7 +74,7 @@ struct store_io {
 
 /*
  * A store. A function that a store cannot offer is NULL: then it is no source (open, extent, read)
- * or no destination (create, write, commit, publish, discard).
+ * or no destination (create, write, commit, publish).
  */
 struct store_ops {
     const char *scheme; /* "file", "nfs", "null" */
@@ -104,15 +105,12 @@ struct store_ops {
     int (*publish)(struct store_file *f, const struct store_attr *attr, bool overwrite,
                    struct err *e);
 
-    /* Removes a created file that was not published, also after stop(). -1: the temporary name
-     * (f->temp_name) may still be there. */
-    int (*discard)(struct store_file *f, struct err *e);
-
     /* Ends all I/O under way soon, with -ECANCELED, from ring_turn(). */
     void (*stop)(struct store_place *p);
 
-    /* Give everything back; no I/O may be under way. A created file is not removed. */
-    void (*file_close)(struct store_file *f);
+    /* Give everything back; no I/O may be under way. A created file that was not published is
+     * removed, also after stop(). -1: that failed, and the error names what was left. */
+    int (*file_close)(struct store_file *f, struct err *e);
     void (*place_close)(struct store_place *p);
 };
 
@@ -129,7 +127,7 @@ struct store_place {
 struct store_file {
     struct store_place *place;
     const char *name;      /* the final name */
-    const char *temp_name; /* of a created file */
+    const char *temp_name; /* of a created file, until it is published; else NULL */
     uint32_t align_bytes;  /* of buffer, offset and length; a power of two, 1: any */
     struct store_attr attr; /* of an opened file, as it was then */
 };

@@ -4,8 +4,9 @@
  *
  * A file is read past the page cache (O_DIRECT) where its file system allows that, so that a copy
  * of a large image does not push everything else out of memory. What cannot be read so goes
- * through a second, buffered descriptor of the same file: on a file system without direct I/O (tmpfs:
- * open fails with EINVAL; others only fail the read) and for requests that are not aligned.
+ * through a second, buffered descriptor of the same file: on a file system without direct I/O
+ * (tmpfs: open fails with EINVAL; others only fail the read) and for requests that are not
+ * aligned.
  *
  * The alignment is what the kernel says (statx, STATX_DIOALIGN, since 6.1), else 4096: wrong only
  * on devices with larger sectors, which then take the buffered way.
@@ -133,14 +134,16 @@ static int local_open_both(struct local_file *f, struct local_place *place, stru
     return 0;
 }
 
-static void local_file_close(struct store_file *file)
+static int local_file_close(struct store_file *file, struct err *e)
 {
+    (void)e;
     struct local_file *f = (struct local_file *)file;
     if (f->direct_fd >= 0)
         close(f->direct_fd);
     if (f->buffered_fd >= 0)
         close(f->buffered_fd);
     free(f);
+    return 0;
 }
 
 static struct store_file *local_open(struct store_place *p, const char *name, struct err *e)
@@ -155,7 +158,7 @@ static struct store_file *local_open(struct store_place *p, const char *name, st
     f->base = (struct store_file){.place = p, .name = f->name};
     f->direct_fd = f->buffered_fd = -1;
     if (local_open_both(f, (struct local_place *)p, e) < 0) {
-        local_file_close(&f->base);
+        local_file_close(&f->base, e);
         return NULL;
     }
     return &f->base;

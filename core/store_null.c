@@ -45,21 +45,17 @@ static int null_publish(struct store_file *f, const struct store_attr *attr, boo
     return 0;
 }
 
-static int null_discard(struct store_file *f, struct err *e)
-{
-    (void)f, (void)e;
-    return 0;
-}
-
 /* What is under way ends by itself in the next turn. */
 static void null_stop(struct store_place *p)
 {
     (void)p;
 }
 
-static void null_file_close(struct store_file *f)
+static int null_file_close(struct store_file *f, struct err *e)
 {
+    (void)e;
     free(f);
+    return 0;
 }
 
 static void null_place_close(struct store_place *p)
@@ -74,7 +70,6 @@ static const struct store_ops null_ops = {
     .write = null_write,
     .commit = null_write,
     .publish = null_publish,
-    .discard = null_discard,
     .stop = null_stop,
     .file_close = null_file_close,
     .place_close = null_place_close,

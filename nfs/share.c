@@ -2,17 +2,19 @@
 /*
  * Theory of operation
  *
- * Finding the directory. Where the export ends and the path below it begins, the URL does not tell.
- * Servers allow to mount directories below an export, as a rule; so the whole path is mounted, and only
- * where that is refused, its parent, and so on; what was cut off is then looked up. This finds the
- * directory on servers of either kind, and tells "no such directory" from "no such export".
+ * Finding the directory. Where the export ends and the path below it begins, the URL does not
+ * tell. Servers allow to mount directories below an export, as a rule; so the whole path is
+ * mounted, and only where that is refused, its parent, and so on; what was cut off is then looked
+ * up. This finds the directory on servers of either kind, and tells "no such directory" from "no
+ * such export".
  *
- * Connections. All go to the NFS port and are alike; a file handle is good on each. WRITEs and COMMITs
- * go to the connection with the least under way. The blocking procedures use the first that lives, while
- * nothing is under way. The mount protocol has a connection of its own, for a moment.
+ * Connections. All go to the NFS port and are alike; a file handle is good on each. WRITEs and
+ * COMMITs go to the connection with the least under way. The blocking procedures use the first
+ * that lives, while nothing is under way. The mount protocol has a connection of its own, for a
+ * moment.
  *
- * Cleaning up after a failure may find all connections lost, and the server well (it was restarted, or
- * we stopped ourselves): then one new connection is tried, for a few seconds.
+ * Cleaning up after a failure may find all connections lost, and the server well (it was
+ * restarted, or we stopped ourselves): then one new connection is tried, for a few seconds.
  *
  * NFS has no rename that refuses to replace. publish() looks first; a file that somebody else makes
  * under that name between the look and the rename is replaced.
@@ -39,7 +41,7 @@ enum {
 };
 
 #define SHARE_OPEN_NS (15 * NS_PER_S) /* for all of opening */
-#define SHARE_CALL_NS (60 * NS_PER_S) /* for one procedure */
+#define SHARE_CALL_NS (60 * NS_PER_S) /* for one request, if the options do not say */
 #define SHARE_AFTER_LOSS_NS (5 * NS_PER_S)
 
 struct share_place {
@@ -68,6 +70,7 @@ static struct share_conn *share_connect(struct share_place *p, int program, int6
         .host = p->url.host,
         .port = program == NFS_PROGRAM ? p->url.nfs_port : p->url.mount_port,
         .program = program,
+        .timeout_ns = p->options.timeout_ns,
     };
     return share_conn_open(p->base.ring, &t, deadline_ns, e);
 }
@@ -76,7 +79,7 @@ static struct share_conn *share_connect(struct share_place *p, int program, int6
 static struct share_conn *share_control(struct share_place *p)
 {
     for (unsigned i = 0; i < p->options.connections; i++)
-        if (!share_conn_lost(p->conns[i]))
+        if (share_conn_check(p->conns[i]))
             return p->conns[i];
     return p->conns[0];
 }
@@ -103,6 +106,27 @@ static int share_revive(struct share_place *p, int64_t deadline_ns, struct err *
     share_conn_close(p->conns[0]);
     p->conns[0] = c;
     return 0;
+}
+
+/*
+ * Asks on a connection that lives, as often as that turns out to be an error, and at last on a
+ * new one: connections that were idle may all have been closed unnoticed. Only for what can be
+ * asked twice.
+ */
+typedef int share_ask_fn(struct share_place *p, struct share_conn *c, void *arg,
+                         int64_t deadline_ns, struct err *e);
+
+static int share_ask_again(struct share_place *p, share_ask_fn *ask, void *arg, struct err *e)
+{
+    int64_t deadline_ns = clock_now_ns() + SHARE_AFTER_LOSS_NS;
+    for (unsigned tries = 0;; tries++) {
+        if (share_revive(p, deadline_ns, e) < 0)
+            return -1;
+        int rc = ask(p, share_control(p), arg, deadline_ns, e);
+        if (rc >= 0 || e->class != ERR_LOST || tries == p->options.connections)
+            return rc;
+        err_clear(e);
+    }
 }
 
 /* ---- finding the directory ---- */
@@ -218,7 +242,7 @@ static int share_lookup(struct store_place *place, const char *name, struct stor
     struct share_place *p = share_of(place);
     struct share_entry entry;
     int found = share_proc_lookup(share_control(p), &p->dir, name, &entry,
-                                  share_deadline(SHARE_CALL_NS), e);
+                                  share_deadline(p->options.timeout_ns), e);
     if (found < 0)
         return err_wrap(e, "%s%s", p->text, name);
     if (found > 0)
@@ -228,7 +252,8 @@ static int share_lookup(struct store_place *place, const char *name, struct stor
 
 static void share_temp_name(const char *name, char temp[STORE_NAME_MAX + 1])
 {
-    static const char letters[] = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ__";
+    static const char letters[] =
+        "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ__";
     unsigned char random[SHARE_TEMP_RANDOM];
     if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random)
         memset(random, 0, sizeof random); /* CREATE still refuses a name that is taken */
@@ -238,14 +263,24 @@ static void share_temp_name(const char *name, char temp[STORE_NAME_MAX + 1])
     temp[n] = '\0';
 }
 
+/* A name that is not there counts as removed. */
+static int share_ask_remove(struct share_place *p, struct share_conn *c, void *name,
+                            int64_t deadline_ns, struct err *e)
+{
+    if (share_proc_remove(c, &p->dir, name, deadline_ns, e) == 0)
+        return 0;
+    if (e->class != ERR_NFS || e->sys != ENOENT)
+        return -1;
+    err_clear(e);
+    return 0;
+}
+
 /* A CREATE that failed, or whose answer was lost, may have left the file. */
-static void share_create_undo(struct share_place *p, struct share_file *f)
+static void share_create_undo(struct share_place *p, struct share_file *f, struct err *why)
 {
     struct err e = {0};
-    int64_t deadline_ns = share_deadline(SHARE_AFTER_LOSS_NS);
-    if (share_revive(p, deadline_ns, &e) < 0 ||
-        share_proc_remove(share_control(p), &p->dir, f->temp_name, deadline_ns, &e) < 0)
-        log_debug("%s%s: %s", p->text, f->temp_name, e.msg);
+    if (share_ask_again(p, share_ask_remove, f->temp_name, &e) < 0)
+        err_hint(why, "%s%s may be left there: remove it", p->text, f->temp_name);
 }
 
 static struct store_file *share_create(struct store_place *place, const char *name,
@@ -265,9 +300,9 @@ static struct store_file *share_create(struct store_place *place, const char *na
 
     struct share_entry entry;
     if (share_proc_create(share_control(p), &p->dir, f->temp_name, size_bytes, &entry,
-                          share_deadline(SHARE_CALL_NS), e) < 0) {
+                          share_deadline(p->options.timeout_ns), e) < 0) {
         if (e->sys != EEXIST)
-            share_create_undo(p, f);
+            share_create_undo(p, f, e);
         err_wrap(e, "%s%s: cannot create it", p->text, name);
         free(f);
         return NULL;
@@ -281,7 +316,7 @@ static struct store_file *share_create(struct store_place *place, const char *na
 static int share_give_attributes(struct share_place *p, struct share_file *f,
                                  const struct store_attr *attr, struct err *e)
 {
-    int64_t deadline_ns = share_deadline(SHARE_CALL_NS);
+    int64_t deadline_ns = share_deadline(p->options.timeout_ns);
     if (share_proc_setattr(share_control(p), &f->fh, attr, true, deadline_ns, e) == 0)
         return 0;
     if (e->class != ERR_NFS || (e->sys != EPERM && e->sys != EACCES))
@@ -292,16 +327,24 @@ static int share_give_attributes(struct share_place *p, struct share_file *f,
     return share_proc_setattr(share_control(p), &f->fh, attr, false, deadline_ns, e);
 }
 
-/* After a RENAME without an answer: 0 if our file has its final name all the same. */
-static int share_renamed(struct share_place *p, struct share_file *f)
+struct share_name {
+    const char *name;
+    struct share_entry entry;
+};
+
+static int share_ask_lookup(struct share_place *p, struct share_conn *c, void *arg,
+                            int64_t deadline_ns, struct err *e)
+{
+    struct share_name *n = arg;
+    return share_proc_lookup(c, &p->dir, n->name, &n->entry, deadline_ns, e);
+}
+
+/* After a RENAME without an answer: whether our file has its final name all the same. */
+static bool share_renamed(struct share_place *p, struct share_file *f)
 {
     struct err e = {0};
-    struct share_entry entry;
-    int64_t deadline_ns = share_deadline(SHARE_AFTER_LOSS_NS);
-    if (share_revive(p, deadline_ns, &e) < 0)
-        return -1;
-    int found = share_proc_lookup(share_control(p), &p->dir, f->name, &entry, deadline_ns, &e);
-    return found > 0 && entry.attr.inode == f->inode ? 0 : -1;
+    struct share_name n = {.name = f->name};
+    return share_ask_again(p, share_ask_lookup, &n, &e) > 0 && n.entry.attr.inode == f->inode;
 }
 
 static int share_publish(struct store_file *file, const struct store_attr *attr, bool overwrite,
@@ -310,7 +353,7 @@ static int share_publish(struct store_file *file, const struct store_attr *attr,
     struct share_place *p = share_of(file->place);
     struct share_file *f = (struct share_file *)file;
     struct share_entry entry;
-    int64_t deadline_ns = share_deadline(SHARE_CALL_NS);
+    int64_t deadline_ns = share_deadline(p->options.timeout_ns);
     struct share_conn *c = share_control(p);
     int found = 0;
     if (share_give_attributes(p, f, attr, e) < 0 ||
@@ -320,27 +363,12 @@ static int share_publish(struct store_file *file, const struct store_attr *attr,
     if (found > 0)
         return err_set(e, ERR_NFS, EEXIST, "%s%s: was made by somebody else meanwhile", p->text,
                        f->name);
-    if (share_proc_rename(c, &p->dir, f->temp_name, f->name, deadline_ns, e) == 0)
-        return 0;
-    if (e->class != ERR_NFS && share_renamed(p, f) == 0) {
+    if (share_proc_rename(c, &p->dir, f->temp_name, f->name, deadline_ns, e) < 0) {
+        if (e->class == ERR_NFS || !share_renamed(p, f))
+            return err_wrap(e, "%s%s: cannot rename it from %s", p->text, f->name, f->temp_name);
         err_clear(e);
-        return 0;
     }
-    return err_wrap(e, "%s%s: cannot rename it from %s", p->text, f->name, f->temp_name);
-}
-
-static int share_discard(struct store_file *file, struct err *e)
-{
-    struct share_place *p = share_of(file->place);
-    int64_t deadline_ns = share_deadline(SHARE_AFTER_LOSS_NS);
-    if (share_revive(p, deadline_ns, e) < 0 ||
-        share_proc_remove(share_control(p), &p->dir, file->temp_name, deadline_ns, e) < 0) {
-        if (e->class == ERR_NFS && e->sys == ENOENT) {
-            err_clear(e);
-            return 0;
-        }
-        return err_wrap(e, "%s%s: cannot remove it", p->text, file->temp_name);
-    }
+    file->temp_name = NULL;
     return 0;
 }
 
@@ -365,9 +393,15 @@ static void share_stop(struct store_place *place)
         share_conn_stop(p->conns[i]);
 }
 
-static void share_file_close(struct store_file *f)
+static int share_file_close(struct store_file *file, struct err *e)
 {
+    struct share_place *p = share_of(file->place);
+    struct share_file *f = (struct share_file *)file;
+    int rc = 0;
+    if (file->temp_name != NULL && share_ask_again(p, share_ask_remove, f->temp_name, e) < 0)
+        rc = err_wrap(e, "%s%s: cannot remove it", p->text, f->temp_name);
     free(f);
+    return rc;
 }
 
 static void share_place_close(struct store_place *place)
@@ -386,7 +420,6 @@ static const struct store_ops share_ops = {
     .write = share_write,
     .commit = share_commit,
     .publish = share_publish,
-    .discard = share_discard,
     .stop = share_stop,
     .file_close = share_file_close,
     .place_close = share_place_close,
@@ -407,6 +440,8 @@ static struct share_place *share_new(struct ring *ring, const struct share_url *
     }
     p->url = *url;
     p->options = *options;
+    if (p->options.timeout_ns == 0)
+        p->options.timeout_ns = SHARE_CALL_NS;
     snprintf(p->text, room, "nfs://%s%s%s", url->host, url->path,
              strcmp(url->path, "/") == 0 ? "" : "/");
     p->base = (struct store_place){

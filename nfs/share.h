@@ -8,6 +8,7 @@
 struct share_options {
     unsigned connections; /* at least 1 */
     unsigned depth;       /* requests under way on each */
+    int64_t timeout_ns;   /* a request unanswered for so long: the server is lost. 0: a minute */
 };
 
 /*

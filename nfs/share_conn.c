@@ -2,24 +2,25 @@
 /*
  * Theory of operation
  *
- * libnfs owns the socket, encodes requests, and calls back with answers from within nfs_service(). We
- * own the waiting. While I/O is under way:
+ * libnfs owns the socket, encodes requests, and calls back with answers from within
+ * nfs_service(). We own the waiting. While I/O is under way:
  *
  *   kick  a timer of 0, set by the first request of a turn: nfs_service(POLLOUT) then sends all
  *         requests of that turn in one go
  *   poll  one-shot, re-armed after each event with what libnfs wants by then (it wants POLLOUT
  *         only while something is unsent); cancelled when it wants more than was armed
- *   tick  every 100 ms nfs_service(0), for without it libnfs does not notice that a request is too old
+ *   tick  every 100 ms nfs_service(0): without it libnfs does not see that a request is too old
  *
- * libnfs must never reconnect by itself: it would resend blindly, without telling that verifiers may
- * have changed, and would put a new socket under the old number, behind the ring's back.
+ * libnfs must never reconnect by itself: it would resend blindly, without telling that verifiers
+ * may have changed, and would put a new socket under the old number, behind the ring's back.
  *
- * The end. When the server closes, or libnfs says that the socket is beyond use, or on stop(), the
- * libnfs context is destroyed; that calls back for each request that is still unanswered, and so
- * completes our I/O. It is always done from a callback of the ring, never within a call of the user.
+ * The end. When the server closes, or libnfs says that the socket is beyond use, or on stop(),
+ * the libnfs context is destroyed; that calls back for each request that is still unanswered, and
+ * so completes our I/O. It is always done from a callback of the ring, never within a call of the
+ * user.
  *
- * All I/O under way is also in a list of ours, in order of its start: what would have to be sent again
- * on another connection.
+ * All I/O under way is also in a list of ours, in order of its start: what would have to be sent
+ * again on another connection.
  */
 #include "nfs/share_conn.h"
 
@@ -33,7 +34,7 @@
 #include "core/clock.h"
 #include "core/log.h"
 
-enum { CONN_RPC_TIMEOUT_MS = 60000, CONN_SYN_COUNT = 3 };
+enum { CONN_SYN_COUNT = 3 };
 
 #define CONN_TICK_NS (100 * NS_PER_MS)
 
@@ -158,11 +159,27 @@ static void conn_finish_lost(struct store_io *io, int rpc_status)
         conn_finish(io, -ECONNRESET, ERR_LOST);
 }
 
+int share_conn_errno(nfsstat3 status)
+{
+    switch (status) {
+    case NFS3ERR_NAMETOOLONG: return ENAMETOOLONG;
+    case NFS3ERR_NOTEMPTY: return ENOTEMPTY;
+    case NFS3ERR_DQUOT: return EDQUOT;
+    case NFS3ERR_STALE: return ESTALE;
+    case NFS3ERR_REMOTE: return EREMOTE;
+    case NFS3ERR_NOTSUPP: return EOPNOTSUPP;
+    case NFS3ERR_TOOSMALL: return EINVAL;
+    case NFS3ERR_JUKEBOX: return EAGAIN;
+    default:
+        /* The others below 100 have the number that Unix gave them. */
+        return status > 0 && (int)status <= NFS3ERR_MLINK ? (int)status : EIO;
+    }
+}
+
 static void conn_finish_refused(struct store_io *io, nfsstat3 status)
 {
-    int sys = nfsstat3_to_errno((int)status);
     log_debug("nfs: %s", nfsstat3_to_str((int)status));
-    conn_finish(io, sys < 0 ? sys : -EIO, ERR_NFS);
+    conn_finish(io, -share_conn_errno(status), ERR_NFS);
 }
 
 static void conn_written(struct rpc_context *rpc, int status, void *data, void *arg)
@@ -331,7 +348,7 @@ struct share_conn *share_conn_open(struct ring *ring, const struct share_target 
     }
     c->ring = ring;
     nfs_set_autoreconnect(c->nfs, 0);
-    nfs_set_timeout(c->nfs, CONN_RPC_TIMEOUT_MS);
+    nfs_set_timeout(c->nfs, (int)(target->timeout_ns / NS_PER_MS));
     nfs_set_tcp_syncnt(c->nfs, CONN_SYN_COUNT);
 
     struct share_call call = {0};
@@ -366,6 +383,18 @@ void share_conn_close(struct share_conn *c)
 bool share_conn_lost(const struct share_conn *c)
 {
     return c->nfs == NULL;
+}
+
+/* On an idle connection there is nothing to read, but its end. */
+bool share_conn_check(struct share_conn *c)
+{
+    assert(c->load == 0);
+    if (c->nfs == NULL)
+        return false;
+    struct pollfd p = {.fd = nfs_get_fd(c->nfs), .events = POLLIN};
+    if (poll(&p, 1, 0) != 0)
+        conn_lose(c);
+    return c->nfs != NULL;
 }
 
 unsigned share_conn_load(const struct share_conn *c)

@@ -2,8 +2,8 @@
 /*
  * One connection to an NFS server: libnfs's, driven by our ring.
  *
- * It carries asynchronous WRITEs and COMMITs, whose answers come out of ring_turn(); and, while none
- * is under way, blocking calls with a deadline. A connection that was lost stays lost.
+ * It carries asynchronous WRITEs and COMMITs, whose answers come out of ring_turn(); and, while
+ * none is under way, blocking calls with a deadline. A connection that was lost stays lost.
  */
 #ifndef NFS_SHARE_CONN_H
 #define NFS_SHARE_CONN_H
@@ -24,6 +24,7 @@ struct share_target {
     const char *host;
     int port;    /* 0: ask the port mapper */
     int program; /* NFS_PROGRAM or MOUNT_PROGRAM; version 3 of both */
+    int64_t timeout_ns; /* of each request */
 };
 
 /* Connects, by the deadline (CLOCK_MONOTONIC). NULL: ERR_LOST or ERR_TIMEOUT. */
@@ -34,6 +35,10 @@ struct share_conn *share_conn_open(struct ring *ring, const struct share_target 
 void share_conn_close(struct share_conn *c);
 
 bool share_conn_lost(const struct share_conn *c);
+
+/* Before a blocking call: whether it lives; false also when the server has closed it meanwhile. Not
+ * from within callbacks. */
+bool share_conn_check(struct share_conn *c);
 
 /* How many of its I/Os are under way. */
 unsigned share_conn_load(const struct share_conn *c);
@@ -46,8 +51,9 @@ void share_conn_commit(struct share_conn *c, const struct share_fh *fh, struct s
 void share_conn_stop(struct share_conn *c);
 
 /*
- * A blocking call. The caller queues a raw call on share_conn_rpc() with share_conn_answered() as the
- * callback and the call as its argument, and then waits. `take` sees the answer while it is valid.
+ * A blocking call. The caller queues a raw call on share_conn_rpc() with share_conn_answered() as
+ * the callback and the call as its argument, and then waits. `take` sees the answer while it is
+ * valid.
  */
 struct share_call {
     void (*take)(struct share_call *call, void *answer);
@@ -55,6 +61,9 @@ struct share_call {
     bool done;
     int rpc_status;
 };
+
+/* The errno that says best what an NFS status says; libnfs's own table has STALE and others as EIO. */
+int share_conn_errno(nfsstat3 status);
 
 struct rpc_context *share_conn_rpc(struct share_conn *c);
 void share_conn_answered(struct rpc_context *rpc, int status, void *answer, void *call);

@@ -75,8 +75,7 @@ static int proc_finish(struct share_conn *c, struct share_call *call, bool queue
         return -1;
     if (a->status == NFS3_OK)
         return 0;
-    int sys = -nfsstat3_to_errno((int)a->status);
-    return err_set(e, ERR_NFS, sys > 0 ? sys : EIO, "%s", nfsstat3_to_str((int)a->status));
+    return err_set(e, ERR_NFS, share_conn_errno(a->status), "the server says no");
 }
 
 /* A server that can no longer be asked is lost, whichever procedure was to be next. */
@@ -118,7 +117,7 @@ int share_proc_mount(struct share_conn *c, const char *path, struct share_fh *ro
     if (share_conn_wait(c, &call, queued, deadline_ns, e) < 0)
         return -1;
     if (a.status != NFS3_OK)
-        return err_set(e, ERR_REFUSED, (int)a.status < 256 ? (int)a.status : EIO,
+        return err_set(e, ERR_REFUSED, share_conn_errno(a.status),
                        "the server refuses the mount");
     if (!a.complete)
         return err_set(e, ERR_PROTO, 0, "the server's answer to the mount has no handle");

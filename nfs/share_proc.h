@@ -4,8 +4,8 @@
  * answer until its deadline (CLOCK_MONOTONIC).
  *
  * 0, or -1: ERR_LOST or ERR_TIMEOUT when there was no answer; else ERR_NFS, or ERR_REFUSED from
- * mount, with the nearest errno in e->sys. The messages say what the server said, not about what: the
- * caller wraps.
+ * mount, with the nearest errno in e->sys. The messages say what the server said, not about what:
+ * the caller wraps.
  */
 #ifndef NFS_SHARE_PROC_H
 #define NFS_SHARE_PROC_H

@@ -355,9 +355,9 @@ int qmp_client_call(struct qmp_client *c, const char *command, struct json_objec
     return rc;
 }
 
-static int client_greet(struct qmp_client *c, int64_t timeout_ns, struct err *e)
+static int client_greet(struct qmp_client *c, int64_t timeout_ns, bool interruptible, struct err *e)
 {
-    if (loop_spin(c->loop, &c->greeted, clock_now_ns() + timeout_ns, true, e) < 0) {
+    if (loop_spin(c->loop, &c->greeted, clock_now_ns() + timeout_ns, interruptible, e) < 0) {
         if (e->class == ERR_TIMEOUT) {
             err_clear(e);
             err_set(e, ERR_TIMEOUT, 0, "%s: connected, but no QMP greeting", c->ep.text);
@@ -371,12 +371,12 @@ static int client_greet(struct qmp_client *c, int64_t timeout_ns, struct err *e)
             err_hint(e, "is there a QMP socket %s on %s?", c->ep.path, c->ep.host);
         return -1;
     }
-    return qmp_client_call(c, "qmp_capabilities", NULL, timeout_ns, true, NULL, e);
+    return qmp_client_call(c, "qmp_capabilities", NULL, timeout_ns, interruptible, NULL, e);
 }
 
 struct qmp_client *qmp_client_open(struct loop *loop, const struct qmp_endpoint *ep,
-                                   int64_t timeout_ns, qmp_event_fn *on_event, void *arg,
-                                   struct err *e)
+                                   int64_t timeout_ns, bool interruptible, qmp_event_fn *on_event,
+                                   void *arg, struct err *e)
 {
     struct qmp_client *c = calloc(1, sizeof *c);
     if (c == NULL) {
@@ -387,7 +387,7 @@ struct qmp_client *qmp_client_open(struct loop *loop, const struct qmp_endpoint 
         .loop = loop, .ep = *ep, .link.fd = -1, .on_event = on_event, .event_arg = arg};
     if (qmp_link_open(ep, timeout_ns, &c->link, e) == 0) {
         c->watch = loop_fd_add(loop, c->link.fd, EPOLLIN, client_on_socket, c, e);
-        if (c->watch != NULL && client_greet(c, timeout_ns, e) == 0)
+        if (c->watch != NULL && client_greet(c, timeout_ns, interruptible, e) == 0)
             return c;
     }
     qmp_client_close(c);

@@ -165,6 +165,12 @@ int qmp_query_machine(struct qmp_client *c, char *name, size_t size, struct err 
     return 0;
 }
 
+/* QEMU's milliseconds; more than an int64_t of nanoseconds holds becomes the most it holds. */
+static int64_t command_ns(uint64_t ms)
+{
+    return ms > INT64_MAX / NS_PER_MS ? INT64_MAX : (int64_t)ms * NS_PER_MS;
+}
+
 int qmp_query_migrate(struct qmp_client *c, struct vm_sample *s, struct err *e)
 {
     CLEANUP_JSON struct json_object *r = NULL;
@@ -193,11 +199,11 @@ int qmp_query_migrate(struct qmp_client *c, struct vm_sample *s, struct err *e)
     /* an -incoming that is not deferred listens already, and says where */
     if (s->migration == VM_MIGRATION_NONE && field_peek(r, "socket-address") != NULL)
         s->migration = VM_MIGRATION_SETUP;
-    s->total_ns = (int64_t)total_ms * NS_PER_MS;
-    s->downtime_ns = (int64_t)downtime_ms * NS_PER_MS;
-    s->expected_downtime_ns = (int64_t)expected_ms * NS_PER_MS;
+    s->total_ns = command_ns(total_ms);
+    s->downtime_ns = command_ns(downtime_ms);
+    s->expected_downtime_ns = command_ns(expected_ms);
     s->dirty_bytes_per_s = dirty_pages_per_s * page_bytes;
-    s->bandwidth_bytes_per_s = mbps > 0 ? (uint64_t)(mbps * 1e6 / 8) : 0;
+    s->bandwidth_bytes_per_s = mbps > 0 && mbps < 1e12 ? (uint64_t)(mbps * 1e6 / 8) : 0;
     snprintf(s->reason, sizeof s->reason, "%s", reason);
     return 0;
 }

@@ -22,6 +22,14 @@ struct json_object *field_peek(struct json_object *obj, const char *path)
     }
 }
 
+/* A double outside of the range must not be converted: that is undefined. NaN becomes 0. */
+static uint64_t field_from_double(double value)
+{
+    if (value >= 18446744073709551616.0)
+        return UINT64_MAX;
+    return value > 0 ? (uint64_t)value : 0;
+}
+
 int field_u64_opt(struct json_object *obj, const char *path, uint64_t *value, struct err *e)
 {
     struct json_object *f = field_peek(obj, path);
@@ -29,7 +37,7 @@ int field_u64_opt(struct json_object *obj, const char *path, uint64_t *value, st
         return 0;
     /* QEMU has counters that are below zero for "unknown", and some that come as doubles */
     if (json_object_is_type(f, json_type_double))
-        *value = json_object_get_double(f) < 0 ? 0 : (uint64_t)json_object_get_double(f);
+        *value = field_from_double(json_object_get_double(f));
     else if (json_object_is_type(f, json_type_int))
         *value = json_object_get_uint64(f);
     else

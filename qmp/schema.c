@@ -108,8 +108,11 @@ bool qmp_schema_has_value(const struct qmp_schema *s, const char *command, const
     struct json_object *values = field_peek(schema_at(s, command, path), "values");
     if (!json_object_is_type(values, json_type_array))
         return false;
-    for (size_t i = 0; i < json_object_array_length(values); i++)
-        if (strcmp(json_object_get_string(json_object_array_get_idx(values, i)), value) == 0)
+    for (size_t i = 0; i < json_object_array_length(values); i++) {
+        struct json_object *v = json_object_array_get_idx(values, i);
+        if (json_object_is_type(v, json_type_string) &&
+            strcmp(json_object_get_string(v), value) == 0)
             return true;
+    }
     return false;
 }

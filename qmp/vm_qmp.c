@@ -75,7 +75,7 @@ static struct qmp_client *vm_qmp_client(struct vm_qmp *q, struct err *e)
         return q->client;
     qmp_client_close(q->client);
     q->client =
-        qmp_client_open(q->vm.loop, &q->ep, VM_REOPEN_TIMEOUT_NS, vm_qmp_on_event, q, e);
+        qmp_client_open(q->vm.loop, &q->ep, VM_REOPEN_TIMEOUT_NS, false, vm_qmp_on_event, q, e);
     if (q->client == NULL)
         err_wrap(e, "%s", q->vm.role);
     else
@@ -371,7 +371,7 @@ struct vm *vm_qmp_open(struct loop *loop, const struct qmp_endpoint *ep, const c
     }
     q->vm = (struct vm){.ops = &vm_qmp_ops, .loop = loop, .role = role};
     q->ep = *ep;
-    q->client = qmp_client_open(loop, ep, VM_OPEN_TIMEOUT_NS, vm_qmp_on_event, q, e);
+    q->client = qmp_client_open(loop, ep, VM_OPEN_TIMEOUT_NS, true, vm_qmp_on_event, q, e);
     if (q->client == NULL) {
         err_wrap(e, "%s", role);
         return NULL;

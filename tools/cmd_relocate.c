@@ -137,7 +137,8 @@ static struct store_place *relocate_destination(struct relocate_call *c, struct 
     if (strcmp(c->destination, "null:") == 0)
         return store_null_open(c->ring, e);
     if (strncmp(c->destination, "nfs:", 4) == 0) {
-        struct share_options o = {(unsigned)c->arg.connections, (unsigned)c->arg.depth};
+        const struct share_options o = {
+            .connections = (unsigned)c->arg.connections, .depth = (unsigned)c->arg.depth};
         return share_open(c->ring, c->destination, &o, e);
     }
     err_set(e, ERR_USAGE, 0, "%s: is no destination", c->destination);

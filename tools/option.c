@@ -55,7 +55,7 @@ static int option_store(const struct option_def *d, void *base, const char *text
     case OPTION_LIST:
         return option_append(at, text, e);
     }
-    assert(!"an option kind without a parser");
+    assert(0 && "an option kind without a parser");
     return -1;
 }
 

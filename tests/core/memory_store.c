@@ -147,6 +147,8 @@ static void finish(struct store_io *io)
         return;
     }
     int64_t delay_ns = p->faults.shuffle ? rand() % (200 * NS_PER_US) : 0;
+    if (p->faults.late_before_crash && p->crashes == 0)
+        delay_ns = 2 * NS_PER_MS;
     ring_after(p->base.ring, &io->op, delay_ns, answer, io);
 }
 
@@ -239,16 +241,8 @@ static int memory_publish(struct store_file *file, const struct store_attr *attr
     image->data = f->durable;
     f->durable = NULL;
     image->attr = *attr;
+    file->temp_name = NULL;
     p->published++;
-    return 0;
-}
-
-static int memory_discard(struct store_file *file, struct err *e)
-{
-    struct memory_place *p = place_of(file->place);
-    if (fails(p))
-        return fail(p, e);
-    p->discarded++;
     return 0;
 }
 
@@ -264,13 +258,20 @@ static void memory_stop(struct store_place *place)
     p->muted_n = 0;
 }
 
-static void memory_file_close(struct store_file *file)
+static int memory_file_close(struct store_file *file, struct err *e)
 {
     struct memory_file *f = (struct memory_file *)file;
-    place_of(file->place)->closed++;
+    struct memory_place *p = place_of(file->place);
+    int rc = 0;
+    if (file->temp_name != NULL && fails(p))
+        rc = fail(p, e);
+    else if (file->temp_name != NULL)
+        p->discarded++;
+    p->closed++;
     free(f->cached);
     free(f->durable);
     free(f);
+    return rc;
 }
 
 static void memory_place_close(struct store_place *place)
@@ -288,7 +289,6 @@ static const struct store_ops memory_ops = {
     .write = memory_write,
     .commit = memory_commit,
     .publish = memory_publish,
-    .discard = memory_discard,
     .stop = memory_stop,
     .file_close = memory_file_close,
     .place_close = memory_place_close,

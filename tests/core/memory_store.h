@@ -28,6 +28,7 @@ struct memory_faults {
     bool mute;             /* reads and writes are never answered, until stop() */
     unsigned crash_at_write;  /* before this write, forget what was not committed; 0: never */
     unsigned crash_at_commit; /* the same at this commit */
+    bool late_before_crash;   /* writes from before the crash are answered after later ones */
     bool crash_always;        /* at every commit */
     bool always_stable;       /* each write is durable at once */
     bool lie;                 /* answers to stable writes that they are not */

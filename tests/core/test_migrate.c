@@ -192,7 +192,7 @@ enum { SCENARIOS = sizeof scenarios / sizeof *scenarios };
 static unsigned seeds(void)
 {
     const char *text = getenv("MIGRATE_SEEDS");
-    return text != NULL ? (unsigned)strtoul(text, NULL, 10) : 64;
+    return text != NULL ? (unsigned)strtoul(text, NULL, 10) : 48;
 }
 
 static void test_plain(void **state)

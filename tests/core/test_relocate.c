@@ -214,6 +214,22 @@ static void test_lost_writes_are_resent(void **state)
     }
 }
 
+/* The new verifier is seen first, and is the one that COMMIT gives: the old ones, which come
+ * later, must count all the same. */
+static void test_new_verifier_overtakes(void **state)
+{
+    (void)state;
+    for (unsigned at = 1; at < 40; at++) {
+        struct fixture f;
+        set_up_image(&f);
+        f.to.faults.crash_at_write = at;
+        f.to.faults.late_before_crash = true;
+        assert_int_equal(run(&f), 0);
+        assert_landed(&f);
+        tear_down(&f);
+    }
+}
+
 /* A verifier that never matches: after two rounds each write has to be durable by itself. */
 static void test_never_matching_server(void **state)
 {
@@ -439,6 +455,7 @@ int main(void)
         cmocka_unit_test(test_reordered_and_short),
         cmocka_unit_test(test_stable_writes_need_no_commit),
         cmocka_unit_test(test_lost_writes_are_resent),
+        cmocka_unit_test(test_new_verifier_overtakes),
         cmocka_unit_test(test_never_matching_server),
         cmocka_unit_test(test_server_that_lies),
         cmocka_unit_test(test_each_call_fails),

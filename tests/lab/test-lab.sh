@@ -11,51 +11,8 @@ tools=$(realpath -- "$here/../../tools")
 readonly here tools
 readonly lab=$tools/lab
 
-count=0 failed=0
-
-# check NAME CMD...: one test, which passes if CMD succeeds.
-check() {
-    local name=$1 output
-    shift
-    count=$((count + 1))
-    if output=$("$@" 2>&1); then
-        printf 'ok %d - %s\n' "$count" "$name"
-    else
-        failed=$((failed + 1))
-        printf 'not ok %d - %s\n' "$count" "$name"
-        printf '# %s\n' "${output//$'\n'/$'\n'# }"
-    fi
-}
-
-skip() {
-    count=$((count + 1))
-    printf 'ok %d - %s # SKIP %s\n' "$count" "$1" "$2"
-}
-
-# exits_with CODE CMD...
-exits_with() {
-    local wanted=$1 status=0
-    shift
-    "$@" || status=$?
-    ((status == wanted)) || {
-        echo "exit code $status instead of $wanted"
-        return 1
-    }
-}
-
-# says PATTERN CMD...: CMD succeeds and its output has a line that matches.
-says() {
-    local pattern=$1 output
-    shift
-    output=$("$@" 2>&1) || {
-        printf 'failed: %s\n' "$output"
-        return 1
-    }
-    grep -qE -- "$pattern" <<<"$output" || {
-        printf 'no "%s" in: %s\n' "$pattern" "$output"
-        return 1
-    }
-}
+# shellcheck source-path=SCRIPTDIR source=tap.bash
+. "$here/tap.bash"
 
 now_ms() { echo $((${EPOCHREALTIME/./} / 1000)); }
 
@@ -446,8 +403,7 @@ main() {
     test_interrupted_up
     test_at_once
 
-    printf '1..%d\n# %d passed, %d failed\n' "$count" $((count - failed)) "$failed"
-    ((failed == 0))
+    tap_end
 }
 
 main "$@"

@@ -379,7 +379,7 @@ static void take_connection(struct fake_server *s)
             return;
         }
     }
-    assert(!"too many connections");
+    assert(0 && "too many connections");
 }
 
 static void *run(void *arg)

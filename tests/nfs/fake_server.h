@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A small NFSv3 server on a loopback port, in a thread of its own: one directory, a few files in
- * memory, and faults at the Nth call. What was written but not committed is forgotten when it is told
- * to crash.
+ * memory, and faults at the Nth call. What was written but not committed is forgotten when it is
+ * told to crash.
  */
 #ifndef TESTS_NFS_FAKE_SERVER_H
 #define TESTS_NFS_FAKE_SERVER_H

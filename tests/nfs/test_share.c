@@ -43,7 +43,7 @@ static int open_share(struct fixture *f, const char *path)
     char url[200];
     int port = fake_server_port(f->server);
     snprintf(url, sizeof url, "nfs://127.0.0.1%s?nfsport=%d&mountport=%d", path, port, port);
-    f->to = share_open(f->ring, url, &(struct share_options){3, 4}, &f->e);
+    f->to = share_open(f->ring, url, &(struct share_options){3, 4, NS_PER_S}, &f->e);
     return f->to != NULL ? 0 : -1;
 }
 
@@ -142,8 +142,8 @@ static void test_crash_at_each_call(void **state)
     assert_true(resent > 0);
 }
 
-/* The connections break instead of the Nth answer, before or after it was done. The server lives, so
- * nothing may be left; and what was renamed all the same has landed. */
+/* The connections break instead of the Nth answer, before or after it was done. The server lives,
+ * so nothing may be left; and what was renamed all the same has landed. */
 static void lose_each(bool after)
 {
     unsigned calls = 1;

@@ -86,7 +86,7 @@ static void open_it(struct conversation *c, struct fake_qmp *fake)
     c->loop = loop_new(&c->e);
     assert_non_null(c->loop);
     assert_int_equal(qmp_endpoint_parse(fake_qmp_endpoint(fake), &ep, &c->e), 0);
-    c->client = qmp_client_open(c->loop, &ep, 500 * NS_PER_MS, on_event, c, &c->e);
+    c->client = qmp_client_open(c->loop, &ep, 500 * NS_PER_MS, true, on_event, c, &c->e);
 }
 
 static void await(struct conversation *c, int callbacks)
