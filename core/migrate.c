@@ -37,6 +37,8 @@
 #define MIGRATE_TICK_NS (100 * NS_PER_MS)
 /* After the source's last byte: loading device state takes milliseconds, a hung disk server longer. */
 #define MIGRATE_CONFIRM_NS (60 * NS_PER_S)
+/* How long a source whose connection is lost is asked again. */
+#define MIGRATE_LOST_NS (30 * NS_PER_S)
 
 #define SPLIT_HINT "end neither QEMU before query-migrate of both has been looked at"
 
@@ -111,7 +113,8 @@ static int migrate_check_source(const struct vm_facts *s, struct err *e)
         return err_set(e, ERR_REFUSED, 0, "source: a migration is already under way");
     if (s->run == VM_RUN_MIGRATED || s->run == VM_RUN_FINISHING) {
         err_set(e, ERR_REFUSED, 0, "source: its guest has already been migrated away");
-        return err_hint(e, "this QEMU is what a migration has left behind; it can be ended");
+        return err_hint(e, "end this QEMU when its guest is known to run elsewhere; if it runs nowhere,"
+                           " 'cont' takes it back");
     }
     if (s->run != VM_RUN_RUNNING && s->run != VM_RUN_STOPPED)
         return err_set(e, ERR_REFUSED, 0, "source: it has no running or paused guest");
@@ -256,6 +259,24 @@ static bool migrate_source_runs(struct migrate *m)
 }
 
 /*
+ * Of a destination that is dead: whether its guest did anything. RESUME is said before the vCPUs run,
+ * and all that was said is here, unless there is a gap; and then the source tells whether it had sent
+ * everything. With a return path it may have, and say "failed" all the same.
+ * Source: QEMU 10.0, system/cpus.c, vm_prepare_start().
+ */
+static bool migrate_may_have_run(struct migrate *m)
+{
+    const struct vm_seen *seen = &m->plan->destination->seen;
+    struct vm *s = m->plan->source;
+    struct err e = {0};
+    struct vm_sample now;
+    if (seen->resumed_ns != 0 || !seen->gap)
+        return seen->resumed_ns != 0;
+    return m->plan->settings.postcopy || s->ops->sample(s, &now, &e) < 0 ||
+           now.migration == VM_MIGRATION_COMPLETED || now.migration == VM_MIGRATION_DEVICE;
+}
+
+/*
  * Makes sure that the destination does not start the guest. True: it does not and will not. False:
  * the guest has moved (*guest = destination) or that cannot be known (*guest = unknown).
  */
@@ -268,9 +289,10 @@ static bool migrate_hold_destination(struct migrate *m)
     if (answered && now == VM_RUN_INCOMING)
         return true;
     if (!answered && d->ops->known_dead(d)) {
-        if (d->seen.resumed_ns != 0) { /* the disk has moved on: the source must not go on */
+        if (migrate_may_have_run(m)) { /* the disk has moved on: the source must not go on */
             migrate_unknown(m, "start the guest anew from its disk, and end the source's QEMU",
-                            "the guest ran on the destination, whose QEMU has ended");
+                            "the destination's QEMU has ended, and %s run the guest",
+                            d->seen.resumed_ns != 0 ? "had" : "may have");
             return false;
         }
         log_info("the destination's hypervisor has ended");
@@ -365,12 +387,12 @@ static void migrate_keep_on_source(struct migrate *m)
     return;
 
 lost:
-    if (s->ops->known_dead(s))
-        migrate_unknown(m, "start the guest anew from its disk, and end the destination's QEMU",
-                        "the source's QEMU has ended in the middle: the guest runs nowhere");
-    else
+    if (!s->ops->known_dead(s))
         migrate_unknown(m, "ask the source's QEMU for query-status; the destination will not start",
                         "the source does not tell how its guest is: %s", e.msg);
+    else if (!migrate_await_loaded(m) || migrate_hold_destination(m)) /* all of it had gone over? */
+        migrate_unknown(m, "start the guest anew from its disk, and end the destination's QEMU",
+                        "the source's QEMU has ended in the middle: the guest runs nowhere");
 }
 
 /* Postcopy was asked for: true, unless the source says that it is not what is going on. */
@@ -429,13 +451,12 @@ static void migrate_follow_pause(struct migrate *m)
         migrate_enter(m, PHASE_PRECOPY, seen->resumed_ns);
 }
 
-/* Waits for news or for the next tick; an interrupt or the plan's deadline ends it if `givable`. */
+/* Waits for news since migrate_look(), or for the next tick; an interrupt or the plan's deadline ends it if `givable`. */
 static int migrate_wait(struct migrate *m, bool givable, struct err *e)
 {
     struct vm *s = m->plan->source, *d = m->plan->destination;
     struct loop *loop = s->loop;
     int64_t now_ns = clock_now_ns(), tick_ns = now_ns + MIGRATE_TICK_NS;
-    s->changed = d->changed = false;
     if (!givable && loop_interrupts(loop) > m->interrupts_told) {
         m->interrupts_told = loop_interrupts(loop);
         log_warn("the switchover has begun: it is too late to cancel, and safe to wait");
@@ -452,6 +473,36 @@ static int migrate_wait(struct migrate *m, bool givable, struct err *e)
     return 0;
 }
 
+/* Before a side is asked: what it says from now on is news. */
+static void migrate_look(struct migrate *m)
+{
+    m->plan->source->changed = m->plan->destination->changed = false;
+}
+
+/*
+ * The source's word. A connection that is lost is no reason to give up a migration that goes on all
+ * the same: it is made anew, unless QEMU itself has ended.
+ */
+static int migrate_ask_source(struct migrate *m, bool givable, struct err *e)
+{
+    struct vm *source = m->plan->source;
+    struct vm_sample now;
+    int64_t deadline_ns = clock_now_ns() + MIGRATE_LOST_NS;
+    migrate_look(m);
+    while (source->ops->sample(source, &now, e) < 0) {
+        bool again = (e->class == ERR_LOST || e->class == ERR_TIMEOUT) &&
+                     clock_now_ns() < deadline_ns && !source->ops->known_dead(source) &&
+                     !(givable && loop_interrupts(source->loop) > 0);
+        if (!again)
+            return -1;
+        log_info("%s: asking again", e->msg);
+        err_clear(e);
+        loop_sleep(source->loop, MIGRATE_TICK_NS);
+    }
+    m->report->last = now;
+    return 0;
+}
+
 /*
  * Follows the source until `enough` says so of a sample. While the guest is paused the source is
  * asked only at the tick: an event tells the end, and its main loop has better things to do.
@@ -459,9 +510,8 @@ static int migrate_wait(struct migrate *m, bool givable, struct err *e)
 static int migrate_follow(struct migrate *m, bool (*enough)(struct migrate *m), bool givable,
                           struct err *e)
 {
-    struct vm *source = m->plan->source;
     for (;;) {
-        if (source->ops->sample(source, &m->report->last, e) < 0)
+        if (migrate_ask_source(m, givable, e) < 0)
             return -1;
         migrate_follow_pause(m);
         migrate_tell(m);
@@ -524,6 +574,17 @@ static int migrate_drain(void *ctx, struct err *e)
     return migrate_follow(m, migrate_all_sent, false, e);
 }
 
+/*
+ * QEMU says "completed" after it has started the guest, if it ever does: one that was stopped on the
+ * source, before or by somebody in the middle, or has powered off there, arrives as it was.
+ */
+static bool migrate_has_arrived(const struct migrate *m, const struct vm_sample *destination)
+{
+    bool loaded = destination->run != VM_RUN_INCOMING && destination->run != VM_RUN_UNKNOWN;
+    return destination->run == VM_RUN_RUNNING ||
+           (loaded && (!m->was_running || destination->migration == VM_MIGRATION_COMPLETED));
+}
+
 /* Done means that the destination says so. */
 static int migrate_confirm(void *ctx, struct err *e)
 {
@@ -535,10 +596,10 @@ static int migrate_confirm(void *ctx, struct err *e)
     migrate_enter(m, PHASE_CONFIRMING, clock_now_ns());
     for (;;) {
         struct vm_sample s = {0};
+        migrate_look(m);
         if (d->seen.resumed_ns == 0 && d->ops->sample(d, &s, e) < 0)
             return -1;
-        bool loaded = s.run != VM_RUN_INCOMING && s.run != VM_RUN_UNKNOWN;
-        if (d->seen.resumed_ns != 0 || s.run == VM_RUN_RUNNING || (loaded && !m->was_running))
+        if (d->seen.resumed_ns != 0 || migrate_has_arrived(m, &s))
             break;
         if (s.migration == VM_MIGRATION_FAILED)
             return err_set(e, ERR_QMP, 0, "the destination could not load the guest: %s", s.reason);

@@ -24,7 +24,7 @@ struct migrate_plan {
     struct vm *source, *destination; /* both in the same loop */
     struct vm_settings settings;
     const char *via;    /* "tcp:HOST:PORT" or "unix:/path": where the stream goes */
-    int64_t timeout_ns; /* 0: none. Until the switchover; what has been decided is not given up */
+    int64_t timeout_ns; /* 0: none. For precopy; what has been sent whole is not given up */
     bool quit_source;   /* end the source's hypervisor when the guest is known to run elsewhere */
     migrate_progress_fn *progress; /* some ten times a second; may be NULL */
     void *progress_arg;

@@ -10,7 +10,7 @@
  *                                     arm and open the destination   back, disarm the destination
  *   precopy      source               sample, tune, cancel, start    disarm the destination, then
  *                                     postcopy                       cancel on the source
- *   switchover   nobody               wait; an interrupt waits, too  as in precopy, but it may be
+ *   switchover   nobody               wait, cancel                   as in precopy, but it may be
  *                                                                    found that the guest has moved
  *   postcopy     destination          wait only                      none: its memory is on both
  *   confirming   destination, as      ask the destination until it   if the destination is known to

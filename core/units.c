@@ -86,16 +86,16 @@ int units_parse_size(const char *text, uint64_t *bytes, struct err *e)
 int units_parse_rate(const char *text, uint64_t *bytes_per_s, struct err *e)
 {
     double value;
-    char size[40];
+    char rate[40];
     size_t len = strlen(text);
-    bool fits = len < sizeof size;
+    bool fits = len < sizeof rate;
     if (fits) {
-        memcpy(size, text, len + 1);
-        if (len > 2 && strcmp(size + len - 2, "/s") == 0)
-            size[len - 2] = '\0';
+        memcpy(rate, text, len + 1);
+        if (len > 2 && strcmp(rate + len - 2, "/s") == 0)
+            rate[len - 2] = '\0';
     }
-    if (!fits || (!units_scaled(text, bit_units, COUNT(bit_units), &value) &&
-                  !units_scaled(size, size_units, COUNT(size_units), &value)))
+    if (!fits || (!units_scaled(rate, bit_units, COUNT(bit_units), &value) &&
+                  !units_scaled(rate, size_units, COUNT(size_units), &value)))
         return err_set(e, ERR_USAGE, 0, "'%s' is not a rate (try 100M, 100M/s, 1gbit)", text);
     *bytes_per_s = (uint64_t)value;
     return 0;

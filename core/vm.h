@@ -81,6 +81,7 @@ struct vm_sample {
 struct vm_seen {
     int64_t stopped_ns;
     int64_t resumed_ns;
+    bool gap; /* something may have been said that never came here */
 };
 
 struct vm {

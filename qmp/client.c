@@ -16,6 +16,10 @@
  * When the connection is lost in the middle of a callback, or while a command is being sent, the
  * pending callbacks may not run at once (the caller of qmp_client_send() is not ready for its own).
  * They are run from a timer that is due immediately, so always straight from the loop.
+ *
+ * A QEMU that has ended shows first as a command that cannot be sent. What it had said before may
+ * still be unread then, and may be the word that decides where the guest ran: so a failed send does
+ * not end the connection; the end of the stream does.
  */
 #include "qmp/client.h"
 
@@ -66,6 +70,7 @@ struct qmp_client {
     uint64_t next_id;
     bool greeted; /* or lost before it */
     bool lost;
+    bool tell_lost; /* the event callback has not heard of it yet */
     struct err why_lost;
 };
 
@@ -110,6 +115,10 @@ static void client_on_fail_timer(void *arg)
     struct qmp_client *c = arg;
     loop_timer_del(c->fail_timer);
     c->fail_timer = NULL;
+    if (c->tell_lost) {
+        c->tell_lost = false;
+        c->on_event(c->event_arg, NULL, NULL);
+    }
     client_fail_pending(c, &c->why_lost);
 }
 
@@ -129,10 +138,9 @@ static void client_lose(struct qmp_client *c, enum err_class class, int sys, con
     log_debug("%s", c->why_lost.msg);
     loop_fd_del(c->watch);
     c->watch = NULL;
-    client_fail_soon(c);
-    if (c->greeted)
-        c->on_event(c->event_arg, NULL, NULL);
+    c->tell_lost = c->greeted;
     c->greeted = true;
+    client_fail_soon(c);
 }
 
 static struct pending *client_find(struct qmp_client *c, uint64_t id)
@@ -247,8 +255,9 @@ static void client_write(struct qmp_client *c)
         if (n < 0 && errno == EAGAIN)
             break;
         if (n < 0) {
-            client_lose(c, ERR_LOST, errno, "cannot send to QEMU");
-            return;
+            log_debug("%s: cannot send: %s", c->ep.text, strerror(errno));
+            c->out.start = c->out.end;
+            break;
         }
         c->out.start += (size_t)n;
     }
@@ -413,6 +422,16 @@ void qmp_client_close(struct qmp_client *c)
 bool qmp_client_lost(const struct qmp_client *c)
 {
     return c->lost;
+}
+
+bool qmp_client_ended_by_peer(struct qmp_client *c)
+{
+    if (!c->lost || c->why_lost.class != ERR_LOST)
+        return false;
+    if (c->ep.scheme == QMP_SSH)
+        return c->why_lost.sys == 0 && qmp_link_ssh_lives(&c->link);
+    /* a unix socket gives all that is queued before it gives an error; tcp may not */
+    return c->why_lost.sys == 0 || c->ep.scheme == QMP_UNIX;
 }
 
 int64_t qmp_client_peer_pid(const struct qmp_client *c)

@@ -55,6 +55,10 @@ int qmp_client_call(struct qmp_client *c, const char *command, struct json_objec
                     struct err *e);
 
 bool qmp_client_lost(const struct qmp_client *c);
+
+/* Of a lost one: whether QEMU itself has ended the stream, so that all it had said has come here. Over
+ * ssh this takes a moment, because ssh may have ended for a reason of its own. */
+bool qmp_client_ended_by_peer(struct qmp_client *c);
 int64_t qmp_client_peer_pid(const struct qmp_client *c);
 
 #endif

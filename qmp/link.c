@@ -258,11 +258,35 @@ void qmp_link_close(struct qmp_link *l)
     }
 }
 
+bool qmp_link_ssh_lives(struct qmp_link *l)
+{
+    for (int i = 0; i < 20 && l->ssh != 0; i++) {
+        if (waitpid(l->ssh, NULL, WNOHANG) == l->ssh)
+            l->ssh = 0;
+        else
+            usleep(10000);
+    }
+    return l->ssh != 0;
+}
+
+static bool link_is_qemu(pid_t pid)
+{
+    char path[40], exe[256];
+    snprintf(path, sizeof path, "/proc/%d/exe", (int)pid);
+    ssize_t n = readlink(path, exe, sizeof exe - 1);
+    if (n <= 0)
+        return false;
+    exe[n] = '\0';
+    const char *slash = strrchr(exe, '/');
+    return slash != NULL && (strncmp(slash + 1, "qemu", 4) == 0 || strcmp(slash + 1, "kvm") == 0);
+}
+
 int64_t qmp_link_peer_pid(const struct qmp_link *l)
 {
     struct ucred cred;
     socklen_t size = sizeof cred;
+    /* the kernel tells who called listen(); 0 for a process outside our PID namespace */
     if (l->ssh != 0 || getsockopt(l->fd, SOL_SOCKET, SO_PEERCRED, &cred, &size) < 0)
         return 0;
-    return cred.pid; /* 0 for tcp, and for a process outside our PID namespace */
+    return cred.pid > 0 && link_is_qemu(cred.pid) ? cred.pid : 0;
 }

@@ -32,7 +32,12 @@ int qmp_link_open(const struct qmp_endpoint *ep, int64_t timeout_ns, struct qmp_
 /* Ends ssh, too. Closing a closed link does nothing. */
 void qmp_link_close(struct qmp_link *l);
 
-/* The process at the other end of a unix socket on this machine, else 0. */
+/* Whether the ssh that carries the link still runs: looks for a moment, since it closes its sockets a
+ * little before it is gone. */
+bool qmp_link_ssh_lives(struct qmp_link *l);
+
+/* The QEMU at the other end of a unix socket on this machine; 0 where that is another program, which
+ * holds the socket for it (a proxy, or a manager that passed the descriptor), or not known. */
 int64_t qmp_link_peer_pid(const struct qmp_link *l);
 
 #endif

@@ -69,17 +69,29 @@ static void vm_qmp_on_event(void *arg, const char *name, struct json_object *dat
     q->vm.changed = true;
 }
 
-static struct qmp_client *vm_qmp_client(struct vm_qmp *q, struct err *e)
+/* True if there is no connection (any more). */
+static bool vm_qmp_cut_off(struct vm_qmp *q)
 {
     if (q->client != NULL && !qmp_client_lost(q->client))
-        return q->client;
+        return false;
+    if (q->client != NULL && !qmp_client_ended_by_peer(q->client))
+        q->vm.seen.gap = true;
     qmp_client_close(q->client);
+    q->client = NULL;
+    return true;
+}
+
+static struct qmp_client *vm_qmp_client(struct vm_qmp *q, struct err *e)
+{
+    if (!vm_qmp_cut_off(q))
+        return q->client;
     q->client =
         qmp_client_open(q->vm.loop, &q->ep, VM_REOPEN_TIMEOUT_NS, false, vm_qmp_on_event, q, e);
     if (q->client == NULL)
         err_wrap(e, "%s", q->vm.role);
     else
         log_info("%s: connected again", q->vm.role);
+    q->vm.seen.gap = q->vm.seen.gap || q->client != NULL; /* it lived on meanwhile, and may have spoken */
     return q->client;
 }
 
@@ -300,10 +312,11 @@ static bool vm_qmp_process_ended(int64_t pid)
 }
 
 /*
- * A process on this machine is looked at. Elsewhere, the proof is that its QMP socket has nobody
- * who listens: over ssh that shows as the end of the stream before the greeting, since sshd has
- * answered and its connect() to the socket has failed. A closing QEMU may accept and hang up, so a
- * plain socket must refuse, and is given a little time to.
+ * A process on this machine is looked at. Elsewhere, the proof is that nobody listens on its QMP
+ * socket: over ssh that shows as the end of the stream before the greeting, since sshd has answered
+ * and its connect() to the socket has failed. A missing socket proves nothing here: files get
+ * removed. A closing QEMU may accept and hang up, so a plain socket must refuse, and is given some
+ * time to. Before the verdict all that it had said has been read: its last word may be RESUME.
  */
 static bool vm_qmp_known_dead(struct vm *vm)
 {
@@ -311,11 +324,11 @@ static bool vm_qmp_known_dead(struct vm *vm)
     for (int try = 0; try < 20; try++) {
         struct err e = {0};
         if (q->facts.peer_pid > 0) {
-            if (vm_qmp_process_ended(q->facts.peer_pid))
+            if (vm_qmp_process_ended(q->facts.peer_pid) && vm_qmp_cut_off(q))
                 return true;
         } else if (vm_qmp_client(q, &e) != NULL) {
             return false;
-        } else if (e.class == ERR_LOST && (q->ep.scheme == QMP_SSH || e.sys != 0)) {
+        } else if (e.class == ERR_LOST && (q->ep.scheme == QMP_SSH || e.sys == ECONNREFUSED)) {
             return true;
         } else if (e.class != ERR_LOST) {
             return false;

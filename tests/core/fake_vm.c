@@ -93,7 +93,9 @@ static uint32_t pair_random(struct fake_pair *p)
 
 static void side_says(struct fake_side *s, bool resumed)
 {
-    if (s->mute || (resumed && s == &s->pair->destination && s->pair->resume_unseen))
+    if (resumed && s == &s->pair->destination && s->pair->resume_unseen)
+        s->vm.seen.gap = true;
+    if (s->mute || s->vm.seen.gap)
         return;
     *(resumed ? &s->vm.seen.resumed_ns : &s->vm.seen.stopped_ns) = clock_now_ns();
     s->vm.changed = true;

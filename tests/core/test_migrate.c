@@ -280,6 +280,27 @@ static void test_resume_unseen(void **state)
     }
 }
 
+/* … and then it died: the disk has moved on, and nobody has said so. */
+static void test_resume_unseen_and_dead(void **state)
+{
+    (void)state;
+    const struct scenario *sc = &(struct scenario){.name = "resume unseen, then dead"};
+    unsigned unknown = 0;
+    for (uint32_t seed = 0; seed < seeds(); seed++) {
+        for (unsigned at = 1;; at++) {
+            struct outcome outcome, *o = &outcome;
+            prepare(o, sc, FAKE_DESTINATION_DIES, at, seed);
+            o->pair.resume_unseen = true;
+            run(o, sc);
+            check(o, sc, seed);
+            unknown += o->report.guest == MIGRATE_GUEST_UNKNOWN;
+            if (o->pair.ops < at)
+                break;
+        }
+    }
+    assert_true(unknown > 0); /* else it never died in that moment, and nothing was tested */
+}
+
 static void differ_machine(struct fake_pair *p)
 {
     strcpy(p->destination.facts.machine, "pc-q35-7.2");
@@ -409,6 +430,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_timeout),
         cmocka_unit_test(test_cancel_class),
         cmocka_unit_test(test_resume_unseen),
+        cmocka_unit_test(test_resume_unseen_and_dead),
         cmocka_unit_test(test_refuses),
         cmocka_unit_test(test_lost_before),
         cmocka_unit_test(test_lost_after),

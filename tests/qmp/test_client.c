@@ -124,6 +124,7 @@ static void test_reply_and_error(void **state)
     submit(&c, &b, "cont", LONG_NS);
     submit(&c, &d, "stop", LONG_NS);
     assert_int_equal(c.total, 0);
+    assert_int_equal(qmp_client_peer_pid(c.client), 0); /* who listens here is no QEMU */
     await(&c, 3);
     assert_string_equal(a.result, "{ \"enabled\": true, \"present\": true }");
     assert_int_equal(b.class, ERR_QMP);
@@ -215,6 +216,29 @@ static void test_lost_with_many_pending(void **state)
     assert_int_equal(after.calls, 0);
     await(&c, 5);
     assert_true(after.calls == 1 && after.class == ERR_LOST && c.losses == 1);
+    close_it(&c);
+}
+
+/* That a command cannot be sent any more is noticed first; what QEMU had said is still read. */
+static void test_last_words(void **state)
+{
+    (void)state;
+    static const struct fake_step steps[] = {
+        {.what = FAKE_ACCEPT},
+        {.what = FAKE_EVENT, .command = "STOP"},
+        {.what = FAKE_EVENT, .command = "RESUME"},
+        {.what = FAKE_CLOSE},
+    };
+    struct conversation c;
+    struct sent s = {0};
+    open_it(&c, FAKE_QMP("10.0", steps));
+    usleep(50000); /* it has spoken and gone by now */
+    submit(&c, &s, "query-status", LONG_NS);
+    await(&c, 1);
+    assert_int_equal(s.class, ERR_LOST);
+    assert_int_equal(c.events, 2);
+    assert_string_equal(c.last_event, "RESUME");
+    assert_true(qmp_client_lost(c.client) && qmp_client_ended_by_peer(c.client));
     close_it(&c);
 }
 
@@ -470,6 +494,7 @@ int main(void)
         cmocka_unit_test(test_out_of_order_in_single_bytes),
         cmocka_unit_test(test_timeout_then_late_answer),
         cmocka_unit_test(test_lost_with_many_pending),
+        cmocka_unit_test(test_last_words),
         cmocka_unit_test(test_close_with_pending),
         cmocka_unit_test(test_send_from_callback),
         cmocka_unit_test(test_nonsense),
