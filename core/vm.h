@@ -43,6 +43,13 @@ enum vm_migration {
     VM_MIGRATION_UNKNOWN,   /* a state that we do not know: wait, and look again */
 };
 
+/* Under way: neither not begun nor over. */
+static inline bool vm_migration_busy(enum vm_migration m)
+{
+    return m != VM_MIGRATION_NONE && m != VM_MIGRATION_CANCELLED && m != VM_MIGRATION_FAILED &&
+           m != VM_MIGRATION_COMPLETED;
+}
+
 /* What vm_ops.probe finds out; all of it without touching anything. */
 struct vm_facts {
     char hypervisor[48]; /* "QEMU 10.0.2 (Debian …)" */
@@ -89,7 +96,7 @@ struct vm {
     struct loop *loop;
     const char *role; /* "source" or "destination", for messages */
     struct vm_seen seen;
-    bool changed; /* something was said, or the connection was lost; the reader resets it */
+    bool changed; /* it said something that calls for a sample, or was lost; the reader resets it */
 };
 
 struct vm_ops {

@@ -208,6 +208,14 @@ int qmp_query_migrate(struct qmp_client *c, struct vm_sample *s, struct err *e)
     return 0;
 }
 
+bool qmp_migration_in_pause(struct json_object *data)
+{
+    struct err ignored = {0};
+    const char *status = "";
+    return field_text(data, "status", &status, &ignored) == 0 &&
+           command_word(migration_words, status, VM_MIGRATION_UNKNOWN) == VM_MIGRATION_DEVICE;
+}
+
 int qmp_query_capabilities(struct qmp_client *c, qmp_capability_set *on, qmp_capability_set *known,
                            struct err *e)
 {

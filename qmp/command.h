@@ -39,6 +39,9 @@ int qmp_query_machine(struct qmp_client *c, char *name, size_t size, struct err 
 /* Fills in all of the sample but `run`. */
 int qmp_query_migrate(struct qmp_client *c, struct vm_sample *s, struct err *e);
 
+/* Of the data of an event MIGRATION: whether the guest is stopped in that state. */
+bool qmp_migration_in_pause(struct json_object *data);
+
 /* *known: those that this QEMU has. */
 int qmp_query_capabilities(struct qmp_client *c, qmp_capability_set *on, qmp_capability_set *known,
                            struct err *e);

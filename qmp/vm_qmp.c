@@ -58,15 +58,20 @@ static struct vm_qmp *vm_qmp(struct vm *vm)
     return (struct vm_qmp *)vm;
 }
 
+/* STOP, and the states that a migration goes through in the pause, are noted, and call for nothing: a
+ * query would only be in the way of the pause's end. */
 static void vm_qmp_on_event(void *arg, const char *name, struct json_object *data)
 {
-    (void)data;
     struct vm_qmp *q = arg;
-    if (name != NULL && strcmp(name, "STOP") == 0)
+    if (name == NULL || strcmp(name, "RESUME") == 0) {
+        if (name != NULL)
+            q->vm.seen.resumed_ns = clock_now_ns();
+        q->vm.changed = true;
+    } else if (strcmp(name, "STOP") == 0) {
         q->vm.seen.stopped_ns = clock_now_ns();
-    else if (name != NULL && strcmp(name, "RESUME") == 0)
-        q->vm.seen.resumed_ns = clock_now_ns();
-    q->vm.changed = true;
+    } else if (strcmp(name, "MIGRATION") == 0) {
+        q->vm.changed = q->vm.changed || !qmp_migration_in_pause(data);
+    }
 }
 
 /* True if there is no connection (any more). */
@@ -273,12 +278,6 @@ static int vm_qmp_run(struct vm *vm, bool on, enum vm_run *now, struct err *e)
     return 0;
 }
 
-static bool vm_qmp_settled(enum vm_migration m)
-{
-    return m == VM_MIGRATION_NONE || m == VM_MIGRATION_CANCELLED || m == VM_MIGRATION_FAILED ||
-           m == VM_MIGRATION_COMPLETED;
-}
-
 static int vm_qmp_cancel(struct vm *vm, struct err *e)
 {
     struct vm_qmp *q = vm_qmp(vm);
@@ -290,7 +289,7 @@ static int vm_qmp_cancel(struct vm *vm, struct err *e)
     if (qmp_migrate_cancel(c, e) < 0)
         return err_wrap(e, "%s", vm->role);
     while (vm_qmp_sample(vm, &s, e) == 0) {
-        if (vm_qmp_settled(s.migration))
+        if (!vm_migration_busy(s.migration))
             return 0;
         if (clock_now_ns() > deadline_ns)
             return err_set(e, ERR_TIMEOUT, 0, "%s: the cancelled migration does not end", vm->role);

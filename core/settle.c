@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation
+ *
+ * The destination starts the guest by itself when it has loaded the stream, so "cancel" is not one
+ * command. While we ask the source to give up, the last byte may be on its way, and the destination
+ * would start a guest that the source has just started again. So the destination is always
+ * disarmed first: vm_ops.run(destination, false) is one step with respect to the end of loading, and
+ * its answer splits the world in two:
+ *
+ *   incoming   it has not run there and will not start by itself: the source may be cancelled.
+ *   stopped    it had been loaded, all of it: the guest has moved. It is let go on there, and the
+ *              cancel came too late.
+ *
+ * If the destination does not answer, it must be known dead, and known not to have run the guest,
+ * before the source may run. Else nothing is done at all, and the operator is told that this is
+ * uncertain, and what settles it.
+ */
+#include "core/settle.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "core/log.h"
+
+#define ASK_HINT "ask its QEMU for query-status; only when it is ended, 'cont' on the source"
+#define SPLIT_HINT "end neither QEMU before query-migrate of both has been looked at"
+
+__attribute__((format(printf, 3, 4))) static void
+settle_unknown(struct migration *m, const char *hint, const char *fmt, ...)
+{
+    char words[sizeof m->why_unknown.msg];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(words, sizeof words, fmt, ap);
+    va_end(ap);
+    m->report->guest = MIGRATE_GUEST_UNKNOWN;
+    err_clear(&m->why_unknown);
+    err_set(&m->why_unknown, ERR_UNCERTAIN, 0, "%s", words);
+    err_hint(&m->why_unknown, "%s", hint);
+}
+
+/* The guest is on the destination. If postcopy took it there, its memory shall follow first. */
+static void settle_moved(struct migration *m)
+{
+    struct err e = {0};
+    if (m->postcopy_begun && migration_follow(m, migration_all_sent, false, &e) < 0)
+        settle_unknown(m, SPLIT_HINT, "postcopy was broken off: %s", e.msg);
+    else
+        m->report->guest = MIGRATE_GUEST_DESTINATION;
+}
+
+/* The source's QEMU starts the guest again by itself when its migration fails. */
+static bool settle_source_runs(struct migration *m)
+{
+    struct vm *s = m->plan->source;
+    struct err e = {0};
+    struct vm_sample now;
+    return s->ops->sample(s, &now, &e) == 0 && now.run == VM_RUN_RUNNING;
+}
+
+/*
+ * Of a destination that is dead: whether its guest did anything. RESUME is said before the vCPUs
+ * run, and all that was said is here, unless there is a gap; and then the source tells whether it had
+ * sent everything. With a return path it may have, and say "failed" all the same.
+ * Source: QEMU 10.0, system/cpus.c, vm_prepare_start().
+ */
+static bool settle_may_have_run(struct migration *m)
+{
+    const struct vm_seen *seen = &m->plan->destination->seen;
+    struct vm *s = m->plan->source;
+    struct err e = {0};
+    struct vm_sample now;
+    if (seen->resumed_ns != 0 || !seen->gap)
+        return seen->resumed_ns != 0;
+    return m->plan->settings.postcopy || s->ops->sample(s, &now, &e) < 0 ||
+           now.migration == VM_MIGRATION_COMPLETED || now.migration == VM_MIGRATION_DEVICE;
+}
+
+/* The destination does not answer. True: it is dead, and has not run the guest. */
+static bool settle_never_ran(struct migration *m, const struct err *unanswered)
+{
+    struct vm *d = m->plan->destination;
+    if (!d->ops->known_dead(d)) {
+        settle_unknown(m, ASK_HINT, "the destination does not tell whether it runs the guest: %s",
+                       unanswered->msg);
+        return false;
+    }
+    if (settle_may_have_run(m)) { /* the disk has moved on: the source must not go on */
+        settle_unknown(m, "start the guest anew from its disk, and end the source's QEMU",
+                       "the destination's QEMU has ended, and %s run the guest",
+                       d->seen.resumed_ns != 0 ? "had" : "may have");
+        return false;
+    }
+    log_info("the destination's hypervisor has ended");
+    return true;
+}
+
+/*
+ * Makes sure that the destination does not start the guest. True: it does not and will not. False:
+ * the guest has moved (*guest = destination) or that cannot be known (*guest = unknown).
+ */
+static bool settle_hold_destination(struct migration *m)
+{
+    struct vm *d = m->plan->destination;
+    struct err e = {0};
+    enum vm_run now = VM_RUN_UNKNOWN;
+    if (d->ops->run(d, false, &now, &e) < 0)
+        return settle_never_ran(m, &e);
+    if (now == VM_RUN_INCOMING)
+        return true;
+    if (now == VM_RUN_SHUTDOWN || !m->was_running) {
+        settle_moved(m);
+        return false;
+    }
+    if (now == VM_RUN_STOPPED && settle_source_runs(m)) {
+        if (d->seen.resumed_ns == 0)
+            return true;
+        settle_unknown(m, "continue neither before their disk has been looked at",
+                       "both sides have run the guest; the destination has been stopped");
+        return false;
+    }
+    if (now == VM_RUN_STOPPED) {
+        log_info("the guest had already been loaded: it goes on, on the destination");
+        if (d->ops->run(d, true, &now, &e) == 0 && now == VM_RUN_RUNNING) {
+            settle_moved(m);
+            return false;
+        }
+    }
+    settle_unknown(m, ASK_HINT, "the destination does not start the guest that it has loaded%s%s",
+                   e.class != ERR_NONE ? ": " : "", e.msg);
+    return false;
+}
+
+/*
+ * The source has handed over everything, the destination was disarmed in the middle of it: either
+ * it gets to the end, stopped, and is let go on; or it does not, and the guest stays.
+ */
+static bool settle_await_loaded(struct migration *m)
+{
+    struct vm *d = m->plan->destination;
+    int64_t deadline_ns = clock_now_ns() + MIGRATION_CONFIRM_NS;
+    while (clock_now_ns() < deadline_ns) {
+        struct err e = {0};
+        struct vm_sample s;
+        if (d->ops->sample(d, &s, &e) < 0)
+            return false;
+        if (s.run != VM_RUN_INCOMING)
+            return true;
+        if (s.migration == VM_MIGRATION_FAILED)
+            return false;
+        loop_sleep(m->plan->source->loop, MIGRATION_TICK_NS);
+    }
+    return false;
+}
+
+/* QEMU says that a migration is over a little before its run state does; until then it refuses `cont`. */
+static int settle_await_finished(struct migration *m, struct vm_sample *now, struct err *e)
+{
+    struct vm *s = m->plan->source;
+    int64_t deadline_ns = clock_now_ns() + MIGRATION_CONFIRM_NS;
+    while (now->run == VM_RUN_FINISHING && clock_now_ns() < deadline_ns) {
+        loop_sleep(s->loop, MIGRATION_TICK_NS / 10);
+        if (s->ops->sample(s, now, e) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* The destination is held: the source shall have the guest, as it was before. */
+static void settle_keep_on_source(struct migration *m)
+{
+    struct vm *s = m->plan->source;
+    struct err e = {0};
+    struct vm_sample now;
+    if (s->ops->sample(s, &now, &e) < 0)
+        goto lost;
+    if (vm_migration_busy(now.migration) &&
+        (s->ops->cancel(s, &e) < 0 || s->ops->sample(s, &now, &e) < 0))
+        goto lost;
+    if (settle_await_finished(m, &now, &e) < 0)
+        goto lost;
+    m->report->last = now;
+
+    if (now.migration == VM_MIGRATION_COMPLETED && settle_await_loaded(m) &&
+        !settle_hold_destination(m))
+        return;
+    if (m->was_running && now.run != VM_RUN_RUNNING && now.run != VM_RUN_SHUTDOWN) {
+        if (s->ops->run(s, true, &now.run, &e) < 0)
+            goto lost;
+        if (now.run != VM_RUN_RUNNING) {
+            err_set(&e, ERR_UNCERTAIN, 0, "the source does not go on");
+            goto lost;
+        }
+    }
+    m->report->guest = MIGRATE_GUEST_SOURCE;
+    return;
+
+lost:
+    if (!s->ops->known_dead(s))
+        settle_unknown(m, "ask the source's QEMU for query-status; the destination will not start",
+                       "the source does not tell how its guest is: %s", e.msg);
+    else if (!settle_await_loaded(m) || settle_hold_destination(m)) /* all of it had gone over? */
+        settle_unknown(m, "start the guest anew from its disk, and end the destination's QEMU",
+                       "the source's QEMU has ended in the middle: the guest runs nowhere");
+}
+
+/* Postcopy was asked for: true, unless the source says that it is not what is going on. */
+static bool settle_memory_split(struct migration *m)
+{
+    struct vm *s = m->plan->source;
+    struct err e = {0};
+    struct vm_sample now;
+    return m->postcopy_begun &&
+           (s->ops->sample(s, &now, &e) < 0 || now.migration == VM_MIGRATION_POSTCOPY ||
+            now.migration == VM_MIGRATION_PAUSED || now.migration == VM_MIGRATION_UNKNOWN);
+}
+
+void settle_migration(struct migration *m)
+{
+    migration_begin_undo(m);
+    if (settle_memory_split(m))
+        settle_unknown(m, SPLIT_HINT,
+                       "postcopy was broken off: either side may lack pages of the other");
+    else if (settle_hold_destination(m))
+        settle_keep_on_source(m);
+}
