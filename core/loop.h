@@ -4,7 +4,8 @@
  *
  * Callbacks run only from loop_turn() and its callers, never from the call that registers them, and
  * never after the matching _del() has returned. A callback may add and delete anything, itself
- * included, but must not turn the loop. Watches and timers belong to the loop; the descriptors stay the caller's.
+ * included, but must not turn the loop. Watches and timers belong to the loop; the descriptors stay
+ * the caller's.
  */
 #ifndef CORE_LOOP_H
 #define CORE_LOOP_H

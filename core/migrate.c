@@ -234,7 +234,8 @@ static int64_t migrate_observed_ns(const struct migrate_plan *p)
 
 /*
  * Ends in a final phase. A failure before the point of no return has been undone, and so settled,
- * by the step engine; a later one is settled here. *e becomes unset if the guest has moved after all.
+ * by the step engine; a later one is settled here. *e becomes unset if the guest has moved after
+ * all.
  */
 static void migrate_after_failure(struct migration *m, bool returnable, struct err *e)
 {

@@ -18,7 +18,7 @@ int units_parse_size(const char *text, uint64_t *bytes, struct err *e);
 /* A size a second, "100M" or "100M/s"; or bits a second: "1gbit", "100mbit" (powers of 1000). */
 int units_parse_rate(const char *text, uint64_t *bytes_per_s, struct err *e);
 
-/* "250ms", "20us", "3s", "5m", "1h"; a bare number is refused, because nobody agrees on its unit. */
+/* "250ms", "20us", "3s", "5m", "1h"; a bare number is refused: nobody agrees on its unit. */
 int units_parse_duration(const char *text, int64_t *ns, struct err *e);
 
 /* A whole decimal number between min and max, both allowed. */

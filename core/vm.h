@@ -105,8 +105,8 @@ struct vm_ops {
     /* ERR_REFUSED and others: whatever it is, nothing was touched. */
     int (*probe)(struct vm *vm, struct vm_facts *facts, struct err *e);
 
-    /* Whether configure() would do it: ERR_REFUSED when this hypervisor cannot, or must not. Touches
-     * nothing; comes after probe(). */
+    /* Whether configure() would do it: ERR_REFUSED when this hypervisor cannot, or must not.
+     * Touches nothing; comes after probe(). */
     int (*check)(struct vm *vm, const struct vm_settings *s, struct err *e);
 
     /* Sets capabilities and parameters, and remembers what they were; *limit_ns gets the downtime

@@ -62,7 +62,8 @@ struct share_call {
     int rpc_status;
 };
 
-/* The errno that says best what an NFS status says; libnfs's own table has STALE and others as EIO. */
+/* The errno that says best what an NFS status says; libnfs's own table has STALE and others as
+ * EIO. */
 int share_conn_errno(nfsstat3 status);
 
 struct rpc_context *share_conn_rpc(struct share_conn *c);

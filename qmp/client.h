@@ -6,8 +6,8 @@
  *
  * Every reply callback runs exactly once: with the reply, with QEMU's error (ERR_QMP, QEMU's own
  * words), when its time is over (ERR_TIMEOUT), when the connection is lost (ERR_LOST) or when the
- * client is closed (ERR_CANCELLED); and never from within qmp_client_send(). Callbacks may send, but
- * must not close the client or turn the loop.
+ * client is closed (ERR_CANCELLED); and never from within qmp_client_send(). Callbacks may send,
+ * but must not close the client or turn the loop.
  *
  * Wire format: QEMU, docs/interop/qmp-spec.
  */
@@ -32,8 +32,8 @@ typedef void qmp_event_fn(void *arg, const char *name, struct json_object *data)
 
 /*
  * Connects, reads the greeting and leaves negotiation mode. ERR_LOST when nobody is there (see
- * qmp/link.h) or the stream ends before a greeting; ERR_REFUSED when it is not QMP; ERR_TIMEOUT when
- * it says nothing in time; ERR_CANCELLED if `interruptible`, as in loop_spin().
+ * qmp/link.h) or the stream ends before a greeting; ERR_REFUSED when it is not QMP; ERR_TIMEOUT
+ * when it says nothing in time; ERR_CANCELLED if `interruptible`, as in loop_spin().
  */
 struct qmp_client *qmp_client_open(struct loop *loop, const struct qmp_endpoint *ep,
                                    int64_t timeout_ns, bool interruptible, qmp_event_fn *on_event,
@@ -56,8 +56,8 @@ int qmp_client_call(struct qmp_client *c, const char *command, struct json_objec
 
 bool qmp_client_lost(const struct qmp_client *c);
 
-/* Of a lost one: whether QEMU itself has ended the stream, so that all it had said has come here. Over
- * ssh this takes a moment, because ssh may have ended for a reason of its own. */
+/* Of a lost one: whether QEMU itself has ended the stream, so that all it had said has come here.
+ * Over ssh this takes a moment, because ssh may have ended for a reason of its own. */
 bool qmp_client_ended_by_peer(struct qmp_client *c);
 int64_t qmp_client_peer_pid(const struct qmp_client *c);
 

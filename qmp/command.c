@@ -229,7 +229,8 @@ int qmp_query_capabilities(struct qmp_client *c, qmp_capability_set *on, qmp_cap
         struct json_object *entry = json_object_array_get_idx(r, i);
         const char *name;
         bool state;
-        if (field_text(entry, "capability", &name, e) < 0 || field_bool(entry, "state", &state, e) < 0)
+        if (field_text(entry, "capability", &name, e) < 0 ||
+            field_bool(entry, "state", &state, e) < 0)
             return err_wrap(e, "query-migrate-capabilities");
         enum qmp_capability cap = qmp_capability_find(name);
         if (cap == CAP_COUNT)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reading QEMU's answers: each getter takes a dotted path ("ram.transferred") and reports it when
- * the field is missing or of another type (ERR_PROTO). The _opt ones treat missing as "leave alone".
+ * the field is missing or of another type (ERR_PROTO). The _opt ones treat missing as "leave
+ * alone".
  */
 #ifndef QMP_FIELD_H
 #define QMP_FIELD_H

@@ -24,7 +24,8 @@ struct qmp_link {
 
 /*
  * Connects within `timeout_ns`. ERR_LOST: the socket is missing or nobody listens on it, so a QEMU
- * that was there has ended; ERR_TIMEOUT; ERR_REFUSED: no such host, or ssh failed, in its own words.
+ * that was there has ended; ERR_TIMEOUT; ERR_REFUSED: no such host, or ssh failed, in its own
+ * words.
  */
 int qmp_link_open(const struct qmp_endpoint *ep, int64_t timeout_ns, struct qmp_link *l,
                   struct err *e);
@@ -32,12 +33,12 @@ int qmp_link_open(const struct qmp_endpoint *ep, int64_t timeout_ns, struct qmp_
 /* Ends ssh, too. Closing a closed link does nothing. */
 void qmp_link_close(struct qmp_link *l);
 
-/* Whether the ssh that carries the link still runs: looks for a moment, since it closes its sockets a
- * little before it is gone. */
+/* Whether the ssh that carries the link still runs: looks for a moment, since it closes its sockets
+ * a little before it is gone. */
 bool qmp_link_ssh_lives(struct qmp_link *l);
 
-/* The QEMU at the other end of a unix socket on this machine; 0 where that is another program, which
- * holds the socket for it (a proxy, or a manager that passed the descriptor), or not known. */
+/* The QEMU at the other end of a unix socket on this machine; 0 where that is another program,
+ * which holds the socket for it (a proxy, a manager that passed the descriptor), or not known. */
 int64_t qmp_link_peer_pid(const struct qmp_link *l);
 
 #endif

@@ -3,8 +3,8 @@
  * What this QEMU can do, from its own query-qmp-schema and never from its version number.
  *
  * The schema is a flat list of named entries; a command refers to the entry of its arguments, which
- * refers to the entries of its members. Type names are masked numbers, so everything is reached from
- * a command. A path walks members and looks through arrays: "capabilities.capability" of
+ * refers to the entries of its members. Type names are masked numbers, so everything is reached
+ * from a command. A path walks members and looks through arrays: "capabilities.capability" of
  * migrate-set-capabilities is the enum of migration capabilities.
  * Source: QEMU, qapi/introspect.json.
  */

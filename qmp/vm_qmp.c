@@ -58,8 +58,8 @@ static struct vm_qmp *vm_qmp(struct vm *vm)
     return (struct vm_qmp *)vm;
 }
 
-/* STOP, and the states that a migration goes through in the pause, are noted, and call for nothing: a
- * query would only be in the way of the pause's end. */
+/* STOP, and the states that a migration goes through in the pause, are noted, and call for nothing:
+ * a query would only be in the way of the pause's end. */
 static void vm_qmp_on_event(void *arg, const char *name, struct json_object *data)
 {
     struct vm_qmp *q = arg;
@@ -96,7 +96,8 @@ static struct qmp_client *vm_qmp_client(struct vm_qmp *q, struct err *e)
         err_wrap(e, "%s", q->vm.role);
     else
         log_info("%s: connected again", q->vm.role);
-    q->vm.seen.gap = q->vm.seen.gap || q->client != NULL; /* it lived on meanwhile, and may have spoken */
+    if (q->client != NULL)
+        q->vm.seen.gap = true; /* it lived on meanwhile, and may have spoken */
     return q->client;
 }
 
@@ -110,7 +111,8 @@ static int vm_qmp_probe(struct vm *vm, struct vm_facts *f, struct err *e)
     if (c == NULL)
         return -1;
     if (qmp_query_version(c, &v, e) < 0 || qmp_query_status(c, &f->run, e) < 0 ||
-        qmp_query_migrate(c, &s, e) < 0 || qmp_query_machine(c, f->machine, sizeof f->machine, e) < 0 ||
+        qmp_query_migrate(c, &s, e) < 0 ||
+        qmp_query_machine(c, f->machine, sizeof f->machine, e) < 0 ||
         qmp_query_ram(c, &f->ram_bytes, e) < 0 || qmp_query_vcpus(c, &f->vcpus, e) < 0 ||
         qmp_query_kvm(c, &f->kvm, e) < 0)
         return err_wrap(e, "%s: %s", vm->role, q->ep.text);
@@ -132,7 +134,8 @@ static qmp_capability_set vm_qmp_wanted(const struct vm_settings *s)
     return on;
 }
 
-/* Compression is a value of a parameter: only the schema knows which ones this QEMU was built with. */
+/* Compression is a value of a parameter: only the schema knows which ones this QEMU was built
+ * with. */
 static int vm_qmp_check_compression(struct vm_qmp *q, const struct vm_settings *s, struct err *e)
 {
     if (s->compression == VM_COMPRESSION_NONE)
@@ -165,8 +168,9 @@ static int vm_qmp_check(struct vm *vm, const struct vm_settings *s, struct err *
 
     /* Measured (tests/assume/tcg-migration): 7.2 under TCG loses writes of the guest's. */
     if (!q->facts.kvm && q->facts.version[0] < 8 && !s->unsafe) {
-        err_set(e, ERR_REFUSED, 0, "%s: %s under TCG corrupts the memory of a guest that it migrates",
-                vm->role, q->facts.hypervisor);
+        err_set(e, ERR_REFUSED, 0,
+                "%s: %s under TCG corrupts the memory of a guest that it migrates", vm->role,
+                q->facts.hypervisor);
         return err_hint(e, "use KVM or QEMU 10 on both sides; --unsafe goes on all the same");
     }
     if (qmp_query_capabilities(c, &on, &known, e) < 0)

@@ -43,8 +43,8 @@ static const struct option_def options[] = {
     {"downtime-limit", 0, OPTION_DURATION, "TIME",
      "switch over when what is left can be sent in this time (20ms); without it, what QEMU is set "
      "to, usually 300ms", AT(downtime_limit_ns), 0, 0, NULL},
-    {"multifd", 0, OPTION_COUNT, "N", "send RAM over N connections in parallel", AT(multifd), 1, 255,
-     NULL},
+    {"multifd", 0, OPTION_COUNT, "N", "send RAM over N connections in parallel", AT(multifd), 1,
+     255, NULL},
     {"compression", 0, OPTION_CHOICE, "none|zlib|zstd", "compress RAM on the way; needs --multifd",
      AT(compression), 0, 0, compressions},
     {"postcopy", 0, OPTION_FLAG, NULL,

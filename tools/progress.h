@@ -17,8 +17,8 @@ struct progress {
     int64_t next_ns; /* the terminal's line is rewritten a few times a second only */
 };
 
-/* `fd_text` is the value of --progress or NULL; ERR_USAGE when it is not an open descriptor. Ignores
- * SIGPIPE from here on. */
+/* `fd_text` is the value of --progress or NULL; ERR_USAGE when it is not an open descriptor.
+ * Ignores SIGPIPE from here on. */
 int progress_init(struct progress *p, const char *fd_text, bool verbose, struct err *e);
 
 void progress_line(struct progress *p, const char *line);

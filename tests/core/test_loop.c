@@ -24,7 +24,7 @@ struct crowd {
     int calls;
 };
 
-/* The first one that is called deletes all of them, itself and those later in the batch included. */
+/* The first one that is called deletes all of them, itself and those later in the batch too. */
 static void delete_all(void *arg, uint32_t events)
 {
     struct crowd *c = arg;

@@ -31,7 +31,7 @@ struct fake_step {
     enum fake_do what;
     const char *command;
     const char *text;
-    const char *arguments; /* JSON that the arguments must equal; NULL: whatever the schema allows */
+    const char *arguments; /* JSON that they must equal; NULL: whatever the schema allows */
     int n;
 };
 

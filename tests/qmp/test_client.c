@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Whatever the other side does: each callback runs once, and never from within qmp_client_send(). */
+/* Whatever the other side does: each callback runs once, and never from within a send. */
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
