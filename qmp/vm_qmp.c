@@ -92,12 +92,12 @@ static struct qmp_client *vm_qmp_client(struct vm_qmp *q, struct err *e)
         return q->client;
     q->client =
         qmp_client_open(q->vm.loop, &q->ep, VM_REOPEN_TIMEOUT_NS, false, vm_qmp_on_event, q, e);
-    if (q->client == NULL)
+    if (q->client == NULL) {
         err_wrap(e, "%s", q->vm.role);
-    else
-        log_info("%s: connected again", q->vm.role);
-    if (q->client != NULL)
-        q->vm.seen.gap = true; /* it lived on meanwhile, and may have spoken */
+        return NULL;
+    }
+    log_info("%s: connected again", q->vm.role);
+    q->vm.seen.gap = true; /* it lived on meanwhile, and may have spoken */
     return q->client;
 }
 

@@ -59,6 +59,17 @@ beats() {
     return 1
 }
 
+# The Linux guest looks for its last record first, which takes a while over NFS; then it writes, and its
+# beats carry the number of the last one.
+writes_records() {
+    for _ in $(seq 300); do
+        ! grep -qE '^H [0-9a-f]{8} [0-9a-f]{8} 0*[1-9a-f]' "${console[$1]}" || return 0
+        sleep 0.1
+    done
+    echo "no record from $1"
+    return 1
+}
+
 # The sequence numbers of the beats in both consoles grow by one from line to line. The line that was
 # cut by a switchover stands in two files, so up to HOPS lines may be missing, but none may repeat.
 consoles_are_sound() {
@@ -96,6 +107,7 @@ back_and_forth() {
     "$guest" stop b g
     "$guest" start a g "$1" --build "$build" "${@:2}" || return 1
     beats a || return 1
+    [[ $1 != linux ]] || writes_records a || return 1
     for ((n = 1; n <= hops; n++)); do
         hop "$from" "$to" "$n" "$@" || {
             echo "hop $n from $from to $to"
@@ -217,6 +229,31 @@ guest_is_on_source() {
 settings_of_a() { qmp a query-migrate-parameters; qmp a query-migrate-capabilities; }
 settings_are_as_before() { diff <(settings_of_a) "$scratch/settings"; }
 
+# Both ssh connections are cut in the middle: godwit makes them anew, the migration goes on, and Ctrl-C
+# can still be told to both sides.
+ssh_is_cut() {
+    local pid host ssh
+    "$lab" exec nfs "$godwit" migrate "qmp+ssh://root@a${sock[a]}" "qmp+ssh://root@b${sock[b]}" \
+        --via tcp:b:4444 --max-bandwidth "$slow" --json >"$scratch/result.json" 2>"$scratch/err" &
+    pid=$!
+    sleep 3
+    for host in a b; do
+        # the path of the socket is this lab's alone
+        ssh=$(pgrep -f -- "^ssh .*:${sock[$host]} ") || {
+            echo "no ssh to $host"
+            return 1
+        }
+        kill "$ssh"
+    done
+    sleep 2
+    kill -0 "$pid" || {
+        cat "$scratch/err"
+        return 1
+    }
+    kill -INT "$pid"
+    wait "$pid"
+}
+
 # A second client, on a second QMP socket, while the first one's migration goes on.
 already_migrating() {
     local pid result
@@ -242,6 +279,9 @@ test_ends() {
     check "the destination dies: exit 1" exits_with 1 destination_dies || true
     check "the destination dies: the guest goes on on the source" guest_is_on_source || true
     pair_that_never_ends
+    pair_that_never_ends
+    check "both ssh connections are cut: it goes on, Ctrl-C: exit 3" exits_with 3 ssh_is_cut || true
+    check "... and the guest goes on on the source" guest_is_on_source || true
     pair_b=("${load[@]}" -- -qmp "unix:$scratch/b.qmp,server=on,wait=off")
     pair "${load[@]}" -- -qmp "unix:$scratch/a.qmp,server=on,wait=off" && beats a
     check "already migrating" already_migrating || true
@@ -259,8 +299,17 @@ test_ways() {
         check "migrate $way" migrate $way || true
         check "migrate $way: it runs there, and not here" eval 'runs b && ! runs a && beats b' || true
     done
+    pair || return
+    check "--progress: one JSON object a line" progress_is_told || true
     pair "${load[@]}" && beats a || return
     check "over ssh to both, stream over tcp, observed" ssh_migrate || true
+}
+
+progress_is_told() {
+    migrate --progress=3 3>"$scratch/progress" >/dev/null &&
+        jq -es 'length >= 2 and all(.schema == 1 and .event == "progress" and .t_ms >= 0 and
+            .ram_total_bytes >= .ram_remaining_bytes and (.phase | length > 0)) and
+            (map(.ram_transferred_bytes) | . == sort)' "$scratch/progress"
 }
 
 ssh_migrate() {
