@@ -29,7 +29,6 @@
 #include <unistd.h>
 
 #include "bench/observe.h"
-#include "core/cleanup.h"
 #include "core/clock.h"
 
 enum {

@@ -36,7 +36,6 @@
 #include "bench/guest/heartbeat.h"
 #include "bench/heartbeat.h"
 #include "bench/observe.h"
-#include "core/cleanup.h"
 #include "core/clock.h"
 #include "core/log.h"
 

@@ -62,6 +62,8 @@ static void migrate_restore_source(void *ctx)
     struct vm *source = m->plan->source;
     struct err e = {0};
     migration_begin_undo(m);
+    if (m->report->guest != MIGRATE_GUEST_SOURCE) /* it may still be migrating */
+        return;
     if (source->ops->configure(source, NULL, NULL, &e) < 0)
         log_warn("cannot put the source's migration settings back: %s", e.msg);
 }
@@ -85,7 +87,7 @@ static void migrate_disarm(void *ctx)
     if (m->report->guest != MIGRATE_GUEST_SOURCE)
         return;
     if (destination->ops->run(destination, false, &now, &e) < 0)
-        log_info("destination: %s", e.msg); /* dead: disarmed enough */
+        log_info("%s", e.msg); /* dead: disarmed enough */
 }
 
 static int migrate_listen(void *ctx, struct err *e)
@@ -155,7 +157,7 @@ static int migrate_drain(void *ctx, struct err *e)
     struct migration *m = ctx;
     if (migration_all_sent(m))
         return 0;
-    if (migration_phase(m) == PHASE_PRECOPY) /* the STOP was not seen: a lost connection */
+    if (migration_phase(m) == PHASE_PRECOPY) /* no STOP: a lost connection, or a paused guest */
         migration_enter(m, PHASE_SWITCHOVER, clock_now_ns());
     migration_enter(m, PHASE_POSTCOPY, clock_now_ns());
     return migration_follow(m, migration_all_sent, false, e);
@@ -184,8 +186,11 @@ static int migrate_confirm(void *ctx, struct err *e)
     for (;;) {
         struct vm_sample s = {0};
         migration_look(m);
-        if (d->seen.resumed_ns == 0 && d->ops->sample(d, &s, e) < 0)
-            return -1;
+        if (d->seen.resumed_ns == 0 && d->ops->sample(d, &s, e) < 0) {
+            if (!migration_ask_again(d, deadline_ns, e))
+                return -1;
+            continue;
+        }
         if (d->seen.resumed_ns != 0 || migrate_has_arrived(m, &s))
             break;
         if (s.migration == VM_MIGRATION_FAILED)
@@ -200,13 +205,16 @@ static int migrate_confirm(void *ctx, struct err *e)
     return 0;
 }
 
-/* The guest is safe: that its old home does not go away is worth a warning, no more. */
+/* The guest is safe: what cannot be tidied up now is worth a warning, no more. Its next migration shall
+ * not begin with our settings. */
 static int migrate_release(void *ctx, struct err *e)
 {
     struct migration *m = ctx;
-    struct vm *source = m->plan->source;
+    struct vm *source = m->plan->source, *destination = m->plan->destination;
     (void)e;
-    struct err quit = {0};
+    struct err restore = {0}, quit = {0};
+    if (destination->ops->configure(destination, NULL, NULL, &restore) < 0)
+        log_warn("cannot put the destination's migration settings back: %s", restore.msg);
     if (m->plan->quit_source && source->ops->quit(source, &quit) < 0)
         log_warn("the source's QEMU does not quit: %s", quit.msg);
     return 0;
@@ -223,7 +231,7 @@ static const struct step steps[] = {
     {"switch over", migrate_postcopy, NULL, STEP_POINT_OF_NO_RETURN},
     {"send what is left", migrate_drain, NULL, 0},
     {"confirm", migrate_confirm, NULL, 0},
-    {"release the source", migrate_release, NULL, 0},
+    {"tidy up", migrate_release, NULL, 0},
 };
 
 static int64_t migrate_observed_ns(const struct migrate_plan *p)
@@ -264,8 +272,8 @@ int migrate_run(const struct migrate_plan *plan, struct migrate_report *report, 
     struct migration m = {.plan = plan, .report = report};
     bool returnable;
 
-    phase_init(&report->phases, NULL, NULL);
     report->started_ns = clock_now_ns();
+    phase_init(&report->phases, NULL, NULL);
     int rc = step_run(steps, sizeof steps / sizeof *steps, &m, &returnable, e);
     if (rc < 0) {
         migrate_after_failure(&m, returnable, e);

@@ -92,25 +92,29 @@ void migration_look(struct migration *m)
     m->plan->source->changed = m->plan->destination->changed = false;
 }
 
-/*
- * The source's word. A connection that is lost is no reason to give up a migration that goes on all
- * the same: it is made anew, unless QEMU itself has ended.
- */
+bool migration_ask_again(struct vm *vm, int64_t deadline_ns, struct err *e)
+{
+    bool lost = e->class == ERR_LOST || e->class == ERR_TIMEOUT || e->class == ERR_IO;
+    if (!lost || clock_now_ns() >= deadline_ns || vm->ops->known_dead(vm))
+        return false;
+    log_info("%s: asking again", e->msg);
+    err_clear(e);
+    loop_sleep(vm->loop, MIGRATION_TICK_NS);
+    return true;
+}
+
 static int migration_ask_source(struct migration *m, bool givable, struct err *e)
 {
     struct vm *source = m->plan->source;
     struct vm_sample now;
-    int64_t deadline_ns = clock_now_ns() + MIGRATION_LOST_NS;
+    int64_t deadline_ns = 0;
     migration_look(m);
     while (source->ops->sample(source, &now, e) < 0) {
-        bool again = (e->class == ERR_LOST || e->class == ERR_TIMEOUT) &&
-                     clock_now_ns() < deadline_ns && !source->ops->known_dead(source) &&
-                     !(givable && loop_interrupts(source->loop) > 0);
-        if (!again)
+        if (deadline_ns == 0)
+            deadline_ns = clock_now_ns() + MIGRATION_LOST_NS;
+        if ((givable && loop_interrupts(source->loop) > 0) ||
+            !migration_ask_again(source, deadline_ns, e))
             return -1;
-        log_info("%s: asking again", e->msg);
-        err_clear(e);
-        loop_sleep(source->loop, MIGRATION_TICK_NS);
     }
     m->report->last = now;
     return 0;

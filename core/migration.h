@@ -42,6 +42,13 @@ int migration_wait(struct migration *m, bool givable, struct err *e);
 int migration_follow(struct migration *m, bool (*enough)(const struct migration *m), bool givable,
                      struct err *e);
 
+/*
+ * A side has not answered, *e tells why. A lost connection is no reason to give up a migration that
+ * goes on all the same: true, with *e cleared and after a tick, if it is worth asking again, for the
+ * hypervisor may live and the deadline has not passed.
+ */
+bool migration_ask_again(struct vm *vm, int64_t deadline_ns, struct err *e);
+
 /* An `enough`: the source has handed over everything. */
 bool migration_all_sent(const struct migration *m);
 

@@ -19,8 +19,7 @@ static const struct {
     [PHASE_SWITCHOVER] = {"switchover", BIT(PHASE_POSTCOPY) | BIT(PHASE_CONFIRMING) |
                                             BIT(PHASE_PRECOPY) | BIT(PHASE_UNDOING)},
     [PHASE_POSTCOPY] = {"postcopy", BIT(PHASE_CONFIRMING) | BIT(PHASE_UNDOING)},
-    [PHASE_CONFIRMING] = {"confirming",
-                          BIT(PHASE_DONE) | BIT(PHASE_UNDOING) | BIT(PHASE_UNCERTAIN)},
+    [PHASE_CONFIRMING] = {"confirming", BIT(PHASE_DONE) | BIT(PHASE_UNDOING)},
     [PHASE_DONE] = {"done", 0},
     /* to done: while rolling back it was found that the guest had already moved */
     [PHASE_UNDOING] = {"undoing", BIT(PHASE_FAILED) | BIT(PHASE_DONE) | BIT(PHASE_UNCERTAIN)},
@@ -31,8 +30,9 @@ static const struct {
 static void phase_note(struct phase_track *p, enum phase phase, int64_t at_ns)
 {
     p->now = phase;
-    if (p->logged < PHASE_LOG_MAX)
-        p->log[p->logged++] = (struct phase_entry){phase, at_ns};
+    if (p->logged == PHASE_LOG_MAX)
+        p->logged--; /* the last word counts most */
+    p->log[p->logged++] = (struct phase_entry){phase, at_ns};
 }
 
 void phase_init(struct phase_track *p, phase_fn *observer, void *arg)

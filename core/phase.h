@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The phases of a live migration, each with its contract. At every instant exactly one side may
- * run the guest; the column "guest" says which, and the engine acts on nothing else.
+ * run the guest; the column "guest" says which.
  *
  *   phase        guest runs on        what may be done               what undo means
  *   -----------  -------------------  -----------------------------  ----------------------------
@@ -16,7 +16,8 @@
  *   confirming   destination, as      ask the destination until it   if the destination is known to
  *                soon as it says so   says so                        be dead: continue the source
  *   done         destination          release the source             none
- *   undoing      source               roll back                      -
+ *   undoing      source or            find out which, roll back      -
+ *                destination
  *   failed       source               nothing                        -
  *   uncertain    not known            nothing: a person must look    -
  *

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The relocation engine: moves an image from one store to another, whole or not at all.
+ * The relocation engine: copies an image from one store to another, whole or not at all.
  *
  * The destination gets a temporary name until every byte is durable, then the source's mode, owner
  * and times, and then its final name. The source is only read. On any failure the temporary name
@@ -34,7 +34,7 @@ struct relocate_result {
  */
 int relocate_check(const struct relocate_job *jobs, size_t n, bool overwrite, struct err *e);
 
-/* Moves one image. 0: it stands, durable, under its final name. */
+/* Copies one image. 0: it stands, durable, under its final name. */
 int relocate_run(const struct relocate_job *job, const struct relocate_options *options,
                  struct relocate_result *result, struct err *e);
 

@@ -44,10 +44,15 @@ settle_unknown(struct migration *m, const char *hint, const char *fmt, ...)
 static void settle_moved(struct migration *m)
 {
     struct err e = {0};
-    if (m->postcopy_begun && migration_follow(m, migration_all_sent, false, &e) < 0)
+    struct vm *s = m->plan->source;
+    struct vm_sample last;
+    if (m->postcopy_begun && migration_follow(m, migration_all_sent, false, &e) < 0) {
         settle_unknown(m, SPLIT_HINT, "postcopy was broken off: %s", e.msg);
-    else
-        m->report->guest = MIGRATE_GUEST_DESTINATION;
+        return;
+    }
+    m->report->guest = MIGRATE_GUEST_DESTINATION;
+    if (s->ops->sample(s, &last, &e) == 0) /* for the record */
+        m->report->last = last;
 }
 
 /* The source's QEMU starts the guest again by itself when its migration fails. */

@@ -4,7 +4,7 @@
  *
  * A backend embeds `struct vm` first and fills in `ops`. Every operation blocks by turning the
  * loop until it has its answer or its own deadline has passed, so the engine reads straight down;
- * an interrupt (loop.h) ends the waiting of the read-only and preparing operations only.
+ * an interrupt (loop.h) ends the waiting of probe(), check() and what configure() asks first.
  * What the hypervisor says unasked lands in `seen` and sets `changed`.
  */
 #ifndef CORE_VM_H
@@ -43,7 +43,7 @@ enum vm_migration {
     VM_MIGRATION_UNKNOWN,   /* a state that we do not know: wait, and look again */
 };
 
-/* Under way: neither not begun nor over. */
+/* Begun and not over; a state that we do not know counts as that. */
 static inline bool vm_migration_busy(enum vm_migration m)
 {
     return m != VM_MIGRATION_NONE && m != VM_MIGRATION_CANCELLED && m != VM_MIGRATION_FAILED &&
@@ -52,7 +52,7 @@ static inline bool vm_migration_busy(enum vm_migration m)
 
 /* What vm_ops.probe finds out; all of it without touching anything. */
 struct vm_facts {
-    char hypervisor[48]; /* "QEMU 10.0.2 (Debian …)" */
+    char hypervisor[48]; /* "QEMU 10.0.2" */
     int version[3];
     char machine[64]; /* "pc-q35-10.0": versioned, as the source's -machine alias resolves */
     uint64_t ram_bytes;
@@ -77,7 +77,7 @@ struct vm_settings {
 struct vm_sample {
     enum vm_migration migration;
     enum vm_run run;
-    int64_t total_ns, downtime_ns, expected_downtime_ns; /* downtime: as the hypervisor counts it */
+    int64_t downtime_ns, expected_downtime_ns; /* as the hypervisor counts; expected: of RAM only */
     uint64_t ram_total_bytes, ram_transferred_bytes, ram_remaining_bytes;
     uint64_t dirty_bytes_per_s, bandwidth_bytes_per_s;
     uint64_t passes;   /* over RAM, the first included */

@@ -31,7 +31,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "core/cleanup.h"
 #include "core/clock.h"
 #include "core/log.h"
 #include "qmp/link.h"
@@ -92,7 +91,7 @@ static bool bytes_reserve(struct bytes *b, size_t more)
     return true;
 }
 
-/* Ends the one wait of `p`. It is unlinked first: the callback may send, or close nothing. */
+/* Ends the one wait of `p`. It is unlinked first: the callback may send, but must not close. */
 static void pending_answer(struct pending *p, struct json_object *result, const struct err *e)
 {
     struct pending **at = &p->client->pending;
@@ -221,7 +220,8 @@ static void client_on_line(struct qmp_client *c, const char *line, size_t len)
 static void client_read(struct qmp_client *c)
 {
     if (c->in.end - c->in.start > CLIENT_LINE_MAX || !bytes_reserve(&c->in, CLIENT_READ_BYTES)) {
-        client_lose(c, ERR_PROTO, 0, "this is not QMP: a line without end");
+        client_lose(c, c->greeted ? ERR_PROTO : ERR_REFUSED, 0,
+                    "this is not QMP: a line without end");
         return;
     }
     size_t searched = c->in.end;
@@ -375,6 +375,8 @@ static int client_greet(struct qmp_client *c, int64_t timeout_ns, bool interrupt
         return -1;
     }
     if (c->lost) {
+        if (c->ep.scheme == QMP_SSH && !qmp_link_ssh_lives(&c->link))
+            return err_set(e, ERR_IO, 0, "%s: ssh ended before the QMP greeting", c->ep.text);
         *e = c->why_lost;
         if (c->link.ssh != 0)
             err_hint(e, "is there a QMP socket %s on %s?", c->ep.path, c->ep.host);

@@ -83,7 +83,6 @@ int qmp_query_version(struct qmp_client *c, struct qmp_version *v, struct err *e
 {
     CLEANUP_JSON struct json_object *r = NULL;
     static const char *const paths[] = {"qemu.major", "qemu.minor", "qemu.micro"};
-    const char *package = "";
     if (command_look(c, "query-version", NULL, &r, e) < 0)
         return -1;
     for (int i = 0; i < 3; i++) {
@@ -92,9 +91,6 @@ int qmp_query_version(struct qmp_client *c, struct qmp_version *v, struct err *e
             return -1;
         v->at[i] = (int)n;
     }
-    if (field_text_opt(r, "package", &package, e) < 0)
-        return -1;
-    snprintf(v->package, sizeof v->package, "%s", package);
     return 0;
 }
 
@@ -178,11 +174,10 @@ int qmp_query_migrate(struct qmp_client *c, struct vm_sample *s, struct err *e)
         return -1;
 
     const char *status = "none", *reason = "";
-    uint64_t total_ms = 0, downtime_ms = 0, expected_ms = 0, page_bytes = 0, dirty_pages_per_s = 0;
+    uint64_t downtime_ms = 0, expected_ms = 0, page_bytes = 0, dirty_pages_per_s = 0;
     double mbps = 0;
     if (field_text_opt(r, "status", &status, e) < 0 ||
         field_text_opt(r, "error-desc", &reason, e) < 0 ||
-        field_u64_opt(r, "total-time", &total_ms, e) < 0 ||
         field_u64_opt(r, "downtime", &downtime_ms, e) < 0 ||
         field_u64_opt(r, "expected-downtime", &expected_ms, e) < 0 ||
         field_u64_opt(r, "ram.total", &s->ram_total_bytes, e) < 0 ||
@@ -190,16 +185,14 @@ int qmp_query_migrate(struct qmp_client *c, struct vm_sample *s, struct err *e)
         field_u64_opt(r, "ram.remaining", &s->ram_remaining_bytes, e) < 0 ||
         field_u64_opt(r, "ram.page-size", &page_bytes, e) < 0 ||
         field_u64_opt(r, "ram.dirty-pages-rate", &dirty_pages_per_s, e) < 0 ||
-        field_u64_opt(r, "ram.dirty-sync-count", &s->passes, e) < 0)
+        field_u64_opt(r, "ram.dirty-sync-count", &s->passes, e) < 0 ||
+        field_double_opt(r, "ram.mbps", &mbps, e) < 0)
         return err_wrap(e, "query-migrate");
-    if (field_peek(r, "ram.mbps") != NULL)
-        mbps = json_object_get_double(field_peek(r, "ram.mbps"));
 
     s->migration = (enum vm_migration)command_word(migration_words, status, VM_MIGRATION_UNKNOWN);
     /* an -incoming that is not deferred listens already, and says where */
     if (s->migration == VM_MIGRATION_NONE && field_peek(r, "socket-address") != NULL)
         s->migration = VM_MIGRATION_SETUP;
-    s->total_ns = command_ns(total_ms);
     s->downtime_ns = command_ns(downtime_ms);
     s->expected_downtime_ns = command_ns(expected_ms);
     s->dirty_bytes_per_s = dirty_pages_per_s * page_bytes;

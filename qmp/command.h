@@ -16,7 +16,6 @@
 
 struct qmp_version {
     int at[3];
-    char package[32];
 };
 
 /* The migration parameters that we set. */

@@ -52,6 +52,17 @@ int field_u64(struct json_object *obj, const char *path, uint64_t *value, struct
     return field_u64_opt(obj, path, value, e);
 }
 
+int field_double_opt(struct json_object *obj, const char *path, double *value, struct err *e)
+{
+    struct json_object *f = field_peek(obj, path);
+    if (f == NULL)
+        return 0;
+    if (!json_object_is_type(f, json_type_double) && !json_object_is_type(f, json_type_int))
+        return err_set(e, ERR_PROTO, 0, "%s: not a number", path);
+    *value = json_object_get_double(f);
+    return 0;
+}
+
 int field_bool(struct json_object *obj, const char *path, bool *value, struct err *e)
 {
     struct json_object *f = field_peek(obj, path);

@@ -18,6 +18,7 @@ struct json_object *field_peek(struct json_object *obj, const char *path);
 
 int field_u64(struct json_object *obj, const char *path, uint64_t *value, struct err *e);
 int field_u64_opt(struct json_object *obj, const char *path, uint64_t *value, struct err *e);
+int field_double_opt(struct json_object *obj, const char *path, double *value, struct err *e);
 int field_bool(struct json_object *obj, const char *path, bool *value, struct err *e);
 /* Lent. */
 int field_text(struct json_object *obj, const char *path, const char **value, struct err *e);

@@ -160,7 +160,7 @@ static int link_ssh_fault(const struct qmp_endpoint *ep, int status, int stderr_
         len--;
     words[len] = '\0';
     const char *last = strrchr(words, '\n');
-    err_set(e, ERR_REFUSED, 0, "%s: ssh: %s", ep->text,
+    err_set(e, ERR_IO, 0, "%s: ssh: %s", ep->text,
             len == 0 ? "ended without a word" : (last != NULL ? last + 1 : words));
     return err_hint(e, "'ssh %s%s%s true' must work without a question", ep->user,
                     ep->user[0] != '\0' ? "@" : "", ep->host);

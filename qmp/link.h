@@ -24,8 +24,8 @@ struct qmp_link {
 
 /*
  * Connects within `timeout_ns`. ERR_LOST: the socket is missing or nobody listens on it, so a QEMU
- * that was there has ended; ERR_TIMEOUT; ERR_REFUSED: no such host, or ssh failed, in its own
- * words.
+ * that was there has ended; ERR_TIMEOUT; ERR_REFUSED: no such host; ERR_IO: else, also when
+ * ssh failed, in its own words. It blocks: neither the loop nor Ctrl-C is served meanwhile.
  */
 int qmp_link_open(const struct qmp_endpoint *ep, int64_t timeout_ns, struct qmp_link *l,
                   struct err *e);

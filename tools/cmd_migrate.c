@@ -2,12 +2,13 @@
 /* godwit migrate SRC DST: one live migration between two QEMUs. */
 #include <stddef.h>
 #include <string.h>
-#include <unistd.h>
+#include <sys/un.h>
 
 #include "bench/observer.h"
 #include "core/clock.h"
 #include "core/log.h"
 #include "core/migrate.h"
+#include "core/units.h"
 #include "qmp/endpoint.h"
 #include "qmp/vm_qmp.h"
 #include "tools/command.h"
@@ -81,6 +82,21 @@ struct migrate_run {
     struct migrate_report report;
 };
 
+/* QEMU's own bound, qapi/migration.json. */
+#define MIGRATE_DOWNTIME_LIMIT_MAX_NS (2000 * NS_PER_S)
+#define MIGRATE_NOT_GIVEN (-1)
+
+static bool migrate_via_is_good(const char *via)
+{
+    struct err ignored = {0};
+    uint64_t port;
+    if (strncmp(via, "unix:/", 6) == 0)
+        return strlen(via + 5) < sizeof((struct sockaddr_un){0}.sun_path);
+    const char *colon = strrchr(via, ':');
+    return strncmp(via, "tcp:", 4) == 0 && colon > via + 4 &&
+           units_parse_count(colon + 1, 1, 65535, &port, &ignored) == 0;
+}
+
 /* What the command line alone can tell. */
 static int migrate_check_usage(struct migrate_run *r, char **operands, struct err *e)
 {
@@ -95,9 +111,15 @@ static int migrate_check_usage(struct migrate_run *r, char **operands, struct er
         err_set(e, ERR_USAGE, 0, "--via is missing");
         return err_hint(e, "--via tcp:HOST:PORT (the destination's address) or unix:/path");
     }
-    if ((strncmp(o->via, "tcp:", 4) != 0 || strrchr(o->via + 4, ':') == NULL) &&
-        (strncmp(o->via, "unix:", 5) != 0 || o->via[5] != '/'))
+    if (!migrate_via_is_good(o->via))
         return err_set(e, ERR_USAGE, 0, "--via: '%s' is not tcp:HOST:PORT or unix:/path", o->via);
+    if (o->downtime_limit_ns == 0 || o->downtime_limit_ns > MIGRATE_DOWNTIME_LIMIT_MAX_NS)
+        return err_set(e, ERR_USAGE, 0, "--downtime-limit: must be above 0 and at most 2000s");
+    if (o->timeout_ns == 0)
+        return err_set(e, ERR_USAGE, 0, "--timeout: must be above 0; without it there is none");
+    if (o->max_bandwidth_bytes_per_s == 0)
+        return err_set(e, ERR_USAGE, 0, "--max-bandwidth: must be above 0; without it there is no "
+                       "limit");
     if (o->compression != VM_COMPRESSION_NONE && o->multifd == 0)
         return err_set(e, ERR_USAGE, 0, "--compression needs --multifd");
     if (o->multifd > 0 && o->postcopy)
@@ -134,15 +156,16 @@ static int migrate_do(struct migrate_run *r, struct err *e)
         .source = r->source,
         .destination = r->destination,
         .settings = {
-            .max_bandwidth_bytes_per_s = o->max_bandwidth_bytes_per_s,
-            .downtime_limit_ns = o->downtime_limit_ns,
+            .max_bandwidth_bytes_per_s =
+                o->max_bandwidth_bytes_per_s == UINT64_MAX ? 0 : o->max_bandwidth_bytes_per_s,
+            .downtime_limit_ns = o->downtime_limit_ns > 0 ? o->downtime_limit_ns : 0,
             .multifd_channels = (unsigned)o->multifd,
             .compression = (enum vm_compression)o->compression,
             .postcopy = o->postcopy,
             .unsafe = o->unsafe,
         },
         .via = o->via,
-        .timeout_ns = o->timeout_ns,
+        .timeout_ns = o->timeout_ns > 0 ? o->timeout_ns : 0,
         .quit_source = o->quit_source,
         .progress = report_migrate_progress,
         .progress_arg = &r->progress,
@@ -182,7 +205,7 @@ static int migrate_finish(struct migrate_run *r, int rc, const struct err *e)
 {
     const struct report_migrate told = {
         .result = migrate_result(rc, &r->report, e),
-        .route = "qmp",
+        .route = r->source != NULL ? r->source->ops->route : "qmp",
         .report = &r->report,
         .observed = r->seen,
         .observed_n = r->seen_n,
@@ -197,6 +220,8 @@ static int migrate_finish(struct migrate_run *r, int rc, const struct err *e)
     int code = command_fail(e);
     if (!r->report.touched && code == EXIT_FAILED)
         code = EXIT_REFUSED;
+    else if (r->report.touched && code == EXIT_REFUSED)
+        code = EXIT_FAILED;
     if (code == EXIT_FAILED || code == EXIT_CANCELLED)
         fputs("godwit: the guest is on the source, as before\n", stderr);
     return code;
@@ -204,7 +229,14 @@ static int migrate_finish(struct migrate_run *r, int rc, const struct err *e)
 
 static int migrate_main(const struct command *self, int argc, char **argv)
 {
-    struct migrate_run r = {.progress = {.fd = -1}};
+    struct migrate_run r = {
+        .progress = {.fd = -1},
+        .opt = {
+            .max_bandwidth_bytes_per_s = UINT64_MAX,
+            .downtime_limit_ns = MIGRATE_NOT_GIVEN,
+            .timeout_ns = MIGRATE_NOT_GIVEN,
+        },
+    };
     struct err e = {0};
     int code;
     int first = command_parse(self, &r.opt, argc, argv, 2, 2, &code);

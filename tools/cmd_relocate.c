@@ -293,7 +293,7 @@ static int relocate_main(const struct command *self, int argc, char **argv)
 const struct command command_relocate = {
     .name = "relocate",
     .operands = "SOURCE... DESTINATION",
-    .summary = "Move disk images onto an NFS share",
+    .summary = "Copy disk images onto an NFS share",
     .details =
         "A SOURCE is a file or a block device. DESTINATION is nfs://HOST/EXPORT/DIRECTORY/,\n"
         "or null: to read and hash only. Holes stay holes; mode, owner and times are kept;\n"

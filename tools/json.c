@@ -2,7 +2,7 @@
 #include "tools/json.h"
 
 #include <json-c/json.h>
-#include <unistd.h>
+#include <poll.h>
 
 /* A struct json is json-c's object under a name of ours; it is never defined. */
 static struct json_object *json_c(struct json *o)
@@ -95,6 +95,8 @@ void json_print(struct json *o, FILE *to)
 void json_line(struct json *o, int fd)
 {
     int flags = JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE;
-    dprintf(fd, "%s\n", json_object_to_json_string_ext(json_c(o), flags));
+    struct pollfd room = {.fd = fd, .events = POLLOUT}; /* a pipe has room for a whole line, or none */
+    if (poll(&room, 1, 0) > 0 && (room.revents & POLLOUT))
+        dprintf(fd, "%s\n", json_object_to_json_string_ext(json_c(o), flags));
     json_object_put(json_c(o));
 }

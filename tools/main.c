@@ -2,8 +2,6 @@
 /*
  * godwit: the table of subcommands, and what they share: usage, errors, the log on standard error.
  */
-#include <assert.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 

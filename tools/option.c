@@ -2,7 +2,6 @@
 #include "tools/option.h"
 
 #include <assert.h>
-#include <ctype.h>
 #include <getopt.h>
 #include <string.h>
 

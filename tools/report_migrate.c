@@ -18,8 +18,9 @@ static int64_t report_eta_ns(const struct vm_sample *s)
 {
     if (s->bandwidth_bytes_per_s <= s->dirty_bytes_per_s)
         return -1;
-    return (int64_t)((double)s->ram_remaining_bytes * 1e9 /
-                     (double)(s->bandwidth_bytes_per_s - s->dirty_bytes_per_s));
+    double eta_ns = (double)s->ram_remaining_bytes * 1e9 /
+                    (double)(s->bandwidth_bytes_per_s - s->dirty_bytes_per_s);
+    return eta_ns < 1e18 ? (int64_t)eta_ns : -1;
 }
 
 static void report_progress_text(struct progress *p, const struct migrate_progress *m)
@@ -51,6 +52,7 @@ static void report_progress_json(const struct progress *p, const struct migrate_
     json_u64(o, "dirty_bytes_per_s", s->dirty_bytes_per_s);
     json_u64(o, "passes", s->passes);
     json_ms(o, "eta_ms", report_eta_ns(s));
+    json_ms(o, "expected_downtime_ms", s->expected_downtime_ns);
     json_line(o, p->fd);
 }
 
@@ -65,8 +67,12 @@ void report_migrate_progress(void *arg, const struct migrate_progress *m)
 
 /* ---- results ---- */
 
-static void report_side_json(struct json *o, const struct vm_facts *f)
+/* Nothing of a side that was not reached. */
+static void report_side_json(struct json *result, const char *key, const struct vm_facts *f)
 {
+    if (f->hypervisor[0] == '\0')
+        return;
+    struct json *o = json_node(result, key);
     json_text(o, "hypervisor", f->hypervisor);
     json_text(o, "machine", f->machine);
     json_u64(o, "ram_bytes", f->ram_bytes);
@@ -129,8 +135,8 @@ void report_migrate_json(const struct report_migrate *r, const struct err *e, FI
     json_u64(ram, "passes", m->last.passes);
 
     report_phases_json(json_list(o, "phases"), m);
-    report_side_json(json_node(o, "source"), &m->source);
-    report_side_json(json_node(o, "destination"), &m->destination);
+    report_side_json(o, "source", &m->source);
+    report_side_json(o, "destination", &m->destination);
     if (r->observed_n > 0)
         report_observed_json(json_list(o, "observers"), r);
     json_error(o, e);
@@ -165,8 +171,10 @@ void report_migrate_text(const struct report_migrate *r, FILE *to)
     fprintf(to, "  total    %.0f ms, %s of RAM sent in %" PRIu64 " passes\n",
             report_ms(m->ended_ns - m->started_ns),
             units_format_size(sent, m->last.ram_transferred_bytes), m->last.passes);
-    fprintf(to, "  pause    QEMU says %.0f ms; limit %.0f ms; STOP to RESUME ",
-            report_ms(m->last.downtime_ns), report_ms(m->downtime_limit_ns));
+    fputs("  pause    ", to);
+    if (m->last.migration == VM_MIGRATION_COMPLETED)
+        fprintf(to, "QEMU says %.0f ms; ", report_ms(m->last.downtime_ns));
+    fprintf(to, "limit %.0f ms; STOP to RESUME ", report_ms(m->downtime_limit_ns));
     if (m->downtime_observed_ns >= 0)
         fprintf(to, "%.1f ms\n", report_ms(m->downtime_observed_ns));
     else

@@ -20,7 +20,7 @@ static const char *const legal[] = {
     "preparing undoing",     "precopy switchover",    "precopy undoing",
     "switchover precopy",    "switchover postcopy",   "switchover confirming",
     "switchover undoing",    "postcopy confirming",   "postcopy undoing",
-    "confirming done",       "confirming undoing",    "confirming uncertain",
+    "confirming done",       "confirming undoing",
     "undoing failed",        "undoing done",          "undoing uncertain",
 };
 

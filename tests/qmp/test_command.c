@@ -121,7 +121,7 @@ static void test_migrate(void **state)
         "\"page-size\":4096,\"dirty-pages-rate\":10,\"dirty-sync-count\":3," RAM_REST "}}", true);
     assert_int_equal(s.migration, VM_MIGRATION_FAILED);
     assert_string_equal(s.reason, "broken pipe");
-    assert_true(s.total_ns == 1500 * NS_PER_MS && s.downtime_ns == 21 * NS_PER_MS);
+    assert_true(s.downtime_ns == 21 * NS_PER_MS);
     assert_true(s.ram_total_bytes == 1000 && s.ram_transferred_bytes == 600);
     assert_true(s.dirty_bytes_per_s == 40960 && s.bandwidth_bytes_per_s == 10000000);
     assert_int_equal(s.passes, 3);

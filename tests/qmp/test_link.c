@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "core/clock.h"
+#include "qmp/client.h"
 #include "qmp/link.h"
 
 static char dir[] = "/tmp/test-link-XXXXXX";
@@ -73,6 +74,11 @@ static void test_tcp(void **state)
     assert_int_equal(e.class, ERR_REFUSED);
 }
 
+static void no_event(void *arg, const char *name, struct json_object *data)
+{
+    (void)arg, (void)name, (void)data;
+}
+
 static void install_ssh(const char *script)
 {
     char path[108];
@@ -96,7 +102,7 @@ static void test_ssh_fails(void **state)
     struct err e;
     install_ssh("echo first >&2; echo 'root@b: Permission denied (publickey).' >&2; exit 255");
     assert_int_equal(open_text("qmp+ssh://root@b/run/x", 2 * NS_PER_S, &l, &e), -1);
-    assert_int_equal(e.class, ERR_REFUSED);
+    assert_int_equal(e.class, ERR_IO);
     assert_string_equal(e.msg, "qmp+ssh://root@b/run/x: ssh: root@b: Permission denied (publickey).");
     assert_string_equal(e.hint, "'ssh root@b true' must work without a question");
     no_directory_left(&l);
@@ -118,6 +124,35 @@ static void test_ssh_fails(void **state)
     char path[sizeof old_path + 64];
     snprintf(path, sizeof path, "%s:%s", dir, old_path);
     setenv("PATH", path, 1);
+}
+
+/*
+ * The stream ends before a greeting. If ssh lives, the far socket did not answer: nobody is there. If
+ * it was ssh that ended, that says nothing about QEMU.
+ */
+static enum err_class ssh_hangs_up(const char *then)
+{
+    struct err e = {0};
+    struct qmp_endpoint ep;
+    char script[512];
+    snprintf(script, sizeof script,
+             "for a; do case $a in *:/run/x) l=${a%%%%:*} ;; esac; done\n"
+             "exec perl -MIO::Socket::UNIX -e '$s = IO::Socket::UNIX->new(Local => $ARGV[0], "
+             "Listen => 1); $c = $s->accept; close $c; %s' \"$l\"", then);
+    install_ssh(script);
+    struct loop *loop = loop_new(&e);
+    assert_non_null(loop);
+    assert_int_equal(qmp_endpoint_parse("qmp+ssh://b/run/x", &ep, &e), 0);
+    assert_null(qmp_client_open(loop, &ep, 5 * NS_PER_S, false, no_event, NULL, &e));
+    loop_free(loop);
+    return e.class;
+}
+
+static void test_ssh_hangs_up(void **state)
+{
+    (void)state;
+    assert_int_equal(ssh_hangs_up("sleep 60"), ERR_LOST);
+    assert_int_equal(ssh_hangs_up("exit 255"), ERR_IO);
 }
 
 /* What it is called with; and a hostile user or host stays one argument. */
@@ -168,6 +203,7 @@ int main(void)
         cmocka_unit_test(test_unix),
         cmocka_unit_test(test_tcp),
         cmocka_unit_test(test_ssh_fails),
+        cmocka_unit_test(test_ssh_hangs_up),
         cmocka_unit_test(test_ssh_arguments),
     };
     return cmocka_run_group_tests_name("link", tests, setup, teardown);
