@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Whether a guest can go from one side to the other, as far as facts tell that anyone can compare. */
+/* Whether a guest can go from one side to the other, as far as facts tell. */
 #ifndef CORE_MATCH_H
 #define CORE_MATCH_H
 

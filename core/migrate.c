@@ -205,8 +205,8 @@ static int migrate_confirm(void *ctx, struct err *e)
     return 0;
 }
 
-/* The guest is safe: what cannot be tidied up now is worth a warning, no more. Its next migration shall
- * not begin with our settings. */
+/* The guest is safe: what cannot be tidied up now is worth a warning, no more. Its next migration
+ * shall not begin with our settings. */
 static int migrate_release(void *ctx, struct err *e)
 {
     struct migration *m = ctx;

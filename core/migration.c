@@ -4,8 +4,8 @@
  *
  * The source is asked for its word every MIGRATION_TICK_NS, and at once when it or the destination
  * has said something that changes what is to be done. STOP does not: in the pause QEMU's main loop
- * has better things to do than to answer us. Where the phase follows from the guest's vCPUs it follows
- * STOP and RESUME, dated when they came.
+ * has better things to do than to answer us. Where the phase follows from the guest's vCPUs it
+ * follows STOP and RESUME, dated when they came.
  */
 #include "core/migration.h"
 

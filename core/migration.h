@@ -11,7 +11,8 @@
 
 /* How often the source is asked, and progress told. */
 #define MIGRATION_TICK_NS (100 * NS_PER_MS)
-/* After the source's last byte: loading device state takes milliseconds, a hung disk server longer. */
+/* After the source's last byte: loading device state takes milliseconds, a hung disk server
+ * longer. */
 #define MIGRATION_CONFIRM_NS (60 * NS_PER_S)
 
 struct migration {
@@ -44,8 +45,8 @@ int migration_follow(struct migration *m, bool (*enough)(const struct migration 
 
 /*
  * A side has not answered, *e tells why. A lost connection is no reason to give up a migration that
- * goes on all the same: true, with *e cleared and after a tick, if it is worth asking again, for the
- * hypervisor may live and the deadline has not passed.
+ * goes on all the same: true, with *e cleared and after a tick, if it is worth asking again, for
+ * the hypervisor may live and the deadline has not passed.
  */
 bool migration_ask_again(struct vm *vm, int64_t deadline_ns, struct err *e);
 

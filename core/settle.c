@@ -4,9 +4,9 @@
  *
  * The destination starts the guest by itself when it has loaded the stream, so "cancel" is not one
  * command. While we ask the source to give up, the last byte may be on its way, and the destination
- * would start a guest that the source has just started again. So the destination is always
- * disarmed first: vm_ops.run(destination, false) is one step with respect to the end of loading, and
- * its answer splits the world in two:
+ * would start a guest that the source has just started again. So the destination is always disarmed
+ * first: vm_ops.run(destination, false) is one step with respect to the end of loading, and its
+ * answer splits the world in two:
  *
  *   incoming   it has not run there and will not start by itself: the source may be cancelled.
  *   stopped    it had been loaded, all of it: the guest has moved. It is let go on there, and the
@@ -66,8 +66,8 @@ static bool settle_source_runs(struct migration *m)
 
 /*
  * Of a destination that is dead: whether its guest did anything. RESUME is said before the vCPUs
- * run, and all that was said is here, unless there is a gap; and then the source tells whether it had
- * sent everything. With a return path it may have, and say "failed" all the same.
+ * run, and all that was said is here, unless there is a gap; and then the source tells whether it
+ * had sent everything. With a return path it may have, and say "failed" all the same.
  * Source: QEMU 10.0, system/cpus.c, vm_prepare_start().
  */
 static bool settle_may_have_run(struct migration *m)
@@ -159,7 +159,8 @@ static bool settle_await_loaded(struct migration *m)
     return false;
 }
 
-/* QEMU says that a migration is over a little before its run state does; until then it refuses `cont`. */
+/* QEMU says that a migration is over a little before its run state does; until then it refuses
+ * `cont`. */
 static int settle_await_finished(struct migration *m, struct vm_sample *now, struct err *e)
 {
     struct vm *s = m->plan->source;

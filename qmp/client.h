@@ -33,7 +33,8 @@ typedef void qmp_event_fn(void *arg, const char *name, struct json_object *data)
 /*
  * Connects, reads the greeting and leaves negotiation mode. ERR_LOST when nobody is there (see
  * qmp/link.h) or the stream ends before a greeting; ERR_REFUSED when it is not QMP; ERR_TIMEOUT
- * when it says nothing in time; ERR_CANCELLED if `interruptible`, as in loop_spin(), once connected.
+ * when it says nothing in time; ERR_CANCELLED if `interruptible`, as in loop_spin(), once
+ * connected.
  */
 struct qmp_client *qmp_client_open(struct loop *loop, const struct qmp_endpoint *ep,
                                    int64_t timeout_ns, bool interruptible, qmp_event_fn *on_event,

@@ -317,9 +317,10 @@ static bool vm_qmp_process_ended(int64_t pid)
 /*
  * A process on this machine is looked at. Elsewhere, the proof is that nobody listens on its QMP
  * socket: over ssh that shows as the end of the stream before the greeting, while ssh itself lives:
- * sshd's connect() to the socket has failed. A missing socket proves nothing here: files get removed
- * (over ssh the two look alike; QEMU removes its own when it ends). A closing QEMU may accept and hang up, so a plain socket must refuse, and is given some
- * time to. Before the verdict all that it had said has been read: its last word may be RESUME.
+ * sshd's connect() to the socket has failed. A missing socket proves nothing here: files get
+ * removed (over ssh the two look alike; QEMU removes its own when it ends). A closing QEMU may
+ * accept and hang up, so a plain socket must refuse, and is given some time to. Before the verdict
+ * all that it had said has been read: its last word may be RESUME.
  */
 static bool vm_qmp_known_dead(struct vm *vm)
 {

@@ -95,7 +95,8 @@ void json_print(struct json *o, FILE *to)
 void json_line(struct json *o, int fd)
 {
     int flags = JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE;
-    struct pollfd room = {.fd = fd, .events = POLLOUT}; /* a pipe has room for a whole line, or none */
+    /* a pipe has room for a whole line, or none */
+    struct pollfd room = {.fd = fd, .events = POLLOUT};
     if (poll(&room, 1, 0) > 0 && (room.revents & POLLOUT))
         dprintf(fd, "%s\n", json_object_to_json_string_ext(json_c(o), flags));
     json_object_put(json_c(o));

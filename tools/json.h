@@ -33,8 +33,8 @@ void json_error(struct json *o, const struct err *e);
 /* For reading. */
 void json_print(struct json *o, FILE *to);
 
-/* For a program that follows: one write a line, so that it never sees half of one. A reader that has
- * gone, or does not keep up, must not hold up the work: its lines are dropped (SIGPIPE must be
+/* For a program that follows: one write a line, so that it never sees half of one. A reader that
+ * has gone, or does not keep up, must not hold up the work: its lines are dropped (SIGPIPE must be
  * ignored). */
 void json_line(struct json *o, int fd);
 
