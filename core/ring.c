@@ -17,7 +17,8 @@
  *
  * The io_uring half maps the states onto one ring. A cancel is a request of its own, without a
  * callback (its user data is CANCEL_TAG). The system call half does reads and writes on the spot,
- * in the turn, and gives everything that polls to poll(2).
+ * in the turn, and gives everything that polls to poll(2); sockets, too: send and receive are tried
+ * when poll(2) says that something can be had, and wait on where that was not so.
  *
  * liburing 2.3 (Debian 12) to 2.9 (Debian 13): what is used here is in both; setup flags that a
  * kernel does not know are left out step by step.
@@ -36,7 +37,15 @@
 
 enum { RING_ENTRIES = 256 };
 
-enum ring_kind { KIND_READ, KIND_WRITE, KIND_FSYNC, KIND_POLL, KIND_AFTER };
+enum ring_kind {
+    KIND_READ,
+    KIND_WRITE,
+    KIND_FSYNC,
+    KIND_SENDV,
+    KIND_RECV,
+    KIND_POLL,
+    KIND_AFTER,
+};
 enum ring_state { STATE_IDLE, STATE_TODO, STATE_FLIGHT, STATE_TIMER, STATE_DONE, STATE_COUNT };
 
 /* User data of a cancel request: no operation lives at that address. */
@@ -106,6 +115,8 @@ static int uring_open(struct ring *r)
     struct io_uring_probe *probe = io_uring_get_probe_ring(&r->uring);
     bool usable = probe != NULL && io_uring_opcode_supported(probe, IORING_OP_READ) &&
                   io_uring_opcode_supported(probe, IORING_OP_WRITE) &&
+                  io_uring_opcode_supported(probe, IORING_OP_SENDMSG) &&
+                  io_uring_opcode_supported(probe, IORING_OP_RECV) &&
                   io_uring_opcode_supported(probe, IORING_OP_ASYNC_CANCEL);
     io_uring_free_probe(probe);
     if (!usable) {
@@ -126,6 +137,12 @@ static void uring_prepare(struct io_uring_sqe *sqe, struct ring_op *op)
         break;
     case KIND_FSYNC:
         io_uring_prep_fsync(sqe, op->fd, IORING_FSYNC_DATASYNC);
+        break;
+    case KIND_SENDV:
+        io_uring_prep_sendmsg(sqe, op->fd, op->buf, MSG_WAITALL | MSG_NOSIGNAL);
+        break;
+    case KIND_RECV:
+        io_uring_prep_recv(sqe, op->fd, op->buf, op->len, 0);
         break;
     case KIND_POLL:
         io_uring_prep_poll_add(sqe, op->fd, (unsigned)op->events);
@@ -203,6 +220,12 @@ static int uring_wait(struct ring *r, int64_t timeout_ns)
 
 /* ---- system calls ---- */
 
+/* Whether it waits in poll(2) until it can be done without blocking. */
+static bool calls_polls(const struct ring_op *op)
+{
+    return op->kind == KIND_POLL || op->kind == KIND_SENDV || op->kind == KIND_RECV;
+}
+
 static int calls_run(const struct ring_op *op)
 {
     ssize_t n;
@@ -214,11 +237,24 @@ static int calls_run(const struct ring_op *op)
         case KIND_WRITE:
             n = pwrite(op->fd, op->buf, op->len, (off_t)op->offset);
             break;
+        case KIND_SENDV:
+            n = sendmsg(op->fd, op->buf, MSG_DONTWAIT | MSG_NOSIGNAL);
+            break;
+        case KIND_RECV:
+            n = recv(op->fd, op->buf, op->len, MSG_DONTWAIT);
+            break;
         default:
             n = fdatasync(op->fd);
         }
     } while (n < 0 && errno == EINTR);
     return n < 0 ? -errno : (int)n;
+}
+
+static void calls_ready(struct ring *r, struct ring_op *op, short events)
+{
+    int res = op->kind == KIND_POLL ? events : calls_run(op);
+    if (res != -EAGAIN)
+        ring_finish(r, op, res);
 }
 
 static void calls_poll(struct ring *r, int64_t timeout_ns)
@@ -236,7 +272,7 @@ static void calls_poll(struct ring *r, int64_t timeout_ns)
         return;
     for (nfds_t i = 0; i < n; i++)
         if (fds[i].revents != 0)
-            ring_finish(r, ops[i], fds[i].revents);
+            calls_ready(r, ops[i], fds[i].revents);
 }
 
 static int calls_wait(struct ring *r, int64_t timeout_ns)
@@ -248,7 +284,7 @@ static int calls_wait(struct ring *r, int64_t timeout_ns)
             ring_finish(r, op, -ECANCELED);
     }
     while ((op = r->lists[STATE_TODO].first) != NULL) {
-        if (op->kind == KIND_POLL)
+        if (calls_polls(op))
             ring_move(r, op, STATE_FLIGHT);
         else
             ring_finish(r, op, calls_run(op));
@@ -325,6 +361,25 @@ void ring_fsync(struct ring *r, struct ring_op *op, int fd, ring_fn *fn, void *a
 {
     op->fd = fd;
     ring_start(r, op, KIND_FSYNC, fn, arg);
+}
+
+void ring_sendv(struct ring *r, struct ring_op *op, int fd, const struct msghdr *msg, ring_fn *fn,
+                void *arg)
+{
+    op->fd = fd;
+    op->buf = (void *)(uintptr_t)msg; /* only read through KIND_SENDV */
+    op->events = POLLOUT;
+    ring_start(r, op, KIND_SENDV, fn, arg);
+}
+
+void ring_recv(struct ring *r, struct ring_op *op, int fd, void *buf, uint32_t len, ring_fn *fn,
+               void *arg)
+{
+    op->fd = fd;
+    op->buf = buf;
+    op->len = len;
+    op->events = POLLIN;
+    ring_start(r, op, KIND_RECV, fn, arg);
 }
 
 void ring_poll(struct ring *r, struct ring_op *op, int fd, short events, ring_fn *fn, void *arg)

@@ -19,13 +19,14 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/socket.h>
 
 #include "core/err.h"
 
 enum ring_backend {
     RING_AUTO,     /* io_uring, else system calls */
     RING_URING,    /* io_uring, else an error */
-    RING_SYSCALLS, /* pread, pwrite, fdatasync and poll(2); each blocks the turn */
+    RING_SYSCALLS, /* pread, pwrite, fdatasync, which block the turn; and poll(2) */
 };
 
 struct ring;
@@ -64,6 +65,15 @@ void ring_write(struct ring *r, struct ring_op *op, int fd, const void *buf, uin
                 uint64_t offset, ring_fn *fn, void *arg);
 /* fdatasync(2). */
 void ring_fsync(struct ring *r, struct ring_op *op, int fd, ring_fn *fn, void *arg);
+/*
+ * sendmsg(2) and recv(2) on a stream socket without O_NONBLOCK. A send goes on until all of *msg is
+ * the kernel's; but where it could not (an older kernel, RING_SYSCALLS, a cancel) a part of it is
+ * the result. Nothing raises SIGPIPE. *msg, its vector and what that points to must stay, too.
+ */
+void ring_sendv(struct ring *r, struct ring_op *op, int fd, const struct msghdr *msg, ring_fn *fn,
+                void *arg);
+void ring_recv(struct ring *r, struct ring_op *op, int fd, void *buf, uint32_t len, ring_fn *fn,
+               void *arg);
 /* One-shot poll(2) for `events`, for a socket that a library owns; res is the events that came. */
 void ring_poll(struct ring *r, struct ring_op *op, int fd, short events, ring_fn *fn, void *arg);
 /* Calls back in a later turn, `after_ns` from now at the earliest; with 0 in the next turn. */

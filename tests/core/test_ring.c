@@ -217,6 +217,125 @@ static void test_cancel(void **state)
     tear_down(&f);
 }
 
+static void test_send_receive(void **state)
+{
+    struct fixture f;
+    struct ring_op send = {0}, receive = {0};
+    struct seen sent = {0}, got = {0}, end = {0};
+    char buf[16] = "";
+    set_up(&f, state);
+    char god[] = "god", wit[] = "wit";
+    struct iovec parts[] = {{.iov_base = god, .iov_len = 3}, {.iov_base = wit, .iov_len = 3}};
+    struct msghdr msg = {.msg_iov = parts, .msg_iovlen = 2};
+
+    ring_recv(f.ring, &receive, f.pair[1], buf, sizeof buf, see, &got);
+    ring_turn(f.ring, 0);
+    assert_int_equal(got.count, 0);
+    ring_sendv(f.ring, &send, f.pair[0], &msg, see, &sent);
+    assert_int_equal(sent.count, 0); /* never from the call itself */
+    await(&f, &sent);
+    await(&f, &got);
+    assert_int_equal(sent.res, 6);
+    assert_int_equal(got.res, 6); /* what there is, not all that would fit */
+    assert_memory_equal(buf, "godwit", 6);
+
+    close(f.pair[0]);
+    f.pair[0] = -1;
+    ring_recv(f.ring, &receive, f.pair[1], buf, sizeof buf, see, &end);
+    await(&f, &end);
+    assert_int_equal(end.count, 1);
+    assert_int_equal(end.res, 0);
+    tear_down(&f);
+}
+
+/* A send that is larger than the socket's buffer: in one piece, or in several that are told. */
+static void test_send_in_parts(void **state)
+{
+    enum { LEN = 1 << 20 };
+    struct fixture f;
+    struct ring_op send = {0}, receive = {0};
+    struct seen out = {0}, in = {0};
+    set_up(&f, state);
+    unsigned char *from = malloc(LEN), *to = malloc(LEN);
+    for (int i = 0; i < LEN; i++)
+        from[i] = (unsigned char)(i * 31 + i / 256);
+    struct iovec part = {.iov_base = from, .iov_len = LEN};
+    struct msghdr msg = {.msg_iov = &part, .msg_iovlen = 1};
+    size_t sent = 0, got = 0;
+    int64_t deadline_ns = clock_now_ns() + 5 * NS_PER_S;
+    while (got < LEN) {
+        if (!ring_busy(&send) && sent < LEN) {
+            part = (struct iovec){.iov_base = from + sent, .iov_len = LEN - sent};
+            ring_sendv(f.ring, &send, f.pair[0], &msg, see, &out);
+        }
+        if (!ring_busy(&receive))
+            ring_recv(f.ring, &receive, f.pair[1], to + got, (uint32_t)(LEN - got), see, &in);
+        assert_int_equal(ring_turn(f.ring, NS_PER_S), 0);
+        assert_true(out.res >= 0 && in.res >= 0 && clock_now_ns() < deadline_ns);
+        sent += (size_t)out.res;
+        got += (size_t)in.res;
+        out = in = (struct seen){0};
+    }
+    while (ring_busy(&send)) {
+        assert_int_equal(ring_turn(f.ring, NS_PER_S), 0);
+        sent += (size_t)out.res;
+    }
+    assert_int_equal(sent, LEN);
+    assert_memory_equal(from, to, LEN);
+    free(from);
+    free(to);
+    tear_down(&f);
+}
+
+static void test_send_to_nobody(void **state)
+{
+    struct fixture f;
+    struct ring_op op = {0};
+    struct seen seen = {0};
+    set_up(&f, state);
+    char x[] = "x";
+    struct iovec part = {.iov_base = x, .iov_len = 1};
+    struct msghdr msg = {.msg_iov = &part, .msg_iovlen = 1};
+    close(f.pair[1]);
+    f.pair[1] = -1;
+    ring_sendv(f.ring, &op, f.pair[0], &msg, see, &seen);
+    await(&f, &seen);
+    assert_int_equal(seen.res, -EPIPE); /* and no signal */
+    tear_down(&f);
+}
+
+/* One that waits for the peer, one that is half done, one that was just started. */
+static void test_cancel_sockets(void **state)
+{
+    enum { LEN = 8 << 20 };
+    struct fixture f;
+    struct ring_op receive = {0}, send = {0}, fresh = {0};
+    struct seen got = {0}, sent = {0}, never = {0};
+    char buf[8];
+    set_up(&f, state);
+    char *from = calloc(1, LEN);
+    struct iovec part = {.iov_base = from, .iov_len = LEN};
+    struct msghdr msg = {.msg_iov = &part, .msg_iovlen = 1};
+    ring_recv(f.ring, &receive, f.pair[0], buf, sizeof buf, see, &got);
+    ring_sendv(f.ring, &send, f.pair[0], &msg, see, &sent);
+    ring_turn(f.ring, 0);
+    ring_turn(f.ring, 10 * NS_PER_MS);
+    ring_recv(f.ring, &fresh, f.pair[1], buf, sizeof buf, see, &never);
+    ring_cancel(f.ring, &receive);
+    ring_cancel(f.ring, &send);
+    ring_cancel(f.ring, &fresh);
+    assert_int_equal(got.count + never.count, 0);
+    await(&f, &got);
+    await(&f, &sent);
+    await(&f, &never);
+    assert_int_equal(got.res, -ECANCELED);
+    assert_int_equal(never.res, -ECANCELED);
+    assert_true(sent.res == -ECANCELED || (sent.res > 0 && sent.res < LEN));
+    assert_int_equal(got.count + sent.count + never.count, 3);
+    free(from); /* nobody reads from it any more */
+    tear_down(&f);
+}
+
 static void test_timers(void **state)
 {
     struct fixture f;
@@ -317,6 +436,10 @@ int main(void)
         BOTH(test_poll),
         BOTH(test_poll_hangup),
         BOTH(test_cancel),
+        BOTH(test_send_receive),
+        BOTH(test_send_in_parts),
+        BOTH(test_send_to_nobody),
+        BOTH(test_cancel_sockets),
         BOTH(test_timers),
         BOTH(test_timeout),
         BOTH(test_restart_from_callback),
