@@ -9,12 +9,10 @@
  * such export".
  *
  * Connections. All go to the NFS port and are alike; a file handle is good on each. WRITEs and
- * COMMITs go to the connection with the least under way. The blocking procedures use the first
- * that lives, while nothing is under way. The mount protocol has a connection of its own, for a
- * moment.
- *
- * Cleaning up after a failure may find all connections lost, and the server well (it was
- * restarted, or we stopped ourselves): then one new connection is tried, for a few seconds.
+ * COMMITs have connections of their own (share_data), and so has the mount protocol, for a moment.
+ * The blocking procedures go over the control connection. That one is idle while a file is copied,
+ * and servers close what is idle; so it is looked at before each use, and opened anew if need be.
+ * After a failure that is tried for a few seconds, and then the file stays.
  *
  * NFS has no rename that refuses to replace. publish() looks first; a file that somebody else makes
  * under that name between the look and the rename is replaced.
@@ -31,6 +29,7 @@
 #include "core/cleanup.h"
 #include "core/clock.h"
 #include "core/log.h"
+#include "nfs/share_data.h"
 #include "nfs/share_proc.h"
 #include "nfs/share_url.h"
 
@@ -38,18 +37,20 @@ enum {
     SHARE_IO_MAX_BYTES = 1 << 20, /* what servers take at most, as a rule; FSINFO may say less */
     SHARE_TEMP_RANDOM = 6,
     SHARE_TEMP_STEM_MAX = 200, /* of the final name, in the temporary one */
+    SHARE_ASK_TRIES = 3,
 };
 
 #define SHARE_OPEN_NS (15 * NS_PER_S) /* for all of opening */
 #define SHARE_CALL_NS (60 * NS_PER_S) /* for one request, if the options do not say */
-#define SHARE_AFTER_LOSS_NS (5 * NS_PER_S)
+#define SHARE_RECONNECT_NS (5 * NS_PER_S)
 
 struct share_place {
     struct store_place base;
     struct share_url url;
     struct share_options options;
     struct share_fh dir;
-    struct share_conn **conns; /* options.connections of them */
+    struct share_conn *control; /* NULL: none yet */
+    struct share_data *data;
     char text[];
 };
 
@@ -63,54 +64,39 @@ struct share_file {
 
 /* ---- connections ---- */
 
-static struct share_conn *share_connect(struct share_place *p, int program, int64_t deadline_ns,
-                                        struct err *e)
+static struct share_target share_target(const struct share_place *p, int program)
 {
-    struct share_target t = {
+    return (struct share_target){
         .host = p->url.host,
         .port = program == NFS_PROGRAM ? p->url.nfs_port : p->url.mount_port,
         .program = program,
         .timeout_ns = p->options.timeout_ns,
     };
+}
+
+static struct share_conn *share_connect(struct share_place *p, int program, int64_t deadline_ns,
+                                        struct err *e)
+{
+    struct share_target t = share_target(p, program);
     return share_conn_open(p->base.ring, &t, deadline_ns, e);
 }
 
-/* One that lives; or, if none does, the first. */
-static struct share_conn *share_control(struct share_place *p)
+/* The control connection, alive. NULL: no server is there any more. */
+static struct share_conn *share_control(struct share_place *p, struct err *e)
 {
-    for (unsigned i = 0; i < p->options.connections; i++)
-        if (share_conn_check(p->conns[i]))
-            return p->conns[i];
-    return p->conns[0];
-}
-
-static struct share_conn *share_least_loaded(struct share_place *p)
-{
-    struct share_conn *best = NULL;
-    for (unsigned i = 0; i < p->options.connections; i++) {
-        struct share_conn *c = p->conns[i];
-        if (!share_conn_lost(c) && (best == NULL || share_conn_load(c) < share_conn_load(best)))
-            best = c;
-    }
-    return best != NULL ? best : p->conns[0];
-}
-
-/* Sees to it that share_control() lives, if the server does. */
-static int share_revive(struct share_place *p, int64_t deadline_ns, struct err *e)
-{
-    if (!share_conn_lost(share_control(p)))
-        return 0;
-    struct share_conn *c = share_connect(p, NFS_PROGRAM, deadline_ns, e);
+    if (p->control != NULL && share_conn_check(p->control))
+        return p->control;
+    struct share_conn *c =
+        share_connect(p, NFS_PROGRAM, clock_now_ns() + SHARE_RECONNECT_NS, e);
     if (c == NULL)
-        return -1;
-    share_conn_close(p->conns[0]);
-    p->conns[0] = c;
-    return 0;
+        return NULL;
+    share_conn_close(p->control);
+    p->control = c;
+    return c;
 }
 
 /*
- * Asks on a connection that lives, as often as that turns out to be an error, and at last on a
- * new one: connections that were idle may all have been closed unnoticed. Only for what can be
+ * Asks on a connection that lives, and again where it turns out that it does not: for what can be
  * asked twice.
  */
 typedef int share_ask_fn(struct share_place *p, struct share_conn *c, void *arg,
@@ -118,12 +104,13 @@ typedef int share_ask_fn(struct share_place *p, struct share_conn *c, void *arg,
 
 static int share_ask_again(struct share_place *p, share_ask_fn *ask, void *arg, struct err *e)
 {
-    int64_t deadline_ns = clock_now_ns() + SHARE_AFTER_LOSS_NS;
-    for (unsigned tries = 0;; tries++) {
-        if (share_revive(p, deadline_ns, e) < 0)
+    int64_t deadline_ns = clock_now_ns() + SHARE_RECONNECT_NS;
+    for (unsigned tries = 1;; tries++) {
+        struct share_conn *c = share_control(p, e);
+        if (c == NULL)
             return -1;
-        int rc = ask(p, share_control(p), arg, deadline_ns, e);
-        if (rc >= 0 || e->class != ERR_LOST || tries == p->options.connections)
+        int rc = ask(p, c, arg, deadline_ns, e);
+        if (rc >= 0 || e->class != ERR_LOST || tries == SHARE_ASK_TRIES)
             return rc;
         err_clear(e);
     }
@@ -207,21 +194,19 @@ static int share_find(struct share_place *p, int64_t deadline_ns, struct err *e)
     const char *rest;
     if (share_mount(p, &at.fh, &rest, deadline_ns, e) < 0)
         return -1;
-    p->conns[0] = share_connect(p, NFS_PROGRAM, deadline_ns, e);
-    if (p->conns[0] == NULL)
-        return -1;
+    struct share_conn *c = p->control = share_connect(p, NFS_PROGRAM, deadline_ns, e);
     struct share_limits limits;
-    if (share_proc_fsinfo(p->conns[0], &at.fh, &limits, deadline_ns, e) < 0 ||
-        share_walk(p, p->conns[0], &at, rest, deadline_ns, e) < 0)
+    if (c == NULL || share_proc_fsinfo(c, &at.fh, &limits, deadline_ns, e) < 0 ||
+        share_walk(p, c, &at, rest, deadline_ns, e) < 0)
         return -1;
     p->dir = at.fh;
     p->base.io_max_bytes = SHARE_IO_MAX_BYTES;
     if (limits.write_max_bytes > 0 && limits.write_max_bytes < SHARE_IO_MAX_BYTES)
         p->base.io_max_bytes = limits.write_max_bytes;
-    for (unsigned i = 1; i < p->options.connections; i++)
-        if ((p->conns[i] = share_connect(p, NFS_PROGRAM, deadline_ns, e)) == NULL)
-            return -1;
-    return 0;
+    struct share_target t = share_target(p, NFS_PROGRAM);
+    p->data = share_data_open(p->base.ring, &t, p->options.connections, p->options.path,
+                              deadline_ns, e);
+    return p->data != NULL ? 0 : -1;
 }
 
 /* ---- the port: names ---- */
@@ -241,8 +226,10 @@ static int share_lookup(struct store_place *place, const char *name, struct stor
 {
     struct share_place *p = share_of(place);
     struct share_entry entry;
-    int found = share_proc_lookup(share_control(p), &p->dir, name, &entry,
-                                  share_deadline(p->options.timeout_ns), e);
+    struct share_conn *c = share_control(p, e);
+    int found = c == NULL ? -1
+                          : share_proc_lookup(c, &p->dir, name, &entry,
+                                              share_deadline(p->options.timeout_ns), e);
     if (found < 0)
         return err_wrap(e, "%s%s", p->text, name);
     if (found > 0)
@@ -283,6 +270,24 @@ static void share_create_undo(struct share_place *p, struct share_file *f, struc
         err_hint(why, "%s%s may be left there: remove it", p->text, f->temp_name);
 }
 
+static int share_create_temp(struct share_place *p, struct share_file *f, uint64_t size_bytes,
+                             struct err *e)
+{
+    struct share_entry entry;
+    struct share_conn *c = share_control(p, e);
+    if (c == NULL || share_data_mend(p->data, share_deadline(SHARE_RECONNECT_NS), e) < 0)
+        return -1;
+    if (share_proc_create(c, &p->dir, f->temp_name, size_bytes, &entry,
+                          share_deadline(p->options.timeout_ns), e) < 0) {
+        if (e->sys != EEXIST)
+            share_create_undo(p, f, e);
+        return -1;
+    }
+    f->fh = entry.fh;
+    f->inode = entry.attr.inode;
+    return 0;
+}
+
 static struct store_file *share_create(struct store_place *place, const char *name,
                                        uint64_t size_bytes, struct err *e)
 {
@@ -298,33 +303,28 @@ static struct store_file *share_create(struct store_place *place, const char *na
     f->base = (struct store_file){
         .place = place, .name = f->name, .temp_name = f->temp_name, .align_bytes = 1};
 
-    struct share_entry entry;
-    if (share_proc_create(share_control(p), &p->dir, f->temp_name, size_bytes, &entry,
-                          share_deadline(p->options.timeout_ns), e) < 0) {
-        if (e->sys != EEXIST)
-            share_create_undo(p, f, e);
+    if (share_create_temp(p, f, size_bytes, e) < 0) {
         err_wrap(e, "%s%s: cannot create it", p->text, name);
         free(f);
         return NULL;
     }
-    f->fh = entry.fh;
-    f->inode = entry.attr.inode;
     return &f->base;
 }
 
 /* Only root, and only where the server does not squash it, may give a file away. */
-static int share_give_attributes(struct share_place *p, struct share_file *f,
-                                 const struct store_attr *attr, struct err *e)
+static int share_give_attributes(struct share_place *p, struct share_conn *c,
+                                 struct share_file *f, const struct store_attr *attr,
+                                 struct err *e)
 {
     int64_t deadline_ns = share_deadline(p->options.timeout_ns);
-    if (share_proc_setattr(share_control(p), &f->fh, attr, true, deadline_ns, e) == 0)
+    if (share_proc_setattr(c, &f->fh, attr, true, deadline_ns, e) == 0)
         return 0;
     if (e->class != ERR_NFS || (e->sys != EPERM && e->sys != EACCES))
         return -1;
     err_clear(e);
     log_warn("%s%s: the server does not let us give it to uid %u, gid %u", p->text, f->name,
              attr->uid, attr->gid);
-    return share_proc_setattr(share_control(p), &f->fh, attr, false, deadline_ns, e);
+    return share_proc_setattr(c, &f->fh, attr, false, deadline_ns, e);
 }
 
 struct share_name {
@@ -354,9 +354,9 @@ static int share_publish(struct store_file *file, const struct store_attr *attr,
     struct share_file *f = (struct share_file *)file;
     struct share_entry entry;
     int64_t deadline_ns = share_deadline(p->options.timeout_ns);
-    struct share_conn *c = share_control(p);
+    struct share_conn *c = share_control(p, e);
     int found = 0;
-    if (share_give_attributes(p, f, attr, e) < 0 ||
+    if (c == NULL || share_give_attributes(p, c, f, attr, e) < 0 ||
         (!overwrite &&
          (found = share_proc_lookup(c, &p->dir, f->name, &entry, deadline_ns, e)) < 0))
         return err_wrap(e, "%s%s: cannot publish it", p->text, f->name);
@@ -377,20 +377,18 @@ static int share_publish(struct store_file *file, const struct store_attr *attr,
 static void share_write(struct store_io *io)
 {
     const struct share_file *f = (const struct share_file *)io->file;
-    share_conn_write(share_least_loaded(share_of(io->file->place)), &f->fh, io);
+    share_data_write(share_of(io->file->place)->data, &f->fh, io);
 }
 
 static void share_commit(struct store_io *io)
 {
     const struct share_file *f = (const struct share_file *)io->file;
-    share_conn_commit(share_least_loaded(share_of(io->file->place)), &f->fh, io);
+    share_data_commit(share_of(io->file->place)->data, &f->fh, io);
 }
 
 static void share_stop(struct store_place *place)
 {
-    struct share_place *p = share_of(place);
-    for (unsigned i = 0; i < p->options.connections; i++)
-        share_conn_stop(p->conns[i]);
+    share_data_stop(share_of(place)->data);
 }
 
 static int share_file_close(struct store_file *file, struct err *e)
@@ -407,9 +405,8 @@ static int share_file_close(struct store_file *file, struct err *e)
 static void share_place_close(struct store_place *place)
 {
     struct share_place *p = share_of(place);
-    for (unsigned i = 0; i < p->options.connections; i++)
-        share_conn_close(p->conns[i]);
-    free(p->conns);
+    share_data_close(p->data);
+    share_conn_close(p->control);
     free(p);
 }
 
@@ -431,11 +428,8 @@ static struct share_place *share_new(struct ring *ring, const struct share_url *
 {
     size_t room = sizeof "nfs:///" + strlen(url->host) + strlen(url->path);
     struct share_place *p = calloc(1, sizeof *p + room);
-    if (p != NULL)
-        p->conns = calloc(options->connections, sizeof(struct share_conn *));
-    if (p == NULL || p->conns == NULL) {
+    if (p == NULL) {
         err_set(e, ERR_NFS, ENOMEM, "%s", url->host);
-        free(p);
         return NULL;
     }
     p->url = *url;

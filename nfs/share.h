@@ -5,10 +5,18 @@
 
 #include "core/store.h"
 
+/* Who speaks WRITE and COMMIT. */
+enum share_path {
+    SHARE_PATH_AUTO, /* we do, where that can be; else libnfs */
+    SHARE_PATH_OWN,
+    SHARE_PATH_LIBNFS,
+};
+
 struct share_options {
-    unsigned connections; /* at least 1 */
+    unsigned connections; /* for data, at least 1 */
     unsigned depth;       /* requests under way on each */
     int64_t timeout_ns;   /* a request unanswered for so long: the server is lost. 0: a minute */
+    enum share_path path;
 };
 
 /*

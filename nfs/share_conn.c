@@ -26,6 +26,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,14 +40,19 @@ enum { CONN_SYN_COUNT = 3 };
 #define CONN_TICK_NS (100 * NS_PER_MS)
 
 struct share_conn {
+    struct share_carrier base;
     struct ring *ring;
     struct nfs_context *nfs; /* NULL: lost */
     bool stopping;
     struct store_io *first, *last; /* under way */
-    unsigned load;
     short armed; /* events that `poll` waits for */
     struct ring_op poll, tick, kick;
 };
+
+static struct share_conn *conn_of(struct share_carrier *c)
+{
+    return (struct share_conn *)c;
+}
 
 static void conn_serve(struct share_conn *c, int events);
 static void conn_arm(struct share_conn *c);
@@ -60,14 +66,14 @@ static void conn_link(struct share_conn *c, struct store_io *io)
     io->prev = c->last;
     *(c->last != NULL ? &c->last->next : &c->first) = io;
     c->last = io;
-    c->load++;
+    c->base.load++;
 }
 
 static void conn_unlink(struct share_conn *c, struct store_io *io)
 {
     *(io->prev != NULL ? &io->prev->next : &c->first) = io->next;
     *(io->next != NULL ? &io->next->prev : &c->last) = io->prev;
-    c->load--;
+    c->base.load--;
 }
 
 /* ---- waiting ---- */
@@ -78,9 +84,10 @@ static void conn_lose(struct share_conn *c)
     if (nfs == NULL)
         return;
     c->nfs = NULL;
+    c->base.lost = true;
     ring_cancel(c->ring, &c->poll);
-    if (c->load > 0)
-        log_debug("nfs: connection lost with %u requests under way: %s", c->load,
+    if (c->base.load > 0)
+        log_debug("nfs: connection lost with %u requests under way: %s", c->base.load,
                   nfs_get_error(nfs));
     nfs_destroy_context(nfs);
 }
@@ -120,7 +127,7 @@ static void conn_serve(struct share_conn *c, int events)
 /* Sees to it that poll and tick are armed as long as an answer is awaited. */
 static void conn_arm(struct share_conn *c)
 {
-    if (c->nfs == NULL || c->load == 0) {
+    if (c->nfs == NULL || c->base.load == 0) {
         ring_cancel(c->ring, &c->poll);
         return;
     }
@@ -240,8 +247,10 @@ static nfs_fh3 conn_fh(const struct share_fh *fh)
     return (nfs_fh3){.data = {.data_len = fh->len, .data_val = (char *)(uintptr_t)fh->val}};
 }
 
-void share_conn_write(struct share_conn *c, const struct share_fh *fh, struct store_io *io)
+static void conn_write(struct share_carrier *carrier, const struct share_fh *fh,
+                       struct store_io *io)
 {
+    struct share_conn *c = conn_of(carrier);
     bool queued = false;
     if (c->nfs != NULL) {
         WRITE3args args = {
@@ -256,8 +265,10 @@ void share_conn_write(struct share_conn *c, const struct share_fh *fh, struct st
     conn_started(c, io, queued);
 }
 
-void share_conn_commit(struct share_conn *c, const struct share_fh *fh, struct store_io *io)
+static void conn_commit(struct share_carrier *carrier, const struct share_fh *fh,
+                        struct store_io *io)
 {
+    struct share_conn *c = conn_of(carrier);
     bool queued = false;
     if (c->nfs != NULL) {
         COMMIT3args args = {.file = conn_fh(fh), .offset = io->offset, .count = io->len_bytes};
@@ -266,13 +277,37 @@ void share_conn_commit(struct share_conn *c, const struct share_fh *fh, struct s
     conn_started(c, io, queued);
 }
 
-void share_conn_stop(struct share_conn *c)
+static void conn_stop(struct share_carrier *carrier)
 {
+    struct share_conn *c = conn_of(carrier);
     c->stopping = true;
     if (ring_busy(&c->tick))
         ring_cancel(c->ring, &c->tick);
     else
         ring_after(c->ring, &c->tick, 0, conn_ticked, c);
+}
+
+static bool conn_check(struct share_carrier *carrier)
+{
+    return share_conn_check(conn_of(carrier));
+}
+
+static void conn_close(struct share_carrier *carrier)
+{
+    share_conn_close(conn_of(carrier));
+}
+
+static const struct share_carrier_ops conn_ops = {
+    .write = conn_write,
+    .commit = conn_commit,
+    .stop = conn_stop,
+    .check = conn_check,
+    .close = conn_close,
+};
+
+struct share_carrier *share_conn_carrier(struct share_conn *c)
+{
+    return &c->base;
 }
 
 /* ---- blocking calls ---- */
@@ -303,7 +338,7 @@ static void conn_wait_once(struct share_conn *c)
 int share_conn_wait(struct share_conn *c, struct share_call *call, bool queued,
                     int64_t deadline_ns, struct err *e)
 {
-    assert(c->load == 0);
+    assert(c->base.load == 0);
     if (!queued) {
         conn_lose(c);
         return err_set(e, ERR_LOST, ENOMEM, "the request could not be queued");
@@ -346,6 +381,7 @@ struct share_conn *share_conn_open(struct ring *ring, const struct share_target 
         free(c);
         return NULL;
     }
+    c->base.ops = &conn_ops;
     c->ring = ring;
     nfs_set_autoreconnect(c->nfs, 0);
     nfs_set_timeout(c->nfs, (int)(target->timeout_ns / NS_PER_MS));
@@ -369,7 +405,7 @@ void share_conn_close(struct share_conn *c)
 {
     if (c == NULL)
         return;
-    assert(c->load == 0);
+    assert(c->base.load == 0);
     conn_lose(c);
     ring_cancel(c->ring, &c->poll);
     ring_cancel(c->ring, &c->tick);
@@ -388,7 +424,7 @@ bool share_conn_lost(const struct share_conn *c)
 /* On an idle connection there is nothing to read, but its end. */
 bool share_conn_check(struct share_conn *c)
 {
-    assert(c->load == 0);
+    assert(c->base.load == 0);
     if (c->nfs == NULL)
         return false;
     struct pollfd p = {.fd = nfs_get_fd(c->nfs), .events = POLLIN};
@@ -397,7 +433,21 @@ bool share_conn_check(struct share_conn *c)
     return c->nfs != NULL;
 }
 
-unsigned share_conn_load(const struct share_conn *c)
+int share_conn_fd(const struct share_conn *c)
 {
-    return c->load;
+    return nfs_get_fd(c->nfs);
+}
+
+int share_conn_detach(struct share_conn *c)
+{
+    int fd = fcntl(nfs_get_fd(c->nfs), F_DUPFD_CLOEXEC, 0);
+    int flags = fd >= 0 ? fcntl(fd, F_GETFL) : -1;
+    if (flags >= 0)
+        flags = fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
+    int saved = errno;
+    share_conn_close(c);
+    if (fd >= 0 && flags < 0)
+        close(fd);
+    errno = saved;
+    return flags < 0 ? -1 : fd;
 }

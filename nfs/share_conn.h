@@ -2,21 +2,14 @@
 /*
  * One connection to an NFS server: libnfs's, driven by our ring.
  *
- * It carries asynchronous WRITEs and COMMITs, whose answers come out of ring_turn(); and, while
- * none is under way, blocking calls with a deadline. A connection that was lost stays lost.
+ * It can be a carrier; and, while no I/O is under way, it does blocking calls with a deadline. A
+ * connection that was lost stays lost.
  */
 #ifndef NFS_SHARE_CONN_H
 #define NFS_SHARE_CONN_H
 
-#include "core/store.h"
 #include "nfs/compat.h"
-
-enum { SHARE_FH_MAX = 64 /* RFC 1813, NFS3_FHSIZE */ };
-
-struct share_fh {
-    uint32_t len;
-    char val[SHARE_FH_MAX];
-};
+#include "nfs/share_carrier.h"
 
 struct share_conn;
 
@@ -40,15 +33,14 @@ bool share_conn_lost(const struct share_conn *c);
  * from within callbacks. */
 bool share_conn_check(struct share_conn *c);
 
-/* How many of its I/Os are under way. */
-unsigned share_conn_load(const struct share_conn *c);
+/* The connection as a carrier; closing either closes both. */
+struct share_carrier *share_conn_carrier(struct share_conn *c);
 
-/* As in the store port; `fh` is only used during the call. */
-void share_conn_write(struct share_conn *c, const struct share_fh *fh, struct store_io *io);
-void share_conn_commit(struct share_conn *c, const struct share_fh *fh, struct store_io *io);
+int share_conn_fd(const struct share_conn *c);
 
-/* Loses the connection on purpose: what is under way ends with -ECANCELED, from ring_turn(). */
-void share_conn_stop(struct share_conn *c);
+/* Closes an idle connection, but for its socket: that is the caller's from there on, without
+ * O_NONBLOCK. -1: errno. */
+int share_conn_detach(struct share_conn *c);
 
 /*
  * A blocking call. The caller queues a raw call on share_conn_rpc() with share_conn_answered() as

@@ -27,12 +27,16 @@ struct relocate_arguments {
     uint64_t connections;
     uint64_t depth;
     uint64_t block_bytes;
+    int data_path;
     bool json;
     const char *progress_fd;
     bool verbose;
 };
 
 #define AT(field) offsetof(struct relocate_arguments, field)
+
+static const char *const data_paths[] = {
+    [SHARE_PATH_AUTO] = "auto", [SHARE_PATH_OWN] = "own", [SHARE_PATH_LIBNFS] = "libnfs", NULL};
 
 static const struct option_def options[] = {
     {"overwrite", 0, OPTION_FLAG, NULL,
@@ -45,6 +49,10 @@ static const struct option_def options[] = {
     {"block-size", 0, OPTION_SIZE, "SIZE",
      "read and write this much at once (1M), as far as the server takes it", AT(block_bytes), 0, 0,
      NULL},
+    {"data-path", 0, OPTION_CHOICE, "auto|own|libnfs",
+     "who sends the data: godwit itself, without a copy, or libnfs (auto: godwit, where the "
+     "connection is plain TCP)",
+     AT(data_path), 0, 0, data_paths},
     {"json", 0, OPTION_FLAG, NULL, "print the result as one JSON object", AT(json), 0, 0, NULL},
     {"progress", 0, OPTION_TEXT, "FD", "write progress to this descriptor, one JSON object a line",
      AT(progress_fd), 0, 0, NULL},
@@ -82,8 +90,8 @@ static void relocate_catch_signals(void)
 }
 
 /*
- * libnfs allocates a buffer for each WRITE. By default malloc would map and unmap that memory each
- * time, and the kernel would clear it: a fifth of the CPU time of a copy.
+ * libnfs, where it sends the data, allocates a buffer for each WRITE. By default malloc would map
+ * and unmap that memory each time, and the kernel would clear it: a fifth of the CPU time.
  */
 static void relocate_tune_malloc(void)
 {
@@ -138,7 +146,10 @@ static struct store_place *relocate_destination(struct relocate_call *c, struct 
         return store_null_open(c->ring, e);
     if (strncmp(c->destination, "nfs:", 4) == 0) {
         const struct share_options o = {
-            .connections = (unsigned)c->arg.connections, .depth = (unsigned)c->arg.depth};
+            .connections = (unsigned)c->arg.connections,
+            .depth = (unsigned)c->arg.depth,
+            .path = (enum share_path)c->arg.data_path,
+        };
         return share_open(c->ring, c->destination, &o, e);
     }
     err_set(e, ERR_USAGE, 0, "%s: is no destination", c->destination);

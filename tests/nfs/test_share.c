@@ -25,14 +25,22 @@ struct fixture {
     struct relocate_result result;
     struct err e;
     bool overwrite;
+    enum share_path path;
 };
 
-static void set_up(struct fixture *f, const struct fake_faults *faults, enum ring_backend backend)
+/* Each test is run for each data path, with each ring: its state. */
+struct variant {
+    enum share_path path;
+    enum ring_backend backend;
+};
+
+static void set_up(struct fixture *f, const struct fake_faults *faults, void **state)
 {
+    const struct variant *v = *state;
     const struct store_extent extents[] = {{0, 70 * KIB}, {120 * KIB, SIZE - 120 * KIB}};
-    *f = (struct fixture){0};
+    *f = (struct fixture){.path = v->path};
     f->server = fake_server_start(faults);
-    f->ring = ring_new(backend, &f->e);
+    f->ring = ring_new(v->backend, &f->e);
     assert_non_null(f->ring);
     memory_init(&f->from, f->ring, "from:");
     memory_add(&f->from, "image", SIZE, extents, 2);
@@ -43,7 +51,9 @@ static int open_share(struct fixture *f, const char *path)
     char url[200];
     int port = fake_server_port(f->server);
     snprintf(url, sizeof url, "nfs://127.0.0.1%s?nfsport=%d&mountport=%d", path, port, port);
-    f->to = share_open(f->ring, url, &(struct share_options){3, 4, NS_PER_S}, &f->e);
+    const struct share_options options = {
+        .connections = 3, .depth = 4, .timeout_ns = NS_PER_S, .path = f->path};
+    f->to = share_open(f->ring, url, &options, &f->e);
     return f->to != NULL ? 0 : -1;
 }
 
@@ -99,25 +109,21 @@ static void assert_nothing(struct fixture *f)
 
 static void test_lands(void **state)
 {
-    (void)state;
-    for (enum ring_backend b = RING_AUTO; b <= RING_SYSCALLS; b += 2) {
-        struct fixture f;
-        set_up(&f, &(struct fake_faults){0}, b);
-        assert_int_equal(run(&f), 0);
-        end(&f);
-        assert_landed(&f);
-        assert_int_equal(f.result.rpc.resent, 0);
-        assert_int_equal(f.result.rpc.write, fake_server_writes(f.server));
-        tear_down(&f);
-    }
+    struct fixture f;
+    set_up(&f, &(struct fake_faults){0}, state);
+    assert_int_equal(run(&f), 0);
+    end(&f);
+    assert_landed(&f);
+    assert_int_equal(f.result.rpc.resent, 0);
+    assert_int_equal(f.result.rpc.write, fake_server_writes(f.server));
+    tear_down(&f);
 }
 
 /* FSINFO bounds the block, and a server may do less than it was asked to. */
 static void test_small_and_short_writes(void **state)
 {
-    (void)state;
     struct fixture f;
-    set_up(&f, &(struct fake_faults){.write_max = 8 * KIB, .short_write = 5000}, RING_AUTO);
+    set_up(&f, &(struct fake_faults){.write_max = 8 * KIB, .short_write = 5000}, state);
     assert_int_equal(run(&f), 0);
     end(&f);
     assert_landed(&f);
@@ -127,11 +133,10 @@ static void test_small_and_short_writes(void **state)
 
 static void test_crash_at_each_call(void **state)
 {
-    (void)state;
     unsigned resent = 0, calls = 1;
     for (unsigned at = 1; at <= calls; at++) {
         struct fixture f;
-        set_up(&f, &(struct fake_faults){.crash_at = at}, RING_AUTO);
+        set_up(&f, &(struct fake_faults){.crash_at = at}, state);
         assert_int_equal(run(&f), 0);
         end(&f);
         assert_landed(&f);
@@ -144,13 +149,13 @@ static void test_crash_at_each_call(void **state)
 
 /* The connections break instead of the Nth answer, before or after it was done. The server lives,
  * so nothing may be left; and what was renamed all the same has landed. */
-static void lose_each(bool after)
+static void lose_each(bool after, void **state)
 {
     unsigned calls = 1;
     for (unsigned at = 1; at <= calls; at++) {
         struct fixture f;
         set_up(&f, &(struct fake_faults){.close_at = after ? 0 : at, .drop_at = after ? at : 0},
-               RING_AUTO);
+               state);
         int rc = run(&f);
         end(&f);
         if (at == 1)
@@ -169,22 +174,19 @@ static void lose_each(bool after)
 
 static void test_lost_before_each_answer(void **state)
 {
-    (void)state;
-    lose_each(false);
+    lose_each(false, state);
 }
 
 static void test_lost_after_each_call(void **state)
 {
-    (void)state;
-    lose_each(true);
+    lose_each(true, state);
 }
 
 static void test_garbage(void **state)
 {
-    (void)state;
     for (unsigned at = 9; at < 16; at++) {
         struct fixture f;
-        set_up(&f, &(struct fake_faults){.garbage_at = at}, RING_AUTO);
+        set_up(&f, &(struct fake_faults){.garbage_at = at}, state);
         int rc = run(&f);
         end(&f);
         if (rc == 0)
@@ -197,14 +199,13 @@ static void test_garbage(void **state)
 
 static void test_statuses(void **state)
 {
-    (void)state;
     static const struct {
         uint32_t status;
         int sys;
     } cases[] = {{28, ENOSPC}, {69, EDQUOT}, {5, EIO}, {30, EROFS}, {70, ESTALE}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct fixture f;
-        set_up(&f, &(struct fake_faults){.status_at = 16, .status = cases[i].status}, RING_AUTO);
+        set_up(&f, &(struct fake_faults){.status_at = 16, .status = cases[i].status}, state);
         assert_int_equal(run(&f), -1);
         end(&f);
         assert_nothing(&f);
@@ -216,9 +217,8 @@ static void test_statuses(void **state)
 
 static void test_owner_not_permitted(void **state)
 {
-    (void)state;
     struct fixture f;
-    set_up(&f, &(struct fake_faults){.eperm_chown = true}, RING_AUTO);
+    set_up(&f, &(struct fake_faults){.eperm_chown = true}, state);
     assert_int_equal(run(&f), 0);
     end(&f);
     assert_landed(&f);
@@ -227,9 +227,8 @@ static void test_owner_not_permitted(void **state)
 
 static void test_exists(void **state)
 {
-    (void)state;
     struct fixture f;
-    set_up(&f, &(struct fake_faults){0}, RING_AUTO);
+    set_up(&f, &(struct fake_faults){0}, state);
     assert_int_equal(run(&f), 0);
     f.to->ops->place_close(f.to);
     unsigned calls = fake_server_calls(f.server);
@@ -247,11 +246,10 @@ static void test_exists(void **state)
 
 static void test_where_it_cannot_be_opened(void **state)
 {
-    (void)state;
     static const char *const paths[] = {"/", "/other", "/export/absent", "/export/absent/deep"};
     for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
         struct fixture f;
-        set_up(&f, &(struct fake_faults){0}, RING_AUTO);
+        set_up(&f, &(struct fake_faults){0}, state);
         assert_int_equal(open_share(&f, paths[i]), -1);
         assert_int_equal(f.e.class, ERR_REFUSED);
         assert_true(f.e.hint[0] != '\0');
@@ -269,10 +267,9 @@ static void set_flag(void *flag, int res)
 /* The server hangs in mid-copy, and the operator has enough. */
 static void test_cancel_while_mute(void **state)
 {
-    (void)state;
     struct fixture f;
     volatile sig_atomic_t cancel = 0;
-    set_up(&f, &(struct fake_faults){.mute_from = 17}, RING_AUTO);
+    set_up(&f, &(struct fake_faults){.mute_from = 17}, state);
     assert_int_equal(open_share(&f, "/export"), 0);
     const struct relocate_job job = {&f.from.base, f.to, "image"};
     const struct relocate_options options = {
@@ -289,20 +286,34 @@ static void test_cancel_while_mute(void **state)
     tear_down(&f);
 }
 
+static struct variant own = {SHARE_PATH_OWN, RING_AUTO},
+                      own_calls = {SHARE_PATH_OWN, RING_SYSCALLS},
+                      libnfs = {SHARE_PATH_LIBNFS, RING_AUTO},
+                      libnfs_calls = {SHARE_PATH_LIBNFS, RING_SYSCALLS};
+
+#define EACH_PATH(test)                                              \
+    {#test " (own)", test, NULL, NULL, &own},                         \
+    {#test " (libnfs)", test, NULL, NULL, &libnfs}
+
+#define ALL(test)                                                    \
+    EACH_PATH(test),                                                 \
+    {#test " (own, system calls)", test, NULL, NULL, &own_calls},     \
+    {#test " (libnfs, system calls)", test, NULL, NULL, &libnfs_calls}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_lands),
-        cmocka_unit_test(test_small_and_short_writes),
-        cmocka_unit_test(test_crash_at_each_call),
-        cmocka_unit_test(test_lost_before_each_answer),
-        cmocka_unit_test(test_lost_after_each_call),
-        cmocka_unit_test(test_garbage),
-        cmocka_unit_test(test_statuses),
-        cmocka_unit_test(test_owner_not_permitted),
-        cmocka_unit_test(test_exists),
-        cmocka_unit_test(test_where_it_cannot_be_opened),
-        cmocka_unit_test(test_cancel_while_mute),
+        ALL(test_lands),
+        ALL(test_small_and_short_writes),
+        ALL(test_crash_at_each_call),
+        ALL(test_lost_before_each_answer),
+        ALL(test_lost_after_each_call),
+        ALL(test_garbage),
+        ALL(test_statuses),
+        ALL(test_owner_not_permitted),
+        ALL(test_exists),
+        ALL(test_where_it_cannot_be_opened),
+        EACH_PATH(test_cancel_while_mute), /* takes its ten seconds */
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
