@@ -96,11 +96,29 @@ test_several() {
     check "without io_uring it works as well" \
         env GODWIT_RING=syscalls "$lab" exec a "$godwit" relocate --overwrite --block-size 64K \
         --connections 1 --depth 2 hole.img one.img "$share"
+    test_data_paths
     check "null: reads and hashes only" says "$(xxh128sum one.img | cut -d' ' -f1)" \
         relocate one.img null:
     on_server mkdir -p /export/deep/er
     check "a directory below the export is a destination" relocate one.img "${share}deep/er"
     check "the image is there" server_has deep/er/one.img
+}
+
+# 40 MiB in odd pieces, so that payloads are padded, and many calls go in one send.
+test_data_paths() {
+    local way block sum
+    head -c 41943037 /dev/urandom >path.img
+    sum=$(xxh128sum path.img | cut -d' ' -f1)
+    for way in own libnfs auto; do
+        for block in 4K 1M; do
+            check "--data-path=$way, blocks of $block" relocate --overwrite --data-path="$way" \
+                --block-size "$block" path.img "$share"
+            check "the right content" same "$(server_sum path.img)" "$sum"
+        done
+    done
+    check "--data-path=own without io_uring" env GODWIT_RING=syscalls \
+        "$lab" exec a "$godwit" relocate --overwrite --data-path=own path.img "$share"
+    check "the right content" same "$(server_sum path.img)" "$sum"
 }
 
 # refuses NAME PATTERN ARGUMENT...: exit code 2, the reason, and nothing new on the server.
@@ -128,6 +146,7 @@ test_bad_input() {
     refuses "a destination of no kind" "is no destination" new.img http://nfs/export/
     refuses "a size that does not parse" "not a size" --block-size 1x new.img "$share"
     refuses "a count out of range" "connections" --connections 0 new.img "$share"
+    refuses "a data path that is none" "data-path" --data-path=tcp new.img "$share"
     refuses "no destination" "operand is missing" new.img
     check "unreadable for an ordinary user" test_unreadable
     check "the refusal as JSON" says '"class": *"refused"' \
@@ -178,6 +197,19 @@ interrupt() {
     pid=$("$lab" exec a pgrep -f "^$godwit relocate .*$1") && "$lab" exec a kill -INT "$pid"
 }
 
+test_server_killed() {
+    in_background relocate --json --data-path="$1" big.img "$share"
+    check "a copy is under way again ($1)" under_way big.img
+    "$lab" kill nfs
+    ends "the server is killed: exit code 1, soon" 1 15
+    check "nothing stands under its name" absent big.img
+    check "it says what is left, since nobody could be asked to remove it" \
+        grep -q 'nfs://nfs/export/.big.img.godwit-.* is left' output
+    check "and is called lost" grep -q '"class": *"lost"' output
+    on_server find /export -maxdepth 1 -name '.big.img.godwit-*' -delete # nobody serves it now
+    "$lab" start nfs
+}
+
 test_interrupts() {
     truncate -s 256M big.img
     shred -n 1 big.img
@@ -190,15 +222,10 @@ test_interrupts() {
     check "nothing stands under its name" absent big.img
     check "no temporary file is left" no_temporary big.img
 
-    in_background relocate --json big.img "$share"
-    check "a copy is under way again" under_way big.img
-    "$lab" kill nfs
-    ends "the server is killed: exit code 1, soon" 1 15
-    check "nothing stands under its name" absent big.img
-    check "it says what is left, since nobody could be asked to remove it" \
-        grep -q 'nfs://nfs/export/.big.img.godwit-.* is left' output
-    check "and is called lost" grep -q '"class": *"lost"' output
-    "$lab" start nfs
+    local way
+    for way in own libnfs; do
+        test_server_killed "$way"
+    done
 
     in_background relocate big.img "$share"
     check "a third copy is under way" under_way big.img

@@ -12,7 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { CONNS = 16, MESSAGE_MAX = 1200000, FILE_MAX = 4 << 20 };
+enum { CONNS = 16, MESSAGE_MAX = 1200000, FILE_MAX = 4 << 20, CRED_MAX = 64 };
 enum { MOUNT = 100005, NFS = 100003 };
 enum { OK = 0, NOENT = 2, PERM = 1, ACCES = 13, EXISTS = 17, PROC_UNAVAIL = 3 };
 
@@ -27,8 +27,12 @@ struct fake_server {
     int conns[CONNS];
     pthread_t thread;
     unsigned calls, writes;
+    bool is_data; /* the call at hand: WRITE or COMMIT */
     uint64_t verifier;
     struct fake_file files[FAKE_FILES];
+    unsigned char cred[CRED_MAX]; /* of the first call that had one */
+    size_t cred_len;
+    bool creds_differ;
     unsigned char in[MESSAGE_MAX], out[4096];
 };
 
@@ -317,6 +321,25 @@ static void close_all(struct fake_server *s)
     }
 }
 
+/* Of AUTH_SYS: without the stamp before and the list of groups behind. */
+static void look_at_credential(struct fake_server *s, struct message *in)
+{
+    uint32_t flavour = get32(in), len, name_len;
+    struct message cred = {.at = get_opaque(in, &len)};
+    cred.end = cred.at + len;
+    if (flavour == 0)
+        return;
+    get32(&cred);
+    const unsigned char *start = cred.at;
+    get_opaque(&cred, &name_len);
+    get64(&cred);
+    size_t n = (size_t)(cred.at - start);
+    assert(flavour == 1 && n <= CRED_MAX);
+    if (s->cred_len == 0)
+        memcpy(s->cred, start, s->cred_len = n);
+    s->creds_differ = s->creds_differ || n != s->cred_len || memcmp(s->cred, start, n) != 0;
+}
+
 /* One call; false: the connection is to be left alone, or is gone. */
 static bool serve_call(struct fake_server *s, struct message *in, struct message *out)
 {
@@ -326,10 +349,9 @@ static bool serve_call(struct fake_server *s, struct message *in, struct message
     uint32_t prog = get32(in);
     get32(in);
     uint32_t proc = get32(in);
-    for (int i = 0; i < 2; i++) {
-        get32(in);
-        get_opaque(in, &len);
-    }
+    look_at_credential(s, in);
+    get32(in);
+    get_opaque(in, &len);
     unsigned n = ++s->calls;
     if (n == s->faults.crash_at)
         forget(s);
@@ -338,9 +360,13 @@ static bool serve_call(struct fake_server *s, struct message *in, struct message
         return false;
     }
     out->at = s->out + 4;
-    const uint32_t head[] = {xid, 1, 0, 0, 0, 0};
-    for (int i = 0; i < 6; i++)
+    s->is_data = prog == NFS && (proc == 7 || proc == 21);
+    bool denied = s->faults.denied && s->is_data;
+    const uint32_t head[] = {xid, 1, denied, denied, denied, 0};
+    for (int i = 0; i < (denied ? 5 : 6); i++)
         put32(out, n == s->faults.garbage_at ? 0xdeadbeef : head[i]);
+    if (denied)
+        return true;
     if (prog == MOUNT && proc == 1)
         do_mount(in, out);
     else if (prog == NFS)
@@ -350,6 +376,22 @@ static bool serve_call(struct fake_server *s, struct message *in, struct message
         return false;
     }
     return s->faults.mute_from == 0 || n < s->faults.mute_from;
+}
+
+/* Sends the record of `len` bytes that lies behind the room for its mark. */
+static bool answer(struct fake_server *s, int fd, size_t len)
+{
+    size_t most = s->faults.fragment > 0 ? s->faults.fragment : len;
+    for (size_t at = 0, n; at < len; at += n) {
+        unsigned char piece[sizeof s->out];
+        n = len - at < most ? len - at : most;
+        uint32_t mark = htonl((at + n == len ? 0x80000000U : 0) | (uint32_t)n);
+        memcpy(piece, &mark, 4);
+        memcpy(piece + 4, s->out + 4 + at, n);
+        if (send(fd, piece, n + 4, MSG_NOSIGNAL) != (ssize_t)n + 4)
+            return false;
+    }
+    return true;
 }
 
 static bool serve(struct fake_server *s, int fd)
@@ -364,10 +406,8 @@ static bool serve(struct fake_server *s, int fd)
     struct message in = {s->in, s->in + len}, out = {0};
     if (!serve_call(s, &in, &out))
         return true;
-    size_t n = (size_t)(out.at - s->out);
-    mark = htonl(0x80000000U | (uint32_t)(n - 4));
-    memcpy(s->out, &mark, 4);
-    return send(fd, s->out, n, MSG_NOSIGNAL) == (ssize_t)n;
+    size_t n = (size_t)(out.at - s->out) - 4;
+    return answer(s, fd, n) && (!s->faults.twice || !s->is_data || answer(s, fd, n));
 }
 
 static void take_connection(struct fake_server *s)
@@ -452,6 +492,11 @@ unsigned fake_server_calls(const struct fake_server *s)
 unsigned fake_server_writes(const struct fake_server *s)
 {
     return s->writes;
+}
+
+bool fake_server_one_credential(const struct fake_server *s)
+{
+    return s->cred_len > 0 && !s->creds_differ;
 }
 
 const struct fake_file *fake_server_file(const struct fake_server *s, const char *name,

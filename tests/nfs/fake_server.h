@@ -30,6 +30,9 @@ struct fake_faults {
     uint32_t status;
     uint32_t write_max;   /* what FSINFO says; 0: 1 MiB */
     uint32_t short_write; /* do only so much of a WRITE; 0: all */
+    uint32_t fragment;    /* answer in RPC fragments of so many bytes; 0: in one */
+    bool twice;           /* send each answer to a WRITE or COMMIT twice */
+    bool denied;          /* refuse the credential of each WRITE */
     bool eperm_chown;     /* a SETATTR with an owner fails */
 };
 
@@ -44,6 +47,8 @@ int fake_server_port(const struct fake_server *s);
 /* How many calls there were. */
 unsigned fake_server_calls(const struct fake_server *s);
 unsigned fake_server_writes(const struct fake_server *s);
+/* Whether all calls but those without any came with the same credential: machine, uid and gid. */
+bool fake_server_one_credential(const struct fake_server *s);
 /* The file of that name; one whose name begins so, with `prefix`. NULL: none. */
 const struct fake_file *fake_server_file(const struct fake_server *s, const char *name,
                                          bool prefix);

@@ -116,6 +116,7 @@ static void test_lands(void **state)
     assert_landed(&f);
     assert_int_equal(f.result.rpc.resent, 0);
     assert_int_equal(f.result.rpc.write, fake_server_writes(f.server));
+    assert_true(fake_server_one_credential(f.server));
     tear_down(&f);
 }
 
@@ -195,6 +196,40 @@ static void test_garbage(void **state)
             assert_null(fake_server_file(f.server, "image", false));
         tear_down(&f);
     }
+}
+
+static void test_answers_in_fragments(void **state)
+{
+    for (uint32_t bytes = 1; bytes < 30; bytes += 7) {
+        struct fixture f;
+        set_up(&f, &(struct fake_faults){.fragment = bytes}, state);
+        assert_int_equal(run(&f), 0);
+        end(&f);
+        assert_landed(&f);
+        tear_down(&f);
+    }
+}
+
+/* The second one finds no request any more, or one that is not its own. */
+static void test_answers_twice(void **state)
+{
+    struct fixture f;
+    set_up(&f, &(struct fake_faults){.twice = true}, state);
+    assert_int_equal(run(&f), 0);
+    end(&f);
+    assert_landed(&f);
+    tear_down(&f);
+}
+
+static void test_credential_refused(void **state)
+{
+    struct fixture f;
+    set_up(&f, &(struct fake_faults){.denied = true}, state);
+    assert_int_equal(run(&f), -1);
+    end(&f);
+    assert_nothing(&f);
+    assert_int_equal(f.e.class, f.path == SHARE_PATH_OWN ? ERR_NFS : ERR_LOST);
+    tear_down(&f);
 }
 
 static void test_statuses(void **state)
@@ -309,6 +344,9 @@ int main(void)
         ALL(test_lost_before_each_answer),
         ALL(test_lost_after_each_call),
         ALL(test_garbage),
+        ALL(test_answers_in_fragments),
+        ALL(test_answers_twice),
+        ALL(test_credential_refused),
         ALL(test_statuses),
         ALL(test_owner_not_permitted),
         ALL(test_exists),
