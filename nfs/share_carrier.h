@@ -20,6 +20,8 @@ struct share_fh {
 struct share_carrier;
 
 struct share_carrier_ops {
+    const char *name; /* who speaks, for the log: "own", "libnfs" */
+
     /* As in the store port; `fh` is only used during the call. */
     void (*write)(struct share_carrier *c, const struct share_fh *fh, struct store_io *io);
     void (*commit)(struct share_carrier *c, const struct share_fh *fh, struct store_io *io);

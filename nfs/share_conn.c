@@ -298,6 +298,7 @@ static void conn_close(struct share_carrier *carrier)
 }
 
 static const struct share_carrier_ops conn_ops = {
+    .name = "libnfs",
     .write = conn_write,
     .commit = conn_commit,
     .stop = conn_stop,

@@ -52,6 +52,7 @@ struct share_data *share_data_open(struct ring *ring, const struct share_target 
         }
         d->carriers[d->n++] = c;
     }
+    log_debug("nfs: %u connections for data, spoken by %s", d->n, d->carriers[0]->ops->name);
     return d;
 }
 

@@ -463,6 +463,7 @@ static void lane_close(struct share_carrier *c)
 }
 
 static const struct share_carrier_ops lane_ops = {
+    .name = "own",
     .write = lane_write,
     .commit = lane_commit,
     .stop = lane_stop,

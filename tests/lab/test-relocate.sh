@@ -116,6 +116,8 @@ test_data_paths() {
             check "the right content" same "$(server_sum path.img)" "$sum"
         done
     done
+    check "without being told, godwit speaks itself" says "spoken by own" \
+        relocate --verbose --overwrite path.img "$share"
     check "--data-path=own without io_uring" env GODWIT_RING=syscalls \
         "$lab" exec a "$godwit" relocate --overwrite --data-path=own path.img "$share"
     check "the right content" same "$(server_sum path.img)" "$sum"
