@@ -15,10 +15,15 @@
  * and due timers to DONE, and then runs the callbacks of those that were in DONE at that moment:
  * what a callback starts is for the next turn, so that a turn always ends.
  *
- * The io_uring half maps the states onto one ring. A cancel is a request of its own, without a
- * callback (its user data is CANCEL_TAG). The system call half does reads and writes on the spot,
- * in the turn, and gives everything that polls to poll(2); sockets, too: send and receive are tried
- * when poll(2) says that something can be had, and wait on where that was not so.
+ * The io_uring half, here, maps the states onto one ring. A cancel is a request of its own, without
+ * a callback (its user data is CANCEL_TAG). The other half is core/ring_calls.c.
+ *
+ * Registered arenas and files sit in two tables of the kernel's, which start out empty. The slot
+ * of a file is its number, so that finding it costs nothing. Which slot an operation uses is
+ * decided when it is started, and counted there until its callback: a slot must not change under
+ * an operation that has not been submitted yet. The counts are kept with system calls, too, where
+ * they serve no purpose but to find our own bugs on every machine. Where the kernel refuses a
+ * table or an entry (before 5.19; RLIMIT_MEMLOCK) operations just go the ordinary way.
  *
  * liburing 2.3 (Debian 12) to 2.9 (Debian 13): what is used here is in both; setup flags that a
  * kernel does not know are left out step by step.
@@ -30,63 +35,26 @@
 #include <liburing.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "core/cleanup.h"
 #include "core/clock.h"
 #include "core/log.h"
+#include "core/ring_calls.h"
+#include "core/ring_slots.h"
 
 enum { RING_ENTRIES = 256 };
-
-enum ring_kind {
-    KIND_READ,
-    KIND_WRITE,
-    KIND_FSYNC,
-    KIND_SENDV,
-    KIND_RECV,
-    KIND_POLL,
-    KIND_AFTER,
-};
-enum ring_state { STATE_IDLE, STATE_TODO, STATE_FLIGHT, STATE_TIMER, STATE_DONE, STATE_COUNT };
 
 /* User data of a cancel request: no operation lives at that address. */
 #define CANCEL_TAG ((void *)1)
 
-struct ring_list {
-    struct ring_op *first, *last;
-};
-
 struct ring {
     enum ring_backend backend;
-    struct ring_list lists[STATE_COUNT]; /* [STATE_IDLE] stays empty */
-    unsigned cancels;                    /* cancel requests that the kernel has not answered */
+    struct ring_queue queue;
+    unsigned cancels; /* cancel requests that the kernel has not answered */
     struct io_uring uring;
+    struct ring_slots slots; /* its rooms are those of the kernel's tables; 0: there is none */
 };
-
-static void ring_unlink(struct ring *r, struct ring_op *op)
-{
-    struct ring_list *l = &r->lists[op->state];
-    *(op->prev != NULL ? &op->prev->next : &l->first) = op->next;
-    *(op->next != NULL ? &op->next->prev : &l->last) = op->prev;
-    op->next = op->prev = NULL;
-    op->state = STATE_IDLE;
-}
-
-static void ring_move(struct ring *r, struct ring_op *op, enum ring_state to)
-{
-    if (op->state != STATE_IDLE)
-        ring_unlink(r, op);
-    struct ring_list *l = &r->lists[to];
-    op->prev = l->last;
-    *(l->last != NULL ? &l->last->next : &l->first) = op;
-    l->last = op;
-    op->state = (uint8_t)to;
-}
-
-static void ring_finish(struct ring *r, struct ring_op *op, int res)
-{
-    op->res = res;
-    ring_move(r, op, STATE_DONE);
-}
 
 /* ---- io_uring ---- */
 
@@ -107,6 +75,33 @@ static int uring_setup(struct io_uring *u)
     return rc;
 }
 
+/* The kernel grants no larger table of files than the process could have open. */
+static void uring_tables(struct ring *r)
+{
+    struct rlimit limit = {.rlim_cur = 0};
+    getrlimit(RLIMIT_NOFILE, &limit);
+    unsigned files = limit.rlim_cur < RING_FILES ? (unsigned)limit.rlim_cur : RING_FILES;
+    int rc = io_uring_register_files_sparse(&r->uring, files);
+    r->slots.files_room = rc >= 0 ? files : 0;
+    if (rc < 0)
+        log_debug("io_uring registers no files: %s", strerror(-rc));
+    rc = io_uring_register_buffers_sparse(&r->uring, RING_ARENAS);
+    r->slots.arenas_room = rc >= 0 ? RING_ARENAS : 0;
+    if (rc < 0)
+        log_debug("io_uring registers no buffers: %s", strerror(-rc));
+}
+
+static int uring_set_file(struct ring *r, unsigned slot, int fd)
+{
+    return io_uring_register_files_update(&r->uring, slot, &fd, 1);
+}
+
+static int uring_set_arena(struct ring *r, unsigned slot, void *base, size_t len_bytes)
+{
+    struct iovec part = {.iov_base = base, .iov_len = len_bytes};
+    return io_uring_register_buffers_update_tag(&r->uring, slot, &part, NULL, 1);
+}
+
 static int uring_open(struct ring *r)
 {
     int rc = uring_setup(&r->uring);
@@ -123,6 +118,7 @@ static int uring_open(struct ring *r)
         io_uring_queue_exit(&r->uring);
         return -EOPNOTSUPP;
     }
+    uring_tables(r);
     return 0;
 }
 
@@ -130,10 +126,17 @@ static void uring_prepare(struct io_uring_sqe *sqe, struct ring_op *op)
 {
     switch ((enum ring_kind)op->kind) {
     case KIND_READ:
-        io_uring_prep_read(sqe, op->fd, op->buf, op->len, op->offset);
+        if (op->arena >= 0)
+            io_uring_prep_read_fixed(sqe, op->fd, op->buf, op->len, op->offset, op->arena);
+        else
+            io_uring_prep_read(sqe, op->fd, op->buf, op->len, op->offset);
         break;
     case KIND_WRITE:
-        io_uring_prep_write(sqe, op->fd, op->buf, op->len, op->offset);
+        if (op->arena >= 0)
+            io_uring_prep_write_fixed(sqe, op->fd, op->buf, op->len, op->offset, op->arena);
+        else
+            io_uring_prep_write(sqe, op->fd, op->buf, op->len, op->offset);
+        sqe->rw_flags = op->durable ? RWF_DSYNC : 0;
         break;
     case KIND_FSYNC:
         io_uring_prep_fsync(sqe, op->fd, IORING_FSYNC_DATASYNC);
@@ -142,7 +145,7 @@ static void uring_prepare(struct io_uring_sqe *sqe, struct ring_op *op)
         io_uring_prep_sendmsg(sqe, op->fd, op->buf, MSG_WAITALL | MSG_NOSIGNAL);
         break;
     case KIND_RECV:
-        io_uring_prep_recv(sqe, op->fd, op->buf, op->len, 0);
+        io_uring_prep_recv(sqe, op->fd, op->buf, op->len, op->whole ? MSG_WAITALL : 0);
         break;
     case KIND_POLL:
         io_uring_prep_poll_add(sqe, op->fd, (unsigned)op->events);
@@ -150,6 +153,8 @@ static void uring_prepare(struct io_uring_sqe *sqe, struct ring_op *op)
     case KIND_AFTER:
         assert(0 && "a timer is not the kernel's");
     }
+    if (op->slot >= 0)
+        sqe->flags |= IOSQE_FIXED_FILE; /* slot and descriptor are the same number */
     io_uring_sqe_set_data(sqe, op);
 }
 
@@ -166,7 +171,7 @@ static void uring_feed(struct ring *r)
 {
     struct ring_op *op;
     /* A cancel must follow what it cancels, and needs an entry, too. */
-    for (op = r->lists[STATE_FLIGHT].first; op != NULL; op = op->next) {
+    for (op = r->queue.lists[STATE_FLIGHT].first; op != NULL; op = op->next) {
         struct io_uring_sqe *sqe = op->cancel ? uring_entry(r) : NULL;
         if (sqe == NULL)
             continue;
@@ -175,12 +180,12 @@ static void uring_feed(struct ring *r)
         op->cancel = false;
         r->cancels++;
     }
-    while ((op = r->lists[STATE_TODO].first) != NULL) {
+    while ((op = r->queue.lists[STATE_TODO].first) != NULL) {
         struct io_uring_sqe *sqe = uring_entry(r);
         if (sqe == NULL)
             return;
         uring_prepare(sqe, op);
-        ring_move(r, op, STATE_FLIGHT);
+        ring_queue_move(&r->queue, op, STATE_FLIGHT);
     }
 }
 
@@ -194,7 +199,7 @@ static void uring_reap(struct ring *r)
         if (data == CANCEL_TAG)
             r->cancels--;
         else
-            ring_finish(r, data, cqe->res);
+            ring_queue_finish(&r->queue, data, cqe->res);
         seen++;
     }
     io_uring_cq_advance(&r->uring, seen);
@@ -218,83 +223,6 @@ static int uring_wait(struct ring *r, int64_t timeout_ns)
     return rc < 0 ? rc : 0;
 }
 
-/* ---- system calls ---- */
-
-/* Whether it waits in poll(2) until it can be done without blocking. */
-static bool calls_polls(const struct ring_op *op)
-{
-    return op->kind == KIND_POLL || op->kind == KIND_SENDV || op->kind == KIND_RECV;
-}
-
-static int calls_run(const struct ring_op *op)
-{
-    ssize_t n;
-    do {
-        switch ((enum ring_kind)op->kind) {
-        case KIND_READ:
-            n = pread(op->fd, op->buf, op->len, (off_t)op->offset);
-            break;
-        case KIND_WRITE:
-            n = pwrite(op->fd, op->buf, op->len, (off_t)op->offset);
-            break;
-        case KIND_SENDV:
-            n = sendmsg(op->fd, op->buf, MSG_DONTWAIT | MSG_NOSIGNAL);
-            break;
-        case KIND_RECV:
-            n = recv(op->fd, op->buf, op->len, MSG_DONTWAIT);
-            break;
-        default:
-            n = fdatasync(op->fd);
-        }
-    } while (n < 0 && errno == EINTR);
-    return n < 0 ? -errno : (int)n;
-}
-
-static void calls_ready(struct ring *r, struct ring_op *op, short events)
-{
-    int res = op->kind == KIND_POLL ? events : calls_run(op);
-    if (res != -EAGAIN)
-        ring_finish(r, op, res);
-}
-
-static void calls_poll(struct ring *r, int64_t timeout_ns)
-{
-    struct pollfd fds[RING_ENTRIES];
-    struct ring_op *ops[RING_ENTRIES];
-    nfds_t n = 0;
-    struct ring_op *op = r->lists[STATE_FLIGHT].first;
-    for (; op != NULL && n < RING_ENTRIES; op = op->next, n++) {
-        ops[n] = op;
-        fds[n] = (struct pollfd){.fd = op->fd, .events = op->events};
-    }
-    struct timespec ts = {.tv_sec = timeout_ns / NS_PER_S, .tv_nsec = timeout_ns % NS_PER_S};
-    if (ppoll(fds, n, &ts, NULL) <= 0)
-        return;
-    for (nfds_t i = 0; i < n; i++)
-        if (fds[i].revents != 0)
-            calls_ready(r, ops[i], fds[i].revents);
-}
-
-static int calls_wait(struct ring *r, int64_t timeout_ns)
-{
-    struct ring_op *op, *next;
-    for (op = r->lists[STATE_FLIGHT].first; op != NULL; op = next) {
-        next = op->next;
-        if (op->cancel)
-            ring_finish(r, op, -ECANCELED);
-    }
-    while ((op = r->lists[STATE_TODO].first) != NULL) {
-        if (calls_polls(op))
-            ring_move(r, op, STATE_FLIGHT);
-        else
-            ring_finish(r, op, calls_run(op));
-    }
-    if (r->lists[STATE_DONE].first != NULL)
-        timeout_ns = 0;
-    calls_poll(r, timeout_ns);
-    return 0;
-}
-
 /* ---- both ---- */
 
 struct ring *ring_new(enum ring_backend want, struct err *e)
@@ -305,6 +233,8 @@ struct ring *ring_new(enum ring_backend want, struct err *e)
         return NULL;
     }
     r->backend = RING_SYSCALLS;
+    r->slots.files_room = RING_FILES;
+    r->slots.arenas_room = RING_ARENAS;
     if (want == RING_SYSCALLS)
         return r;
 
@@ -326,6 +256,58 @@ enum ring_backend ring_backend(const struct ring *r)
     return r->backend;
 }
 
+/* ---- registered arenas and files ---- */
+
+void ring_arena_add(struct ring *r, void *base, size_t len_bytes)
+{
+    int at = ring_slots_free_arena(&r->slots);
+    if (at < 0)
+        return;
+    int rc = r->backend == RING_URING ? uring_set_arena(r, (unsigned)at, base, len_bytes) : 0;
+    if (rc < 0) {
+        log_debug("%zu bytes of buffers are not registered: %s", len_bytes, strerror(-rc));
+        return;
+    }
+    r->slots.arenas[at] = (struct ring_arena){
+        .slot = {.registered = true}, .start = (uintptr_t)base, .len_bytes = len_bytes};
+}
+
+void ring_arena_remove(struct ring *r, void *base)
+{
+    int at = ring_slots_find_arena(&r->slots, base);
+    if (at < 0)
+        return;
+    assert(r->slots.arenas[at].slot.under_way == 0);
+    r->slots.arenas[at].slot.registered = false;
+    if (r->backend == RING_URING)
+        uring_set_arena(r, (unsigned)at, NULL, 0);
+}
+
+void ring_file_register(struct ring *r, int fd)
+{
+    struct ring_slot *slot = ring_slots_file(&r->slots, fd);
+    if (slot == NULL)
+        return;
+    assert(!slot->registered);
+    int rc = r->backend == RING_URING ? uring_set_file(r, (unsigned)fd, fd) : 0;
+    slot->registered = rc >= 0;
+    if (rc < 0)
+        log_debug("descriptor %d is not registered: %s", fd, strerror(-rc));
+}
+
+void ring_file_unregister(struct ring *r, int fd)
+{
+    struct ring_slot *slot = ring_slots_file(&r->slots, fd);
+    if (slot == NULL || !slot->registered)
+        return;
+    assert(slot->under_way == 0);
+    slot->registered = false;
+    if (r->backend == RING_URING)
+        uring_set_file(r, (unsigned)fd, -1);
+}
+
+/* ---- operations ---- */
+
 static void ring_start(struct ring *r, struct ring_op *op, enum ring_kind kind, ring_fn *fn,
                        void *arg)
 {
@@ -334,7 +316,8 @@ static void ring_start(struct ring *r, struct ring_op *op, enum ring_kind kind, 
     op->fn = fn;
     op->arg = arg;
     op->cancel = false;
-    ring_move(r, op, kind == KIND_AFTER ? STATE_TIMER : STATE_TODO);
+    ring_slots_take(&r->slots, op);
+    ring_queue_move(&r->queue, op, kind == KIND_AFTER ? STATE_TIMER : STATE_TODO);
 }
 
 void ring_read(struct ring *r, struct ring_op *op, int fd, void *buf, uint32_t len,
@@ -354,7 +337,15 @@ void ring_write(struct ring *r, struct ring_op *op, int fd, const void *buf, uin
     op->buf = (void *)(uintptr_t)buf; /* only read through KIND_WRITE */
     op->len = len;
     op->offset = offset;
+    op->durable = false;
     ring_start(r, op, KIND_WRITE, fn, arg);
+}
+
+void ring_write_durable(struct ring *r, struct ring_op *op, int fd, const void *buf, uint32_t len,
+                        uint64_t offset, ring_fn *fn, void *arg)
+{
+    ring_write(r, op, fd, buf, len, offset, fn, arg);
+    op->durable = true; /* the kernel hears of it in the next turn at the earliest */
 }
 
 void ring_fsync(struct ring *r, struct ring_op *op, int fd, ring_fn *fn, void *arg)
@@ -379,7 +370,15 @@ void ring_recv(struct ring *r, struct ring_op *op, int fd, void *buf, uint32_t l
     op->buf = buf;
     op->len = len;
     op->events = POLLIN;
+    op->whole = false;
     ring_start(r, op, KIND_RECV, fn, arg);
+}
+
+void ring_recv_all(struct ring *r, struct ring_op *op, int fd, void *buf, uint32_t len,
+                   ring_fn *fn, void *arg)
+{
+    ring_recv(r, op, fd, buf, len, fn, arg);
+    op->whole = true;
 }
 
 void ring_poll(struct ring *r, struct ring_op *op, int fd, short events, ring_fn *fn, void *arg)
@@ -400,7 +399,7 @@ void ring_cancel(struct ring *r, struct ring_op *op)
     if (op->state == STATE_FLIGHT)
         op->cancel = true; /* the next turn tells the kernel */
     else if (op->state == STATE_TODO || op->state == STATE_TIMER)
-        ring_finish(r, op, -ECANCELED);
+        ring_queue_finish(&r->queue, op, -ECANCELED);
 }
 
 bool ring_busy(const struct ring_op *op)
@@ -411,14 +410,14 @@ bool ring_busy(const struct ring_op *op)
 /* Moves timers that are due, and cuts *timeout_ns to the next one. */
 static void ring_timers(struct ring *r, int64_t *timeout_ns)
 {
-    if (r->lists[STATE_TIMER].first == NULL)
+    if (r->queue.lists[STATE_TIMER].first == NULL)
         return;
     int64_t now_ns = clock_now_ns();
     struct ring_op *op, *next;
-    for (op = r->lists[STATE_TIMER].first; op != NULL; op = next) {
+    for (op = r->queue.lists[STATE_TIMER].first; op != NULL; op = next) {
         next = op->next;
         if (op->due_ns <= now_ns)
-            ring_finish(r, op, 0);
+            ring_queue_finish(&r->queue, op, 0);
         else if (op->due_ns - now_ns < *timeout_ns)
             *timeout_ns = op->due_ns - now_ns;
     }
@@ -427,11 +426,12 @@ static void ring_timers(struct ring *r, int64_t *timeout_ns)
 /* Only those that are DONE now: a callback may add to the list. */
 static void ring_callbacks(struct ring *r)
 {
-    struct ring_op *last = r->lists[STATE_DONE].last;
+    struct ring_op *last = r->queue.lists[STATE_DONE].last;
     while (last != NULL) {
-        struct ring_op *op = r->lists[STATE_DONE].first;
+        struct ring_op *op = r->queue.lists[STATE_DONE].first;
         bool end = op == last;
-        ring_unlink(r, op);
+        ring_queue_unlink(&r->queue, op);
+        ring_slots_give(&r->slots, op);
         op->fn(op->arg, op->res);
         if (end)
             return;
@@ -441,9 +441,13 @@ static void ring_callbacks(struct ring *r)
 int ring_turn(struct ring *r, int64_t timeout_ns)
 {
     ring_timers(r, &timeout_ns);
-    if (r->lists[STATE_DONE].first != NULL)
+    if (r->queue.lists[STATE_DONE].first != NULL)
         timeout_ns = 0;
-    int rc = r->backend == RING_URING ? uring_wait(r, timeout_ns) : calls_wait(r, timeout_ns);
+    int rc = 0;
+    if (r->backend == RING_URING)
+        rc = uring_wait(r, timeout_ns);
+    else
+        ring_calls_wait(&r->queue, timeout_ns);
     int64_t unused = 0;
     ring_timers(r, &unused);
     ring_callbacks(r);
@@ -452,8 +456,8 @@ int ring_turn(struct ring *r, int64_t timeout_ns)
 
 static bool ring_idle(const struct ring *r)
 {
-    return r->lists[STATE_TODO].first == NULL && r->lists[STATE_FLIGHT].first == NULL &&
-           r->lists[STATE_TIMER].first == NULL && r->lists[STATE_DONE].first == NULL;
+    return r->queue.lists[STATE_TODO].first == NULL && r->queue.lists[STATE_FLIGHT].first == NULL &&
+           r->queue.lists[STATE_TIMER].first == NULL && r->queue.lists[STATE_DONE].first == NULL;
 }
 
 void ring_free(struct ring *r)
@@ -463,7 +467,7 @@ void ring_free(struct ring *r)
     while (!ring_idle(r) || r->cancels > 0) {
         for (int s = STATE_TODO; s <= STATE_TIMER; s++) {
             struct ring_op *op, *next;
-            for (op = r->lists[s].first; op != NULL; op = next) {
+            for (op = r->queue.lists[s].first; op != NULL; op = next) {
                 next = op->next;
                 ring_cancel(r, op);
             }
