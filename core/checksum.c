@@ -2,7 +2,11 @@
 #include "core/checksum.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <xxhash.h>
+#ifdef XXHASH_DISPATCH
+#include <xxh_x86dispatch.h>
+#endif
 
 /* Fits in the first-level cache, so that a hole is hashed at the speed of arithmetic. */
 static const unsigned char zeros[16384];
@@ -13,6 +17,11 @@ struct checksum *checksum_new(void)
     if (s != NULL)
         XXH3_128bits_reset(s);
     return (struct checksum *)s;
+}
+
+void checksum_reset(struct checksum *c)
+{
+    XXH3_128bits_reset((XXH3_state_t *)c);
 }
 
 void checksum_free(struct checksum *c)
@@ -34,10 +43,17 @@ void checksum_add_zeros(struct checksum *c, uint64_t len_bytes)
     }
 }
 
-void checksum_hex(const struct checksum *c, char hex[CHECKSUM_HEX_MAX])
+void checksum_digest(const struct checksum *c, unsigned char digest[CHECKSUM_BYTES])
 {
     XXH128_canonical_t canonical;
     XXH128_canonicalFromHash(&canonical, XXH3_128bits_digest((const XXH3_state_t *)c));
-    for (size_t i = 0; i < sizeof canonical.digest; i++)
-        snprintf(hex + 2 * i, 3, "%02x", canonical.digest[i]);
+    memcpy(digest, canonical.digest, CHECKSUM_BYTES);
+}
+
+void checksum_hex(const struct checksum *c, char hex[CHECKSUM_HEX_MAX])
+{
+    unsigned char digest[CHECKSUM_BYTES];
+    checksum_digest(c, digest);
+    for (size_t i = 0; i < CHECKSUM_BYTES; i++)
+        snprintf(hex + 2 * i, 3, "%02x", digest[i]);
 }

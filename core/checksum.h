@@ -6,17 +6,21 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { CHECKSUM_HEX_MAX = 33 };
+enum { CHECKSUM_BYTES = 16, CHECKSUM_HEX_MAX = 33 };
 
 struct checksum;
 
 struct checksum *checksum_new(void); /* NULL: no memory */
 void checksum_free(struct checksum *c);
 
+/* Of nothing again. */
+void checksum_reset(struct checksum *c);
+
 void checksum_add(struct checksum *c, const void *data, size_t len_bytes);
 void checksum_add_zeros(struct checksum *c, uint64_t len_bytes);
 
-/* Of everything added so far, as 32 hexadecimal digits. */
+/* Of everything added so far: in the order that xxhsum prints; as 32 hexadecimal digits. */
+void checksum_digest(const struct checksum *c, unsigned char digest[CHECKSUM_BYTES]);
 void checksum_hex(const struct checksum *c, char hex[CHECKSUM_HEX_MAX]);
 
 #endif

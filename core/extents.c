@@ -61,6 +61,31 @@ void extents_free(struct extents *map)
     *map = (struct extents){0};
 }
 
+struct extents_cursor extents_at(const struct extents *map, uint64_t offset)
+{
+    size_t low = 0, high = map->n;
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+        if (map->at[mid].offset + map->at[mid].len_bytes <= offset)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return (struct extents_cursor){.index = low, .offset = offset};
+}
+
+uint64_t extents_bytes(const struct extents *map, uint64_t start, uint64_t end)
+{
+    uint64_t bytes = 0;
+    for (size_t i = extents_at(map, start).index; i < map->n && map->at[i].offset < end; i++) {
+        const struct store_extent *x = &map->at[i];
+        uint64_t from = x->offset > start ? x->offset : start;
+        uint64_t to = x->offset + x->len_bytes < end ? x->offset + x->len_bytes : end;
+        bytes += to - from;
+    }
+    return bytes;
+}
+
 uint64_t extents_seek(const struct extents *map, struct extents_cursor *c)
 {
     for (; c->index < map->n; c->index++) {

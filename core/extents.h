@@ -25,6 +25,12 @@ struct extents_cursor {
 int extents_scan(struct extents *map, struct store_file *f, struct err *e);
 void extents_free(struct extents *map);
 
+/* The place in the walk at `offset`. */
+struct extents_cursor extents_at(const struct extents *map, uint64_t offset);
+
+/* How much data there is in [start, end). */
+uint64_t extents_bytes(const struct extents *map, uint64_t start, uint64_t end);
+
 /* The next offset with data at or after the cursor; UINT64_MAX: no more. Moves the cursor there. */
 uint64_t extents_seek(const struct extents *map, struct extents_cursor *c);
 
