@@ -2,34 +2,33 @@
 /*
  * Theory of operation
  *
- * Blocks. A fixed set of blocks, each with its buffer, goes round:
+ * Blocks. A set of blocks, each with its buffer, goes round:
  *
  *   FREE → READING → WAITING → WRITING → FREE
  *
- * The source is read in order of offset; several reads are under way and may end in any order, so
- * WAITING blocks stand in the window, a queue in order of offset. Only its head moves on: it is
- * hashed (with the hole before it) and written at once, while it is in the processor's cache. A
- * short read or write is continued where it stopped. Free blocks are a stack: a copy that needs
- * few touches few.
+ * The source is read in order of offset, range after range; several reads are under way and may end
+ * in any order, so WAITING blocks stand in the window, a queue in the order of reading. Only its
+ * head moves on: it is digested and written at once, while it is in the processor's cache. A
+ * short read or write is continued where it stopped. Zeros are not written: the destination is new
+ * and reads as zeros there. Free blocks are a stack: a copy that needs few touches few.
  *
- * Ranges. The file is cut into ranges of `range_bytes`, and durability is decided a range at a
- * time:
+ * Ranges. Durability is decided a range at a time:
  *
  *   SENDING     reads and writes are under way, or still to be started
  *   COMMITTING  every write was answered, and a COMMIT is under way; the next range is being sent
- *   FREE        durable: the slot may be used for another range
+ *   DONE        durable; copy_take() gives it back, and the slot is FREE again
  *
  * A range leaves SENDING when all its data was sent and no block of it is under way. Answers that
  * were `stable` need no more proof. For the others the range keeps the verifier of the first, and
  * whether any differed. The COMMIT must give that same verifier; if not, the server may have lost
  * any of them (it restarted, or dropped its cache after an error): the range goes back to SENDING
- * from its start, read from the source again, not hashed again, ahead of new data. A server that
+ * from its start, read from the source again, not digested again, ahead of new data. A server that
  * fails MISMATCHES_MAX times is asked to make each write of that range durable by itself.
  *
  * Failure. The first error stays; nothing new is started; what is under way is waited for, since
- * its buffers are lent. A place that does not answer is told to stop() after DRAIN_NS.
+ * its buffers are lent. Places that do not answer are told to stop() after DRAIN_NS.
  *
- * All state is in one struct, used by one thread: several workers would each have their own.
+ * All state is in one struct, used by one thread: each worker has its own.
  */
 #include "core/copy.h"
 
@@ -38,31 +37,35 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
-#include "core/cleanup.h"
+#include "core/bucket.h"
 #include "core/clock.h"
+#include "core/digest.h"
 #include "core/log.h"
+#include "core/zeros.h"
 
 enum {
-    RANGES_MAX = 16, /* being sent or committed at once; more than a few only in sparse files */
+    RANGES_MAX = 32, /* being sent or committed at once: small images are one range each */
     MISMATCHES_MAX = 2,
-    BUFFER_ALIGN_BYTES = 65536,
+    ARENA_ALIGN_BYTES = 2 << 20, /* a huge page */
+    ARENA_PIECE_BYTES = 4 << 20, /* is registered with the ring, and so taken, at once */
+    ZEROS_GRANULE_BYTES = 64 << 10, /* the least that is worth a gap between two writes */
 };
 
-#define TURN_NS (100 * NS_PER_MS) /* how soon an interrupt is noticed */
-#define TICK_NS (250 * NS_PER_MS) /* how often progress is told */
 #define DRAIN_NS (5 * NS_PER_S)
 
 struct copy;
 
-enum range_state { RANGE_FREE, RANGE_SENDING, RANGE_COMMITTING };
+enum range_state { RANGE_FREE, RANGE_SENDING, RANGE_COMMITTING, RANGE_DONE };
 
 struct range {
     struct copy *copy;
+    struct copy_range r;
     enum range_state state;
-    uint64_t start, end;
-    struct extents_cursor first; /* where its data begins */
+    struct extents_cursor first; /* where what is to be read begins */
     struct extents_cursor next;  /* what is to be read next */
+    struct digest digest;        /* its memory stays with the slot */
     bool sent;                   /* nothing is left to be read */
     bool again;                  /* it is being resent */
     unsigned blocks;             /* of it, under way */
@@ -79,6 +82,7 @@ struct block {
     struct copy *copy;
     struct range *range;
     enum block_state state;
+    bool last; /* of its range */
     uint64_t offset;
     uint32_t len_bytes;
     uint32_t done_bytes; /* of the read, then of the write */
@@ -88,38 +92,32 @@ struct block {
 };
 
 struct copy {
-    struct store_file *src, *dst;
-    const struct extents *map;
-    const struct copy_options *options;
-    struct checksum *sum;
-    struct copy_stats *stats;
-    struct err *e;
+    struct copy_options options;
+    unsigned depth;       /* of the blocks, so many may be used at once */
+    uint32_t block_bytes; /* of a block, so much is used */
+    struct err error;     /* the first */
 
     struct block *blocks;
-    unsigned char *buffers;
+    unsigned char *arena;
+    size_t registered; /* pieces of it */
     struct block *free;
+    unsigned used; /* blocks that are not free */
     struct block *window_first, *window_last;
 
     struct range ranges[RANGES_MAX];
-    struct range *front; /* in which new data is being read; NULL: one must be opened */
-    struct extents_cursor frontier; /* where the next range's data begins, while front is NULL */
+    struct range *front; /* in which new data is being read; NULL: one must be given */
+    unsigned n_ranges;   /* that are not free */
 
     unsigned under_way; /* I/O that will still call back */
+    int64_t paused_until_ns;
     bool failed;
     bool stopped;
     int64_t failed_at_ns;
-
-    uint64_t hashed_to;    /* offset up to which the file is hashed */
-    uint64_t hashed_data;  /* of which this much was data */
-    uint64_t answered_data; /* data that the destination has answered for, once */
-
-    struct copy_progress shown;
-    int64_t shown_at_ns;
 };
 
-static void copy_fail(struct copy *c)
+static void copy_failing(struct copy *c)
 {
-    assert(c->e->class != ERR_NONE);
+    assert(c->error.class != ERR_NONE);
     c->failed = true;
     c->failed_at_ns = clock_now_ns();
 }
@@ -130,14 +128,37 @@ static void copy_io_failed(struct copy *c, const struct store_io *io, const char
     if (c->failed)
         return;
     const struct store_file *f = io->file;
-    err_set(c->e, io->fault, -io->res, "%s%s: %s failed at offset %" PRIu64, f->place->url,
+    err_set(&c->error, io->fault, -io->res, "%s%s: %s failed at offset %" PRIu64, f->place->url,
             f->name, what, io->offset);
     if (io->res == -ENOSPC || io->res == -EDQUOT)
-        err_hint(c->e, "make room at %s, and run it again", f->place->url);
-    copy_fail(c);
+        err_hint(&c->error, "make room at %s, and run it again", f->place->url);
+    copy_failing(c);
+}
+
+static void copy_count(_Atomic uint64_t *counter, uint64_t n)
+{
+    atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
 }
 
 /* ---- ranges ---- */
+
+/* What was read is taken into account, in order; after the last block of a range, the rest. */
+static void range_digest(struct range *r, uint64_t offset, const unsigned char *buf, uint32_t len,
+                         bool last)
+{
+    struct copy_range *given = &r->r;
+    digest_add(&r->digest, offset, buf, len);
+    if (given->whole != NULL) {
+        checksum_add_zeros(given->whole, offset - *given->whole_to);
+        checksum_add(given->whole, buf, len);
+        *given->whole_to = offset + len;
+    }
+    if (last) {
+        digest_end(&r->digest, given->end, given->digest);
+        given->stray = r->digest.stray;
+    }
+}
+
 
 static void range_commit_done(struct store_io *io);
 
@@ -155,15 +176,15 @@ static void range_commit(struct range *r)
     struct copy *c = r->copy;
     r->state = RANGE_COMMITTING;
     r->commit = (struct store_io){
-        .file = c->dst,
-        .offset = r->start,
-        .len_bytes = (uint32_t)(r->end - r->start),
+        .file = r->r.dst,
+        .offset = r->r.start,
+        .len_bytes = (uint32_t)(r->r.end - r->r.start),
         .done = range_commit_done,
         .arg = r,
     };
     c->under_way++;
-    c->stats->commit++;
-    c->dst->place->ops->commit(&r->commit);
+    copy_count(&c->options.counters->commit, 1);
+    r->r.dst->place->ops->commit(&r->commit);
 }
 
 /* Called whenever one of the conditions may have become true. */
@@ -174,7 +195,7 @@ static void range_settle(struct range *r)
     if (r->unstable)
         range_commit(r);
     else
-        r->state = RANGE_FREE;
+        r->state = RANGE_DONE;
 }
 
 static void range_commit_done(struct store_io *io)
@@ -185,12 +206,12 @@ static void range_commit_done(struct store_io *io)
     if (io->res < 0) {
         copy_io_failed(c, io, "commit");
     } else if (!r->mixed && memcmp(r->verifier, io->verifier, sizeof r->verifier) == 0) {
-        r->state = RANGE_FREE;
+        r->state = RANGE_DONE;
     } else {
         r->mismatches++;
         log_warn("%s%s: the server's write verifier changed; sending %" PRIu64 " to %" PRIu64
                  " again%s",
-                 c->dst->place->url, c->dst->name, r->start, r->end,
+                 r->r.dst->place->url, r->r.dst->name, r->r.start, r->r.end,
                  r->mismatches >= MISMATCHES_MAX ? ", each write to be stable" : "");
         range_restart(r);
     }
@@ -207,31 +228,6 @@ static void range_answer(struct range *r, const struct store_io *io)
     r->unstable = true;
 }
 
-/* Opens the range in which the next data lies. NULL: there is none, or no slot is free. */
-static struct range *range_open(struct copy *c)
-{
-    uint64_t at = extents_seek(c->map, &c->frontier);
-    if (at == UINT64_MAX)
-        return NULL;
-    for (size_t i = 0; i < RANGES_MAX; i++) {
-        struct range *r = &c->ranges[i];
-        if (r->state != RANGE_FREE)
-            continue;
-        uint64_t start = at - at % c->options->range_bytes;
-        uint64_t room = c->map->size_bytes - start;
-        *r = (struct range){
-            .copy = c,
-            .state = RANGE_SENDING,
-            .start = start,
-            .end = start + (room < c->options->range_bytes ? room : c->options->range_bytes),
-            .first = c->frontier,
-            .next = c->frontier,
-        };
-        return r;
-    }
-    return NULL;
-}
-
 /* The range to read from next: one to be sent again has precedence. NULL: none for now. */
 static struct range *range_pick(struct copy *c)
 {
@@ -240,22 +236,17 @@ static struct range *range_pick(struct copy *c)
         if (r->state == RANGE_SENDING && r->again && !r->sent)
             return r;
     }
-    if (c->front == NULL)
-        c->front = range_open(c);
     return c->front;
 }
 
 /* After each cut: is that all of it? */
 static void range_advance(struct range *r)
 {
-    struct copy *c = r->copy;
-    if (extents_seek(c->map, &r->next) < r->end)
+    if (extents_seek(r->r.read, &r->next) < r->r.end)
         return;
     r->sent = true;
-    if (c->front == r) {
-        c->frontier = r->next;
-        c->front = NULL;
-    }
+    if (r->copy->front == r)
+        r->copy->front = NULL;
 }
 
 /* ---- blocks ---- */
@@ -267,30 +258,55 @@ static void block_free(struct block *b)
     b->state = BLOCK_FREE;
     b->next = c->free;
     c->free = b;
+    c->used--;
     r->blocks--;
     range_settle(r);
 }
 
+static void block_done(struct block *b)
+{
+    if (!b->range->again)
+        copy_count(&b->copy->options.counters->done_bytes, b->len_bytes);
+    block_free(b);
+}
+
 static void block_write_done(struct store_io *io);
 
-/* The rest of the block; after a short write, that is not all of it. */
+/* What of the block is to be written next: zeros are passed over. 0: nothing any more. */
+static uint32_t block_cut(struct block *b)
+{
+    const unsigned char *at = b->buf + b->done_bytes;
+    uint32_t left = b->len_bytes - b->done_bytes;
+    size_t zeros = zeros_run(at, left, ZEROS_GRANULE_BYTES);
+    b->done_bytes += (uint32_t)zeros;
+    left -= (uint32_t)zeros;
+    return left == 0 ? 0 : (uint32_t)zeros_data_run(at + zeros, left, ZEROS_GRANULE_BYTES);
+}
+
+/* The rest of the block; after a short write, or before zeros, that is not all of it. */
 static void block_write(struct block *b)
 {
     struct copy *c = b->copy;
+    uint32_t len = b->range->r.dst != NULL ? block_cut(b) : 0;
+    if (len == 0) {
+        block_done(b);
+        return;
+    }
     b->state = BLOCK_WRITING;
     b->io = (struct store_io){
-        .file = c->dst,
+        .file = b->range->r.dst,
         .buf = b->buf + b->done_bytes,
         .offset = b->offset + b->done_bytes,
-        .len_bytes = b->len_bytes - b->done_bytes,
+        .len_bytes = len,
         .want_stable = b->range->mismatches >= MISMATCHES_MAX,
         .done = block_write_done,
         .arg = b,
     };
     c->under_way++;
-    c->stats->write++;
-    c->stats->resent += b->range->again;
-    c->dst->place->ops->write(&b->io);
+    copy_count(&c->options.counters->write, 1);
+    if (b->range->again)
+        copy_count(&c->options.counters->resent, 1);
+    b->io.file->place->ops->write(&b->io);
 }
 
 static void block_write_done(struct store_io *io)
@@ -310,27 +326,12 @@ static void block_write_done(struct store_io *io)
         return;
     }
     range_answer(b->range, io);
+    copy_count(&c->options.counters->written_bytes, (uint64_t)io->res);
     b->done_bytes += (uint32_t)io->res;
-    if (b->done_bytes < b->len_bytes) {
-        block_write(b);
-        return;
-    }
-    if (!b->range->again)
-        c->answered_data += b->len_bytes;
-    block_free(b);
+    block_write(b);
 }
 
-static void block_hash(struct block *b)
-{
-    struct copy *c = b->copy;
-    assert(b->offset >= c->hashed_to);
-    checksum_add_zeros(c->sum, b->offset - c->hashed_to);
-    checksum_add(c->sum, b->buf, b->len_bytes);
-    c->hashed_to = b->offset + b->len_bytes;
-    c->hashed_data += b->len_bytes;
-}
-
-/* Hashes and sends what has come to the head of the window. */
+/* Digests and sends what has come to the head of the window. */
 static void window_drain(struct copy *c)
 {
     struct block *b;
@@ -342,7 +343,7 @@ static void window_drain(struct copy *c)
             block_free(b);
             continue;
         }
-        block_hash(b);
+        range_digest(b->range, b->offset, b->buf, b->len_bytes, b->last);
         b->done_bytes = 0;
         block_write(b);
     }
@@ -355,11 +356,12 @@ static void block_read_done(struct store_io *io);
 static void block_read(struct block *b)
 {
     struct copy *c = b->copy;
-    uint32_t align = c->src->align_bytes;
+    struct store_file *src = b->range->r.src;
+    uint32_t align = src->align_bytes;
     uint32_t len = b->len_bytes - b->done_bytes;
     b->state = BLOCK_READING;
     b->io = (struct store_io){
-        .file = c->src,
+        .file = src,
         .buf = b->buf + b->done_bytes,
         .offset = b->offset + b->done_bytes,
         .len_bytes = b->done_bytes == 0 ? (len + align - 1) & ~(align - 1) : len,
@@ -367,7 +369,8 @@ static void block_read(struct block *b)
         .arg = b,
     };
     c->under_way++;
-    c->src->place->ops->read(&b->io);
+    copy_count(&c->options.counters->read, 1);
+    src->place->ops->read(&b->io);
 }
 
 /* A block that was read, or could not be: in the window it waits for its turn either way. */
@@ -388,11 +391,12 @@ static void block_read_done(struct store_io *io)
 {
     struct block *b = io->arg;
     struct copy *c = b->copy;
+    const struct store_file *src = io->file;
     c->under_way--;
     if (io->res == 0 && !c->failed) {
-        err_set(c->e, ERR_IO, 0, "%s%s: ends at %" PRIu64 " now: it was changed under the copy",
-                c->src->place->url, c->src->name, io->offset);
-        copy_fail(c);
+        err_set(&c->error, ERR_IO, 0, "%s%s: ends at %" PRIu64 ": it was changed under the copy",
+                src->place->url, src->name, io->offset);
+        copy_failing(c);
     } else if (io->res < 0) {
         copy_io_failed(c, io, "read");
     }
@@ -409,18 +413,46 @@ static void block_read_done(struct store_io *io)
 
 /* ---- the whole ---- */
 
+/* Whether the limit lets us read the next block now; if not, until when to wait. */
+static bool copy_may_read(struct copy *c, struct range *r)
+{
+    if (c->options.bucket == NULL)
+        return true;
+    int64_t now_ns = clock_now_ns();
+    if (now_ns < c->paused_until_ns)
+        return false;
+    uint64_t left = r->r.end - extents_seek(r->r.read, &r->next);
+    uint32_t bytes = left < c->block_bytes ? (uint32_t)left : c->block_bytes;
+    int64_t wait_ns = bucket_take(c->options.bucket, bytes, now_ns);
+    c->paused_until_ns = wait_ns > 0 ? now_ns + wait_ns : 0;
+    return wait_ns == 0;
+}
+
+/* The blocks are used from the first on; memory that is never needed is never touched. */
+static void copy_register(struct copy *c, const struct block *b)
+{
+    size_t at = (size_t)(b->buf - c->arena);
+    while (c->registered * ARENA_PIECE_BYTES <= at) {
+        ring_arena_add(c->options.ring, c->arena + c->registered * ARENA_PIECE_BYTES,
+                       ARENA_PIECE_BYTES);
+        c->registered++;
+    }
+}
+
 /* Starts reading as much as there are free blocks for. */
 static void copy_feed(struct copy *c)
 {
     struct range *r;
-    while (c->free != NULL && (r = range_pick(c)) != NULL) {
+    while (c->used < c->depth && (r = range_pick(c)) != NULL &&
+           copy_may_read(c, r)) {
         struct block *b = c->free;
+        copy_register(c, b);
         c->free = b->next;
+        c->used++;
         b->range = r;
         b->next = NULL;
         b->done_bytes = 0;
-        b->len_bytes =
-            extents_cut(c->map, &r->next, c->options->block_bytes, r->end, &b->offset);
+        b->len_bytes = extents_cut(r->r.read, &r->next, c->block_bytes, r->r.end, &b->offset);
         assert(b->len_bytes > 0);
         r->blocks++;
         if (!r->again) {
@@ -428,139 +460,168 @@ static void copy_feed(struct copy *c)
             c->window_last = b;
         }
         range_advance(r);
+        b->last = r->sent;
         block_read(b);
     }
 }
 
-static bool copy_done(struct copy *c)
+bool copy_wants(const struct copy *c)
 {
-    if (c->under_way > 0 || c->front != NULL ||
-        extents_seek(c->map, &c->frontier) != UINT64_MAX)
-        return false;
-    for (size_t i = 0; i < RANGES_MAX; i++)
-        if (c->ranges[i].state != RANGE_FREE)
-            return false;
-    return true;
+    return !c->failed && c->front == NULL && c->used < c->depth && c->n_ranges < RANGES_MAX;
 }
 
-/* The rate is a running mean over about two seconds: steady, and still honest about a stall. */
-static void copy_tell(struct copy *c, bool at_end)
+void copy_give(struct copy *c, const struct copy_range *given)
 {
-    int64_t now_ns = clock_now_ns();
-    int64_t since_ns = now_ns - c->shown_at_ns;
-    if (c->options->progress == NULL || (!at_end && since_ns < TICK_NS))
-        return;
-    struct copy_progress *p = &c->shown;
-    double rate = (double)(c->answered_data - p->data_bytes) * 1e9 / (double)(since_ns + 1);
-    double mean = p->bytes_per_s == 0 ? rate : (double)p->bytes_per_s * 0.87 + rate * 0.13;
-    if (!at_end || p->bytes_per_s == 0)
-        p->bytes_per_s = (uint64_t)mean;
-    p->data_bytes = c->answered_data;
-    p->bytes = c->answered_data + (c->hashed_to - c->hashed_data);
-    uint64_t left = p->total_data_bytes - p->data_bytes;
-    p->eta_ns = left == 0 ? 0 : -1;
-    if (left > 0 && p->bytes_per_s > 0)
-        p->eta_ns = (int64_t)((double)left / (double)p->bytes_per_s * 1e9);
-    c->shown_at_ns = now_ns;
-    c->options->progress(c->options->progress_arg, p);
+    struct range *r = c->ranges;
+    while (r->state != RANGE_FREE)
+        r++;
+    struct digest digest = r->digest;
+    *r = (struct range){.copy = c, .r = *given, .state = RANGE_SENDING, .digest = digest};
+    digest_begin(&r->digest, given->data, given->start);
+    r->r.stray = UINT64_MAX;
+    r->first = r->next = extents_at(given->read, given->start);
+    c->n_ranges++;
+    if (extents_seek(given->read, &r->next) < given->end) {
+        c->front = r;
+    } else {
+        digest_end(&r->digest, given->end, r->r.digest);
+        r->state = RANGE_DONE;
+    }
 }
 
-static void copy_check_cancel(struct copy *c)
+bool copy_take(struct copy *c, struct copy_range *taken)
 {
-    if (c->failed || c->options->cancel == NULL || !*c->options->cancel)
+    for (size_t i = 0; i < RANGES_MAX; i++) {
+        struct range *r = &c->ranges[i];
+        if (r->state != RANGE_DONE)
+            continue;
+        *taken = r->r;
+        r->state = RANGE_FREE;
+        c->n_ranges--;
+        return true;
+    }
+    return false;
+}
+
+bool copy_idle(const struct copy *c)
+{
+    return c->under_way == 0 && (c->failed || c->n_ranges == 0);
+}
+
+const struct err *copy_error(const struct copy *c)
+{
+    return c->failed ? &c->error : NULL;
+}
+
+void copy_fail(struct copy *c, const struct err *why)
+{
+    if (c->failed)
         return;
-    err_set(c->e, ERR_CANCELLED, 0, "%s%s: cancelled", c->src->place->url, c->src->name);
-    copy_fail(c);
+    c->error = *why;
+    copy_failing(c);
+}
+
+static void copy_stop_files(const struct copy_range *r)
+{
+    r->src->place->ops->stop(r->src->place);
+    if (r->dst != NULL)
+        r->dst->place->ops->stop(r->dst->place);
 }
 
 static void copy_check_drain(struct copy *c)
 {
     if (!c->failed || c->stopped || clock_now_ns() - c->failed_at_ns < DRAIN_NS)
         return;
-    c->src->place->ops->stop(c->src->place);
-    c->dst->place->ops->stop(c->dst->place);
+    for (size_t i = 0; i < RANGES_MAX; i++)
+        if (c->ranges[i].state != RANGE_FREE)
+            copy_stop_files(&c->ranges[i].r);
     c->stopped = true;
 }
 
-/* -1: the ring itself does not work any more, and I/O may be under way for ever. */
-static int copy_loop(struct copy *c)
+int copy_turn(struct copy *c, int64_t timeout_ns)
 {
-    struct ring *ring = c->dst->place->ring;
-    while (c->failed ? c->under_way > 0 : !copy_done(c)) {
-        copy_check_cancel(c);
-        copy_check_drain(c);
-        if (!c->failed)
-            copy_feed(c);
-        int rc = ring_turn(ring, TURN_NS);
-        if (rc < 0) {
-            if (!c->failed)
-                err_set(c->e, ERR_IO, -rc, "the I/O ring broke");
-            c->failed = true;
-            return -1;
-        }
-        copy_tell(c, false);
+    copy_check_drain(c);
+    if (!c->failed)
+        copy_feed(c);
+    if (c->used < c->depth && c->paused_until_ns > 0) {
+        int64_t pause_ns = c->paused_until_ns - clock_now_ns();
+        if (pause_ns < timeout_ns)
+            timeout_ns = pause_ns > 0 ? pause_ns : 0;
     }
-    return 0;
+    int rc = ring_turn(c->options.ring, timeout_ns);
+    if (rc < 0 && !c->failed) {
+        err_set(&c->error, ERR_IO, -rc, "the I/O ring broke");
+        copy_failing(c);
+    }
+    return rc < 0 ? -1 : 0;
 }
 
-static void copy_free(struct copy *c)
+void copy_tune(struct copy *c, unsigned depth, uint32_t block_bytes)
 {
-    free(c->buffers);
+    assert(depth > 0 && block_bytes > 0 && block_bytes % 4096 == 0);
+    c->depth = depth < c->options.blocks ? depth : c->options.blocks;
+    c->block_bytes =
+        block_bytes < c->options.block_bytes ? block_bytes : c->options.block_bytes;
+}
+
+static size_t copy_arena_bytes(const struct copy *c)
+{
+    size_t bytes = (size_t)c->options.blocks * c->options.block_bytes;
+    return (bytes + ARENA_PIECE_BYTES - 1) / ARENA_PIECE_BYTES * ARENA_PIECE_BYTES;
+}
+
+void copy_free(struct copy *c)
+{
+    if (c == NULL)
+        return;
+    for (size_t i = 0; i < RANGES_MAX; i++)
+        digest_free(&c->ranges[i].digest);
+    if (c->under_way > 0)
+        return; /* the kernel may still write into the blocks: they are left to it */
+    while (c->registered > 0)
+        ring_arena_remove(c->options.ring, c->arena + --c->registered * ARENA_PIECE_BYTES);
+    free(c->arena);
     free(c->blocks);
     free(c);
 }
 
-static struct copy *copy_new(const struct copy_options *options, struct err *e)
+/* Huge pages spare most of the faults when the blocks are touched first. */
+static int copy_make_blocks(struct copy *c)
 {
-    assert(options->block_bytes % 4096 == 0 && options->range_bytes % options->block_bytes == 0);
-    struct copy *c = calloc(1, sizeof *c);
-    void *buffers = NULL;
-    if (c == NULL || (c->blocks = calloc(options->blocks, sizeof *c->blocks)) == NULL ||
-        posix_memalign(&buffers, BUFFER_ALIGN_BYTES,
-                       (size_t)options->blocks * options->block_bytes) != 0) {
-        err_set(e, ERR_IO, ENOMEM, "%u blocks of %u bytes", options->blocks, options->block_bytes);
-        if (c != NULL)
-            copy_free(c);
-        return NULL;
-    }
-    c->buffers = buffers;
-    for (unsigned i = options->blocks; i-- > 0;) {
+    void *arena = NULL;
+    c->blocks = calloc(c->options.blocks, sizeof *c->blocks);
+    if (c->blocks == NULL ||
+        posix_memalign(&arena, ARENA_ALIGN_BYTES, copy_arena_bytes(c)) != 0)
+        return -1;
+    c->arena = arena;
+    madvise(arena, copy_arena_bytes(c), MADV_HUGEPAGE);
+    for (unsigned i = c->options.blocks; i-- > 0;) {
         struct block *b = &c->blocks[i];
         b->copy = c;
-        b->buf = c->buffers + (size_t)i * options->block_bytes;
+        b->buf = c->arena + (size_t)i * c->options.block_bytes;
         b->next = c->free;
         c->free = b;
     }
-    return c;
+    return 0;
 }
 
-int copy_run(struct store_file *src, struct store_file *dst, const struct extents *map,
-             const struct copy_options *options, struct checksum *sum, struct copy_stats *stats,
-             struct err *e)
+struct copy *copy_new(const struct copy_options *options, struct err *e)
 {
-    struct copy *c = copy_new(options, e);
-    if (c == NULL)
-        return -1;
-    c->src = src;
-    c->dst = dst;
-    c->map = map;
-    c->options = options;
-    c->sum = sum;
-    c->stats = stats;
-    c->e = e;
-    c->shown.total_bytes = map->size_bytes;
-    c->shown.total_data_bytes = map->data_bytes;
-    c->shown_at_ns = clock_now_ns();
-
-    if (copy_loop(c) < 0)
-        return -1; /* the kernel may still write into the blocks: they are left to it */
-
-    if (!c->failed) {
-        checksum_add_zeros(sum, map->size_bytes - c->hashed_to);
-        c->hashed_to = map->size_bytes;
-        copy_tell(c, true);
+    assert(options->blocks > 0 && options->block_bytes % 4096 == 0);
+    struct copy *c = calloc(1, sizeof *c);
+    if (c == NULL) {
+        err_set(e, ERR_IO, ENOMEM, "a worker");
+        return NULL;
     }
-    int rc = c->failed ? -1 : 0;
-    copy_free(c);
-    return rc;
+    c->options = *options;
+    copy_tune(c, options->blocks, options->block_bytes);
+    bool made = copy_make_blocks(c) == 0;
+    for (size_t i = 0; i < RANGES_MAX && made; i++)
+        made = digest_new(&c->ranges[i].digest) == 0;
+    if (!made) {
+        err_set(e, ERR_IO, ENOMEM, "%u blocks of %u bytes", options->blocks, options->block_bytes);
+        copy_free(c);
+        return NULL;
+    }
+    return c;
 }

@@ -2,15 +2,18 @@
 /*
  * The store port: what the relocation engine needs of a place where images live.
  *
- * A place is a directory (on this host, on an NFS share, or nowhere at all); a file is an image in
- * it, under a plain name without a slash. A new file is written under a temporary name, in the same
- * place, that nobody else uses: it shows under its final name only by publish(), whole and durable.
+ * A place is a directory (on this host, on an NFS share, or nowhere at all). A name in it is a
+ * relative path, "image" or "sub/image": no leading or trailing slash, no empty part, no "..". What
+ * a name is used for (a part that is still being written, the final name) is the engine's affair.
  *
- * A place is bound to the ring of the worker that opened it. read(), write() and commit() are
- * asynchronous: each is described by a struct store_io of the caller's, whose done() runs exactly
- * once, from ring_turn(), never from the call itself. The record, its buffer and its file must
- * live until then. The other functions block, each for a bounded time, and must not be called
- * while I/O of the same place is under way, except stop().
+ * A place is bound to the ring of the worker that opened it, and is used by that thread alone.
+ * read(), write() and commit() are asynchronous: each is described by a struct store_io of the
+ * caller's, whose done() runs exactly once, from ring_turn(), never from the call itself. The
+ * record, its buffer and its file must live until then. The other functions block, each for a
+ * bounded time, and are not called from within done(); I/O under way meanwhile just waits.
+ *
+ * A store keeps trying where trying helps: a server that is busy (NFS3ERR_JUKEBOX), a connection
+ * that was lost, a handle that went stale. What reaches done() is final.
  *
  * Proof of durability (RFC 1813, 3.3.7 and 3.3.21): a write is either `stable` when it is
  * answered, or it comes with a verifier, and is durable only when a later commit() that covers it
@@ -23,6 +26,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "core/err.h"
 #include "core/ring.h"
@@ -43,6 +47,13 @@ struct store_attr {
     enum { STORE_REGULAR, STORE_BLOCK_DEVICE, STORE_DIRECTORY, STORE_OTHER } type;
 };
 
+enum store_how {
+    STORE_READ,      /* what is there, to be read; symbolic links are followed */
+    STORE_CREATE,    /* a new file, mode 0600, all holes, to be written and read; EEXIST */
+    STORE_UPDATE,    /* a regular file that is there, to be written and read; ENOENT */
+    STORE_MAKE_DIRECTORY, /* made if it is not there: only to be published and closed */
+};
+
 /* Data that may differ from zero; everything outside of extents reads as zeros. */
 struct store_extent {
     uint64_t offset, len_bytes;
@@ -53,7 +64,7 @@ typedef void store_io_fn(struct store_io *io);
 struct store_io {
     /* The caller's, set before the call and left alone until done(). */
     struct store_file *file;
-    void *buf;          /* aligned to the file's `align_bytes` */
+    void *buf;          /* aligned to the file's `align_bytes` is fastest */
     uint64_t offset;    /* a multiple of `align_bytes` is fastest */
     uint32_t len_bytes; /* at most the place's `io_max_bytes`; of commit(): any, 0 = to the end */
     bool want_stable;   /* of write(): durable before it is answered */
@@ -70,25 +81,36 @@ struct store_io {
     struct ring_op op;
     struct store_io *next, *prev;
     void *lane;
+    store_io_fn *then; /* the caller's done(), while the store has its own in its place */
+    int64_t since_ns;  /* of its first failure */
+    unsigned tries;
+    int what; /* read, write or commit, for one that starts it again, */
+    void *by; /* which is this */
 };
 
+typedef int store_list_fn(void *arg, const char *name, const struct store_attr *attr,
+                          struct err *e);
+
 /*
- * A store. A function that a store cannot offer is NULL: then it is no source (open, extent, read)
- * or no destination (create, write, commit, publish).
+ * A store. A function that a store cannot offer is NULL: then it is no source (extent, read) or no
+ * destination (write, commit, publish).
  */
 struct store_ops {
     const char *scheme; /* "file", "nfs", "null" */
 
-    /* What `name` is. 1 and *attr; 0 when there is no such name; -1. Symbolic links of a source
-     * are followed. */
+    /* What `name` is, "" being the place itself. 1 and *attr; 0 when there is no such name; -1.
+     * Symbolic links are followed. */
     int (*lookup)(struct store_place *p, const char *name, struct store_attr *attr, struct err *e);
 
-    /* Opens an image for reading; its `attr` tells what was opened. NULL with the error. */
-    struct store_file *(*open)(struct store_place *p, const char *name, struct err *e);
+    /* Calls fn for each entry of directory `name` but "." and "..", with its name in there, in any
+     * order; symbolic links are not followed. fn may use the place. 0; -1: an error, or fn's -1. */
+    int (*list)(struct store_place *p, const char *name, store_list_fn *fn, void *arg,
+                struct err *e);
 
-    /* A new file of that size, all holes, that will be called `name`. NULL with the error. */
-    struct store_file *(*create)(struct store_place *p, const char *name, uint64_t size_bytes,
-                                 struct err *e);
+    /* `size_bytes` is the size of a file to be created. NULL with the error; e->sys is EEXIST or
+     * ENOENT where that is the reason. */
+    struct store_file *(*open)(struct store_place *p, const char *name, enum store_how how,
+                               uint64_t size_bytes, struct err *e);
 
     /* The first extent that ends after `offset`. 1 and *x; 0 when only a hole follows; -1. */
     int (*extent)(struct store_file *f, uint64_t offset, struct store_extent *x, struct err *e);
@@ -98,19 +120,23 @@ struct store_ops {
     void (*commit)(struct store_io *io);
 
     /*
-     * Gives a created file the mode, owner and times of *attr, and its final name. What stands
-     * there is replaced with `overwrite`, else it is an error (EEXIST). Owner and group are kept as
-     * far as the store permits it; the log tells. On failure the file still has its temporary name.
+     * Gives a written file (or a directory) the mode, owner and times of *attr, and, unless it is
+     * NULL, the name `final` in its directory, durably. What stands there is replaced with
+     * `overwrite`, else it is an error (EEXIST). Owner and group are kept as far as the store
+     * permits it; the log tells. On failure it has its old name; where that could not be found out
+     * ERR_LOST.
      */
-    int (*publish)(struct store_file *f, const struct store_attr *attr, bool overwrite,
-                   struct err *e);
+    int (*publish)(struct store_file *f, const char *final, const struct store_attr *attr,
+                   bool overwrite, struct err *e);
+
+    /* Removes a file or an empty directory. A name that is not there counts as removed. */
+    int (*remove)(struct store_place *p, const char *name, struct err *e);
 
     /* Ends all I/O under way soon, with -ECANCELED, from ring_turn(). */
     void (*stop)(struct store_place *p);
 
-    /* Give everything back; no I/O may be under way. A created file that was not published is
-     * removed, also after stop(). -1: that failed, and the error names what was left. */
-    int (*file_close)(struct store_file *f, struct err *e);
+    /* Give everything back; no I/O may be under way. */
+    void (*file_close)(struct store_file *f);
     void (*place_close)(struct store_place *p);
 };
 
@@ -120,16 +146,27 @@ struct store_place {
     struct ring *ring;
     const char *url;       /* as the operator wrote it, for messages; ends in a slash, if any */
     uint32_t io_max_bytes; /* the largest read or write */
-    unsigned depth;        /* how many are worth having under way; 0: no opinion */
+    uint64_t free_bytes;   /* for us, when the place was opened; UINT64_MAX: not known */
 };
 
 /* The common head of every store's file; written by the store alone. */
 struct store_file {
     struct store_place *place;
-    const char *name;      /* the final name */
-    const char *temp_name; /* of a created file, until it is published; else NULL */
-    uint32_t align_bytes;  /* of buffer, offset and length; a power of two, 1: any */
-    struct store_attr attr; /* of an opened file, as it was then */
+    const char *name;       /* that it was opened by, or has since publish() */
+    uint32_t align_bytes;   /* of buffer, offset and length; a power of two, 1: any */
+    struct store_attr attr; /* as it was when it was opened */
+    bool in_use;            /* another process writes to it, or may: a QEMU holds its image lock */
+    bool holes_unknown;     /* extent() cannot tell holes from zeros that were written */
 };
+
+/*
+ * For what is small, and read or written in one go: starts the I/O and turns the ring until it has
+ * ended (callbacks of other I/O run meanwhile). store_read_at() gives what is there, which is less
+ * than `len_bytes` at the end of the file; store_write_at() is durable when it returns 0.
+ */
+ssize_t store_read_at(struct store_file *f, void *buf, uint32_t len_bytes, uint64_t offset,
+                      struct err *e);
+int store_write_at(struct store_file *f, const void *buf, uint32_t len_bytes, uint64_t offset,
+                   struct err *e);
 
 #endif

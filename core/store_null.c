@@ -11,16 +11,24 @@ static int null_lookup(struct store_place *p, const char *name, struct store_att
     return 0;
 }
 
-static struct store_file *null_create(struct store_place *p, const char *name,
-                                      uint64_t size_bytes, struct err *e)
+static int null_list(struct store_place *p, const char *name, store_list_fn *fn, void *arg,
+                     struct err *e)
 {
-    (void)size_bytes;
+    (void)p, (void)name, (void)fn, (void)arg, (void)e;
+    return 0;
+}
+
+static struct store_file *null_open(struct store_place *p, const char *name, enum store_how how,
+                                    uint64_t size_bytes, struct err *e)
+{
+    (void)how;
     struct store_file *f = calloc(1, sizeof *f);
     if (f == NULL) {
         err_set(e, ERR_IO, ENOMEM, "%s%s", p->url, name);
         return NULL;
     }
-    *f = (struct store_file){.place = p, .name = name, .temp_name = name, .align_bytes = 1};
+    *f = (struct store_file){.place = p, .name = name, .align_bytes = 1};
+    f->attr.size_bytes = size_bytes;
     return f;
 }
 
@@ -38,10 +46,10 @@ static void null_write(struct store_io *io)
     ring_after(io->file->place->ring, &io->op, 0, null_written, io);
 }
 
-static int null_publish(struct store_file *f, const struct store_attr *attr, bool overwrite,
-                        struct err *e)
+static int null_publish(struct store_file *f, const char *final, const struct store_attr *attr,
+                        bool overwrite, struct err *e)
 {
-    (void)f, (void)attr, (void)overwrite, (void)e;
+    (void)f, (void)final, (void)attr, (void)overwrite, (void)e;
     return 0;
 }
 
@@ -51,11 +59,15 @@ static void null_stop(struct store_place *p)
     (void)p;
 }
 
-static int null_file_close(struct store_file *f, struct err *e)
+static int null_remove(struct store_place *p, const char *name, struct err *e)
 {
-    (void)e;
-    free(f);
+    (void)p, (void)name, (void)e;
     return 0;
+}
+
+static void null_file_close(struct store_file *f)
+{
+    free(f);
 }
 
 static void null_place_close(struct store_place *p)
@@ -66,10 +78,12 @@ static void null_place_close(struct store_place *p)
 static const struct store_ops null_ops = {
     .scheme = "null",
     .lookup = null_lookup,
-    .create = null_create,
+    .list = null_list,
+    .open = null_open,
     .write = null_write,
     .commit = null_write,
     .publish = null_publish,
+    .remove = null_remove,
     .stop = null_stop,
     .file_close = null_file_close,
     .place_close = null_place_close,
@@ -83,6 +97,7 @@ struct store_place *store_null_open(struct ring *ring, struct err *e)
         return NULL;
     }
     *p = (struct store_place){
-        .ops = &null_ops, .ring = ring, .url = "null:", .io_max_bytes = UINT32_MAX >> 1};
+        .ops = &null_ops, .ring = ring, .url = "null:", .io_max_bytes = UINT32_MAX >> 1,
+        .free_bytes = UINT64_MAX};
     return p;
 }

@@ -6,12 +6,11 @@
 
 enum { RPC_CALL, RPC_REPLY };
 enum { RPC_VERSION = 2, NFS_PROGRAM_NUMBER = 100003, NFS_VERSION = 3 };
-enum { PROC_WRITE = 7, PROC_COMMIT = 21 };
 enum { AUTH_NULL_FLAVOR, AUTH_SYS_FLAVOR, AUTH_BYTES_MAX = 400 };
 enum { REPLY_ACCEPTED, REPLY_DENIED };
 enum { REJECT_RPC_MISMATCH, REJECT_AUTH_ERROR };
 enum { STABLE_UNSTABLE, STABLE_DATA_SYNC, STABLE_FILE_SYNC };
-enum { WCC_BEFORE_BYTES = 24, WCC_AFTER_BYTES = 84 }; /* wcc_attr, fattr3 */
+enum { WCC_ATTR_BYTES = 24, FATTR_BYTES = 84 };
 
 #define LAST_FRAGMENT UINT32_C(0x80000000)
 
@@ -53,8 +52,8 @@ static uint8_t *put_cred(uint8_t *p, const struct codec_cred *cred)
 }
 
 /* All up to the procedure's own arguments, but for the record mark, which is filled in last. */
-static uint8_t *put_call(uint8_t *p, uint32_t xid, uint32_t proc, const struct codec_cred *cred,
-                         struct codec_fh fh)
+static uint8_t *put_call(uint8_t *p, uint32_t xid, enum codec_proc proc,
+                         const struct codec_cred *cred, struct codec_fh fh)
 {
     assert(fh.len <= CODEC_FH_MAX);
     p = put32(p, 0);
@@ -63,7 +62,7 @@ static uint8_t *put_call(uint8_t *p, uint32_t xid, uint32_t proc, const struct c
     p = put32(p, RPC_VERSION);
     p = put32(p, NFS_PROGRAM_NUMBER);
     p = put32(p, NFS_VERSION);
-    p = put32(p, proc);
+    p = put32(p, (uint32_t)proc);
     p = put_cred(p, cred);
     p = put32(p, AUTH_NULL_FLAVOR);
     p = put32(p, 0);
@@ -87,7 +86,7 @@ size_t codec_write_call(uint8_t head[CODEC_CALL_MAX], uint32_t xid, const struct
                         struct codec_fh fh, uint64_t offset, uint32_t count, bool file_sync)
 {
     assert(count < LAST_FRAGMENT - CODEC_CALL_MAX - 4);
-    uint8_t *p = put_call(head, xid, PROC_WRITE, cred, fh);
+    uint8_t *p = put_call(head, xid, CODEC_WRITE, cred, fh);
     p = put64(p, offset);
     p = put32(p, count);
     p = put32(p, file_sync ? STABLE_FILE_SYNC : STABLE_UNSTABLE);
@@ -95,92 +94,100 @@ size_t codec_write_call(uint8_t head[CODEC_CALL_MAX], uint32_t xid, const struct
     return finish_call(head, p, count + codec_pad(count));
 }
 
-size_t codec_commit_call(uint8_t head[CODEC_CALL_MAX], uint32_t xid, const struct codec_cred *cred,
-                         struct codec_fh fh, uint64_t offset, uint32_t count)
+/* READ and COMMIT have the same arguments. */
+static size_t range_call(uint8_t *head, uint32_t xid, enum codec_proc proc,
+                         const struct codec_cred *cred, struct codec_fh fh, uint64_t offset,
+                         uint32_t count)
 {
-    uint8_t *p = put_call(head, xid, PROC_COMMIT, cred, fh);
+    uint8_t *p = put_call(head, xid, proc, cred, fh);
     p = put64(p, offset);
     p = put32(p, count);
     return finish_call(head, p, 0);
 }
 
-/* ---- records ---- */
-
-/* A mark is complete. false: such a record cannot be. */
-static bool read_mark(struct codec_reader *r)
+size_t codec_read_call(uint8_t head[CODEC_CALL_MAX], uint32_t xid, const struct codec_cred *cred,
+                       struct codec_fh fh, uint64_t offset, uint32_t count)
 {
-    uint32_t mark = (uint32_t)r->mark[0] << 24 | (uint32_t)r->mark[1] << 16 |
-                    (uint32_t)r->mark[2] << 8 | r->mark[3];
-    r->last = (mark & LAST_FRAGMENT) != 0;
-    r->fragment_left = mark & ~LAST_FRAGMENT;
-    r->mark_len = 0;
-    /* An empty fragment would be legal, but says nothing, and could go on for ever. */
-    return r->fragment_left > 0 && r->fragment_left <= sizeof r->record - r->len;
+    return range_call(head, xid, CODEC_READ, cred, fh, offset, count);
 }
 
-ptrdiff_t codec_read(struct codec_reader *r, const uint8_t *bytes, size_t len)
+size_t codec_commit_call(uint8_t head[CODEC_CALL_MAX], uint32_t xid, const struct codec_cred *cred,
+                         struct codec_fh fh, uint64_t offset, uint32_t count)
+{
+    return range_call(head, xid, CODEC_COMMIT, cred, fh, offset, count);
+}
+
+/* ---- records ---- */
+
+static uint32_t get32(const uint8_t *p)
+{
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+ptrdiff_t codec_mark(struct codec_fragment *f, const uint8_t *bytes, size_t len)
 {
     size_t at = 0;
-    while (at < len && !r->whole) {
-        if (r->fragment_left == 0) {
-            r->mark[r->mark_len++] = bytes[at++];
-            if (r->mark_len == sizeof r->mark && !read_mark(r))
-                return -1;
-            continue;
-        }
-        size_t n = len - at < r->fragment_left ? len - at : r->fragment_left;
-        memcpy(r->record + r->len, bytes + at, n);
-        at += n;
-        r->len += (uint32_t)n;
-        r->fragment_left -= (uint32_t)n;
-        r->whole = r->fragment_left == 0 && r->last;
-    }
-    return (ptrdiff_t)at;
+    assert(f->left_bytes == 0);
+    while (at < len && f->mark_len < sizeof f->mark)
+        f->mark[f->mark_len++] = bytes[at++];
+    if (f->mark_len < sizeof f->mark)
+        return (ptrdiff_t)at;
+    uint32_t mark = get32(f->mark);
+    f->mark_len = 0;
+    f->last = (mark & LAST_FRAGMENT) != 0;
+    f->left_bytes = mark & ~LAST_FRAGMENT;
+    return f->left_bytes > 0 ? (ptrdiff_t)at : -1;
 }
 
 /* ---- replies ---- */
 
-/* What is left of a record. Once `bad`, everything reads as zero. */
+/* The beginning of a record, `at` of it taken. Once more is needed or it is bad, it stays so, and
+ * all that is taken from there on is zero. */
 struct view {
-    const uint8_t *at;
-    size_t left;
+    const uint8_t *record;
+    size_t len, at;
+    size_t need; /* 0: enough so far */
     bool bad;
 };
 
 static const uint8_t *take(struct view *v, size_t len)
 {
-    if (v->bad || v->left < len) {
-        v->bad = true;
+    if (v->need > 0 || v->bad)
+        return NULL;
+    if (v->len - v->at < len) {
+        v->need = v->at + len;
         return NULL;
     }
-    const uint8_t *p = v->at;
+    const uint8_t *p = v->record + v->at;
     v->at += len;
-    v->left -= len;
     return p;
 }
 
 static uint32_t take32(struct view *v)
 {
     const uint8_t *p = take(v, 4);
-    if (p == NULL)
-        return 0;
-    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+    return p != NULL ? get32(p) : 0;
+}
+
+static bool take_bool(struct view *v)
+{
+    uint32_t value = take32(v);
+    if (value > 1)
+        v->bad = true;
+    return value == 1;
 }
 
 /* Something that may be left out: a boolean, and if that is so, `len` bytes. */
 static void skip_optional(struct view *v, size_t len)
 {
-    uint32_t present = take32(v);
-    if (present == 1)
+    if (take_bool(v))
         take(v, len);
-    else if (present != 0)
-        v->bad = true;
 }
 
 static void skip_wcc(struct view *v)
 {
-    skip_optional(v, WCC_BEFORE_BYTES);
-    skip_optional(v, WCC_AFTER_BYTES);
+    skip_optional(v, WCC_ATTR_BYTES);
+    skip_optional(v, FATTR_BYTES);
 }
 
 static void take_verifier(struct view *v, struct codec_reply *reply)
@@ -230,38 +237,50 @@ static void take_head(struct view *v, struct codec_reply *reply)
         reply->outcome = CODEC_STATUS;
 }
 
-int codec_reply_xid(const uint8_t *record, size_t len, uint32_t *xid)
+static void take_read(struct view *v, struct codec_reply *reply)
 {
-    struct view v = {.at = record, .left = len};
-    *xid = take32(&v);
-    return take32(&v) == RPC_REPLY && !v.bad ? 0 : -1;
+    skip_optional(v, FATTR_BYTES);
+    reply->count = take32(v);
+    reply->eof = take_bool(v);
+    if (take32(v) != reply->count) /* the length of the opaque that follows */
+        v->bad = true;
 }
 
-int codec_write_reply(const uint8_t *record, size_t len, struct codec_reply *reply)
+static void take_write(struct view *v, struct codec_reply *reply)
 {
-    struct view v = {.at = record, .left = len};
-    *reply = (struct codec_reply){0};
-    take_head(&v, reply);
-    if (!v.bad && reply->outcome == CODEC_DONE) {
-        skip_wcc(&v);
-        reply->count = take32(&v);
-        uint32_t committed = take32(&v);
-        if (committed > STABLE_FILE_SYNC)
-            v.bad = true;
-        reply->stable = committed != STABLE_UNSTABLE;
-        take_verifier(&v, reply);
-    }
-    return v.bad ? -1 : 0;
+    skip_wcc(v);
+    reply->count = take32(v);
+    uint32_t committed = take32(v);
+    if (committed > STABLE_FILE_SYNC)
+        v->bad = true;
+    reply->stable = committed != STABLE_UNSTABLE;
+    take_verifier(v, reply);
 }
 
-int codec_commit_reply(const uint8_t *record, size_t len, struct codec_reply *reply)
+int codec_reply_xid(const uint8_t *record, uint32_t *xid)
 {
-    struct view v = {.at = record, .left = len};
+    *xid = get32(record);
+    return get32(record + 4) == RPC_REPLY ? 0 : -1;
+}
+
+ptrdiff_t codec_reply_head(enum codec_proc proc, const uint8_t *record, size_t len,
+                           struct codec_reply *reply)
+{
+    struct view v = {.record = record, .len = len};
     *reply = (struct codec_reply){0};
     take_head(&v, reply);
-    if (!v.bad && reply->outcome == CODEC_DONE) {
-        skip_wcc(&v);
-        take_verifier(&v, reply);
+    if (reply->outcome == CODEC_DONE) {
+        switch (proc) {
+        case CODEC_READ: take_read(&v, reply); break;
+        case CODEC_WRITE: take_write(&v, reply); break;
+        case CODEC_COMMIT:
+            skip_wcc(&v);
+            take_verifier(&v, reply);
+            break;
+        }
     }
-    return v.bad ? -1 : 0;
+    assert(v.need <= CODEC_REPLY_MAX);
+    if (v.need > 0) /* what seemed bad after that was not there yet */
+        return (ptrdiff_t)v.need;
+    return v.bad ? -1 : (ptrdiff_t)v.at;
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What is spoken on the data path, as bytes: WRITE and COMMIT of NFSv3 (RFC 1813) in ONC RPC
+ * What is spoken on the data path, as bytes: READ, WRITE and COMMIT of NFSv3 (RFC 1813) in ONC RPC
  * (RFC 5531) with AUTH_SYS, records marked as over TCP. Pure functions, no I/O, nothing allocated.
  *
- * A WRITE call is its head, the payload from where it lies, and codec_pad() zero bytes. A COMMIT
- * call is its head alone.
+ * A call is its head; of WRITE, followed by the payload from where it lies, and codec_pad() zero
+ * bytes. A reply is its head, too; of a READ that was done, followed by payload and padding.
  */
 #ifndef NFS_CODEC_H
 #define NFS_CODEC_H
@@ -17,9 +17,12 @@ enum {
     CODEC_FH_MAX = 64,      /* RFC 1813, NFS3_FHSIZE */
     CODEC_MACHINE_MAX = 32, /* longer names are cut */
     CODEC_CALL_MAX = 192,   /* the longest head */
-    CODEC_REPLY_MAX = 1024, /* a longer reply to either is none of ours */
+    CODEC_REPLY_MAX = 576,  /* so is this, of replies */
+    CODEC_XID_BYTES = 8,    /* what codec_reply_xid() needs of a reply */
     CODEC_VERIFIER_BYTES = 8,
 };
+
+enum codec_proc { CODEC_READ = 6, CODEC_WRITE = 7, CODEC_COMMIT = 21 };
 
 struct codec_cred {
     uint32_t uid, gid;
@@ -32,6 +35,8 @@ struct codec_fh {
 };
 
 /* Writes a head; its length in bytes. */
+size_t codec_read_call(uint8_t head[CODEC_CALL_MAX], uint32_t xid, const struct codec_cred *cred,
+                       struct codec_fh fh, uint64_t offset, uint32_t count);
 size_t codec_write_call(uint8_t head[CODEC_CALL_MAX], uint32_t xid, const struct codec_cred *cred,
                         struct codec_fh fh, uint64_t offset, uint32_t count, bool file_sync);
 size_t codec_commit_call(uint8_t head[CODEC_CALL_MAX], uint32_t xid, const struct codec_cred *cred,
@@ -41,24 +46,21 @@ size_t codec_commit_call(uint8_t head[CODEC_CALL_MAX], uint32_t xid, const struc
 uint32_t codec_pad(uint32_t count);
 
 /*
- * Records out of a stream that comes in pieces. Zeroed before the first use, and again after each
- * record that was looked at.
+ * The marks in a stream that comes in pieces: before each fragment of a record. Zeroed before the
+ * first use; who takes bytes of a fragment counts `left_bytes` down; at 0 the next mark follows.
  */
-struct codec_reader {
-    uint8_t record[CODEC_REPLY_MAX];
-    uint32_t len;           /* of the record, so far */
-    uint32_t fragment_left; /* of the fragment, still to come */
+struct codec_fragment {
+    uint32_t left_bytes;
+    bool last; /* of its record */
     uint8_t mark[4];
     uint8_t mark_len;
-    bool last;  /* the fragment is the record's last */
-    bool whole; /* the record is */
 };
 
 /*
- * Takes bytes until the record is whole or they are used up. How many were taken; -1: a record that
- * is empty or longer than CODEC_REPLY_MAX, nothing more can be made of this stream.
+ * Takes bytes until the mark is complete or they are used up. How many were taken; -1: an empty
+ * fragment, which would be legal, but says nothing, and could go on for ever.
  */
-ptrdiff_t codec_read(struct codec_reader *r, const uint8_t *bytes, size_t len);
+ptrdiff_t codec_mark(struct codec_fragment *f, const uint8_t *bytes, size_t len);
 
 enum codec_outcome {
     CODEC_DONE,    /* the results are valid */
@@ -70,18 +72,21 @@ enum codec_outcome {
 struct codec_reply {
     enum codec_outcome outcome;
     uint32_t status; /* nfsstat3 */
-    /* Of WRITE: */
-    uint32_t count;
-    bool stable; /* durable, whichever way */
-    /* Of both: */
-    uint8_t verifier[CODEC_VERIFIER_BYTES];
+    uint32_t count;  /* of READ and WRITE; of READ, the length of the payload */
+    bool eof;        /* of READ: the payload ends where the file does */
+    bool stable;     /* of WRITE: durable, whichever way */
+    uint8_t verifier[CODEC_VERIFIER_BYTES]; /* of WRITE and COMMIT */
 };
 
-/* Whose reply a record is. -1: it is no reply. */
-int codec_reply_xid(const uint8_t *record, size_t len, uint32_t *xid);
+/* Whose reply a record is, by its first CODEC_XID_BYTES. -1: it is no reply. */
+int codec_reply_xid(const uint8_t *record, uint32_t *xid);
 
-/* The rest of it. -1: malformed. Bytes after the results are ignored, as is usual. */
-int codec_write_reply(const uint8_t *record, size_t len, struct codec_reply *reply);
-int codec_commit_reply(const uint8_t *record, size_t len, struct codec_reply *reply);
+/*
+ * The head of a reply to `proc`, of whose record there are `len` bytes so far. Its length, and then
+ * *reply is valid; or, when that is more than `len`, how many bytes are needed to say more, at most
+ * CODEC_REPLY_MAX; -1: malformed, whatever may follow.
+ */
+ptrdiff_t codec_reply_head(enum codec_proc proc, const uint8_t *record, size_t len,
+                           struct codec_reply *reply);
 
 #endif

@@ -3,9 +3,12 @@
 #ifndef NFS_SHARE_H
 #define NFS_SHARE_H
 
+#include <signal.h>
+#include <stdatomic.h>
+
 #include "core/store.h"
 
-/* Who speaks WRITE and COMMIT. */
+/* Who speaks READ, WRITE and COMMIT. */
 enum share_path {
     SHARE_PATH_AUTO, /* we do, where that can be; else libnfs */
     SHARE_PATH_OWN,
@@ -13,15 +16,21 @@ enum share_path {
 };
 
 struct share_options {
-    unsigned connections; /* for data, at least 1 */
-    unsigned depth;       /* requests under way on each */
-    int64_t timeout_ns;   /* a request unanswered for so long: the server is lost. 0: a minute */
+    /* For so long a server that is lost or busy is tried again; one that leaves a request
+     * unanswered for half of it counts as lost. 0: a minute. */
+    int64_t timeout_ns;
     enum share_path path;
+    /* NULL, or: how many connections for data may yet be opened, by all places that have this same
+     * counter. Each opens one in any case, more only when it has much under way. */
+    _Atomic int *connections_left;
+    /* NULL, or: once it is set, functions that block no longer try again. */
+    const volatile sig_atomic_t *cancel;
 };
 
 /*
  * Opens directory `url` (nfs/share_url.h). ERR_USAGE: no such URL; ERR_REFUSED: no server there, no
- * such export, the export refuses us, no such directory, not a directory.
+ * such export, the export refuses us; no such directory (e->sys is ENOENT), or it is something else
+ * (ENOTDIR).
  */
 struct store_place *share_open(struct ring *ring, const char *url,
                                const struct share_options *options, struct err *e);

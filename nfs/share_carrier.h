@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A carrier: one connection of the data path. It carries asynchronous WRITEs and COMMITs, whose
- * answers come out of ring_turn(). A carrier that was lost stays lost.
+ * A carrier: one connection of the data path. It carries asynchronous READs, WRITEs and COMMITs,
+ * whose answers come out of ring_turn(). A carrier that was lost stays lost.
  *
  * Two stand behind it: share_conn, where libnfs encodes and sends; and share_lane, where we do.
  */
@@ -22,7 +22,12 @@ struct share_carrier;
 struct share_carrier_ops {
     const char *name; /* who speaks, for the log: "own", "libnfs" */
 
-    /* As in the store port; `fh` is only used during the call. */
+    /*
+     * As in the store port; `fh` is only used during the call. A read gives fewer bytes than asked
+     * for where the server did, and 0 at the end of the file and there alone. Its buffer may have
+     * been written to, whatever the result is.
+     */
+    void (*read)(struct share_carrier *c, const struct share_fh *fh, struct store_io *io);
     void (*write)(struct share_carrier *c, const struct share_fh *fh, struct store_io *io);
     void (*commit)(struct share_carrier *c, const struct share_fh *fh, struct store_io *io);
 

@@ -189,6 +189,23 @@ static void conn_finish_refused(struct store_io *io, nfsstat3 status)
     conn_finish(io, -share_conn_errno(status), ERR_NFS);
 }
 
+static void conn_has_read(struct rpc_context *rpc, int status, void *data, void *arg)
+{
+    struct store_io *io = arg;
+    const READ3res *res = data;
+    (void)rpc;
+    if (status != RPC_STATUS_SUCCESS) {
+        conn_finish_lost(io, status);
+    } else if (res->status != NFS3_OK) {
+        conn_finish_refused(io, res->status);
+    } else {
+        const READ3resok *ok = &res->READ3res_u.resok;
+        bool sane = compat_read_take(ok, io->buf, io->len_bytes) &&
+                    (ok->count > 0 || ok->eof != 0 || io->len_bytes == 0);
+        conn_finish(io, sane ? (int)ok->count : -EPROTO, ERR_PROTO);
+    }
+}
+
 static void conn_written(struct rpc_context *rpc, int status, void *data, void *arg)
 {
     struct store_io *io = arg;
@@ -202,7 +219,7 @@ static void conn_written(struct rpc_context *rpc, int status, void *data, void *
         const WRITE3resok *ok = &res->WRITE3res_u.resok;
         io->stable = ok->committed != UNSTABLE;
         memcpy(io->verifier, ok->verf, sizeof io->verifier);
-        conn_finish(io, ok->count <= INT32_MAX ? (int)ok->count : -EPROTO, ERR_PROTO);
+        conn_finish(io, ok->count <= io->len_bytes ? (int)ok->count : -EPROTO, ERR_PROTO);
     }
 }
 
@@ -245,6 +262,19 @@ static void conn_started(struct share_conn *c, struct store_io *io, bool queued)
 static nfs_fh3 conn_fh(const struct share_fh *fh)
 {
     return (nfs_fh3){.data = {.data_len = fh->len, .data_val = (char *)(uintptr_t)fh->val}};
+}
+
+static void conn_read(struct share_carrier *carrier, const struct share_fh *fh,
+                      struct store_io *io)
+{
+    struct share_conn *c = conn_of(carrier);
+    bool queued = false;
+    if (c->nfs != NULL) {
+        READ3args args = {.file = conn_fh(fh), .offset = io->offset, .count = io->len_bytes};
+        queued = COMPAT_READ(nfs_get_rpc_context(c->nfs), conn_has_read, io->buf, io->len_bytes,
+                             &args, io);
+    }
+    conn_started(c, io, queued);
 }
 
 static void conn_write(struct share_carrier *carrier, const struct share_fh *fh,
@@ -299,6 +329,7 @@ static void conn_close(struct share_carrier *carrier)
 
 static const struct share_carrier_ops conn_ops = {
     .name = "libnfs",
+    .read = conn_read,
     .write = conn_write,
     .commit = conn_commit,
     .stop = conn_stop,

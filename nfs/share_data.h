@@ -1,28 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The data path of a share: a few carriers that are alike, each request to the least loaded. */
+/* A data connection of a share: a carrier, kept alive, and what fails on it started again. */
 #ifndef NFS_SHARE_DATA_H
 #define NFS_SHARE_DATA_H
 
-#include "nfs/share.h"
-#include "nfs/share_conn.h"
+#include "nfs/share_place.h"
 
 struct share_data;
 
-/* `target` is copied, its host is lent until share_data_close(). NULL: ERR_LOST, ERR_TIMEOUT; or
- * ERR_REFUSED, when the path that was asked for cannot be taken. */
-struct share_data *share_data_open(struct ring *ring, const struct share_target *target,
-                                   unsigned connections, enum share_path path, int64_t deadline_ns,
-                                   struct err *e);
+/* Connects only when the first I/O wants it. NULL: no memory. */
+struct share_data *share_data_new(struct share_place *p);
 
 /* No I/O may be under way. NULL is fine. */
 void share_data_close(struct share_data *d);
 
-/* Before a new file, with no I/O under way: opens what was lost anew. -1 if none lives then. */
-int share_data_mend(struct share_data *d, int64_t deadline_ns, struct err *e);
+/* Before a new file: gives up a connection that the server has closed while it was idle. Not from
+ * within callbacks. */
+void share_data_check(struct share_data *d);
 
-/* As in the store port; `fh` is only used during the call. */
-void share_data_write(struct share_data *d, const struct share_fh *fh, struct store_io *io);
-void share_data_commit(struct share_data *d, const struct share_fh *fh, struct store_io *io);
+/* As in the store port. */
+void share_data_read(struct share_data *d, struct store_io *io);
+void share_data_write(struct share_data *d, struct store_io *io);
+void share_data_commit(struct share_data *d, struct store_io *io);
 void share_data_stop(struct share_data *d);
+
+/* I/Os that are not done. */
+unsigned share_data_load(const struct share_data *d);
 
 #endif

@@ -21,8 +21,8 @@
  * small one lets buffers go early, since an answer to a call that is still SENDING must wait: the
  * kernel may still read that buffer, whatever the server says.
  *
- * One receive is always armed, so that the end of the connection is noticed. Replies are small;
- * they are copied together by the codec's reader.
+ * One receive is always armed, so that the end of the connection is noticed; where to, and what
+ * comes of it, is in share_receive. It may be the buffer of a READ, which is the kernel's then.
  *
  * An xid is a count above the index of the call in the table: an answer that comes late, or
  * twice, or to somebody else, finds no call of that very xid, and is ignored as is usual.
@@ -48,12 +48,11 @@
 #include "core/cleanup.h"
 #include "core/clock.h"
 #include "core/log.h"
-#include "nfs/codec.h"
+#include "nfs/share_receive.h"
 
 enum {
     LANE_BATCH_BYTES = 1 << 20,
     LANE_BATCH_PARTS = 96, /* three a call: head, payload, padding */
-    LANE_RECEIVE_BYTES = 16 << 10,
     LANE_INDEX_BITS = 12,
     LANE_CALLS_MAX = 1 << LANE_INDEX_BITS,
 };
@@ -63,10 +62,9 @@ enum {
 enum call_state { CALL_FREE, CALL_QUEUED, CALL_SENDING, CALL_SENT };
 
 struct lane_call {
+    struct share_await await; /* first: what share_receive knows of it */
     enum call_state state;
-    bool commit;
-    bool answered; /* while it was SENDING; then: */
-    struct codec_reply reply;
+    bool answered;  /* while it was SENDING */
     uint32_t index; /* in the table */
     uint32_t xid;
     struct store_io *io;
@@ -97,12 +95,10 @@ struct share_lane {
     bool stopping;
     int end_res; /* once lost: how I/O ends */
     enum err_class end_fault;
-    struct codec_reader reader;
-    uint8_t received[LANE_RECEIVE_BYTES];
+    struct share_receive stream;
 };
 
 static void lane_send(struct share_lane *l);
-static void lane_received(void *arg, int res);
 
 static struct share_lane *lane_of(struct share_carrier *c)
 {
@@ -164,13 +160,13 @@ static void call_end(struct share_lane *l, struct lane_call *call, int res, enum
 
 static void call_end_answered(struct share_lane *l, struct lane_call *call)
 {
-    const struct codec_reply *r = &call->reply;
+    const struct codec_reply *r = &call->await.reply;
     struct store_io *io = call->io;
     switch (r->outcome) {
     case CODEC_DONE:
         io->stable = r->stable;
         memcpy(io->verifier, r->verifier, sizeof io->verifier);
-        call_end(l, call, r->count <= INT32_MAX ? (int)r->count : -EPROTO, ERR_PROTO);
+        call_end(l, call, (int)r->count, ERR_NONE);
         break;
     case CODEC_STATUS:
         log_debug("nfs: %s", nfsstat3_to_str((int)r->status));
@@ -210,11 +206,6 @@ static void lane_lose(struct share_lane *l, int res, enum err_class fault, const
     lane_settle(l);
 }
 
-static void lane_lose_malformed(struct share_lane *l)
-{
-    lane_lose(l, -EPROTO, ERR_PROTO, "the server sent what is no reply");
-}
-
 /* While calls are under way: is one too old? */
 static void lane_ticked(void *arg, int res)
 {
@@ -248,7 +239,7 @@ static void batch_fill(struct share_lane *l)
     l->message = (struct msghdr){.msg_iov = l->parts};
     while (l->queue_first != NULL && l->message.msg_iovlen + 3 <= LANE_BATCH_PARTS) {
         struct lane_call *call = l->queue_first;
-        uint32_t len = call->commit ? 0 : call->io->len_bytes;
+        uint32_t len = call->await.proc == CODEC_WRITE ? call->io->len_bytes : 0;
         if (bytes > 0 && bytes + len > LANE_BATCH_BYTES)
             break;
         bytes += call->head_len + len;
@@ -316,59 +307,47 @@ static void lane_send(struct share_lane *l)
 
 /* ---- receiving ---- */
 
-static void lane_reply(struct share_lane *l)
+static struct share_await *lane_find(void *arg, uint32_t xid)
 {
-    const struct codec_reader *r = &l->reader;
-    uint32_t xid;
-    if (codec_reply_xid(r->record, r->len, &xid) < 0) {
-        lane_lose_malformed(l);
-        return;
-    }
+    const struct share_lane *l = arg;
     uint32_t index = xid % LANE_CALLS_MAX;
     struct lane_call *call = index < l->n_calls ? l->calls[index] : NULL;
-    if (call == NULL || call->state == CALL_FREE || call->xid != xid) {
-        log_debug("nfs: an answer to no request of ours, xid %#x", xid);
-        return;
-    }
-    int rc = call->commit ? codec_commit_reply(r->record, r->len, &call->reply)
-                          : codec_write_reply(r->record, r->len, &call->reply);
-    if (rc < 0 || call->state == CALL_QUEUED)
-        lane_lose_malformed(l);
-    else if (call->state == CALL_SENDING)
+    if (call != NULL && call->xid == xid && !call->answered && call->state >= CALL_SENDING)
+        return &call->await;
+    log_debug("nfs: an answer to no request of ours, xid %#x", xid);
+    return NULL;
+}
+
+static void lane_answered(void *arg, struct share_await *await)
+{
+    struct lane_call *call = (struct lane_call *)await;
+    if (call->state == CALL_SENDING)
         call->answered = true;
     else
-        call_end_answered(l, call);
+        call_end_answered(arg, call);
 }
+
+static const struct share_receive_ops lane_receive_ops = {lane_find, lane_answered};
+
+static void lane_received(void *arg, int res);
 
 static void lane_receive(struct share_lane *l)
 {
-    ring_recv(l->ring, &l->receive, l->fd, l->received, sizeof l->received, lane_received, l);
+    uint32_t len;
+    void *room = share_receive_room(&l->stream, &len);
+    ring_recv(l->ring, &l->receive, l->fd, room, len, lane_received, l);
 }
 
 static void lane_received(void *arg, int res)
 {
     struct share_lane *l = arg;
-    if (l->base.lost) {
+    if (l->base.lost)
         lane_settle(l);
-        return;
-    }
-    if (res <= 0) {
+    else if (res <= 0)
         lane_lose(l, -ECONNRESET, ERR_LOST, res < 0 ? strerror(-res) : "the server closed it");
-        return;
-    }
-    for (size_t at = 0, len = (size_t)res; at < len && !l->base.lost;) {
-        ptrdiff_t n = codec_read(&l->reader, l->received + at, len - at);
-        if (n < 0) {
-            lane_lose_malformed(l);
-            return;
-        }
-        at += (size_t)n;
-        if (l->reader.whole) {
-            lane_reply(l);
-            l->reader = (struct codec_reader){0};
-        }
-    }
-    if (!l->base.lost)
+    else if (share_receive_take(&l->stream, (uint32_t)res) < 0)
+        lane_lose(l, -EPROTO, ERR_PROTO, "the server sent what is no reply");
+    else
         lane_receive(l);
 }
 
@@ -385,24 +364,31 @@ static void lane_start_failed(void *arg, int res)
     io->done(io);
 }
 
+static size_t lane_encode(const struct share_lane *l, struct lane_call *call, struct codec_fh fh)
+{
+    const struct store_io *io = call->io;
+    if (call->await.proc == CODEC_WRITE)
+        return codec_write_call(call->head, call->xid, &l->cred, fh, io->offset, io->len_bytes,
+                                io->want_stable);
+    if (call->await.proc == CODEC_READ)
+        return codec_read_call(call->head, call->xid, &l->cred, fh, io->offset, io->len_bytes);
+    return codec_commit_call(call->head, call->xid, &l->cred, fh, io->offset, io->len_bytes);
+}
+
 static void lane_start(struct share_lane *l, const struct share_fh *fh, struct store_io *io,
-                       bool commit)
+                       enum codec_proc proc)
 {
     struct lane_call *call = l->base.lost ? NULL : call_new(l, io);
-    struct codec_fh handle = {.val = fh->val, .len = fh->len};
     io->lane = l;
     l->base.load++;
     if (call == NULL) {
         ring_after(l->ring, &io->op, 0, lane_start_failed, io);
         return;
     }
-    call->commit = commit;
-    call->head_len =
-        commit ? codec_commit_call(call->head, call->xid, &l->cred, handle, io->offset,
-                                   io->len_bytes)
-               : codec_write_call(call->head, call->xid, &l->cred, handle, io->offset,
-                                  io->len_bytes, io->want_stable);
+    call->await = (struct share_await){.proc = proc, .buf = io->buf, .len_bytes = io->len_bytes};
+    call->head_len = lane_encode(l, call, (struct codec_fh){.val = fh->val, .len = fh->len});
     call->state = CALL_QUEUED;
+    share_receive_expect(&l->stream, &call->await);
     *(l->queue_last != NULL ? &l->queue_last->next : &l->queue_first) = call;
     l->queue_last = call;
     lane_send(l);
@@ -410,14 +396,19 @@ static void lane_start(struct share_lane *l, const struct share_fh *fh, struct s
         ring_after(l->ring, &l->tick, LANE_TICK_NS, lane_ticked, l);
 }
 
+static void lane_read(struct share_carrier *c, const struct share_fh *fh, struct store_io *io)
+{
+    lane_start(lane_of(c), fh, io, CODEC_READ);
+}
+
 static void lane_write(struct share_carrier *c, const struct share_fh *fh, struct store_io *io)
 {
-    lane_start(lane_of(c), fh, io, false);
+    lane_start(lane_of(c), fh, io, CODEC_WRITE);
 }
 
 static void lane_commit(struct share_carrier *c, const struct share_fh *fh, struct store_io *io)
 {
-    lane_start(lane_of(c), fh, io, true);
+    lane_start(lane_of(c), fh, io, CODEC_COMMIT);
 }
 
 static void lane_stop(struct share_carrier *c)
@@ -464,6 +455,7 @@ static void lane_close(struct share_carrier *c)
 
 static const struct share_carrier_ops lane_ops = {
     .name = "own",
+    .read = lane_read,
     .write = lane_write,
     .commit = lane_commit,
     .stop = lane_stop,
@@ -502,6 +494,7 @@ struct share_carrier *share_lane_adopt(struct ring *ring, struct share_conn *c, 
     l->timeout_ns = timeout_ns;
     /* The very credential of the connections that libnfs serves: there the file was created. */
     l->cred = (struct codec_cred){.uid = getuid(), .gid = getgid(), .machine = "libnfs"};
+    share_receive_init(&l->stream, &lane_receive_ops, l);
     lane_receive(l);
     return &l->base;
 }

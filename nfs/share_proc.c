@@ -10,10 +10,10 @@
 struct proc_answer {
     nfsstat3 status;
     struct share_entry *entry;
-    bool complete; /* *entry has both handle and attributes */
-    struct share_fh *root;
-    struct store_attr *attr;
+    bool has_fh, has_attr; /* of *entry */
     struct share_limits *limits;
+    uint64_t *free_bytes;
+    char *target;
 };
 
 static nfs_fh3 proc_fh(const struct share_fh *fh)
@@ -46,9 +46,10 @@ static nfstime3 proc_time(int64_t ns)
     return (nfstime3){.seconds = (u_int)(ns / NS_PER_S), .nseconds = (u_int)(ns % NS_PER_S)};
 }
 
-static void proc_take_attr(struct store_attr *to, const fattr3 *a)
+void share_proc_take_attr(struct share_entry *to, const fattr3 *a)
 {
-    *to = (struct store_attr){
+    to->link = a->type == NF3LNK;
+    to->attr = (struct store_attr){
         .size_bytes = a->size,
         .used_bytes = a->used,
         .device = a->fsid,
@@ -64,6 +65,16 @@ static void proc_take_attr(struct store_attr *to, const fattr3 *a)
                 : a->type == NF3DIR ? STORE_DIRECTORY
                                     : STORE_OTHER,
     };
+}
+
+static void proc_take_entry(struct proc_answer *a, const post_op_fh3 *fh, const post_op_attr *attr)
+{
+    const nfs_fh3 *handle = &fh->post_op_fh3_u.handle;
+    a->has_fh = fh->handle_follows &&
+                proc_take_fh(&a->entry->fh, handle->data.data_len, handle->data.data_val);
+    a->has_attr = attr->attributes_follow;
+    if (a->has_attr)
+        share_proc_take_attr(a->entry, &attr->post_op_attr_u.attributes);
 }
 
 /* Waits; then an NFS status other than OK is an error, too. */
@@ -102,13 +113,15 @@ static void take_mount(struct share_call *call, void *data)
     if (!sys)
         a->status = NFS3ERR_ACCES;
     else
-        a->complete = proc_take_fh(a->root, ok->fhandle.fhandle3_len, ok->fhandle.fhandle3_val);
+        a->has_fh = proc_take_fh(&a->entry->fh, ok->fhandle.fhandle3_len,
+                                 ok->fhandle.fhandle3_val);
 }
 
 int share_proc_mount(struct share_conn *c, const char *path, struct share_fh *root,
                      int64_t deadline_ns, struct err *e)
 {
-    struct proc_answer a = {.root = root};
+    struct share_entry entry;
+    struct proc_answer a = {.entry = &entry};
     struct share_call call = {.take = take_mount, .to = &a};
     if (proc_begin(c, e) < 0)
         return -1;
@@ -119,20 +132,23 @@ int share_proc_mount(struct share_conn *c, const char *path, struct share_fh *ro
     if (a.status != NFS3_OK)
         return err_set(e, ERR_REFUSED, share_conn_errno(a.status),
                        "the server refuses the mount");
-    if (!a.complete)
+    if (!a.has_fh)
         return err_set(e, ERR_PROTO, 0, "the server's answer to the mount has no handle");
+    *root = entry.fh;
     return 0;
 }
 
-/* ---- FSINFO, GETATTR, LOOKUP ---- */
+/* ---- FSINFO, FSSTAT, GETATTR, LOOKUP, READLINK ---- */
 
 static void take_fsinfo(struct share_call *call, void *data)
 {
     struct proc_answer *a = call->to;
     const FSINFO3res *res = data;
     a->status = res->status;
-    if (res->status == NFS3_OK)
-        a->limits->write_max_bytes = res->FSINFO3res_u.resok.wtmax;
+    if (res->status != NFS3_OK)
+        return;
+    a->limits->read_max_bytes = res->FSINFO3res_u.resok.rtmax;
+    a->limits->write_max_bytes = res->FSINFO3res_u.resok.wtmax;
 }
 
 int share_proc_fsinfo(struct share_conn *c, const struct share_fh *root,
@@ -147,21 +163,44 @@ int share_proc_fsinfo(struct share_conn *c, const struct share_fh *root,
     return proc_finish(c, &call, queued, deadline_ns, e);
 }
 
+static void take_fsstat(struct share_call *call, void *data)
+{
+    struct proc_answer *a = call->to;
+    const FSSTAT3res *res = data;
+    a->status = res->status;
+    if (res->status == NFS3_OK)
+        /* a file system without a size does not count its room: not the same as full */
+        *a->free_bytes = res->FSSTAT3res_u.resok.tbytes > 0 ? res->FSSTAT3res_u.resok.abytes
+                                                            : UINT64_MAX;
+}
+
+int share_proc_fsstat(struct share_conn *c, const struct share_fh *root, uint64_t *free_bytes,
+                      int64_t deadline_ns, struct err *e)
+{
+    struct proc_answer a = {.free_bytes = free_bytes};
+    struct share_call call = {.take = take_fsstat, .to = &a};
+    FSSTAT3args args = {.fsroot = proc_fh(root)};
+    if (proc_begin(c, e) < 0)
+        return -1;
+    bool queued = COMPAT_CALL(nfs3_fsstat, share_conn_rpc(c), share_conn_answered, &args, &call);
+    return proc_finish(c, &call, queued, deadline_ns, e);
+}
+
 static void take_getattr(struct share_call *call, void *data)
 {
     struct proc_answer *a = call->to;
     const GETATTR3res *res = data;
     a->status = res->status;
     if (res->status == NFS3_OK)
-        proc_take_attr(a->attr, &res->GETATTR3res_u.resok.obj_attributes);
+        share_proc_take_attr(a->entry, &res->GETATTR3res_u.resok.obj_attributes);
 }
 
-int share_proc_getattr(struct share_conn *c, const struct share_fh *fh, struct store_attr *attr,
-                       int64_t deadline_ns, struct err *e)
+int share_proc_getattr(struct share_conn *c, struct share_entry *entry, int64_t deadline_ns,
+                       struct err *e)
 {
-    struct proc_answer a = {.attr = attr};
+    struct proc_answer a = {.entry = entry};
     struct share_call call = {.take = take_getattr, .to = &a};
-    GETATTR3args args = {.object = proc_fh(fh)};
+    GETATTR3args args = {.object = proc_fh(&entry->fh)};
     if (proc_begin(c, e) < 0)
         return -1;
     bool queued = COMPAT_CALL(nfs3_getattr, share_conn_rpc(c), share_conn_answered, &args, &call);
@@ -176,11 +215,12 @@ static void take_lookup(struct share_call *call, void *data)
     if (res->status != NFS3_OK)
         return;
     const LOOKUP3resok *ok = &res->LOOKUP3res_u.resok;
-    if (!proc_take_fh(&a->entry->fh, ok->object.data.data_len, ok->object.data.data_val))
+    const post_op_fh3 fh = {.handle_follows = 1, .post_op_fh3_u.handle = ok->object};
+    proc_take_entry(a, &fh, &ok->obj_attributes);
+    if (!a->has_fh)
         a->status = NFS3ERR_BADHANDLE;
 }
 
-/* The attributes that come with a LOOKUP are optional: they are always asked for. */
 int share_proc_lookup(struct share_conn *c, const struct share_fh *dir, const char *name,
                       struct share_entry *entry, int64_t deadline_ns, struct err *e)
 {
@@ -196,22 +236,102 @@ int share_proc_lookup(struct share_conn *c, const struct share_fh *dir, const ch
         err_clear(e);
         return 0;
     }
-    return share_proc_getattr(c, &entry->fh, &entry->attr, deadline_ns, e) < 0 ? -1 : 1;
+    return a.has_attr || share_proc_getattr(c, entry, deadline_ns, e) == 0 ? 1 : -1;
 }
 
-/* ---- CREATE, SETATTR, RENAME, REMOVE ---- */
+static void take_readlink(struct share_call *call, void *data)
+{
+    struct proc_answer *a = call->to;
+    const READLINK3res *res = data;
+    a->status = res->status;
+    if (res->status != NFS3_OK)
+        return;
+    const char *target = res->READLINK3res_u.resok.data;
+    if (strlen(target) < PATH_MAX)
+        strcpy(a->target, target);
+    else
+        a->status = NFS3ERR_NAMETOOLONG;
+}
+
+int share_proc_readlink(struct share_conn *c, const struct share_fh *link, char target[PATH_MAX],
+                        int64_t deadline_ns, struct err *e)
+{
+    struct proc_answer a = {.target = target};
+    struct share_call call = {.take = take_readlink, .to = &a};
+    READLINK3args args = {.symlink = proc_fh(link)};
+    if (proc_begin(c, e) < 0)
+        return -1;
+    bool queued = COMPAT_CALL(nfs3_readlink, share_conn_rpc(c), share_conn_answered, &args, &call);
+    return proc_finish(c, &call, queued, deadline_ns, e);
+}
+
+/* ---- CREATE, MKDIR, SETATTR, RENAME, REMOVE, RMDIR ---- */
 
 static void take_create(struct share_call *call, void *data)
 {
     struct proc_answer *a = call->to;
     const CREATE3res *res = data;
     a->status = res->status;
-    if (res->status != NFS3_OK)
-        return;
-    const post_op_fh3 *obj = &res->CREATE3res_u.resok.obj;
-    a->complete = obj->handle_follows &&
-                  proc_take_fh(&a->entry->fh, obj->post_op_fh3_u.handle.data.data_len,
-                               obj->post_op_fh3_u.handle.data.data_val);
+    if (res->status == NFS3_OK)
+        proc_take_entry(a, &res->CREATE3res_u.resok.obj, &res->CREATE3res_u.resok.obj_attributes);
+}
+
+static void take_mkdir(struct share_call *call, void *data)
+{
+    struct proc_answer *a = call->to;
+    const MKDIR3res *res = data;
+    a->status = res->status;
+    if (res->status == NFS3_OK)
+        proc_take_entry(a, &res->MKDIR3res_u.resok.obj, &res->MKDIR3res_u.resok.obj_attributes);
+}
+
+/* Handle and attributes of what was made are optional: what was left out is asked for. */
+static int proc_complete(struct share_conn *c, const struct proc_answer *a,
+                         const struct share_fh *dir, const char *name, int64_t deadline_ns,
+                         struct err *e)
+{
+    if (!a->has_fh) {
+        int found = share_proc_lookup(c, dir, name, a->entry, deadline_ns, e);
+        return found == 0 ? err_set(e, ERR_NFS, ENOENT, "made, and gone") : found < 0 ? -1 : 0;
+    }
+    return a->has_attr ? 0 : share_proc_getattr(c, a->entry, deadline_ns, e);
+}
+
+int share_proc_create(struct share_conn *c, const struct share_fh *dir, const char *name,
+                      uint64_t size_bytes, struct share_entry *entry, int64_t deadline_ns,
+                      struct err *e)
+{
+    struct proc_answer a = {.entry = entry};
+    struct share_call call = {.take = take_create, .to = &a};
+    CREATE3args args = {.where = proc_where(dir, name)};
+    args.how.mode = GUARDED;
+    sattr3 *attr = &args.how.createhow3_u.g_obj_attributes;
+    attr->mode.set_it = 1;
+    attr->mode.set_mode3_u.mode = 0600;
+    attr->size.set_it = 1;
+    attr->size.set_size3_u.size = size_bytes;
+    if (proc_begin(c, e) < 0)
+        return -1;
+    bool queued = COMPAT_CALL(nfs3_create, share_conn_rpc(c), share_conn_answered, &args, &call);
+    if (proc_finish(c, &call, queued, deadline_ns, e) < 0)
+        return -1;
+    return proc_complete(c, &a, dir, name, deadline_ns, e);
+}
+
+int share_proc_mkdir(struct share_conn *c, const struct share_fh *dir, const char *name,
+                     struct share_entry *entry, int64_t deadline_ns, struct err *e)
+{
+    struct proc_answer a = {.entry = entry};
+    struct share_call call = {.take = take_mkdir, .to = &a};
+    MKDIR3args args = {.where = proc_where(dir, name)};
+    args.attributes.mode.set_it = 1;
+    args.attributes.mode.set_mode3_u.mode = 0700;
+    if (proc_begin(c, e) < 0)
+        return -1;
+    bool queued = COMPAT_CALL(nfs3_mkdir, share_conn_rpc(c), share_conn_answered, &args, &call);
+    if (proc_finish(c, &call, queued, deadline_ns, e) < 0)
+        return -1;
+    return proc_complete(c, &a, dir, name, deadline_ns, e);
 }
 
 static void take_setattr(struct share_call *call, void *data)
@@ -230,36 +350,13 @@ static int proc_setattr(struct share_conn *c, SETATTR3args *args, int64_t deadli
     return proc_finish(c, &call, queued, deadline_ns, e);
 }
 
-static int proc_set_size(struct share_conn *c, const struct share_fh *fh, uint64_t size_bytes,
-                         int64_t deadline_ns, struct err *e)
+int share_proc_set_size(struct share_conn *c, const struct share_fh *fh, uint64_t size_bytes,
+                        int64_t deadline_ns, struct err *e)
 {
     SETATTR3args args = {.object = proc_fh(fh)};
     args.new_attributes.size.set_it = 1;
     args.new_attributes.size.set_size3_u.size = size_bytes;
     return proc_setattr(c, &args, deadline_ns, e);
-}
-
-int share_proc_create(struct share_conn *c, const struct share_fh *dir, const char *name,
-                      uint64_t size_bytes, struct share_entry *entry, int64_t deadline_ns,
-                      struct err *e)
-{
-    struct proc_answer a = {.entry = entry};
-    struct share_call call = {.take = take_create, .to = &a};
-    CREATE3args args = {.where = proc_where(dir, name)};
-    args.how.mode = GUARDED;
-    sattr3 *attr = &args.how.createhow3_u.g_obj_attributes;
-    attr->mode.set_it = 1;
-    attr->mode.set_mode3_u.mode = 0600;
-    if (proc_begin(c, e) < 0)
-        return -1;
-    bool queued = COMPAT_CALL(nfs3_create, share_conn_rpc(c), share_conn_answered, &args, &call);
-    if (proc_finish(c, &call, queued, deadline_ns, e) < 0)
-        return -1;
-    if (!a.complete && share_proc_lookup(c, dir, name, entry, deadline_ns, e) <= 0)
-        return e->class != ERR_NONE ? -1 : err_set(e, ERR_NFS, ENOENT, "created, and gone");
-    if (proc_set_size(c, &entry->fh, size_bytes, deadline_ns, e) < 0)
-        return -1;
-    return share_proc_getattr(c, &entry->fh, &entry->attr, deadline_ns, e);
 }
 
 int share_proc_setattr(struct share_conn *c, const struct share_fh *fh,
@@ -310,5 +407,22 @@ int share_proc_remove(struct share_conn *c, const struct share_fh *dir, const ch
     if (proc_begin(c, e) < 0)
         return -1;
     bool queued = COMPAT_CALL(nfs3_remove, share_conn_rpc(c), share_conn_answered, &args, &call);
+    return proc_finish(c, &call, queued, deadline_ns, e);
+}
+
+static void take_rmdir(struct share_call *call, void *data)
+{
+    ((struct proc_answer *)call->to)->status = ((const RMDIR3res *)data)->status;
+}
+
+int share_proc_rmdir(struct share_conn *c, const struct share_fh *dir, const char *name,
+                     int64_t deadline_ns, struct err *e)
+{
+    struct proc_answer a = {0};
+    struct share_call call = {.take = take_rmdir, .to = &a};
+    RMDIR3args args = {.object = proc_where(dir, name)};
+    if (proc_begin(c, e) < 0)
+        return -1;
+    bool queued = COMPAT_CALL(nfs3_rmdir, share_conn_rpc(c), share_conn_answered, &args, &call);
     return proc_finish(c, &call, queued, deadline_ns, e);
 }

@@ -10,16 +10,22 @@
 #ifndef NFS_SHARE_PROC_H
 #define NFS_SHARE_PROC_H
 
+#include <limits.h>
+
 #include "nfs/share_conn.h"
 
 struct share_entry {
     struct share_fh fh;
     struct store_attr attr; /* .device is the server's fsid, .inode its fileid */
+    bool link;              /* a symbolic one; then .type is STORE_OTHER */
 };
 
 struct share_limits {
-    uint32_t write_max_bytes;
+    uint32_t read_max_bytes, write_max_bytes; /* 0: none */
 };
+
+/* Sets all but the handle. */
+void share_proc_take_attr(struct share_entry *to, const fattr3 *attr);
 
 /* MNT of `path`, on a connection to MOUNT_PROGRAM. */
 int share_proc_mount(struct share_conn *c, const char *path, struct share_fh *root,
@@ -28,17 +34,32 @@ int share_proc_mount(struct share_conn *c, const char *path, struct share_fh *ro
 int share_proc_fsinfo(struct share_conn *c, const struct share_fh *root,
                       struct share_limits *limits, int64_t deadline_ns, struct err *e);
 
-int share_proc_getattr(struct share_conn *c, const struct share_fh *fh, struct store_attr *attr,
-                       int64_t deadline_ns, struct err *e);
+int share_proc_fsstat(struct share_conn *c, const struct share_fh *root, uint64_t *free_bytes,
+                      int64_t deadline_ns, struct err *e);
 
-/* 1: found; 0: no such name. */
+/* The attributes of entry->fh. */
+int share_proc_getattr(struct share_conn *c, struct share_entry *entry, int64_t deadline_ns,
+                       struct err *e);
+
+/* 1: found; 0: no such name. Follows no links. */
 int share_proc_lookup(struct share_conn *c, const struct share_fh *dir, const char *name,
                       struct share_entry *entry, int64_t deadline_ns, struct err *e);
 
-/* A new file, refused (EEXIST) where the name is taken; mode 0600 and that size. */
+int share_proc_readlink(struct share_conn *c, const struct share_fh *link, char target[PATH_MAX],
+                        int64_t deadline_ns, struct err *e);
+
+/* A new file, mode 0600, refused (EEXIST) where the name is taken. Servers may ignore the size:
+ * entry->attr tells. */
 int share_proc_create(struct share_conn *c, const struct share_fh *dir, const char *name,
                       uint64_t size_bytes, struct share_entry *entry, int64_t deadline_ns,
                       struct err *e);
+
+/* A new directory, mode 0700; EEXIST. */
+int share_proc_mkdir(struct share_conn *c, const struct share_fh *dir, const char *name,
+                     struct share_entry *entry, int64_t deadline_ns, struct err *e);
+
+int share_proc_set_size(struct share_conn *c, const struct share_fh *fh, uint64_t size_bytes,
+                        int64_t deadline_ns, struct err *e);
 
 /* Mode, times and, with `owner`, user and group. */
 int share_proc_setattr(struct share_conn *c, const struct share_fh *fh,
@@ -51,5 +72,9 @@ int share_proc_rename(struct share_conn *c, const struct share_fh *dir, const ch
 
 int share_proc_remove(struct share_conn *c, const struct share_fh *dir, const char *name,
                       int64_t deadline_ns, struct err *e);
+
+/* An empty directory. */
+int share_proc_rmdir(struct share_conn *c, const struct share_fh *dir, const char *name,
+                     int64_t deadline_ns, struct err *e);
 
 #endif

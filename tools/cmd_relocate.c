@@ -1,32 +1,40 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* godwit relocate SOURCE... DESTINATION: disk images onto an NFS share. */
+/* godwit relocate SOURCE... DESTINATION: disk images, as a rule onto an NFS share. */
 #include <errno.h>
+#include <linux/ioprio.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 
 #include "core/cleanup.h"
 #include "core/clock.h"
 #include "core/log.h"
-#include "core/store_local.h"
-#include "core/store_null.h"
-#include "nfs/share.h"
+#include "core/manifest.h"
 #include "tools/command.h"
+#include "tools/relocate_site.h"
 #include "tools/report_relocate.h"
 
 enum {
-    RELOCATE_RANGE_BYTES = 64 << 20,
+    RELOCATE_CHUNK_BYTES = 64 << 20,
     RELOCATE_FLIGHT_MAX_BYTES = 64 << 20, /* in blocks under way: what the copy takes in memory */
-    RELOCATE_SOURCES_MAX = 4096,
+    RELOCATE_SOURCES_MAX = 65536,
 };
 
 struct relocate_arguments {
-    bool overwrite;
-    uint64_t connections;
-    uint64_t depth;
-    uint64_t block_bytes;
+    bool recursive, overwrite, restart, force;
+    bool move, verify, no_verify, verify_only;
+    int checksum;
+    const char *manifest;
+    int format;
+    uint64_t connections, depth, block_bytes;
+    bool no_tune;
+    uint64_t bytes_per_s;
+    bool nice_cache;
+    int ionice;
+    int64_t timeout_ns;
     int data_path;
     bool json;
     const char *progress_fd;
@@ -38,19 +46,71 @@ struct relocate_arguments {
 static const char *const data_paths[] = {
     [SHARE_PATH_AUTO] = "auto", [SHARE_PATH_OWN] = "own", [SHARE_PATH_LIBNFS] = "libnfs", NULL};
 
+enum { CHECKSUM_AUTO, CHECKSUM_WHOLE, CHECKSUM_CHUNKS };
+
+static const char *const checksums[] = {
+    [CHECKSUM_AUTO] = "auto", [CHECKSUM_WHOLE] = "whole", [CHECKSUM_CHUNKS] = "chunks", NULL};
+
+static const char *const formats[] = {[IMAGE_FORMAT_ASK_PROBE] = "probe",
+                                      [IMAGE_FORMAT_ASK_RAW] = "raw",
+                                      [IMAGE_FORMAT_ASK_QCOW2] = "qcow2", NULL};
+
+/* In the kernel's order, IOPRIO_CLASS_NONE first. */
+static const char *const ionice_classes[] = {"none", "realtime", "best-effort", "idle", NULL};
+
 static const struct option_def options[] = {
+    {"recursive", 'r', OPTION_FLAG, NULL,
+     "take directories, with all files and directories in them", AT(recursive), 0, 0, NULL},
+    {"move", 0, OPTION_FLAG, NULL,
+     "remove each source, once its image is durable, has its name, was read back and compared",
+     AT(move), 0, 0, NULL},
+    {"verify", 0, OPTION_FLAG, NULL,
+     "read back what was written, and compare it, before an image gets its name", AT(verify), 0, 0,
+     NULL},
+    {"no-verify", 0, OPTION_FLAG, NULL, "with --move: do not read back", AT(no_verify), 0, 0, NULL},
+    {"verify-only", 0, OPTION_FLAG, NULL,
+     "copy nothing: compare the images at the destination with their sources", AT(verify_only), 0,
+     0, NULL},
+    {"checksum", 0, OPTION_CHOICE, "auto|whole|chunks",
+     "make the XXH3-128 checksum of each whole image, for which one thread alone reads it, and "
+     "holes take 25 ms a GiB; or only those of chunks, which --verify and resuming need; auto: "
+     "whole up to 16 GiB with no more than 4 GiB of holes",
+     AT(checksum), 0, 0, checksums},
+    {"manifest", 0, OPTION_TEXT, "FILE",
+     "write the checksum of each whole image to FILE, for xxhsum -c", AT(manifest), 0, 0, NULL},
+    {"format", 0, OPTION_CHOICE, "probe|raw|qcow2",
+     "what the images are; of qcow2 the backing files go along, with probe (the default) an image "
+     "that needs them is refused",
+     AT(format), 0, 0, formats},
     {"overwrite", 0, OPTION_FLAG, NULL,
      "replace images that exist at the destination, each once its new copy is whole",
      AT(overwrite), 0, 0, NULL},
-    {"connections", 0, OPTION_COUNT, "N", "use N connections to the server (4)", AT(connections), 1,
-     64, NULL},
-    {"depth", 0, OPTION_COUNT, "N", "keep N writes under way on each connection (16)", AT(depth), 1,
-     1024, NULL},
+    {"restart", 0, OPTION_FLAG, NULL,
+     "begin anew where an earlier run was ended, instead of continuing", AT(restart), 0, 0, NULL},
+    {"force", 0, OPTION_FLAG, NULL, "copy images that a running QEMU writes to, too", AT(force), 0,
+     0, NULL},
+    {"connections", 0, OPTION_COUNT, "N", "use up to N connections, each with a thread (4)",
+     AT(connections), 1, 64, NULL},
+    {"depth", 0, OPTION_COUNT, "N", "keep up to N blocks under way on each connection (16)",
+     AT(depth), 1, 1024, NULL},
     {"block-size", 0, OPTION_SIZE, "SIZE",
-     "read and write this much at once (1M), as far as the server takes it", AT(block_bytes), 0, 0,
+     "read and write up to this much at once (1M), as far as the server takes it", AT(block_bytes),
+     0, 0, NULL},
+    {"no-tune", 0, OPTION_FLAG, NULL,
+     "use just these connections, depth and block size, instead of finding out how much of them "
+     "brings something",
+     AT(no_tune), 0, 0, NULL},
+    {"bandwidth", 0, OPTION_RATE, "RATE", "read no faster than this, all in all",
+     AT(bytes_per_s), 0, 0, NULL},
+    {"nice-cache", 0, OPTION_FLAG, NULL, "leave this host's page cache as it was", AT(nice_cache),
+     0, 0, NULL},
+    {"ionice", 0, OPTION_CHOICE, "none|realtime|best-effort|idle",
+     "scheduling class of this host's disk I/O, as ionice(1)", AT(ionice), 0, 0, ionice_classes},
+    {"timeout", 0, OPTION_DURATION, "TIME",
+     "give up on a server that has been lost or busy for so long (60s)", AT(timeout_ns), 0, 0,
      NULL},
     {"data-path", 0, OPTION_CHOICE, "auto|own|libnfs",
-     "who sends the data: godwit itself, without a copy, or libnfs (auto: godwit, where the "
+     "who speaks READ and WRITE: godwit itself, without a copy, or libnfs (auto: godwit, where the "
      "connection is plain TCP)",
      AT(data_path), 0, 0, data_paths},
     {"json", 0, OPTION_FLAG, NULL, "print the result as one JSON object", AT(json), 0, 0, NULL},
@@ -63,12 +123,10 @@ static const struct option_def options[] = {
 
 struct relocate_call {
     struct relocate_arguments arg;
-    size_t n;
-    char **sources; /* of argv */
-    const char *destination;
-    struct ring *ring;
-    struct store_place *to;
-    struct relocate_job *jobs; /* n; each has its own `from` and `name` */
+    struct relocate_options options;
+    struct relocate_sites sites;
+    struct relocate *relocate;
+    FILE *manifest;
     struct progress progress;
     struct report_relocate report;
 };
@@ -108,132 +166,115 @@ static enum ring_backend relocate_ring_backend(void)
     return want != NULL && strcmp(want, "uring") == 0 ? RING_URING : RING_AUTO;
 }
 
-/* ---- opening ---- */
-
-/* Splits a path into the place (its directory) and the name in it. */
-static int relocate_source(struct relocate_call *c, size_t i, struct err *e)
-{
-    CLEANUP_FREE char *path = strdup(c->sources[i]);
-    if (path == NULL)
-        return err_set(e, ERR_IO, ENOMEM, "%s", c->sources[i]);
-    for (size_t len = strlen(path); len > 1 && path[len - 1] == '/'; len--)
-        path[len - 1] = '\0';
-    char *slash = strrchr(path, '/');
-    const char *name = slash != NULL ? slash + 1 : path;
-    if (slash != NULL && *name == '\0')
-        name = "."; /* "/" */
-    else if (*name == '\0')
-        return err_set(e, ERR_USAGE, 0, "a source has an empty name");
-
-    struct relocate_job *job = &c->jobs[i];
-    job->to = c->to;
-    job->name = strdup(name);
-    if (job->name == NULL)
-        return err_set(e, ERR_IO, ENOMEM, "%s", c->sources[i]);
-    if (slash != NULL)
-        slash[slash == path ? 1 : 0] = '\0';
-    job->from = store_local_open(c->ring, slash != NULL ? path : "", e);
-    if (job->from == NULL) {
-        e->class = ERR_REFUSED;
-        return -1;
-    }
-    return 0;
-}
-
-static struct store_place *relocate_destination(struct relocate_call *c, struct err *e)
-{
-    if (strcmp(c->destination, "null:") == 0)
-        return store_null_open(c->ring, e);
-    if (strncmp(c->destination, "nfs:", 4) == 0) {
-        const struct share_options o = {
-            .connections = (unsigned)c->arg.connections,
-            .depth = (unsigned)c->arg.depth,
-            .path = (enum share_path)c->arg.data_path,
-        };
-        return share_open(c->ring, c->destination, &o, e);
-    }
-    err_set(e, ERR_USAGE, 0, "%s: is no destination", c->destination);
-    err_hint(e, "the last operand is nfs://HOST/EXPORT/DIRECTORY/ or null:");
-    return NULL;
-}
+/* ---- before ---- */
 
 static int relocate_check_usage(struct relocate_call *c, struct err *e)
 {
-    uint64_t block = c->arg.block_bytes;
-    if (block < 4096 || block > RELOCATE_FLIGHT_MAX_BYTES || block % 4096 != 0)
+    const struct relocate_arguments *a = &c->arg;
+    if (a->block_bytes < 4096 || a->block_bytes > RELOCATE_FLIGHT_MAX_BYTES ||
+        a->block_bytes % 4096 != 0)
         return err_set(e, ERR_USAGE, 0, "--block-size: must be a multiple of 4K, and at most 64M");
-    return progress_init(&c->progress, c->arg.progress_fd, c->arg.verbose, e);
+    if (a->verify_only && (a->move || a->overwrite || a->restart || a->no_verify))
+        return err_set(e, ERR_USAGE, 0,
+                       "--verify-only copies nothing: not with --move, --overwrite, --restart");
+    if (a->manifest != NULL && a->checksum == CHECKSUM_CHUNKS)
+        return err_set(e, ERR_USAGE, 0, "--manifest needs --checksum=whole");
+    if (a->no_verify && a->verify)
+        return err_set(e, ERR_USAGE, 0, "--verify and --no-verify exclude each other");
+    return progress_init(&c->progress, a->progress_fd, a->verbose, e);
 }
 
-static int relocate_open(struct relocate_call *c, struct err *e)
+static void relocate_set_options(struct relocate_call *c)
 {
-    c->jobs = calloc(c->n, sizeof *c->jobs);
-    c->report.files = calloc(c->n, sizeof *c->report.files);
-    if (c->jobs == NULL || c->report.files == NULL)
-        return err_set(e, ERR_IO, ENOMEM, "%zu sources", c->n);
-    c->ring = ring_new(relocate_ring_backend(), e);
-    if (c->ring == NULL)
-        return -1;
-    c->to = relocate_destination(c, e);
-    if (c->to == NULL)
-        return -1;
-    for (size_t i = 0; i < c->n; i++)
-        if (relocate_source(c, i, e) < 0)
-            return -1;
-    return relocate_check(c->jobs, c->n, c->arg.overwrite, e);
-}
-
-static void relocate_close(struct relocate_call *c)
-{
-    for (size_t i = 0; i < c->n && c->jobs != NULL; i++) {
-        if (c->jobs[i].from != NULL)
-            c->jobs[i].from->ops->place_close(c->jobs[i].from);
-        free((char *)(uintptr_t)c->jobs[i].name);
-    }
-    for (size_t i = 0; i < c->n && c->report.files != NULL; i++)
-        free(c->report.files[i].destination);
-    if (c->to != NULL)
-        c->to->ops->place_close(c->to);
-    ring_free(c->ring);
-    free(c->jobs);
-    free(c->report.files);
-}
-
-/* ---- running ---- */
-
-static unsigned relocate_blocks(const struct relocate_call *c)
-{
-    uint64_t depth = c->to->depth > 0 ? c->to->depth : c->arg.depth;
-    uint64_t most = RELOCATE_FLIGHT_MAX_BYTES / c->arg.block_bytes;
-    return (unsigned)(depth < most ? depth : most);
-}
-
-static int relocate_one(struct relocate_call *c, size_t i, struct err *e)
-{
-    struct report_relocate_file *f = &c->report.files[i];
-    const struct relocate_job *job = &c->jobs[i];
-    const struct relocate_options o = {
-        .overwrite = c->arg.overwrite,
-        .copy = {
-            .block_bytes = (uint32_t)c->arg.block_bytes,
-            .blocks = relocate_blocks(c),
-            .range_bytes = RELOCATE_RANGE_BYTES,
-            .cancel = &interrupted,
-            .progress = report_relocate_progress,
-            .progress_arg = &c->report,
-        },
+    const struct relocate_arguments *a = &c->arg;
+    c->options = (struct relocate_options){
+        .recursive = a->recursive,
+        .overwrite = a->overwrite,
+        .restart = a->restart,
+        .force = a->force,
+        .verify = a->verify || (a->move && !a->no_verify),
+        .verify_only = a->verify_only,
+        .move = a->move,
+        .format = (enum image_format_ask)a->format,
+        .whole_sums = a->manifest != NULL || a->checksum == CHECKSUM_WHOLE,
+        .chunk_sums = a->checksum == CHECKSUM_CHUNKS,
+        .ring = relocate_ring_backend(),
+        .workers_max = (unsigned)a->connections,
+        .depth_max = (unsigned)a->depth,
+        .block_bytes = (uint32_t)a->block_bytes,
+        .chunk_bytes = RELOCATE_CHUNK_BYTES,
+        .flight_bytes = RELOCATE_FLIGHT_MAX_BYTES,
+        .fixed = a->no_tune,
+        .bytes_per_s = a->bytes_per_s,
+        .cancel = &interrupted,
+        .progress = report_relocate_progress,
+        .progress_arg = &c->report,
     };
-    c->report.n = i + 1;
-    c->report.source = f->source = c->sources[i];
-    if (asprintf(&f->destination, "%s%s", job->to->url, job->name) < 0) {
-        f->destination = NULL;
-        return err_set(e, ERR_IO, ENOMEM, "%s", f->source);
-    }
-    if (relocate_run(job, &o, &f->result, e) < 0)
-        return -1;
-    f->done = true;
-    c->report.done++;
+    c->sites.nice_cache = a->nice_cache;
+    c->sites.ring = c->options.ring;
+    c->sites.connections_left = (int)a->connections + 1; /* the plan opens its places, too */
+    c->sites.share = (struct share_options){
+        .connections_left = &c->sites.connections_left,
+        .timeout_ns = a->timeout_ns,
+        .path = (enum share_path)a->data_path,
+        .cancel = &interrupted,
+    };
+}
+
+/* Threads that are made later inherit it. */
+static int relocate_set_ionice(int class, struct err *e)
+{
+    const int best = class == IOPRIO_CLASS_IDLE ? 0 : IOPRIO_BE_NORM;
+    if (class == IOPRIO_CLASS_NONE)
+        return 0;
+    if (syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_PRIO_VALUE(class, best)) < 0)
+        return err_set(e, ERR_REFUSED, errno, "--ionice=%s", ionice_classes[class]);
     return 0;
+}
+
+static int relocate_check_manifest(const struct relocate_call *c, struct err *e)
+{
+    const struct relocate_image *image;
+    for (size_t i = 0; (image = relocate_image(c->relocate, i)) != NULL; i++)
+        if (manifest_check(image->as, e) < 0)
+            return -1;
+    return 0;
+}
+
+static int relocate_prepare(struct relocate_call *c, char **sources, size_t n,
+                            const char *destination, struct err *e)
+{
+    if (relocate_check_usage(c, e) < 0 || relocate_set_ionice(c->arg.ionice, e) < 0)
+        return -1;
+    relocate_set_options(c);
+    if (relocate_sites_open(&c->sites, sources, n, destination, c->arg.recursive, e) < 0)
+        return -1;
+    if (c->arg.move && c->sites.to->keeps_none)
+        return err_set(e, ERR_USAGE, 0, "--move: nothing is kept in null:");
+    c->relocate =
+        relocate_plan(c->sites.sources, n, &c->sites.to->site, &c->options, e);
+    if (c->relocate == NULL)
+        return -1;
+    if (c->arg.manifest != NULL && relocate_check_manifest(c, e) < 0)
+        return -1;
+    if (c->arg.manifest != NULL && (c->manifest = fopen(c->arg.manifest, "we")) == NULL)
+        return err_set(e, ERR_REFUSED, errno, "%s", c->arg.manifest);
+    return 0;
+}
+
+/* ---- after ---- */
+
+static int relocate_write_manifest(struct relocate_call *c, struct err *e)
+{
+    const struct relocate_image *image;
+    if (c->manifest == NULL)
+        return 0;
+    for (size_t i = 0; (image = relocate_image(c->relocate, i)) != NULL; i++)
+        if (image->state == RELOCATE_DONE &&
+            manifest_line(c->manifest, image->xxh3_128, image->as, e) < 0)
+            return -1;
+    int rc = fclose(TAKE(c->manifest));
+    return rc == 0 ? 0 : err_set(e, ERR_IO, errno, "%s", c->arg.manifest);
 }
 
 static int64_t relocate_cpu_ns(void)
@@ -257,24 +298,33 @@ static int relocate_finish(struct relocate_call *c, int rc, const struct err *e)
 {
     struct report_relocate *r = &c->report;
     r->result = relocate_result(rc, e);
+    r->relocate = c->relocate;
+    r->to_url = c->sites.to != NULL ? c->sites.to->site.url : "";
     progress_clear(&c->progress);
     if (c->arg.json)
         report_relocate_json(r, e, stdout);
-    else if (r->done > 0)
+    else if (c->relocate != NULL)
         report_relocate_text(r, stdout);
     if (rc == 0)
         return EXIT_DONE;
     int code = command_fail(e);
-    if (code == EXIT_FAILED || code == EXIT_CANCELLED)
-        fprintf(stderr, "godwit: %zu of %zu images were relocated; the sources are as before\n",
-                r->done, c->n);
+    if (c->relocate != NULL && (code == EXIT_FAILED || code == EXIT_CANCELLED))
+        report_relocate_where(r, stderr);
     return code;
+}
+
+static void relocate_close(struct relocate_call *c)
+{
+    relocate_free(c->relocate);
+    relocate_sites_close(&c->sites);
+    if (c->manifest != NULL)
+        fclose(c->manifest);
 }
 
 static int relocate_main(const struct command *self, int argc, char **argv)
 {
     struct relocate_call c = {
-        .arg = {.connections = 4, .depth = 16, .block_bytes = 1 << 20},
+        .arg = {.connections = 4, .depth = 16, .block_bytes = 1 << 20, .timeout_ns = 60 * NS_PER_S},
         .progress = {.fd = -1},
     };
     struct err e = {0};
@@ -285,15 +335,15 @@ static int relocate_main(const struct command *self, int argc, char **argv)
     command_log_level(c.arg.verbose ? LOG_DEBUG : LOG_WARN);
     relocate_catch_signals();
     relocate_tune_malloc();
-    c.n = (size_t)(argc - first - 1);
-    c.sources = argv + first;
-    c.destination = argv[argc - 1];
     c.report.progress = &c.progress;
 
     int64_t started_ns = clock_now_ns();
-    int rc = relocate_check_usage(&c, &e) < 0 || relocate_open(&c, &e) < 0 ? -1 : 0;
-    for (size_t i = 0; rc == 0 && i < c.n; i++)
-        rc = relocate_one(&c, i, &e);
+    size_t n = (size_t)(argc - first - 1);
+    int rc = relocate_prepare(&c, argv + first, n, argv[argc - 1], &e);
+    if (rc == 0)
+        rc = relocate_run(c.relocate, &e);
+    if (rc == 0)
+        rc = relocate_write_manifest(&c, &e);
     c.report.wall_ns = clock_now_ns() - started_ns;
     c.report.cpu_ns = relocate_cpu_ns();
     code = relocate_finish(&c, rc, &e);
@@ -304,11 +354,13 @@ static int relocate_main(const struct command *self, int argc, char **argv)
 const struct command command_relocate = {
     .name = "relocate",
     .operands = "SOURCE... DESTINATION",
-    .summary = "Copy disk images onto an NFS share",
+    .summary = "Copy or move disk images, as a rule onto an NFS share",
     .details =
-        "A SOURCE is a file or a block device. DESTINATION is nfs://HOST/EXPORT/DIRECTORY/,\n"
-        "or null: to read and hash only. Holes stay holes; mode, owner and times are kept;\n"
-        "an image has its name only when it is whole and durable. Sources are only read.\n",
+        "A SOURCE is a file, a block device, nfs://HOST/EXPORT/FILE or, with -r, a directory.\n"
+        "DESTINATION is a directory, nfs://HOST/EXPORT/DIRECTORY/, or null: to read only; a\n"
+        "single SOURCE may get another name there. Holes stay holes; mode, owner and times are\n"
+        "kept. An image has its name only when it is whole and durable. A run that was ended\n"
+        "is continued by the next one.\n",
     .options = options,
     .run = relocate_main,
 };

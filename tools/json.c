@@ -2,6 +2,7 @@
 #include "tools/json.h"
 
 #include <json-c/json.h>
+#include <math.h>
 #include <poll.h>
 
 /* A struct json is json-c's object under a name of ours; it is never defined. */
@@ -42,7 +43,12 @@ struct json *json_item(struct json *list)
 
 void json_text(struct json *o, const char *key, const char *value)
 {
-    json_add(o, key, json_object_new_string(value));
+    json_add(o, key, value != NULL ? json_object_new_string(value) : NULL);
+}
+
+void json_flag(struct json *o, const char *key, bool value)
+{
+    json_add(o, key, json_object_new_boolean(value));
 }
 
 void json_u64(struct json *o, const char *key, uint64_t value)
@@ -72,6 +78,14 @@ void json_s(struct json *o, const char *key, int64_t ns)
         json_add(o, key, NULL);
     else
         json_decimal(o, key, (double)ns / 1e9);
+}
+
+void json_number(struct json *o, const char *key, double value)
+{
+    if (isnan(value))
+        json_add(o, key, NULL);
+    else
+        json_decimal(o, key, value);
 }
 
 void json_error(struct json *o, const struct err *e)

@@ -8,6 +8,7 @@
 #ifndef TOOLS_JSON_H
 #define TOOLS_JSON_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -22,11 +23,14 @@ struct json *json_node(struct json *o, const char *key); /* a new object under `
 struct json *json_list(struct json *o, const char *key);   /* a new list under `key` */
 struct json *json_item(struct json *list);                 /* a new object at its end */
 
-void json_text(struct json *o, const char *key, const char *value);
+void json_text(struct json *o, const char *key, const char *value); /* NULL: null */
+void json_flag(struct json *o, const char *key, bool value);
 void json_u64(struct json *o, const char *key, uint64_t value);
 /* A length of time, in milliseconds or seconds; below zero it is not known: null. */
 void json_ms(struct json *o, const char *key, int64_t ns);
 void json_s(struct json *o, const char *key, int64_t ns);
+/* A measure that is neither; NAN is not known: null. */
+void json_number(struct json *o, const char *key, double value);
 /* "error": {class, message, hint}, when there is one. */
 void json_error(struct json *o, const struct err *e);
 

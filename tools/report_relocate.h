@@ -8,27 +8,21 @@
 #include "core/relocate.h"
 #include "tools/progress.h"
 
-struct report_relocate_file {
-    const char *source; /* as the operator named it */
-    char *destination;  /* URL */
-    struct relocate_result result;
-    bool done;
-};
-
 struct report_relocate {
     const char *result; /* "done", "failed", "refused", "cancelled" */
-    struct report_relocate_file *files;
-    size_t n;    /* that were begun; those that are done are told */
-    size_t done;
+    const struct relocate *relocate; /* NULL: it was not even planned */
+    const char *to_url;
     int64_t wall_ns, cpu_ns;
     struct progress *progress;
-    const char *source; /* whose progress is told */
 };
 
-/* A copy_progress_fn; `arg` is a struct report_relocate. */
-void report_relocate_progress(void *arg, const struct copy_progress *p);
+/* A relocate_progress_fn; `arg` is a struct report_relocate. */
+void report_relocate_progress(void *arg, const struct relocate_progress *p);
 
 void report_relocate_json(const struct report_relocate *r, const struct err *e, FILE *to);
 void report_relocate_text(const struct report_relocate *r, FILE *to);
+
+/* After a run that ended early: what stands where. */
+void report_relocate_where(const struct report_relocate *r, FILE *to);
 
 #endif

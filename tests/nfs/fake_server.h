@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A small NFSv3 server on a loopback port, in a thread of its own: one directory, a few files in
- * memory, and faults at the Nth call. What was written but not committed is forgotten when it is
- * told to crash.
+ * A small NFSv3 server on a loopback port, in a thread of its own: a few files in memory, and
+ * faults at the Nth call. What was written but not committed is forgotten when it is to crash.
  */
 #ifndef TESTS_NFS_FAKE_SERVER_H
 #define TESTS_NFS_FAKE_SERVER_H
@@ -10,30 +9,48 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { FAKE_FILES = 4, FAKE_NAME_MAX = 255 };
+enum { FAKE_FILES = 64, FAKE_NAME_MAX = 255 };
 
 struct fake_file {
-    char name[FAKE_NAME_MAX + 1]; /* "": the slot is free */
+    enum { FAKE_FREE, FAKE_REGULAR, FAKE_DIRECTORY, FAKE_LINK = 5 } type; /* as ftype3 */
+    char name[FAKE_NAME_MAX + 1];
+    char target[FAKE_NAME_MAX + 1]; /* of a link */
+    unsigned parent;                /* of the directory it is in, the index; [0] is the export */
+    uint64_t id;
     unsigned char *cached, *durable;
     uint64_t size;
-    uint32_t mode;
+    uint32_t mode, mtime_s;
 };
 
-/* All are counts of calls, from 1, over all connections; 0: never. */
+/* Those that end in _at are counts of calls, from 1, over all connections; 0: never. */
 struct fake_faults {
-    unsigned close_at;   /* close all connections instead of answering */
-    unsigned drop_at;    /* do it, then close all connections instead of answering */
-    unsigned crash_at;   /* forget what was not committed, change the verifier */
-    unsigned garbage_at; /* answer with what is no RPC reply */
-    unsigned mute_from;  /* from here on answer nothing */
-    unsigned status_at;  /* answer a WRITE, COMMIT or CREATE from here on with this: */
+    unsigned close_at;     /* close all connections instead of doing it */
+    unsigned drop_at;      /* do it, then close all connections instead of answering */
+    unsigned cut_at;       /* answer with `cut_bytes` of the answer, then close all connections */
+    unsigned cut_bytes;    /* with the record mark */
+    unsigned refuse_ms;    /* after each of these, refuse connections for so long */
+    unsigned crash_at;     /* forget what was not committed, change the verifier */
+    unsigned stale_at;     /* before it is done, all handles but the export's become stale */
+    unsigned stale_all_at; /* the export's, too, until it is mounted again */
+    unsigned garbage_at;   /* answer with what is no RPC reply */
+    unsigned mute_from;    /* from here on answer nothing */
+    unsigned mute_until;   /* if not 0: up to this call */
+    unsigned status_at;    /* answer with `status` from here on: */
     uint32_t status;
-    uint32_t write_max;   /* what FSINFO says; 0: 1 MiB */
-    uint32_t short_write; /* do only so much of a WRITE; 0: all */
-    uint32_t fragment;    /* answer in RPC fragments of so many bytes; 0: in one */
-    bool twice;           /* send each answer to a WRITE or COMMIT twice */
-    bool denied;          /* refuse the credential of each WRITE */
-    bool eperm_chown;     /* a SETATTR with an owner fails */
+    unsigned status_proc;  /* this procedure; 0: READ, WRITE, COMMIT and CREATE */
+    unsigned status_times; /* so often; 0: for ever */
+    uint32_t read_max, write_max; /* what FSINFO says; 0: 1 MiB */
+    uint32_t short_read;   /* give only so much to a READ; 0: all */
+    uint32_t short_write;  /* do only so much of a WRITE; 0: all */
+    uint32_t fragment;     /* answer in RPC fragments of so many bytes; 0: in one */
+    unsigned page_entries; /* list so many at a time; 0: 8 */
+    unsigned reverse;      /* hold so many answers to READ, WRITE or COMMIT, and turn them round */
+    bool no_plus;          /* READDIRPLUS is not known */
+    bool bare;             /* leave out what is optional in answers */
+    bool ignore_size;      /* of a CREATE */
+    bool twice;            /* send each answer to a READ, WRITE or COMMIT twice */
+    bool denied;           /* refuse the credential of each READ, WRITE or COMMIT */
+    bool eperm_chown;      /* a SETATTR with an owner fails */
 };
 
 struct fake_server;
@@ -43,14 +60,24 @@ struct fake_server *fake_server_start(const struct fake_faults *faults);
 void fake_server_stop(struct fake_server *s);
 void fake_server_free(struct fake_server *s);
 
+/* Before the first call: what stands there already. A directory comes before what is in it. */
+void fake_server_add_file(struct fake_server *s, const char *path, const void *data, uint64_t size);
+void fake_server_add_directory(struct fake_server *s, const char *path);
+void fake_server_add_link(struct fake_server *s, const char *path, const char *target);
+
 int fake_server_port(const struct fake_server *s);
-/* How many calls there were. */
+/* How many there were. */
 unsigned fake_server_calls(const struct fake_server *s);
+unsigned fake_server_reads(const struct fake_server *s);
 unsigned fake_server_writes(const struct fake_server *s);
+unsigned fake_server_connections(const struct fake_server *s);
 /* Whether all calls but those without any came with the same credential: machine, uid and gid. */
 bool fake_server_one_credential(const struct fake_server *s);
-/* The file of that name; one whose name begins so, with `prefix`. NULL: none. */
-const struct fake_file *fake_server_file(const struct fake_server *s, const char *name,
-                                         bool prefix);
+/* NULL: none. */
+const struct fake_file *fake_server_file(const struct fake_server *s, const char *path);
+/* Before the first call, and until it is stale. The length. */
+uint32_t fake_server_handle(struct fake_server *s, const char *path, char *handle);
+/* Of all kinds, without the export itself. */
+unsigned fake_server_files(const struct fake_server *s);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The bytes of WRITE and COMMIT: as the RFCs have them, and whatever a server may send instead. */
+/* The bytes of READ, WRITE and COMMIT: as the RFCs have them, and what may come instead. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -35,16 +35,22 @@ static struct words words(const uint32_t *w, size_t n)
     words((const uint32_t[]){__VA_ARGS__},               \
           sizeof((const uint32_t[]){__VA_ARGS__}) / 4)
 
-typedef int reply_fn(const uint8_t *record, size_t len, struct codec_reply *reply);
+static const enum codec_proc procs[] = {CODEC_READ, CODEC_WRITE, CODEC_COMMIT};
 
 /* Decodes from memory of exactly that length: to read past it is seen by ASan. */
-static int decode(reply_fn *fn, const uint8_t *bytes, size_t len, struct codec_reply *reply)
+static ptrdiff_t decode_bytes(enum codec_proc proc, const uint8_t *bytes, size_t len,
+                              struct codec_reply *reply)
 {
     uint8_t *exact = malloc(len > 0 ? len : 1);
     memcpy(exact, bytes, len);
-    int rc = fn(exact, len, reply);
+    ptrdiff_t rc = codec_reply_head(proc, exact, len, reply);
     free(exact);
     return rc;
+}
+
+static ptrdiff_t decode(enum codec_proc proc, struct words w, struct codec_reply *reply)
+{
+    return decode_bytes(proc, w.bytes, w.len, reply);
 }
 
 /* ---- calls ---- */
@@ -72,6 +78,18 @@ static void test_write_call(void **state)
     assert_memory_equal(head, expected, len);
     assert_int_equal(codec_write_call(head, 1, &cred, fh, 0, 5, false), len);
     assert_int_equal(head[len - 5], 0); /* UNSTABLE */
+}
+
+/* Arguments and all else are alike. */
+static void test_read_call(void **state)
+{
+    (void)state;
+    uint8_t head[CODEC_CALL_MAX], commit[CODEC_CALL_MAX];
+    size_t len = codec_read_call(head, 9, &cred, fh, 1, 0x10000);
+    assert_int_equal(codec_commit_call(commit, 9, &cred, fh, 1, 0x10000), len);
+    assert_int_equal(head[27], 6);
+    head[27] = 21;
+    assert_memory_equal(head, commit, len);
 }
 
 static void test_commit_call(void **state)
@@ -108,90 +126,100 @@ static void test_pad(void **state)
         assert_true(codec_pad(n) < 4 && (n + codec_pad(n)) % 4 == 0);
 }
 
-/* ---- records ---- */
+/* ---- marks ---- */
 
-/* Two replies, the first in three fragments, cut at each byte. */
-static void test_records_cut_anywhere(void **state)
+/* The two marks, cut at each byte. */
+static void test_marks_cut_anywhere(void **state)
 {
     (void)state;
-    static const uint8_t stream[] = {0,    0, 0, 2, 'a', 'b', 0,   0,   0,   1, 'c', 0x80, 0,
-                                     0,    3, 'd', 'e', 'f', 0x80, 0, 0, 2, 'x', 'y'};
-    for (size_t cut = 0; cut <= sizeof stream; cut++) {
-        struct codec_reader r = {0};
-        char got[40] = "";
-        for (size_t at = 0; at < sizeof stream;) {
-            size_t end = at < cut ? cut : sizeof stream;
-            ptrdiff_t n = codec_read(&r, stream + at, end - at);
-            assert_true(n > 0);
+    static const uint8_t marks[] = {0x01, 0x02, 0x03, 0x04, 0x80, 0, 0, 1};
+    for (size_t cut = 0; cut <= sizeof marks; cut++) {
+        struct codec_fragment f = {0};
+        for (size_t at = 0; at < sizeof marks;) {
+            size_t end = at < cut ? cut : sizeof marks;
+            ptrdiff_t n = codec_mark(&f, marks + at, end - at);
+            assert_in_range(n, 1, 4);
             at += (size_t)n;
-            if (!r.whole)
-                continue;
-            strncat(got, (const char *)r.record, r.len);
-            strcat(got, "|");
-            r = (struct codec_reader){0};
+            assert_int_equal(f.left_bytes, at == 4 ? 0x01020304 : at == 8 ? 1 : 0);
+            assert_int_equal(f.last, at == 8);
+            f.left_bytes = 0;
         }
-        assert_string_equal(got, "abcdef|xy|");
     }
 }
 
-static void test_records_that_cannot_be(void **state)
+static void test_empty_fragments(void **state)
 {
     (void)state;
-    static const uint8_t empty[] = {0x80, 0, 0, 0}, more_empty[] = {0, 0, 0, 0},
-                         huge[] = {0xff, 0xff, 0xff, 0xff},
-                         long_by_one[] = {0x80, 0, CODEC_REPLY_MAX >> 8, 1};
-    struct codec_reader r = {0};
-    assert_int_equal(codec_read(&r, empty, 4), -1);
-    r = (struct codec_reader){0};
-    assert_int_equal(codec_read(&r, more_empty, 4), -1);
-    r = (struct codec_reader){0};
-    assert_int_equal(codec_read(&r, huge, 4), -1);
-    r = (struct codec_reader){0};
-    assert_int_equal(codec_read(&r, long_by_one, 4), -1);
-
-    /* Many fragments that together are too long */
-    static const uint8_t piece[] = {0, 0, 0, 4, 1, 2, 3, 4};
-    ptrdiff_t n = 0;
-    int pieces = 0;
-    for (r = (struct codec_reader){0}; (n = codec_read(&r, piece, sizeof piece)) > 0;)
-        pieces++;
-    assert_int_equal(pieces, CODEC_REPLY_MAX / 4);
+    static const uint8_t last[] = {0x80, 0, 0, 0}, more[] = {0, 0, 0, 0};
+    struct codec_fragment f = {0};
+    assert_int_equal(codec_mark(&f, last, 4), -1);
+    f = (struct codec_fragment){0};
+    assert_int_equal(codec_mark(&f, more, 3), 3);
+    assert_int_equal(codec_mark(&f, more + 3, 1), -1);
 }
 
 /* ---- replies ---- */
+
+static void test_xid(void **state)
+{
+    (void)state;
+    uint32_t xid;
+    assert_int_equal(codec_reply_xid(WORDS(0xfffffffe, 1).bytes, &xid), 0);
+    assert_int_equal(xid, 0xfffffffe);
+    assert_int_equal(codec_reply_xid(WORDS(7, 0).bytes, &xid), -1); /* a call */
+}
+
+static void test_read_reply(void **state)
+{
+    (void)state;
+    struct codec_reply r;
+    /* What follows is payload, and not looked at. */
+    assert_int_equal(decode(CODEC_READ, WORDS(ACCEPTED, 0, 0, 4096, 0, 4096, 99, 99), &r), 44);
+    assert_int_equal(r.outcome, CODEC_DONE);
+    assert_int_equal(r.count, 4096);
+    assert_false(r.eof);
+    assert_int_equal(decode(CODEC_READ, WORDS(ACCEPTED, 0, 0, 0, 1, 0), &r), 44);
+    assert_int_equal(r.count, 0);
+    assert_true(r.eof);
+    assert_int_equal(decode(CODEC_READ, WORDS(ACCEPTED, 0, 0, 5, 0, 4), &r), -1);
+    assert_int_equal(decode(CODEC_READ, WORDS(ACCEPTED, 0, 0, 5, 0, 6), &r), -1);
+    assert_int_equal(decode(CODEC_READ, WORDS(ACCEPTED, 0, 0, 5, 2, 5), &r), -1);
+    assert_int_equal(decode(CODEC_READ, WORDS(ACCEPTED, 0, 2, 5, 0, 5), &r), -1);
+}
 
 static void test_write_reply(void **state)
 {
     (void)state;
     static const uint8_t verifier[] = {1, 2, 3, 4, 5, 6, 7, 8};
-    struct words w = WORDS(ACCEPTED, 0, NO_WCC, 4096, 0, VERIFIER);
     struct codec_reply r;
-    uint32_t xid;
-    assert_int_equal(codec_reply_xid(w.bytes, w.len, &xid), 0);
-    assert_int_equal(xid, 7);
-    assert_int_equal(decode(codec_write_reply, w.bytes, w.len, &r), 0);
+    assert_int_equal(decode(CODEC_WRITE, WORDS(ACCEPTED, 0, NO_WCC, 4096, 0, VERIFIER), &r), 52);
     assert_int_equal(r.outcome, CODEC_DONE);
     assert_int_equal(r.count, 4096);
     assert_false(r.stable);
     assert_memory_equal(r.verifier, verifier, sizeof verifier);
 
-    w = WORDS(ACCEPTED, 0, NO_WCC, 1, 2, VERIFIER);
-    assert_int_equal(decode(codec_write_reply, w.bytes, w.len, &r), 0);
+    assert_int_equal(decode(CODEC_WRITE, WORDS(ACCEPTED, 0, NO_WCC, 1, 2, VERIFIER), &r), 52);
     assert_true(r.stable);
-    w = WORDS(ACCEPTED, 0, NO_WCC, 1, 3, VERIFIER);
-    assert_int_equal(decode(codec_write_reply, w.bytes, w.len, &r), -1);
+    assert_int_equal(decode(CODEC_WRITE, WORDS(ACCEPTED, 0, NO_WCC, 1, 3, VERIFIER), &r), -1);
 }
 
-/* With attributes before and after, and a server's verifier of 5 bytes. */
-static struct words long_reply(bool write)
+/* With all attributes, and a server's verifier of 5 bytes. */
+static struct words long_reply(enum codec_proc proc)
 {
     uint32_t w[64] = {7, 1, 0, 1, 5, 0x11111111, 0x11000000, 0, 0, 1};
-    size_t n = 10 + 6;
-    w[n++] = 1;
+    size_t n = 10;
+    if (proc != CODEC_READ) {
+        n += 6;
+        w[n++] = 1;
+    }
     n += 21;
-    if (write) {
+    if (proc != CODEC_COMMIT) {
         w[n++] = 77;
         w[n++] = 1;
+    }
+    if (proc == CODEC_READ) {
+        w[n++] = 77;
+        return words(w, n);
     }
     w[n++] = 0x01020304;
     w[n++] = 0x05060708;
@@ -202,13 +230,17 @@ static void test_attributes_are_skipped(void **state)
 {
     (void)state;
     struct codec_reply r;
-    struct words w = long_reply(true);
-    assert_int_equal(decode(codec_write_reply, w.bytes, w.len, &r), 0);
+    struct words w = long_reply(CODEC_READ);
+    assert_int_equal(decode(CODEC_READ, w, &r), w.len);
+    assert_int_equal(r.count, 77);
+    assert_true(r.eof);
+    w = long_reply(CODEC_WRITE);
+    assert_int_equal(decode(CODEC_WRITE, w, &r), w.len);
     assert_int_equal(r.count, 77);
     assert_true(r.stable);
     assert_int_equal(r.verifier[7], 8);
-    w = long_reply(false);
-    assert_int_equal(decode(codec_commit_reply, w.bytes, w.len, &r), 0);
+    w = long_reply(CODEC_COMMIT);
+    assert_int_equal(decode(CODEC_COMMIT, w, &r), w.len);
     assert_int_equal(r.verifier[0], 1);
     assert_int_equal(r.verifier[7], 8);
 }
@@ -216,21 +248,19 @@ static void test_attributes_are_skipped(void **state)
 static void test_refusals(void **state)
 {
     (void)state;
-    static reply_fn *const both[] = {codec_write_reply, codec_commit_reply};
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < sizeof procs / sizeof *procs; i++) {
         struct codec_reply r;
-        struct words w = WORDS(ACCEPTED, 28, NO_WCC);
-        assert_int_equal(decode(both[i], w.bytes, w.len, &r), 0);
+        assert_true(decode(procs[i], WORDS(ACCEPTED, 28, NO_WCC), &r) > 0);
         assert_int_equal(r.outcome, CODEC_STATUS);
         assert_int_equal(r.status, 28);
-        w = WORDS(7, 1, 1, 1, 2); /* denied, AUTH_ERROR, rejected credential */
-        assert_int_equal(decode(both[i], w.bytes, w.len, &r), 0);
+        /* denied, AUTH_ERROR, rejected credential */
+        assert_int_equal(decode(procs[i], WORDS(7, 1, 1, 1, 2), &r), 20);
         assert_int_equal(r.outcome, CODEC_AUTH);
-        w = WORDS(7, 1, 1, 0, 3, 3); /* denied, RPC_MISMATCH */
-        assert_int_equal(decode(both[i], w.bytes, w.len, &r), 0);
+        /* denied, RPC_MISMATCH */
+        assert_int_equal(decode(procs[i], WORDS(7, 1, 1, 0, 3, 3), &r), 24);
         assert_int_equal(r.outcome, CODEC_FOREIGN);
-        w = WORDS(7, 1, 0, 0, 0, 4); /* GARBAGE_ARGS */
-        assert_int_equal(decode(both[i], w.bytes, w.len, &r), 0);
+        /* GARBAGE_ARGS */
+        assert_int_equal(decode(procs[i], WORDS(7, 1, 0, 0, 0, 4), &r), 24);
         assert_int_equal(r.outcome, CODEC_FOREIGN);
     }
 }
@@ -250,33 +280,53 @@ static void test_malformed(void **state)
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct codec_reply r;
-        assert_int_equal(decode(codec_write_reply, bad[i].bytes, bad[i].len, &r), -1);
-        assert_int_equal(decode(codec_commit_reply, bad[i].bytes, bad[i].len, &r), -1);
+        for (size_t k = 0; k < sizeof procs / sizeof *procs; k++)
+            assert_int_equal(decode(procs[k], bad[i], &r), -1);
     }
-    uint32_t xid;
-    assert_int_equal(codec_reply_xid(bad[0].bytes, bad[0].len, &xid), -1);
 }
 
-static void cut_everywhere(reply_fn *fn, struct words w)
+/* All but the whole needs more, and never more than that. */
+static void cut_everywhere(enum codec_proc proc, struct words w)
 {
     struct codec_reply r;
     for (size_t len = 0; len < w.len; len++)
-        assert_int_equal(decode(fn, w.bytes, len, &r), -1);
-    assert_int_equal(decode(fn, w.bytes, w.len, &r), 0);
+        assert_in_range(decode_bytes(proc, w.bytes, len, &r), len + 1, w.len);
+    assert_int_equal(decode_bytes(proc, w.bytes, w.len, &r), w.len);
 }
 
 static void test_cut_replies(void **state)
 {
     (void)state;
-    cut_everywhere(codec_write_reply, WORDS(ACCEPTED, 0, NO_WCC, 1, 0, VERIFIER));
-    cut_everywhere(codec_write_reply, long_reply(true));
-    cut_everywhere(codec_commit_reply, long_reply(false));
-    cut_everywhere(codec_write_reply, WORDS(7, 1, 1, 1, 2));
-    cut_everywhere(codec_commit_reply, WORDS(7, 1, 1, 0, 3, 3));
-    uint32_t xid;
-    struct words w = WORDS(7, 1);
-    for (size_t len = 0; len < w.len; len++)
-        assert_int_equal(codec_reply_xid(w.bytes, len, &xid), -1);
+    for (size_t i = 0; i < sizeof procs / sizeof *procs; i++) {
+        cut_everywhere(procs[i], long_reply(procs[i]));
+        cut_everywhere(procs[i], WORDS(7, 1, 1, 1, 2));
+        cut_everywhere(procs[i], WORDS(7, 1, 1, 0, 3, 3));
+        cut_everywhere(procs[i], WORDS(ACCEPTED, 13));
+    }
+    cut_everywhere(CODEC_READ, WORDS(ACCEPTED, 0, 0, 1, 0, 1));
+    cut_everywhere(CODEC_WRITE, WORDS(ACCEPTED, 0, NO_WCC, 1, 0, VERIFIER));
+    cut_everywhere(CODEC_COMMIT, WORDS(ACCEPTED, 0, NO_WCC, VERIFIER));
+}
+
+/* The longest head there can be fits: what is needed is then no more than CODEC_REPLY_MAX. */
+static void test_longest_reply(void **state)
+{
+    (void)state;
+    uint32_t w[CODEC_REPLY_MAX / 4] = {7, 1, 0, 1, 400};
+    size_t n = 5 + 100 + 2;
+    w[n] = 1; /* wcc_data */
+    w[n + 7] = 1;
+    n += 7 + 22 + 2 + 2;
+    struct words out;
+    uint8_t *bytes = malloc(4 * n);
+    for (size_t at = 0; at < n; at += 64) {
+        out = words(w + at, n - at < 64 ? n - at : 64);
+        memcpy(bytes + 4 * at, out.bytes, out.len);
+    }
+    struct codec_reply r;
+    assert_int_equal(codec_reply_head(CODEC_WRITE, bytes, 4 * n, &r), 4 * n);
+    assert_true(4 * n <= CODEC_REPLY_MAX);
+    free(bytes);
 }
 
 /* What comes of random bytes does not matter, if nothing else does: ASan and UBSan look on. */
@@ -284,31 +334,16 @@ static void test_random(void **state)
 {
     (void)state;
     srand(1);
-    const struct words good = long_reply(true);
     for (int i = 0; i < 200000; i++) {
+        enum codec_proc proc = procs[i % 3];
+        const struct words good = long_reply(proc);
         struct words w = good;
         w.len = (size_t)rand() % (good.len + 1);
         for (int k = rand() % 6; k >= 0; k--)
             w.bytes[(size_t)rand() % good.len] = (uint8_t)(rand() % 3 > 0 ? rand() : rand() % 3);
         struct codec_reply r;
-        decode(codec_write_reply, w.bytes, w.len, &r);
-        decode(codec_commit_reply, w.bytes, w.len, &r);
-    }
-    for (int i = 0; i < 20000; i++) {
-        uint8_t noise[64];
-        struct codec_reader r = {0};
-        for (size_t k = 0; k < sizeof noise; k++)
-            noise[k] = (uint8_t)(rand() % 4 > 0 ? rand() % 3 : rand());
-        for (size_t at = 0; at < sizeof noise;) {
-            size_t piece = 1 + (size_t)rand() % (sizeof noise - at);
-            ptrdiff_t n = codec_read(&r, noise + at, piece);
-            if (n < 0)
-                break;
-            assert_true((size_t)n <= piece && r.len <= sizeof r.record);
-            at += (size_t)n;
-            if (r.whole)
-                r = (struct codec_reader){0};
-        }
+        ptrdiff_t rc = decode(proc, w, &r);
+        assert_true(rc == -1 || (rc > 0 && rc <= CODEC_REPLY_MAX));
     }
 }
 
@@ -316,16 +351,20 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_write_call),
+        cmocka_unit_test(test_read_call),
         cmocka_unit_test(test_commit_call),
         cmocka_unit_test(test_longest_call),
         cmocka_unit_test(test_pad),
-        cmocka_unit_test(test_records_cut_anywhere),
-        cmocka_unit_test(test_records_that_cannot_be),
+        cmocka_unit_test(test_marks_cut_anywhere),
+        cmocka_unit_test(test_empty_fragments),
+        cmocka_unit_test(test_xid),
+        cmocka_unit_test(test_read_reply),
         cmocka_unit_test(test_write_reply),
         cmocka_unit_test(test_attributes_are_skipped),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_malformed),
         cmocka_unit_test(test_cut_replies),
+        cmocka_unit_test(test_longest_reply),
         cmocka_unit_test(test_random),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

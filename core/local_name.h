@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Names of a local place: where they lead, and what is there. */
+#ifndef CORE_LOCAL_NAME_H
+#define CORE_LOCAL_NAME_H
+
+#include <sys/stat.h>
+
+#include "core/store.h"
+
+/*
+ * Opens the directory `name`, "" being dir_fd itself, to be read, listed and synced. The way there
+ * must not leave dir_fd: a symbolic link that does, or an absolute name, is EXDEV (ELOOP before
+ * Linux 5.6, where no link is followed at all). -1 with errno.
+ */
+int local_name_directory(int dir_fd, const char *name);
+
+/* The same for the directory that the last part of `name` is in; *last points to that part. */
+int local_name_parent(int dir_fd, const char *name, const char **last);
+
+/* fstatat(2), and the size of a block device, too. 0, or -1 with errno. */
+int local_name_attr(int dir_fd, const char *name, int flags, struct store_attr *attr);
+
+/* The same of an open file. */
+int local_name_attr_of(int fd, struct store_attr *attr);
+
+#endif

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef CORE_LOCAL_PUBLISH_H
+#define CORE_LOCAL_PUBLISH_H
+
+#include "core/store.h"
+
+/* publish() of the local store, see core/store.h. */
+int local_publish(struct store_file *file, const char *final, const struct store_attr *attr,
+                  bool overwrite, struct err *e);
+
+#endif

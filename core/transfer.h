@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One image on its way. It is shared by all workers, each of which holds files of its own for it
+ * (its hands). What is marked [lock] is only touched under the crew's lock; the rest is written by
+ * one worker at a time: by the one that opens it before the others see it, by whoever has a chunk
+ * in hand for that chunk, and by the last one at the end of a phase.
+ */
+#ifndef CORE_TRANSFER_H
+#define CORE_TRANSFER_H
+
+#include "core/copy.h"
+#include "core/journal.h"
+#include "core/relocate.h"
+
+/* In this order; each transfer has some of them. */
+enum transfer_phase {
+    TRANSFER_COPY = 1 << 0,
+    TRANSFER_DIGEST = 1 << 1, /* of the source, when nothing is copied */
+    TRANSFER_VERIFY = 1 << 2, /* the destination is read and compared */
+    TRANSFER_END = 1 << 3,
+};
+
+struct transfer_chunk {
+    unsigned char digest[CHECKSUM_BYTES];
+    bool durable; /* proven, and in the journal if there is one; then the digest is known, too */
+};
+
+struct transfer {
+    const struct relocate_options *options;
+    struct relocate_image image;
+    struct store_attr attr; /* of the source, as planned */
+    char *part, *journal;   /* names beside image.as */
+    const struct transfer *after; /* is to have ended before; or NULL */
+    unsigned phases;        /* that it goes through */
+    bool resume;            /* a part and a journal of an earlier run are there, and are good */
+    bool stale_journal;     /* a journal is there that nothing is to be continued with */
+    bool publish;           /* it is a part yet */
+    bool useless;           /* what was copied is of a source that is not there any more */
+
+    enum { TRANSFER_PENDING, TRANSFER_OPENING, TRANSFER_OPEN, TRANSFER_ENDED } state; /* [lock] */
+    enum transfer_phase phase;  /* [lock] */
+    size_t cursor, outstanding; /* [lock] the next chunk of the phase; those in somebody's hands */
+    uint64_t work_bytes;        /* [lock] of data that its phases go over; an estimate at first */
+    unsigned owner;             /* the worker that has it alone, when it has `whole` */
+
+    bool part_made, journaled; /* are there now */
+    uint64_t part_inode;
+    struct journal_header header;
+    struct extents map;  /* of the source */
+    struct extents back; /* of the destination, for TRANSFER_VERIFY */
+    struct transfer_chunk *chunks;
+    size_t n_chunks;
+    struct checksum *whole;
+    uint64_t whole_to;
+};
+
+struct transfer_hands {
+    struct store_place *from, *to;
+    enum transfer_phase phase; /* what they were opened for */
+    struct store_file *src;    /* TRANSFER_COPY, TRANSFER_DIGEST */
+    struct store_file *dst;    /* TRANSFER_COPY, TRANSFER_VERIFY */
+    struct store_file *log;    /* the journal */
+};
+
+struct transfer *transfer_new(const struct relocate_options *options,
+                              const struct relocate_source *source, const struct store_attr *attr,
+                              struct err *e);
+void transfer_free(struct transfer *t);
+
+/* The end of a chunk: that of the image cuts it short. */
+uint64_t transfer_chunk_end(const struct transfer *t, size_t chunk);
+
+/* A file as it is; or a new one, even where an unfinished run has left one with nothing in it to be
+ * continued. */
+struct store_file *transfer_file(struct store_place *p, const char *name, enum store_how how,
+                                 struct err *e);
+struct store_file *transfer_create(struct store_place *p, const char *name, uint64_t size_bytes,
+                                   struct err *e);
+
+/* The first worker: opens the source, finds its holes, makes the part or continues with it. On
+ * failure the hands are empty again. */
+int transfer_open(struct transfer *t, struct transfer_hands *h, struct err *e);
+
+/* Another worker, or the same for another phase. On failure the hands are empty. */
+int transfer_join(const struct transfer *t, struct transfer_hands *h, enum transfer_phase phase,
+                  struct err *e);
+
+void transfer_let_go(struct transfer_hands *h);
+
+/* Whether there is a chunk left in this phase that something is to be done about; the next one, of
+ * which there must be one. [lock] */
+bool transfer_left(struct transfer *t);
+size_t transfer_next(struct transfer *t);
+
+void transfer_range(struct transfer *t, const struct transfer_hands *h, size_t chunk,
+                    struct copy_range *r);
+
+/* A range came back: its chunk is durable, or compared. */
+int transfer_took(struct transfer *t, const struct transfer_hands *h, const struct copy_range *r,
+                  struct err *e);
+
+/* Which phase follows; 0 is before the first. */
+enum transfer_phase transfer_phase_after(const struct transfer *t, enum transfer_phase phase);
+
+/* All chunks of a phase are done. By whoever was last: what TRANSFER_VERIFY needs, */
+int transfer_begin_verify(struct transfer *t, struct transfer_hands *h, struct err *e);
+
+/* or, before TRANSFER_END, what gives the image its name. */
+int transfer_finish(struct transfer *t, struct transfer_hands *h, struct err *e);
+
+/* After a failure: removes what is not worth to be kept, or, with `to` NULL, only finds out what
+ * is. -1: what is left, and why. */
+int transfer_abandon(struct transfer *t, struct store_place *to, struct err *e);
+
+/* Whether several workers may work on it, as far as can be told before it is open. */
+bool transfer_may_be_shared(const struct transfer *t);
+
+/* For work_bytes. */
+uint64_t transfer_work_bytes(const struct transfer *t);
+
+#endif

@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation
+ *
+ * NFSv3 has no open: a file is its handle, and the name that was looked up. When the handle goes
+ * stale the name leads to the new one, as long as the file's id is the same.
+ *
+ * Requests whose answer got lost. A CREATE that finds its name taken is answered as EEXIST, be it
+ * by a file of ours or not: the engine knows what to make of it. After a RENAME that finds nothing
+ * under the old name, the final name is looked at: if our file stands there, it was done.
+ *
+ * NFS has no rename that refuses to replace. publish() looks first; a file that somebody else makes
+ * under that name between the look and the rename is replaced.
+ */
+#include "nfs/share_file.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/cleanup.h"
+#include "core/clock.h"
+#include "core/log.h"
+#include "nfs/share_data.h"
+#include "nfs/share_names.h"
+
+#define FILE_RENEW_NS (5 * NS_PER_S)
+
+static struct share_file *file_of(struct store_file *f)
+{
+    return (struct share_file *)f;
+}
+
+/* ---- opening ---- */
+
+struct file_open {
+    const char *name;
+    uint64_t size_bytes;
+    struct share_entry at;
+    bool made; /* by us: the server said so */
+};
+
+static int file_is_there(const struct file_open *o, int found, struct err *e)
+{
+    if (found < 0)
+        return -1;
+    if (found == 0)
+        return err_set(e, ERR_NFS, ENOENT, "not found");
+    if (o->at.attr.type == STORE_REGULAR)
+        return 0;
+    return err_set(e, ERR_NFS, o->at.attr.type == STORE_DIRECTORY ? EISDIR : EINVAL,
+                   "not a regular file");
+}
+
+static int file_ask_read(struct share_place *p, struct share_conn *c, void *arg,
+                         const struct share_try *t, struct err *e)
+{
+    struct file_open *o = arg;
+    return file_is_there(o, share_names_find(p, c, o->name, &o->at, t->deadline_ns, e), e);
+}
+
+static int file_find_directory(struct share_place *p, struct share_conn *c, const char *name,
+                               struct share_fh *dir, const char **last, const struct share_try *t,
+                               struct err *e)
+{
+    int found = share_names_directory(p, c, name, dir, last, t->deadline_ns, e);
+    if (found < 0)
+        return -1;
+    return found > 0 ? 0 : err_set(e, ERR_NFS, ENOENT, "its directory is not there");
+}
+
+/* A link is followed to be read, not to be written to. */
+static int file_ask_update(struct share_place *p, struct share_conn *c, void *arg,
+                           const struct share_try *t, struct err *e)
+{
+    struct file_open *o = arg;
+    struct share_fh dir;
+    const char *last;
+    if (file_find_directory(p, c, o->name, &dir, &last, t, e) < 0)
+        return -1;
+    return file_is_there(o, share_proc_lookup(c, &dir, last, &o->at, t->deadline_ns, e), e);
+}
+
+static int file_set_size(struct share_conn *c, struct file_open *o, const struct share_try *t,
+                         struct err *e)
+{
+    if (o->at.attr.size_bytes == o->size_bytes)
+        return 0;
+    if (share_proc_set_size(c, &o->at.fh, o->size_bytes, t->deadline_ns, e) < 0)
+        return -1;
+    return share_proc_getattr(c, &o->at, t->deadline_ns, e);
+}
+
+static int file_ask_create(struct share_place *p, struct share_conn *c, void *arg,
+                           const struct share_try *t, struct err *e)
+{
+    struct file_open *o = arg;
+    struct share_fh dir;
+    const char *last;
+    if (file_find_directory(p, c, o->name, &dir, &last, t, e) < 0)
+        return -1;
+    if (!o->made && share_proc_create(c, &dir, last, o->size_bytes, &o->at, t->deadline_ns, e) < 0)
+        return -1;
+    o->made = true;
+    if (file_set_size(c, o, t, e) == 0)
+        return 0;
+    struct err undo = {0};
+    if (e->class == ERR_NFS && e->sys != EAGAIN && e->sys != ESTALE &&
+        share_proc_remove(c, &dir, last, t->deadline_ns, &undo) < 0)
+        err_hint(e, "an empty %s%s is left there: remove it", p->text, o->name);
+    return -1;
+}
+
+static int file_ask_make_directory(struct share_place *p, struct share_conn *c, void *arg,
+                                   const struct share_try *t, struct err *e)
+{
+    struct file_open *o = arg;
+    struct share_fh dir;
+    const char *last;
+    if (file_find_directory(p, c, o->name, &dir, &last, t, e) < 0)
+        return -1;
+    if (share_proc_mkdir(c, &dir, last, &o->at, t->deadline_ns, e) == 0)
+        return 0;
+    if (e->class != ERR_NFS || e->sys != EEXIST)
+        return -1;
+    err_clear(e);
+    int found = share_names_find(p, c, o->name, &o->at, t->deadline_ns, e);
+    if (found < 0)
+        return -1;
+    if (found > 0 && o->at.attr.type == STORE_DIRECTORY)
+        return 0;
+    return err_set(e, ERR_NFS, EEXIST, "not a directory");
+}
+
+static struct share_file *file_new(struct store_place *place, const struct file_open *o)
+{
+    struct share_file *f = calloc(1, sizeof *f);
+    if (f == NULL || (f->name = strdup(o->name)) == NULL) {
+        free(f);
+        return NULL;
+    }
+    f->fh = o->at.fh;
+    f->base = (struct store_file){
+        .place = place,
+        .name = f->name,
+        .align_bytes = 1,
+        .attr = o->at.attr,
+        .holes_unknown = true,
+    };
+    return f;
+}
+
+struct store_file *share_file_open(struct store_place *place, const char *name, enum store_how how,
+                                   uint64_t size_bytes, struct err *e)
+{
+    static const struct {
+        share_ask_fn *ask;
+        const char *what;
+    } ways[] = {
+        [STORE_READ] = {file_ask_read, "cannot open it for reading"},
+        [STORE_CREATE] = {file_ask_create, "cannot create it"},
+        [STORE_UPDATE] = {file_ask_update, "cannot open it for writing"},
+        [STORE_MAKE_DIRECTORY] = {file_ask_make_directory, "cannot make the directory"},
+    };
+    struct share_place *p = share_of(place);
+    struct file_open o = {.name = name, .size_bytes = size_bytes};
+    if (share_control_ask(p, ways[how].ask, &o, p->options.timeout_ns, e) < 0) {
+        err_wrap(e, "%s%s: %s", p->text, name, ways[how].what);
+        return NULL;
+    }
+    struct share_file *f = file_new(place, &o);
+    if (f == NULL) {
+        err_set(e, ERR_NFS, ENOMEM, "%s%s", p->text, name);
+        return NULL;
+    }
+    for (unsigned i = 0; i < p->n_data; i++)
+        share_data_check(p->data[i]);
+    return &f->base;
+}
+
+void share_file_close(struct store_file *file)
+{
+    struct share_file *f = file_of(file);
+    free(f->name);
+    free(f);
+}
+
+/* ---- renewing ---- */
+
+static int file_find_again(struct share_place *p, struct share_conn *c, struct share_file *f,
+                           int64_t deadline_ns, struct err *e)
+{
+    struct share_entry at;
+    int found = share_names_find(p, c, f->name, &at, deadline_ns, e);
+    if (found < 0)
+        return -1;
+    if (found == 0 || at.attr.inode != f->base.attr.inode || at.attr.type != f->base.attr.type)
+        return err_set(e, ERR_NFS, ENOENT, "%s%s: is another file now, or none", p->text, f->name);
+    f->fh = at.fh;
+    return 0;
+}
+
+static int file_ask_renew(struct share_place *p, struct share_conn *c, void *arg,
+                          const struct share_try *t, struct err *e)
+{
+    return file_find_again(p, c, arg, t->deadline_ns, e);
+}
+
+int share_file_renew(struct share_file *f, struct err *e)
+{
+    struct share_place *p = share_of(f->base.place);
+    share_names_forget(p);
+    if (share_control_ask(p, file_ask_renew, f, FILE_RENEW_NS, e) < 0)
+        return -1;
+    log_debug("%s%s: its handle was stale, and has been looked up again", p->text, f->name);
+    return 0;
+}
+
+/* ---- publishing ---- */
+
+struct file_publish {
+    struct share_file *f;
+    const char *final; /* the last part alone; NULL: the name stays */
+    const struct store_attr *attr;
+    bool overwrite;
+    bool attributes_given;
+    bool renaming; /* a RENAME was sent whose answer has not come */
+};
+
+/* Only root, and only where the server does not squash it, may give a file away. */
+static int file_give_attributes(struct share_place *p, struct share_conn *c,
+                                const struct file_publish *b, int64_t deadline_ns, struct err *e)
+{
+    const struct store_attr *attr = b->attr;
+    if (share_proc_setattr(c, &b->f->fh, attr, true, deadline_ns, e) == 0)
+        return 0;
+    if (e->class != ERR_NFS || (e->sys != EPERM && e->sys != EACCES))
+        return -1;
+    err_clear(e);
+    log_warn("%s%s: the server does not let us give it to uid %u, gid %u", p->text, b->f->name,
+             attr->uid, attr->gid);
+    return share_proc_setattr(c, &b->f->fh, attr, false, deadline_ns, e);
+}
+
+static int file_rename(struct share_conn *c, struct file_publish *b, const struct share_fh *dir,
+                       const char *from, int64_t deadline_ns, struct err *e)
+{
+    struct share_entry at;
+    bool again = b->renaming;
+    int found = b->overwrite || again
+                    ? 0
+                    : share_proc_lookup(c, dir, b->final, &at, deadline_ns, e);
+    if (found < 0)
+        return -1;
+    if (found > 0)
+        return err_set(e, ERR_NFS, EEXIST, "somebody else has made it meanwhile");
+    b->renaming = true;
+    if (share_proc_rename(c, dir, from, b->final, deadline_ns, e) == 0)
+        return 0;
+    if (e->class != ERR_NFS)
+        return -1;
+    b->renaming = again;
+    if (!again || e->sys != ENOENT)
+        return -1;
+    struct err look = {0};
+    found = share_proc_lookup(c, dir, b->final, &at, deadline_ns, &look);
+    if (found < 0) {
+        *e = look;
+        return -1;
+    }
+    b->renaming = false;
+    if (found == 0 || at.attr.inode != b->f->base.attr.inode)
+        return -1;
+    err_clear(e);
+    return 0;
+}
+
+static int file_ask_publish(struct share_place *p, struct share_conn *c, void *arg,
+                            const struct share_try *t, struct err *e)
+{
+    struct file_publish *b = arg;
+    struct share_fh dir;
+    const char *last;
+    if (t->stale > 0 && !b->attributes_given &&
+        file_find_again(p, c, b->f, t->deadline_ns, e) < 0)
+        return -1;
+    if (!b->attributes_given && file_give_attributes(p, c, b, t->deadline_ns, e) < 0)
+        return -1;
+    b->attributes_given = true;
+    if (b->final == NULL)
+        return 0;
+    if (file_find_directory(p, c, b->f->name, &dir, &last, t, e) < 0)
+        return -1;
+    return file_rename(c, b, &dir, last, t->deadline_ns, e);
+}
+
+/* The directory of `name`, with its slash if there is one, and `last`. NULL: no memory. */
+static char *file_sibling(const char *name, const char *last)
+{
+    const char *slash = strrchr(name, '/');
+    size_t len = slash == NULL ? 0 : (size_t)(slash - name) + 1;
+    char *path = malloc(len + strlen(last) + 1);
+    if (path != NULL) {
+        memcpy(path, name, len);
+        strcpy(path + len, last);
+    }
+    return path;
+}
+
+int share_file_publish(struct store_file *file, const char *final, const struct store_attr *attr,
+                       bool overwrite, struct err *e)
+{
+    struct share_file *f = file_of(file);
+    struct share_place *p = share_of(file->place);
+    const char *slash = final != NULL ? strrchr(final, '/') : NULL;
+    struct file_publish b = {
+        .f = f,
+        .final = slash != NULL ? slash + 1 : final,
+        .attr = attr,
+        .overwrite = overwrite,
+    };
+    CLEANUP_FREE char *name = file_sibling(f->name, b.final != NULL ? b.final : "");
+    if (name == NULL)
+        return err_set(e, ERR_NFS, ENOMEM, "%s%s", p->text, f->name);
+    if (share_control_ask(p, file_ask_publish, &b, p->options.timeout_ns, e) < 0) {
+        if (b.renaming) /* not known: by the contract ERR_LOST, whatever came last */
+            e->class = ERR_LOST;
+        return b.final == NULL ? err_wrap(e, "%s%s: cannot set its attributes", p->text, f->name)
+                               : err_wrap(e, "%s%s: cannot publish it as %s", p->text, f->name,
+                                          b.final);
+    }
+    if (b.final != NULL) {
+        free(f->name);
+        f->base.name = f->name = TAKE(name);
+    }
+    return 0;
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the parts of a share know of each other. Private to nfs/share*.c. */
+#ifndef NFS_SHARE_PLACE_H
+#define NFS_SHARE_PLACE_H
+
+#include "nfs/share.h"
+#include "nfs/share_carrier.h"
+#include "nfs/share_url.h"
+
+enum { SHARE_CONNECTIONS_MAX = 64 };
+
+struct share_place {
+    struct store_place base;
+    struct share_url url;
+    struct share_options options;
+    struct share_fh root;       /* the directory that the URL names */
+    struct share_conn *control; /* for the procedures that block; NULL: none yet */
+    struct share_data *data[SHARE_CONNECTIONS_MAX];
+    unsigned n_data; /* at least one */
+    /* The directory in which a name was last looked up: names come in the order of directories. */
+    char last_path[PATH_MAX]; /* "": none */
+    struct share_fh last_dir;
+    char text[]; /* "nfs://host/dir/": with its slash, as the prefix of names in messages */
+};
+
+struct share_file {
+    struct store_file base;
+    struct share_fh fh;
+    char *name;   /* of its own; base.name points to it */
+    bool stale;   /* fh is: it is to be renewed before the next I/O */
+    bool renewed; /* it was, and will not be once more */
+};
+
+static inline struct share_place *share_of(struct store_place *p)
+{
+    return (struct share_place *)p;
+}
+
+#endif

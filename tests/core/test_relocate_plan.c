@@ -1,0 +1,431 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the relocation engine refuses before it touches anything, and what directories become. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "relocate_rig.h"
+
+static void run_refused(struct rig *r, const char *said)
+{
+    assert_int_equal(rig_run(r), -1);
+    rig_assert_refused(r, said);
+}
+
+static void test_source_is_absent(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_set_up(&r);
+    rig_source(&r, "absent");
+    run_refused(&r, "absent");
+    rig_tear_down(&r);
+}
+
+static void test_source_is_no_file(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_set_up_image(&r);
+    memory_find(&r.from, "image")->attr.type = STORE_OTHER;
+    run_refused(&r, "from:image");
+    rig_tear_down(&r);
+}
+
+static void test_directory_needs_recursive(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_set_up(&r);
+    memory_add_directory(&r.from, "dir");
+    rig_source(&r, "dir");
+    run_refused(&r, "directory");
+    rig_tear_down(&r);
+}
+
+static void test_twins(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_set_up_image(&r);
+    rig_add_dense(&r, "sub/image", 5000);
+    r.sources[1].as = "image";
+    run_refused(&r, "image");
+    rig_tear_down(&r);
+}
+
+/* The same name may come out of a directory, too. */
+static void test_twins_in_a_directory(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_set_up(&r);
+    memory_add(&r.from, "a/image", 5000, NULL, 0);
+    memory_add(&r.from, "b/image", 5000, NULL, 0);
+    rig_source(&r, "a");
+    rig_source(&r, "b");
+    r.sources[0].as = r.sources[1].as = "all";
+    r.options.recursive = true;
+    run_refused(&r, "the same name");
+    rig_tear_down(&r);
+}
+
+static void test_exists(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_set_up_image(&r);
+    memory_add(&r.to, "image", 10, NULL, 0);
+    run_refused(&r, "--overwrite");
+    assert_int_equal(memory_find(&r.to, "image")->attr.size_bytes, 10);
+    r.options.overwrite = true;
+    assert_int_equal(rig_run(&r), 0);
+    rig_assert_landed(&r);
+    rig_tear_down(&r);
+}
+
+/* Until the copy is whole the old image stands there. */
+static void test_overwrite_keeps_the_old(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_set_up_image(&r);
+    struct memory_image *old = memory_add(&r.to, "image", 10, NULL, 0);
+    r.options.overwrite = true;
+    r.to.faults = (struct memory_faults){.only = "-part", .fail_at = 30, .fail_errno = EIO};
+    assert_int_equal(rig_run(&r), -1);
+    assert_ptr_equal(memory_find(&r.to, "image"), old);
+    rig_assert_given_back(&r);
+    rig_again(&r);
+    assert_int_equal(rig_run(&r), 0);
+    rig_assert_landed(&r);
+    rig_tear_down(&r);
+}
+
+static void test_directory_in_the_way(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_set_up_image(&r);
+    memory_add_directory(&r.to, "image");
+    r.options.overwrite = true;
+    run_refused(&r, "to:image");
+    rig_tear_down(&r);
+}
+
+static void test_in_use(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_set_up_image(&r);
+    memory_find(&r.from, "image")->in_use = true;
+    run_refused(&r, "--force");
+    r.options.force = true;
+    assert_int_equal(rig_run(&r), 0);
+    rig_assert_landed(&r);
+    rig_tear_down(&r);
+}
+
+static void test_no_room(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_set_up_image(&r);
+    r.to.free_bytes = 500 * KIB;
+    run_refused(&r, "to:");
+    rig_tear_down(&r);
+}
+
+/* Holes need no room; nor does what was durable before. */
+static void test_room_enough(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_set_up_image(&r);
+    r.to.free_bytes = 700 * KIB;
+    assert_int_equal(rig_run(&r), 0);
+    rig_assert_landed(&r);
+    rig_tear_down(&r);
+}
+
+static void test_room_for_the_rest(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_set_up_image(&r);
+    r.to.faults = (struct memory_faults){.only = "-part", .fail_at = 38, .fail_errno = ENOSPC};
+    assert_int_equal(rig_run(&r), -1);
+    assert_true(rig_kept(&r));
+    rig_again(&r);
+    r.to.free_bytes = 500 * KIB; /* less than the whole, more than the rest */
+    assert_int_equal(rig_run(&r), 0);
+    rig_assert_landed(&r);
+    rig_tear_down(&r);
+}
+
+/* All stand there already: nothing says that it was us. */
+static void test_all_there(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_set_up(&r);
+    rig_add_dense(&r, "a", 5000);
+    rig_add_dense(&r, "b", 5000);
+    rig_plant(&r, "a");
+    rig_plant(&r, "b");
+    run_refused(&r, "exists");
+    rig_tear_down(&r);
+}
+
+static void test_some_there(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_set_up(&r);
+    rig_add_dense(&r, "a", 5000);
+    rig_add_dense(&r, "b", 5000);
+    rig_plant(&r, "a");
+    assert_int_equal(rig_run(&r), 0);
+    rig_assert_landed(&r);
+    assert_true(rig_image(&r, 0)->was_there);
+    assert_false(rig_image(&r, 1)->was_there);
+    assert_int_equal(r.from.read_bytes, 5000);
+    rig_tear_down(&r);
+}
+
+/* But not another image of that name. */
+static void test_some_differ(void **state)
+{
+    (void)state;
+    for (int size = 0; size < 2; size++) {
+        struct rig r;
+        rig_set_up(&r);
+        rig_add_dense(&r, "a", 5000);
+        rig_add_dense(&r, "b", 5000);
+        struct memory_image *there = rig_plant(&r, "a");
+        if (size)
+            there->attr.size_bytes--;
+        else
+            there->attr.mtime_ns++;
+        run_refused(&r, "exists");
+        rig_tear_down(&r);
+    }
+}
+
+static void test_places_cannot_be_opened(void **state)
+{
+    (void)state;
+    for (int side = 0; side < 2; side++) {
+        struct rig r;
+        rig_set_up_image(&r);
+        struct memory_server *s = side ? &r.to : &r.from;
+        s->faults = (struct memory_faults){.fail_at = 1, .fail_errno = EACCES};
+        assert_int_equal(rig_run(&r), -1);
+        assert_null(r.r);
+        rig_assert_given_back(&r);
+        rig_tear_down(&r);
+    }
+}
+
+/* Whatever fails while it plans: nothing is touched. */
+static void test_each_call_of_a_plan(void **state)
+{
+    (void)state;
+    for (int side = 0; side < 2; side++) {
+        bool refused = true;
+        for (unsigned n = 1; refused; n++) {
+            struct rig r;
+            rig_set_up_image(&r);
+            struct memory_server *s = side ? &r.to : &r.from;
+            s->faults = (struct memory_faults){.fail_at = n, .fail_errno = EIO};
+            r.r = relocate_plan(r.sources, 1, &r.to_site.site, &r.options, &r.e);
+            refused = r.r == NULL;
+            assert_int_equal(refused, s->failed > 0);
+            if (refused)
+                assert_non_null(strstr(r.e.msg, s->url));
+            rig_assert_untouched(&r);
+            rig_tear_down(&r);
+        }
+    }
+}
+
+/* ---- directories ---- */
+
+static void set_up_tree(struct rig *r)
+{
+    static const struct store_extent extents[] = {{0, 5000}, {100 * KIB, 70 * KIB}};
+    rig_set_up(r);
+    memory_add(&r->from, "tree/a", 200 * KIB, extents, 2);
+    memory_add(&r->from, "tree/sub/b", 300 * KIB, extents, 2);
+    memory_add(&r->from, "tree/sub/deep/c", 0, NULL, 0);
+    memory_add_directory(&r->from, "tree/empty")->attr.mode = 0711;
+    memory_find(&r->from, "tree/sub")->attr.mode = 0500;
+    memory_find(&r->from, "tree/sub")->attr.uid = 64055;
+    rig_source(r, "tree");
+    r->options.recursive = true;
+}
+
+static void assert_tree(struct rig *r)
+{
+    static const char *const names[] = {
+        "tree", "tree/a", "tree/sub", "tree/sub/b", "tree/sub/deep", "tree/sub/deep/c",
+        "tree/empty"};
+    rig_assert_landed(r);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        assert_true(rig_same(r, names[i]));
+    assert_int_equal(r->to.n_images, 1 + sizeof names / sizeof *names);
+    assert_int_equal(relocate_totals(r->r)->images, 3);
+}
+
+static void test_tree(void **state)
+{
+    (void)state;
+    struct rig r;
+    set_up_tree(&r);
+    assert_int_equal(rig_run(&r), 0);
+    assert_tree(&r);
+    rig_tear_down(&r);
+}
+
+/* Under another name, beside a file. */
+static void test_tree_as(void **state)
+{
+    (void)state;
+    struct rig r;
+    set_up_tree(&r);
+    r.to.publishing = NULL; /* which expects equal names */
+    r.sources[0].as = "other";
+    assert_int_equal(rig_run(&r), 0);
+    const struct memory_image *b = memory_find(&r.to, "other/sub/b");
+    assert_non_null(b);
+    assert_memory_equal(b->durable, memory_find(&r.from, "tree/sub/b")->cached, 300 * KIB);
+    assert_int_equal(memory_find(&r.to, "other/sub")->attr.mode, 0500);
+    assert_null(memory_find(&r.to, "tree"));
+    rig_tear_down(&r);
+}
+
+static void test_tree_leaves_leftovers(void **state)
+{
+    (void)state;
+    struct rig r;
+    set_up_tree(&r);
+    memory_add(&r.from, "tree/sub/.b.godwit-part", 5000, NULL, 0);
+    memory_add(&r.from, "tree/sub/.b.godwit-journal", 5000, NULL, 0);
+    assert_int_equal(rig_run(&r), 0);
+    memory_find(&r.from, "tree/sub")->attr.mtime_ns =
+        memory_find(&r.to, "tree/sub")->attr.mtime_ns;
+    assert_tree(&r);
+    rig_tear_down(&r);
+}
+
+/* What is neither a file nor a directory: said before anything is touched, or left out; not lost
+ * without a word. */
+static void test_tree_with_a_socket(void **state)
+{
+    (void)state;
+    struct rig r;
+    set_up_tree(&r);
+    memory_add(&r.from, "tree/socket", 0, NULL, 0)->attr.type = STORE_OTHER;
+    if (rig_run(&r) < 0)
+        rig_assert_refused(&r, "socket");
+    assert_null(memory_find(&r.to, "tree/socket"));
+    rig_tear_down(&r);
+}
+
+static void test_tree_of_directories(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_set_up(&r);
+    memory_add_directory(&r.from, "tree/x/y");
+    rig_source(&r, "tree");
+    r.options.recursive = true;
+    assert_int_equal(rig_run(&r), 0);
+    assert_true(rig_same(&r, "tree"));
+    assert_true(rig_same(&r, "tree/x"));
+    assert_true(rig_same(&r, "tree/x/y"));
+    rig_assert_given_back(&r);
+    rig_tear_down(&r);
+}
+
+/* An image with a directory in its name: the directory is there, or it is made. */
+static void test_name_with_a_directory(void **state)
+{
+    (void)state;
+    for (int there = 0; there < 2; there++) {
+        struct rig r;
+        rig_set_up(&r);
+        rig_add_dense(&r, "sub/image", 3 * RIG_CHUNK_BYTES);
+        if (there)
+            memory_add_directory(&r.to, "sub");
+        int rc = rig_run(&r);
+        if (there || rc == 0) {
+            assert_int_equal(rc, 0);
+            rig_assert_landed(&r);
+        } else {
+            assert_null(memory_find(&r.to, "sub/image"));
+            rig_assert_given_back(&r);
+        }
+        rig_tear_down(&r);
+    }
+}
+
+/* Killed at each call, then whole: also when directories are there already. */
+static void test_tree_killed(void **state)
+{
+    (void)state;
+    bool dead = true;
+    for (unsigned n = 1; dead; n++) {
+        struct rig r;
+        set_up_tree(&r);
+        r.world.die_at = n;
+        r.world.death = (enum memory_death)(n % 3);
+        int rc = rig_run(&r);
+        dead = r.world.dead;
+        assert_true(dead || rc == 0);
+        rig_again(&r);
+        memory_crash(&r.to, n % 2);
+        rig_again(&r);
+        if (dead && rig_run(&r) < 0) {
+            assert_int_equal(r.e.class, ERR_REFUSED); /* all of it was there */
+            assert_non_null(strstr(r.e.msg, "exists"));
+        }
+        assert_false(rig_left(&r));
+        assert_true(rig_same(&r, "tree/a"));
+        assert_true(rig_same(&r, "tree/sub/b"));
+        assert_true(rig_same(&r, "tree/sub/deep/c"));
+        rig_assert_given_back(&r);
+        rig_tear_down(&r);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_source_is_absent),
+        cmocka_unit_test(test_source_is_no_file),
+        cmocka_unit_test(test_directory_needs_recursive),
+        cmocka_unit_test(test_twins),
+        cmocka_unit_test(test_twins_in_a_directory),
+        cmocka_unit_test(test_exists),
+        cmocka_unit_test(test_overwrite_keeps_the_old),
+        cmocka_unit_test(test_directory_in_the_way),
+        cmocka_unit_test(test_in_use),
+        cmocka_unit_test(test_no_room),
+        cmocka_unit_test(test_room_enough),
+        cmocka_unit_test(test_room_for_the_rest),
+        cmocka_unit_test(test_all_there),
+        cmocka_unit_test(test_some_there),
+        cmocka_unit_test(test_some_differ),
+        cmocka_unit_test(test_places_cannot_be_opened),
+        cmocka_unit_test(test_each_call_of_a_plan),
+        cmocka_unit_test(test_tree),
+        cmocka_unit_test(test_tree_as),
+        cmocka_unit_test(test_tree_leaves_leftovers),
+        cmocka_unit_test(test_tree_with_a_socket),
+        cmocka_unit_test(test_tree_of_directories),
+        cmocka_unit_test(test_name_with_a_directory),
+        cmocka_unit_test(test_tree_killed),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

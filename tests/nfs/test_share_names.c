@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Names on a share: finding, listing, making, publishing and removing what they stand for. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "share_fixture.h"
+
+static int collect(void *arg, const char *name, const struct store_attr *attr, struct err *e)
+{
+    char *seen = arg;
+    (void)e;
+    sprintf(seen + strlen(seen), "%s%s ", name,
+            attr->type == STORE_DIRECTORY ? "/" : attr->type == STORE_OTHER ? "@" : "");
+    return 0;
+}
+
+static int refuse(void *arg, const char *name, const struct store_attr *attr, struct err *e)
+{
+    (void)arg, (void)attr;
+    return err_set(e, ERR_REFUSED, 0, "%s is enough", name);
+}
+
+static void list_with(const struct fake_faults *faults, void **state)
+{
+    struct fixture f;
+    char seen[4000] = "", expected[4000] = "sub/ link@ ";
+    share_fixture_set_up(&f, faults, state);
+    fake_server_add_directory(f.server, "dir");
+    fake_server_add_directory(f.server, "dir/sub");
+    fake_server_add_link(f.server, "dir/link", "sub");
+    for (int i = 0; i < 50; i++) {
+        char path[20];
+        snprintf(path, sizeof path, "dir/file%02d", i);
+        fake_server_add_file(f.server, path, "x", 1);
+        sprintf(expected + strlen(expected), "%s ", path + 4);
+    }
+    assert_int_equal(share_fixture_open(&f, "/export"), 0);
+    const struct store_ops *ops = f.place->ops;
+    assert_int_equal(ops->list(f.place, "dir", collect, seen, &f.e), 0);
+    assert_string_equal(seen, expected);
+    seen[0] = '\0';
+    assert_int_equal(ops->list(f.place, "", collect, seen, &f.e), 0);
+    assert_string_equal(seen, "dir/ ");
+    seen[0] = '\0';
+    assert_int_equal(ops->list(f.place, "dir/sub", collect, seen, &f.e), 0);
+    assert_string_equal(seen, "");
+    assert_int_equal(ops->list(f.place, "dir", refuse, NULL, &f.e), -1);
+    assert_string_equal(f.e.msg, "sub is enough");
+    err_clear(&f.e);
+    assert_int_equal(ops->list(f.place, "absent", collect, seen, &f.e), -1);
+    assert_int_equal(f.e.sys, ENOENT);
+    err_clear(&f.e);
+    assert_int_equal(ops->list(f.place, "dir/file00", collect, seen, &f.e), -1);
+    assert_int_equal(f.e.sys, ENOTDIR);
+    share_fixture_end(&f);
+    share_fixture_tear_down(&f);
+}
+
+static void test_list(void **state)
+{
+    list_with(&(struct fake_faults){.page_entries = 60}, state);
+    list_with(&(struct fake_faults){.page_entries = 3}, state);
+    list_with(&(struct fake_faults){.bare = true}, state);
+    list_with(&(struct fake_faults){.no_plus = true}, state);
+    for (unsigned at = 8; at < 30; at += 3) {
+        list_with(&(struct fake_faults){.close_at = at}, state);
+        list_with(&(struct fake_faults){.stale_at = at, .page_entries = 5}, state);
+    }
+}
+
+static void test_links(void **state)
+{
+    static const struct {
+        const char *path;
+        int found; /* else the class of the error */
+        uint64_t size;
+    } cases[] = {
+        {"link", 1, 3},       {"chain", 1, 3},      {"dir/up", 1, 3},     {"dlink/up", 1, 3},
+        {"dlink/in", 1, 5},   {"dir/sub/up2", 1, 3}, {"broken", 0, 0},    {"out", ERR_REFUSED, 0},
+        {"dir/out", ERR_REFUSED, 0}, {"absolute", ERR_REFUSED, 0}, {"loop", ERR_NFS, 0},
+        {"link/in", ERR_NFS, 0},
+    };
+    struct fixture f;
+    share_fixture_set_up(&f, &(struct fake_faults){0}, state);
+    fake_server_add_directory(f.server, "dir");
+    fake_server_add_directory(f.server, "dir/sub");
+    fake_server_add_file(f.server, "file", "abc", 3);
+    fake_server_add_file(f.server, "dir/in", "abcde", 5);
+    fake_server_add_link(f.server, "link", "file");
+    fake_server_add_link(f.server, "chain", "./link");
+    fake_server_add_link(f.server, "dlink", "dir");
+    fake_server_add_link(f.server, "dir/up", "../file");
+    fake_server_add_link(f.server, "dir/sub/up2", "../../dlink/up");
+    fake_server_add_link(f.server, "broken", "absent");
+    fake_server_add_link(f.server, "out", "../file");
+    fake_server_add_link(f.server, "dir/out", "../../file");
+    fake_server_add_link(f.server, "absolute", "/export/file");
+    fake_server_add_link(f.server, "loop", "loop");
+    assert_int_equal(share_fixture_open(&f, "/export"), 0);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct store_attr attr;
+        err_clear(&f.e);
+        int found = f.place->ops->lookup(f.place, cases[i].path, &attr, &f.e);
+        assert_int_equal(found < 0 ? (int)f.e.class : found, cases[i].found);
+        if (found > 0)
+            assert_int_equal(attr.size_bytes, cases[i].size);
+        struct store_file *file =
+            f.place->ops->open(f.place, cases[i].path, STORE_READ, 0, (err_clear(&f.e), &f.e));
+        assert_true((file != NULL) == (found == 1));
+        if (file != NULL)
+            f.place->ops->file_close(file);
+    }
+    err_clear(&f.e);
+    assert_null(f.place->ops->open(f.place, "link", STORE_UPDATE, 0, &f.e));
+    share_fixture_end(&f);
+    share_fixture_tear_down(&f);
+}
+
+static void test_open_and_remove(void **state)
+{
+    struct fixture f;
+    share_fixture_set_up(&f, &(struct fake_faults){0}, state);
+    fake_server_add_directory(f.server, "dir");
+    fake_server_add_file(f.server, "dir/file", "abc", 3);
+    assert_int_equal(share_fixture_open(&f, "/export"), 0);
+    const struct store_ops *ops = f.place->ops;
+    static const struct {
+        const char *name;
+        enum store_how how;
+        int sys; /* of the error; 0: it opens */
+    } cases[] = {
+        {"dir/file", STORE_READ, 0},
+        {"dir/file", STORE_UPDATE, 0},
+        {"dir/file", STORE_CREATE, EEXIST},
+        {"dir/file", STORE_MAKE_DIRECTORY, EEXIST},
+        {"dir", STORE_READ, EISDIR},
+        {"dir", STORE_MAKE_DIRECTORY, 0},
+        {"absent", STORE_READ, ENOENT},
+        {"absent", STORE_UPDATE, ENOENT},
+        {"absent/new", STORE_CREATE, ENOENT},
+        {"dir/file/new", STORE_CREATE, ENOTDIR},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        err_clear(&f.e);
+        struct store_file *file = ops->open(f.place, cases[i].name, cases[i].how, 7, &f.e);
+        assert_int_equal(f.e.sys, cases[i].sys);
+        assert_int_equal(file == NULL, cases[i].sys != 0);
+        if (file != NULL)
+            ops->file_close(file);
+    }
+    err_clear(&f.e);
+    assert_int_equal(ops->remove(f.place, "dir", &f.e), -1);
+    assert_int_equal(f.e.sys, ENOTEMPTY);
+    err_clear(&f.e);
+    static const char *const gone[] = {"absent", "absent/deep", "dir/file", "dir/file", "dir"};
+    for (size_t i = 0; i < sizeof gone / sizeof *gone; i++)
+        assert_int_equal(ops->remove(f.place, gone[i], &f.e), 0);
+    share_fixture_end(&f);
+    assert_int_equal(fake_server_files(f.server), 0);
+    share_fixture_tear_down(&f);
+}
+
+static void test_publish(void **state)
+{
+    struct fixture f;
+    share_fixture_set_up(&f, &(struct fake_faults){0}, state);
+    fake_server_add_file(f.server, "image", "old", 3);
+    assert_int_equal(share_fixture_open(&f, "/export"), 0);
+    const struct store_ops *ops = f.place->ops;
+    struct store_file *file = ops->open(f.place, "part", STORE_CREATE, 9, &f.e);
+    assert_int_equal(ops->publish(file, NULL, &share_fixture_attr, false, &f.e), 0);
+    assert_string_equal(file->name, "part");
+    assert_int_equal(ops->publish(file, "image", &share_fixture_attr, false, &f.e), -1);
+    assert_int_equal(f.e.sys, EEXIST);
+    assert_string_equal(file->name, "part");
+    err_clear(&f.e);
+    assert_int_equal(ops->publish(file, "image", &share_fixture_attr, true, &f.e), 0);
+    assert_string_equal(file->name, "image");
+    ops->file_close(file);
+    file = ops->open(f.place, "dir", STORE_MAKE_DIRECTORY, 0, &f.e);
+    assert_int_equal(ops->publish(file, NULL, &share_fixture_attr, false, &f.e), 0);
+    ops->file_close(file);
+    share_fixture_end(&f);
+    assert_int_equal(fake_server_file(f.server, "image")->size, 9);
+    assert_int_equal(fake_server_file(f.server, "image")->mode, 0640);
+    assert_int_equal(fake_server_file(f.server, "dir")->mode, 0640);
+    assert_int_equal(fake_server_files(f.server), 2);
+    share_fixture_tear_down(&f);
+}
+
+static void test_where_it_cannot_be_opened(void **state)
+{
+    static const char *const paths[] = {"/", "/other", "/export/absent", "/export/absent/deep",
+                                        "/export/file"};
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
+        struct fixture f;
+        share_fixture_set_up(&f, &(struct fake_faults){0}, state);
+        fake_server_add_file(f.server, "file", "abc", 3);
+        assert_int_equal(share_fixture_open(&f, paths[i]), -1);
+        assert_int_equal(f.e.class, ERR_REFUSED);
+        assert_true(f.e.hint[0] != '\0' || i == 4);
+        share_fixture_end(&f);
+        share_fixture_tear_down(&f);
+    }
+}
+
+static void test_directory_below_the_export(void **state)
+{
+    struct fixture f;
+    share_fixture_set_up(&f, &(struct fake_faults){0}, state);
+    fake_server_add_directory(f.server, "a");
+    fake_server_add_directory(f.server, "a/b");
+    fake_server_add_file(f.server, "a/b/file", "abc", 3);
+    assert_int_equal(share_fixture_open(&f, "/export/a/b/"), 0);
+    struct store_attr attr;
+    assert_int_equal(f.place->ops->lookup(f.place, "file", &attr, &f.e), 1);
+    share_fixture_end(&f);
+    share_fixture_tear_down(&f);
+}
+
+int main(void)
+{
+    static struct variant variant = {SHARE_PATH_AUTO, RING_AUTO};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_prestate(test_list, &variant),
+        cmocka_unit_test_prestate(test_links, &variant),
+        cmocka_unit_test_prestate(test_open_and_remove, &variant),
+        cmocka_unit_test_prestate(test_publish, &variant),
+        cmocka_unit_test_prestate(test_where_it_cannot_be_opened, &variant),
+        cmocka_unit_test_prestate(test_directory_below_the_export, &variant),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
