@@ -122,6 +122,13 @@ test_export() {
         check "nfs-ls with version $version" says lab-test.img \
             "$lab" exec a nfs-ls "nfs://nfs/export?version=$version"
     done
+    if compgen -G '/usr/lib/*/ganesha/libfsalmem.so' >/dev/null; then
+        check "the sink takes a file" "$lab" exec a nfs-cp /etc/os-release nfs://nfs/sink/release
+        check "and has its size" says " $(stat -L -c %s /etc/os-release) release" \
+            "$lab" exec a nfs-ls 'nfs://nfs/sink?version=3'
+    else
+        skip "the sink takes a file" "nfs-ganesha-mem is not installed"
+    fi
     check "the server sees the file, owned by root" says '^3145728 0$' \
         "$lab" exec nfs stat -c '%s %u' /export/lab-test.img
 }
@@ -227,6 +234,26 @@ test_link() {
     check "link a --rate none" "$lab" link a --rate none
     check "no limit any more" rate_between 200 1000000 a b 40000000
     check "status shows none" status_is '.hosts.a.link_rate == "none"'
+}
+
+# Prints the settings of the switch and of the hosts that send bridged frames through netfilter.
+bridge_netfilter() {
+    local file pid
+    file=/proc/sys/net/bridge/bridge-nf-call-iptables
+    for pid in $(switch_pid) $("$lab" status --json | jq '.hosts[].pid'); do
+        nsenter --target "$pid" --net cat "$file"
+    done | sort -u
+}
+
+test_bridge_netfilter() {
+    local name="bridged frames do not pass netfilter"
+    if [[ ! -e /proc/sys/net/bridge/bridge-nf-call-iptables ]]; then
+        skip "$name" "the kernel has no br_netfilter"
+    elif [[ ! -w /proc/sys/net/bridge/bridge-nf-call-iptables ]]; then
+        skip "$name" "/proc/sys is read-only"
+    else
+        check "$name" test "$(bridge_netfilter)" = 0
+    fi
 }
 
 # A network namespace on b's br0 stands for a guest.
@@ -396,6 +423,7 @@ main() {
     test_status
     test_exec
     test_link
+    test_bridge_netfilter
     test_guests
     test_deaths
     test_down
