@@ -25,8 +25,11 @@ struct command {
     const char *details;  /* for --help, after the options; may be NULL */
     const struct option_def *options;
     int (*run)(const struct command *self, int argc, char **argv);
+    /* NULL-terminated, of a command that has some; their names begin with its name and a space. */
+    const struct command *const *subcommands;
 };
 
+extern const struct command command_bench;
 extern const struct command command_migrate;
 extern const struct command command_relocate;
 

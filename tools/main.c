@@ -13,6 +13,7 @@
 static const struct command *const commands[] = {
     &command_migrate,
     &command_relocate,
+    &command_bench,
 };
 
 #define COUNT(a) (sizeof(a) / sizeof(*(a)))
@@ -100,11 +101,18 @@ static void main_usage(FILE *to)
           to);
 }
 
+/* Also of a subcommand, "bench relocate". */
 static const struct command *main_find(const char *name)
 {
-    for (size_t i = 0; i < COUNT(commands); i++)
+    static const struct command *const none[] = {NULL};
+    for (size_t i = 0; i < COUNT(commands); i++) {
+        const struct command *const *sub = commands[i]->subcommands;
         if (strcmp(commands[i]->name, name) == 0)
             return commands[i];
+        for (sub = sub != NULL ? sub : none; *sub != NULL; sub++)
+            if (strcmp((*sub)->name, name) == 0)
+                return *sub;
+    }
     return NULL;
 }
 
@@ -114,7 +122,7 @@ static int main_man(void)
     char line[1024];
     char name[32];
     while (fgets(line, sizeof line, stdin) != NULL) {
-        if (sscanf(line, "@OPTIONS %31[a-z]@", name) != 1) {
+        if (sscanf(line, "@OPTIONS %31[a-z ]@", name) != 1) {
             fputs(line, stdout);
             continue;
         }
@@ -126,14 +134,23 @@ static int main_man(void)
     return fflush(stdout) == 0 ? EXIT_DONE : EXIT_FAILED;
 }
 
+static void main_completion_words(const struct command *c)
+{
+    for (const struct option_def *d = c->options; d->name != NULL; d++)
+        printf(" --%s", d->name);
+    for (const struct command *const *sub = c->subcommands; sub != NULL && *sub != NULL; sub++) {
+        printf(" %s", (*sub)->name + strlen(c->name) + 1);
+        main_completion_words(*sub);
+    }
+}
+
 /* For the build: a bash completion. */
 static int main_completion(void)
 {
     fputs("_godwit() {\n    local words\n    case ${COMP_WORDS[1]} in\n", stdout);
     for (size_t i = 0; i < COUNT(commands); i++) {
         printf("    %s) words='--help", commands[i]->name);
-        for (const struct option_def *d = commands[i]->options; d->name != NULL; d++)
-            printf(" --%s", d->name);
+        main_completion_words(commands[i]);
         fputs("' ;;\n", stdout);
     }
     fputs("    *) words='", stdout);

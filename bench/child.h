@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Runs a program and tells what it cost. */
+#ifndef BENCH_CHILD_H
+#define BENCH_CHILD_H
+
+#include <signal.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/err.h"
+
+struct child_cost {
+    int64_t cpu_ns;      /* user and system, of all its threads and children */
+    uint64_t peak_bytes; /* most resident memory */
+};
+
+/*
+ * Runs argv[0], found along PATH, and waits for it. Adds to *cost: CPU time is summed up, of the
+ * peaks the highest stays. 0: it ended with exit code 0. ERR_IO: it ended otherwise, and the last
+ * line that it said is in the message; ERR_CANCELLED: *cancel was not 0, and it was ended.
+ */
+int child_run(const char *const *argv, const volatile sig_atomic_t *cancel,
+              struct child_cost *cost, struct err *e);
+
+/* The first line that a program says, without its newline; "" when it fails, or takes seconds. */
+void child_first_line(const char *const *argv, char *line, size_t size);
+
+#endif
