@@ -400,8 +400,7 @@ static void plan_fit(struct plan *p, const struct store_place *place)
         *block = 4096;
 }
 
-int plan_make(struct plan *p, const struct relocate_source *sources, size_t n,
-                              struct err *e)
+int plan_make(struct plan *p, const struct relocate_source *sources, size_t n, struct err *e)
 {
     p->ring = p->places.ring = ring_new(p->options.ring, e);
     if (p->ring == NULL)

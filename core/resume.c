@@ -8,14 +8,14 @@
 #include "core/cleanup.h"
 
 static int resume_header(const struct transfer *t, struct journal_header *h, uint64_t inode,
-                                  struct err *e)
+                         struct err *e)
 {
     return journal_begin(h, t->image.from->url, t->image.name, &t->attr, inode,
                          (uint32_t)t->options->chunk_bytes, e);
 }
 
 static int resume_write_header(const struct transfer *t, const struct transfer_hands *h,
-                                 struct err *e)
+                               struct err *e)
 {
     unsigned char bytes[JOURNAL_HEADER_BYTES];
     journal_encode_header(bytes, &t->header);
@@ -57,8 +57,7 @@ static int resume_read_records(struct transfer *t, struct transfer_hands *h, str
 }
 
 /* What the header says of an earlier run. As journal_decode_header(). */
-static int resume_read_header(struct store_file *log, struct journal_header *found,
-                                struct err *e)
+static int resume_read_header(struct store_file *log, struct journal_header *found, struct err *e)
 {
     unsigned char bytes[JOURNAL_HEADER_BYTES];
     ssize_t len = store_read_at(log, bytes, sizeof bytes, 0, e);
@@ -99,7 +98,8 @@ static int resume_check(const struct transfer *t, struct store_file *log,
 {
     CLEANUP_FREE unsigned char *bytes = NULL;
     int rc = resume_read_header(log, found, e);
-    if (rc <= 0 || found->size_bytes != t->attr.size_bytes) /* which is another reason */
+    if (rc <= 0 || found->size_bytes != t->attr.size_bytes ||
+        found->chunk_bytes != t->options->chunk_bytes) /* which are other reasons */
         return rc;
     size_t n = journal_chunks(found->size_bytes, found->chunk_bytes);
     return resume_load(log, found, n, &bytes, e) < 0 ? -1 : 1;
@@ -129,7 +129,7 @@ static int resume_find(const struct transfer *t, struct store_place *to,
 }
 
 int resume_examine(struct transfer *t, struct store_place *to, const struct store_attr *part,
-                     const struct store_attr *final, struct err *e)
+                   const struct store_attr *final, struct err *e)
 {
     struct journal_header found, now;
     struct err differs = {0};
@@ -155,7 +155,7 @@ int resume_examine(struct transfer *t, struct store_place *to, const struct stor
 }
 
 int resume_record(const struct transfer *t, const struct transfer_hands *h, size_t chunk,
-                           bool durable, struct err *e)
+                  bool durable, struct err *e)
 {
     unsigned char bytes[JOURNAL_RECORD_BYTES] = {0};
     struct journal_record r = {

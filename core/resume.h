@@ -12,7 +12,7 @@
  * (`was_there`), or has left nothing of use; -1: it is none of these.
  */
 int resume_examine(struct transfer *t, struct store_place *to, const struct store_attr *part,
-                     const struct store_attr *final, struct err *e);
+                   const struct store_attr *final, struct err *e);
 
 /* Opens the journal that the plan has found good; its chunks are durable. */
 int resume_continue(struct transfer *t, struct transfer_hands *h, struct err *e);

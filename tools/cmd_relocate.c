@@ -264,6 +264,7 @@ static int relocate_prepare(struct relocate_call *c, char **sources, size_t n,
 
 /* ---- after ---- */
 
+/* Of the images that are done, also when others failed. */
 static int relocate_write_manifest(struct relocate_call *c, struct err *e)
 {
     const struct relocate_image *image;
@@ -342,8 +343,11 @@ static int relocate_main(const struct command *self, int argc, char **argv)
     int rc = relocate_prepare(&c, argv + first, n, argv[argc - 1], &e);
     if (rc == 0)
         rc = relocate_run(c.relocate, &e);
-    if (rc == 0)
-        rc = relocate_write_manifest(&c, &e);
+    struct err unwritten = {0};
+    if (relocate_write_manifest(&c, &unwritten) < 0 && rc == 0) {
+        e = unwritten;
+        rc = -1;
+    }
     c.report.wall_ns = clock_now_ns() - started_ns;
     c.report.cpu_ns = relocate_cpu_ns();
     code = relocate_finish(&c, rc, &e);
