@@ -35,7 +35,6 @@ struct relocate_source {
 enum relocate_state {
     RELOCATE_PENDING,
     RELOCATE_COPYING,
-    RELOCATE_VERIFYING,
     RELOCATE_DONE,
     RELOCATE_KEPT, /* not done; what is durable of it was left there for the next run */
 };
