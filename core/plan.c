@@ -174,18 +174,15 @@ static int plan_check_twins(const struct plan *p, struct err *e)
 static int plan_check_sources(struct plan *p, struct err *e)
 {
     for (size_t i = 0; i < p->n; i++) {
-        const struct relocate_image *image = &p->transfers[i]->image;
-        struct store_place *from = place_set_get(&p->places, image->from, e);
-        struct store_file *f = from->ops->open(from, image->name, STORE_READ, 0, e);
+        const struct transfer *t = p->transfers[i];
+        struct store_place *from = place_set_get(&p->places, t->image.from, e);
+        struct store_file *f = transfer_file(from, t->image.name, STORE_READ, e);
         if (f == NULL)
             return -1;
-        bool in_use = f->in_use;
+        int rc = transfer_check_opened(t, f, e);
         from->ops->file_close(f);
-        if (in_use && !p->options.force) {
-            err_set(e, ERR_REFUSED, 0, "%s%s: a running QEMU writes to it", from->url,
-                    image->name);
-            return err_hint(e, "shut that guest down first; --force copies it all the same");
-        }
+        if (rc < 0)
+            return -1;
     }
     return 0;
 }

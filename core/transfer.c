@@ -145,22 +145,29 @@ static int transfer_check_source(const struct transfer *t, const struct store_at
     return err_hint(e, "stop what writes to it, and run it again");
 }
 
+int transfer_check_opened(const struct transfer *t, const struct store_file *src, struct err *e)
+{
+    const char *url = t->image.from->url, *name = t->image.name;
+    if (t->options->block_bytes % src->align_bytes != 0) {
+        err_set(e, ERR_REFUSED, 0, "%s%s: is on a disk with blocks of %u bytes", url, name,
+                src->align_bytes);
+        return err_hint(e, "--block-size must be a multiple of that");
+    }
+    if (src->in_use && !t->options->force) {
+        err_set(e, ERR_REFUSED, 0, "%s%s: a running QEMU writes to it", url, name);
+        return err_hint(e, "shut that guest down first; --force copies it all the same");
+    }
+    return 0;
+}
+
 static int transfer_open_source(const struct transfer *t, struct transfer_hands *h, struct err *e)
 {
     h->src = transfer_file(h->from, t->image.name, STORE_READ, e);
     if (h->src == NULL)
         return -1;
-    if (t->options->block_bytes % h->src->align_bytes != 0) {
-        err_set(e, ERR_REFUSED, 0, "%s%s: is on a disk with blocks of %u bytes",
-                t->image.from->url, t->image.name, h->src->align_bytes);
-        err_hint(e, "--block-size must be a multiple of that");
-    } else if (h->src->in_use && !t->options->force) {
-        err_set(e, ERR_REFUSED, 0, "%s%s: a running QEMU writes to it", t->image.from->url,
-                t->image.name);
-        err_hint(e, "shut that guest down first; --force copies it all the same");
-    } else if (transfer_check_source(t, &h->src->attr, e) == 0) {
+    if (transfer_check_opened(t, h->src, e) == 0 &&
+        transfer_check_source(t, &h->src->attr, e) == 0)
         return 0;
-    }
     transfer_let_go(h);
     return -1;
 }

@@ -67,6 +67,9 @@ struct transfer *transfer_new(const struct relocate_options *options,
                               struct err *e);
 void transfer_free(struct transfer *t);
 
+/* Whether a source can be copied as it was opened: its disk's blocks, and who uses it. */
+int transfer_check_opened(const struct transfer *t, const struct store_file *src, struct err *e);
+
 /* The end of a chunk: that of the image cuts it short. */
 uint64_t transfer_chunk_end(const struct transfer *t, size_t chunk);
 

@@ -86,16 +86,6 @@ stop() {
     wait "$1" 2>/dev/null || true
 }
 
-# Wait up to $1 seconds until the command succeeds.
-wait_for() {
-    local deadline=$((SECONDS + $1))
-    shift
-    until "$@"; do
-        ((SECONDS < deadline)) || return 1
-        sleep 0.05
-    done
-}
-
 banner() { grep -a -m 1 "^GODWIT-GUEST $1 1 " "$work/$2.serial"; }
 
 # The whole lines of a serial port, without the one that is being written.
@@ -217,7 +207,7 @@ test_bare() {
     "$patch" --working-set "$working_set" --dirty-rate "$rate" --period-us 1000 \
         "$guests/bare-guest.elf" "$image"
     start "$name" -accel "$accel" -machine "$machine" -m 128 -kernel "$image"
-    if ! check "$title: boots" wait_for 30 banner bare "$name"; then
+    if ! check "$title: boots" await 30 banner bare "$name"; then
         sed 's/^/# /' "$work/$name.log"
         stop "$pid"
         return
@@ -225,7 +215,7 @@ test_bare() {
     check "$title: banner tells the parameters" \
         grep -qx "GODWIT-GUEST bare 1 period_us=1000 working_set=$working_set rate=$rate" \
         "$work/$name.serial" || true
-    check "$title: fills its working set" wait_for 20 is_working "$name" || true
+    check "$title: fills its working set" await 20 is_working "$name" || true
     check_load "$name" "$title" "$beats_min" "$rate"
     stop "$pid"
 }
@@ -236,7 +226,7 @@ test_bare_too_big() {
     "$patch" --working-set 64M "$guests/bare-guest.elf" "$work/big.elf"
     start "$name" -accel tcg -machine pc -m 64 -kernel "$work/big.elf"
     check "bare, QEMU $version: refuses a working set that does not fit" \
-        wait_for 10 grep -q "^ERROR the working set does not fit in memory" "$work/$name.serial" || true
+        await 10 grep -q "^ERROR the working set does not fit in memory" "$work/$name.serial" || true
     stop "$pid"
 }
 
@@ -247,11 +237,11 @@ test_bare_stuck_reader() {
     serial="unix:$work/stuck.sock,server=on,wait=off" \
         start stuck -accel tcg -machine pc -m 64 -kernel "$work/stuck.elf"
     qemu_pid=$pid
-    wait_for 5 test -S "$work/stuck.sock"
+    await 5 test -S "$work/stuck.sock"
     socat -u "UNIX-CONNECT:$work/stuck.sock" "OPEN:$work/stuck.serial" &
     reader=$!
     started+=("$reader")
-    wait_for 10 is_working stuck || true
+    await 10 is_working stuck || true
     kill -STOP "$reader"
     read -r before _ <<<"$(beat_now stuck)"
     sleep 1
@@ -294,17 +284,17 @@ last_record() { sed -n 's/.*"last": \([0-9]*\).*/\1/p' <<<"$("$record_check" "$1
 
 test_linux_load() {
     local name=$1 title="linux, QEMU $version"
-    check "$title: boots" wait_for 40 banner linux "$name" || {
+    check "$title: boots" await 40 banner linux "$name" || {
         sed 's/^/# /' "$work/$name.log" "$work/$name.serial"
         return
     }
     check "$title: banner tells the parameters" grep -q \
         "^GODWIT-GUEST linux 1 period_us=1000 working_set=16777216 rate=8388608 records_per_s=100" \
         "$work/$name.serial" || true
-    check "$title: fills its working set" wait_for 10 is_working "$name" || true
+    check "$title: fills its working set" await 10 is_working "$name" || true
     check_load "$name" "$title" 200 8388608
     check "$title: reports no error" no_error "$name" || true
-    check "$title: writes records" wait_for 20 has_records "$name" 20 || true
+    check "$title: writes records" await 20 has_records "$name" 20 || true
 }
 
 # Damage copies of disk one, whose records start at 1 and did not wrap. Record N is in block 1 + N.
@@ -358,7 +348,7 @@ test_linux() {
     start_linux two "$work/two.img"
     two=$pid
     test_linux_load one
-    wait_for 20 has_records two 20 || true
+    await 20 has_records two 20 || true
     stop "$one"
     stop "$two"
     test_record_check
@@ -369,9 +359,9 @@ test_linux() {
     one=$pid
     start_linux foreign "$work/foreign.img"
     two=$pid
-    check "linux, QEMU $version: boots again" wait_for 40 has_records again $((before + 1)) || true
+    check "linux, QEMU $version: boots again" await 40 has_records again $((before + 1)) || true
     check "linux, QEMU $version: refuses a disk that is not its own" \
-        wait_for 40 grep -q "^ERROR /dev/vda: no record header" "$work/foreign.serial" || true
+        await 40 grep -q "^ERROR /dev/vda: no record header" "$work/foreign.serial" || true
     check "linux, QEMU $version: beats without a disk" all_consecutive_but_errors foreign || true
     sleep 0.3
     stop "$one"

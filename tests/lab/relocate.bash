@@ -67,16 +67,6 @@ ended() {
     fi
 }
 
-# await SECONDS CMD...: until it succeeds.
-await() {
-    local deadline=$((SECONDS + $1))
-    shift
-    until "$@"; do
-        ((SECONDS < deadline)) || return 1
-        sleep 0.05
-    done
-}
-
 # under_way NAME: waits until some of it is on the server.
 under_way() { await 10 temporary_name_of "$1" && sleep 0.3; }
 

@@ -26,6 +26,16 @@ skip() {
     printf 'ok %d - %s # SKIP %s\n' "$tap_count" "$1" "$2"
 }
 
+# await SECONDS CMD...: until it succeeds.
+await() {
+    local deadline=$((SECONDS + $1))
+    shift
+    until "$@"; do
+        ((SECONDS < deadline)) || return 1
+        sleep 0.05
+    done
+}
+
 # The last thing a script does: its exit code is its result.
 tap_end() {
     printf '1..%d\n' "$tap_count"
