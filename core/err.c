@@ -8,8 +8,8 @@
 static const char *const class_names[] = {
     [ERR_NONE] = "none",         [ERR_USAGE] = "usage",         [ERR_REFUSED] = "refused",
     [ERR_IO] = "io",             [ERR_PROTO] = "protocol",      [ERR_QMP] = "qmp",
-    [ERR_NFS] = "nfs",           [ERR_TIMEOUT] = "timeout",     [ERR_CANCELLED] = "cancelled",
-    [ERR_LOST] = "lost",         [ERR_UNCERTAIN] = "uncertain",
+    [ERR_VIRT] = "libvirt",      [ERR_NFS] = "nfs",             [ERR_TIMEOUT] = "timeout",
+    [ERR_CANCELLED] = "cancelled", [ERR_LOST] = "lost",         [ERR_UNCERTAIN] = "uncertain",
 };
 _Static_assert(sizeof(class_names) / sizeof(*class_names) == ERR_UNCERTAIN + 1,
                "every error class has a name");

@@ -32,6 +32,7 @@ enum err_class {
     ERR_IO,        /* disk, file or socket; `sys` tells */
     ERR_PROTO,     /* a peer said something that its protocol forbids */
     ERR_QMP,       /* QEMU answered a command with an error */
+    ERR_VIRT,      /* libvirt did; `sys`: ENOENT, there is no such object; ECANCELED, aborted */
     ERR_NFS,       /* the NFS server answered with an error; `sys` is the nearest errno */
     ERR_TIMEOUT,   /* a deadline passed */
     ERR_CANCELLED, /* the operator asked to stop */
@@ -43,7 +44,7 @@ struct err {
     enum err_class class;
     int sys; /* errno, or 0 where none applies */
     char msg[256];
-    char hint[160];
+    char hint[400];
 };
 
 /* Sets *e; always -1, so that `return err_set(…)` reads as what it does. A non-zero `sys` adds

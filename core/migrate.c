@@ -76,6 +76,24 @@ static int migrate_configure_destination(void *ctx, struct err *e)
     return destination->ops->configure(destination, &m->plan->settings, &ignored_ns, e);
 }
 
+/* What configure() has made for this migration is of no use any more, and shall leave no trace. One
+ * that was there before may be tried again, or be dead; the guest does not depend on it. */
+static void migrate_discard_destination(void *ctx)
+{
+    struct migration *m = ctx;
+    struct vm *destination = m->plan->destination;
+    struct err e = {0};
+    migration_begin_undo(m);
+    if (m->report->guest != MIGRATE_GUEST_SOURCE)
+        return;
+    if (m->plan->quit_destination) {
+        if (destination->ops->quit(destination, &e) < 0)
+            log_warn("the destination's hypervisor is left over: %s", e.msg);
+    } else if (!m->blind && destination->ops->configure(destination, NULL, NULL, &e) < 0) {
+        log_info("the destination's migration settings are not put back: %s", e.msg);
+    }
+}
+
 /* Nothing has been sent to it: it only shall not start by itself any more. */
 static void migrate_disarm(void *ctx)
 {
@@ -216,7 +234,8 @@ static int migrate_release(void *ctx, struct err *e)
     if (destination->ops->configure(destination, NULL, NULL, &restore) < 0)
         log_warn("cannot put the destination's migration settings back: %s", restore.msg);
     if (m->plan->quit_source && source->ops->quit(source, &quit) < 0)
-        log_warn("the source's QEMU does not quit: %s", quit.msg);
+        log_warn("the source is left over, stopped, and must not run again: %s; end it: %s",
+                 quit.msg, source->by_hand.end);
     return 0;
 }
 
@@ -224,7 +243,7 @@ static const struct step steps[] = {
     {"probe both sides", migrate_probe, NULL, 0},
     {"compare and check", migrate_check, NULL, 0},
     {"configure the source", migrate_configure_source, migrate_restore_source, 0},
-    {"configure the destination", migrate_configure_destination, NULL, 0},
+    {"configure the destination", migrate_configure_destination, migrate_discard_destination, 0},
     {"arm the destination and listen", migrate_listen, migrate_disarm, 0},
     {"start", migrate_start, migrate_undo_start, 0},
     {"precopy", migrate_precopy, NULL, 0},
@@ -249,8 +268,10 @@ static void migrate_after_failure(struct migration *m, bool returnable, struct e
 {
     if (m->report->touched && !returnable) {
         settle_migration(m);
-        if (m->report->guest == MIGRATE_GUEST_SOURCE)
+        if (m->report->guest == MIGRATE_GUEST_SOURCE) {
+            migrate_discard_destination(m);
             migrate_restore_source(m);
+        }
     }
 
     enum phase end = PHASE_FAILED;

@@ -11,8 +11,10 @@
 
 #include "core/log.h"
 
-/* How long a source whose connection is lost is asked again. */
-#define MIGRATION_LOST_NS (30 * NS_PER_S)
+/* A stream that has not moved for so long will not: while the guest runs, and while it stands and
+ * waits for it (and some downtime limits more, for what was promised is not a fault). */
+#define MIGRATION_STALLED_NS (60 * NS_PER_S)
+#define MIGRATION_STALLED_PAUSE_NS (20 * NS_PER_S)
 
 void migration_enter(struct migration *m, enum phase to, int64_t at_ns)
 {
@@ -120,6 +122,24 @@ static int migration_ask_source(struct migration *m, bool givable, struct err *e
     return 0;
 }
 
+static int migration_check_moves(struct migration *m, struct err *e)
+{
+    uint64_t bytes = m->report->last.ram_transferred_bytes;
+    int64_t now_ns = clock_now_ns();
+    bool pause = migration_phase(m) == PHASE_SWITCHOVER;
+    int64_t limit_ns = pause ? MIGRATION_STALLED_PAUSE_NS + 4 * m->report->downtime_limit_ns
+                             : MIGRATION_STALLED_NS;
+    if (m->moved_ns == 0 || bytes != m->moved_bytes) {
+        m->moved_bytes = bytes;
+        m->moved_ns = now_ns;
+    }
+    if (now_ns - m->moved_ns < limit_ns)
+        return 0;
+    m->stalled = true;
+    return err_set(e, ERR_TIMEOUT, 0, "nothing has been sent for %d s%s: is the network cut?",
+                   (int)(limit_ns / NS_PER_S), pause ? ", and the guest stands" : "");
+}
+
 int migration_follow(struct migration *m, bool (*enough)(const struct migration *m), bool givable,
                      struct err *e)
 {
@@ -134,6 +154,8 @@ int migration_follow(struct migration *m, bool (*enough)(const struct migration 
             return err_set(e, ERR_LOST, 0, "postcopy has lost its connection");
         if (!vm_migration_busy(m->report->last.migration))
             return migration_source_over(&m->report->last, e);
+        if (migration_check_moves(m, e) < 0)
+            return -1;
         if (migration_wait(m, givable, e) < 0)
             return -1;
     }

@@ -14,12 +14,18 @@
 /* After the source's last byte: loading device state takes milliseconds, a hung disk server
  * longer. */
 #define MIGRATION_CONFIRM_NS (60 * NS_PER_S)
+/* How long a side whose connection is lost is asked again: its daemon may be restarting. */
+#define MIGRATION_LOST_NS (30 * NS_PER_S)
 
 struct migration {
     const struct migrate_plan *plan;
     struct migrate_report *report;
     bool was_running;      /* the guest ran before: else it shall stay stopped after */
     bool postcopy_begun;   /* the source was told to, or may have been */
+    bool stalled;          /* given up because the stream did not move */
+    bool blind;            /* … and the destination could not be told */
+    uint64_t moved_bytes;  /* how far the stream was, and when it came there */
+    int64_t moved_ns;
     int interrupts_told;
     struct err why_unknown; /* set with report->guest = unknown */
 };
@@ -38,7 +44,8 @@ int migration_wait(struct migration *m, bool givable, struct err *e);
 
 /*
  * Follows the source until `enough` says so of report->last. -1: the migration is over in another
- * way, postcopy has lost its connection, the source does not answer, or see migration_wait().
+ * way, postcopy has lost its connection, the source does not answer, the stream does not
+ * move (m->stalled then), or see migration_wait().
  */
 int migration_follow(struct migration *m, bool (*enough)(const struct migration *m), bool givable,
                      struct err *e);

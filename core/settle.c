@@ -14,7 +14,10 @@
  *
  * If the destination does not answer, it must be known dead, and known not to have run the guest,
  * before the source may run. Else nothing is done at all, and the operator is told that this is
- * uncertain, and what settles it.
+ * uncertain, and what settles it. One case is left: the network is cut, so the stream has not moved
+ * for a long time, and the guest still runs on the source. Then the source is cancelled all the
+ * same, since what cannot be sent cannot arrive, and afterwards it has to turn out that the guest
+ * has never stood; if it has, it is stopped again, and that is uncertain, too.
  */
 #include "core/settle.h"
 
@@ -23,11 +26,42 @@
 
 #include "core/log.h"
 
-#define ASK_HINT "ask its QEMU for query-status; only when it is ended, 'cont' on the source"
-#define SPLIT_HINT "end neither QEMU before query-migrate of both has been looked at"
+/* An event may come this much later than the answer to a command that was sent after it. */
+#define SETTLE_EVENT_NS (300 * NS_PER_MS)
+
+/* What settles it by hand. */
+enum by_hand {
+    ASK_DESTINATION, /* it may run the guest */
+    ASK_SOURCE,      /* it may not run it any more; the destination will not */
+    START_ANEW,      /* what is left of the guest is on its disk */
+    END_NEITHER,     /* each may be needed */
+};
+
+static void settle_hint(struct migration *m, enum by_hand what)
+{
+    const struct vm_by_hand *s = &m->plan->source->by_hand, *d = &m->plan->destination->by_hand;
+    struct err *e = &m->why_unknown;
+    switch (what) {
+    case ASK_DESTINATION:
+        err_hint(e, "look: %s; only if the guest does not run there: %s, then %s", d->look, d->end,
+                 s->go_on);
+        break;
+    case ASK_SOURCE:
+        err_hint(e, "the destination will not start it; look: %s; if it is paused: %s", s->look,
+                 s->go_on);
+        break;
+    case START_ANEW:
+        err_hint(e, "end what is left of both sides (%s; %s), and start the guest from its disk",
+                 s->end, d->end);
+        break;
+    case END_NEITHER:
+        err_hint(e, "end neither side before both have been looked at: %s; %s", s->look, d->look);
+        break;
+    }
+}
 
 __attribute__((format(printf, 3, 4))) static void
-settle_unknown(struct migration *m, const char *hint, const char *fmt, ...)
+settle_unknown(struct migration *m, enum by_hand what, const char *fmt, ...)
 {
     char words[sizeof m->why_unknown.msg];
     va_list ap;
@@ -37,7 +71,7 @@ settle_unknown(struct migration *m, const char *hint, const char *fmt, ...)
     m->report->guest = MIGRATE_GUEST_UNKNOWN;
     err_clear(&m->why_unknown);
     err_set(&m->why_unknown, ERR_UNCERTAIN, 0, "%s", words);
-    err_hint(&m->why_unknown, "%s", hint);
+    settle_hint(m, what);
 }
 
 /* The guest is on the destination. If postcopy took it there, its memory shall follow first. */
@@ -47,7 +81,7 @@ static void settle_moved(struct migration *m)
     struct vm *s = m->plan->source;
     struct vm_sample last;
     if (m->postcopy_begun && migration_follow(m, migration_all_sent, false, &e) < 0) {
-        settle_unknown(m, SPLIT_HINT, "postcopy was broken off: %s", e.msg);
+        settle_unknown(m, END_NEITHER, "postcopy was broken off: %s", e.msg);
         return;
     }
     m->report->guest = MIGRATE_GUEST_DESTINATION;
@@ -82,17 +116,31 @@ static bool settle_may_have_run(struct migration *m)
            now.migration == VM_MIGRATION_COMPLETED || now.migration == VM_MIGRATION_DEVICE;
 }
 
-/* The destination does not answer. True: it is dead, and has not run the guest. */
+/* The guest has run on the source all the time: the last of it is sent only when it stands. */
+static bool settle_never_stood(const struct migration *m)
+{
+    const struct vm_seen *seen = &m->plan->source->seen;
+    return m->was_running && !m->postcopy_begun && seen->stopped_ns == 0 && !seen->gap;
+}
+
+/* The destination does not answer. True: it does not run the guest, and will not; or, with m->blind
+ * set, so it is if the guest turns out not to have stood until the migration is cancelled. */
 static bool settle_never_ran(struct migration *m, const struct err *unanswered)
 {
     struct vm *d = m->plan->destination;
-    if (!d->ops->known_dead(d)) {
-        settle_unknown(m, ASK_HINT, "the destination does not tell whether it runs the guest: %s",
+    bool dead = d->ops->known_dead(d);
+    if (!dead && m->stalled && settle_never_stood(m)) {
+        log_warn("the destination does not answer, and nothing gets there: %s", unanswered->msg);
+        m->blind = true;
+        return true;
+    }
+    if (!dead) {
+        settle_unknown(m, ASK_DESTINATION, "the destination does not tell whether it runs the guest: %s",
                        unanswered->msg);
         return false;
     }
     if (settle_may_have_run(m)) { /* the disk has moved on: the source must not go on */
-        settle_unknown(m, "start the guest anew from its disk, and end the source's QEMU",
+        settle_unknown(m, START_ANEW,
                        "the destination's QEMU has ended, and %s run the guest",
                        d->seen.resumed_ns != 0 ? "had" : "may have");
         return false;
@@ -110,18 +158,21 @@ static bool settle_hold_destination(struct migration *m)
     struct vm *d = m->plan->destination;
     struct err e = {0};
     enum vm_run now = VM_RUN_UNKNOWN;
-    if (d->ops->run(d, false, &now, &e) < 0)
-        return settle_never_ran(m, &e);
+    int64_t deadline_ns = clock_now_ns() + MIGRATION_LOST_NS;
+    while (d->ops->run(d, false, &now, &e) < 0)
+        if (m->stalled || !migration_ask_again(d, deadline_ns, &e))
+            return settle_never_ran(m, &e);
     if (now == VM_RUN_INCOMING)
         return true;
-    if (now == VM_RUN_SHUTDOWN || !m->was_running) {
+    if (now == VM_RUN_SHUTDOWN || !m->was_running ||
+        (now == VM_RUN_RUNNING && !settle_source_runs(m))) {
         settle_moved(m);
         return false;
     }
     if (now == VM_RUN_STOPPED && settle_source_runs(m)) {
         if (d->seen.resumed_ns == 0)
             return true;
-        settle_unknown(m, "continue neither before their disk has been looked at",
+        settle_unknown(m, END_NEITHER,
                        "both sides have run the guest; the destination has been stopped");
         return false;
     }
@@ -132,7 +183,7 @@ static bool settle_hold_destination(struct migration *m)
             return false;
         }
     }
-    settle_unknown(m, ASK_HINT, "the destination does not start the guest that it has loaded%s%s",
+    settle_unknown(m, ASK_DESTINATION, "the destination does not start the guest that it has loaded%s%s",
                    e.class != ERR_NONE ? ": " : "", e.msg);
     return false;
 }
@@ -173,6 +224,22 @@ static int settle_await_finished(struct migration *m, struct vm_sample *now, str
     return 0;
 }
 
+/* The source was cancelled without the destination's knowledge: whether that was right. */
+static bool settle_blindly(struct migration *m, const struct vm_sample *now)
+{
+    struct vm *s = m->plan->source;
+    struct err e = {0};
+    enum vm_run stopped;
+    loop_sleep(s->loop, SETTLE_EVENT_NS);
+    if (settle_never_stood(m) && now->run == VM_RUN_RUNNING)
+        return true;
+    if (s->ops->run(s, false, &stopped, &e) < 0)
+        log_warn("the source cannot be stopped: %s", e.msg);
+    settle_unknown(m, ASK_DESTINATION, "the stream moved again in the last moment: either side may "
+                                       "have the guest");
+    return false;
+}
+
 /* The destination is held: the source shall have the guest, as it was before. */
 static void settle_keep_on_source(struct migration *m)
 {
@@ -187,6 +254,8 @@ static void settle_keep_on_source(struct migration *m)
     if (settle_await_finished(m, &now, &e) < 0)
         goto lost;
     m->report->last = now;
+    if (m->blind && !settle_blindly(m, &now))
+        return;
 
     if (now.migration == VM_MIGRATION_COMPLETED && settle_await_loaded(m) &&
         !settle_hold_destination(m))
@@ -204,10 +273,10 @@ static void settle_keep_on_source(struct migration *m)
 
 lost:
     if (!s->ops->known_dead(s))
-        settle_unknown(m, "ask the source's QEMU for query-status; the destination will not start",
+        settle_unknown(m, ASK_SOURCE,
                        "the source does not tell how its guest is: %s", e.msg);
     else if (!settle_await_loaded(m) || settle_hold_destination(m)) /* all of it had gone over? */
-        settle_unknown(m, "start the guest anew from its disk, and end the destination's QEMU",
+        settle_unknown(m, START_ANEW,
                        "the source's QEMU has ended in the middle: the guest runs nowhere");
 }
 
@@ -226,7 +295,7 @@ void settle_migration(struct migration *m)
 {
     migration_begin_undo(m);
     if (settle_memory_split(m))
-        settle_unknown(m, SPLIT_HINT,
+        settle_unknown(m, END_NEITHER,
                        "postcopy was broken off: either side may lack pages of the other");
     else if (settle_hold_destination(m))
         settle_keep_on_source(m);

@@ -11,6 +11,7 @@
 #define CORE_VM_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "core/err.h"
@@ -63,6 +64,11 @@ struct vm_facts {
     int64_t peer_pid; /* of a hypervisor process on this machine, else 0 */
 };
 
+/* One thing more, by the hypervisor's own name and in its own words: the engine knows nothing of it. */
+struct vm_setting {
+    const char *name, *value;
+};
+
 /* How a migration shall be done. */
 struct vm_settings {
     uint64_t max_bandwidth_bytes_per_s; /* 0: no limit */
@@ -70,6 +76,8 @@ struct vm_settings {
     unsigned multifd_channels;          /* 0: no multifd */
     enum vm_compression compression;    /* of multifd */
     bool postcopy;                      /* may be asked to switch over before all has been sent */
+    const struct vm_setting *set;       /* lent; each name once */
+    size_t set_n;
     bool unsafe;                        /* also where the guest is known to be put at risk */
 };
 
@@ -77,7 +85,8 @@ struct vm_settings {
 struct vm_sample {
     enum vm_migration migration;
     enum vm_run run;
-    int64_t downtime_ns, expected_downtime_ns; /* as the hypervisor counts; expected: of RAM only */
+    int64_t downtime_ns;          /* as the hypervisor counts; below zero: it could not be asked */
+    int64_t expected_downtime_ns; /* the same, of RAM only */
     uint64_t ram_total_bytes, ram_transferred_bytes, ram_remaining_bytes;
     uint64_t dirty_bytes_per_s, bandwidth_bytes_per_s;
     uint64_t passes;   /* over RAM, the first included */
@@ -91,16 +100,24 @@ struct vm_seen {
     bool gap; /* something may have been said that never came here */
 };
 
+/* What a person can do about this side, each as a command to be typed. */
+struct vm_by_hand {
+    char look[160];  /* tells whether the guest runs there */
+    char end[160];   /* ends its hypervisor */
+    char go_on[160]; /* lets a stopped guest run */
+};
+
 struct vm {
     const struct vm_ops *ops;
     struct loop *loop;
     const char *role; /* "source" or "destination", for messages */
+    struct vm_by_hand by_hand;
     struct vm_seen seen;
     bool changed; /* it said something that calls for a sample, or was lost; the reader resets it */
 };
 
 struct vm_ops {
-    const char *route; /* "qmp": for people and --json */
+    const char *route; /* "qmp", "direct", "native": for people and --json */
 
     /* ERR_REFUSED and others: whatever it is, nothing was touched. */
     int (*probe)(struct vm *vm, struct vm_facts *facts, struct err *e);
@@ -110,7 +127,8 @@ struct vm_ops {
     int (*check)(struct vm *vm, const struct vm_settings *s, struct err *e);
 
     /* Sets capabilities and parameters, and remembers what they were; *limit_ns gets the downtime
-     * limit in force. With NULL settings the remembered ones are put back. */
+     * limit in force. A destination that does not exist yet is made first: on failure it is gone
+     * again. With NULL settings the remembered ones are put back. */
     int (*configure)(struct vm *vm, const struct vm_settings *s, int64_t *limit_ns, struct err *e);
 
     /* Destination: the guest shall run by itself when the stream has been loaded; then listens. */
@@ -127,7 +145,8 @@ struct vm_ops {
     /* Lets the guest run, or stops it, and says in *now what it does after that. On a side that
      * waits for an incoming migration this decides what happens at its end, in one step with
      * respect to that end: when run(vm, false) has answered VM_RUN_INCOMING, that guest has not
-     * run there and will not start by itself. */
+     * run there and will not start by itself; VM_RUN_RUNNING, it came too late, or somebody else
+     * lets the guest run there. */
     int (*run)(struct vm *vm, bool on, enum vm_run *now, struct err *e);
 
     /* Source: gives the migration up, and waits until that is settled one way or the other. */

@@ -378,6 +378,14 @@ static const struct vm_ops vm_qmp_ops = {
     .close = vm_qmp_close,
 };
 
+static void vm_qmp_tell_by_hand(struct vm_qmp *q)
+{
+    struct vm_by_hand *h = &q->vm.by_hand;
+    snprintf(h->look, sizeof h->look, "'query-status' at %s", q->ep.text);
+    snprintf(h->end, sizeof h->end, "'quit' at %s", q->ep.text);
+    snprintf(h->go_on, sizeof h->go_on, "'cont' at %s", q->ep.text);
+}
+
 struct vm *vm_qmp_open(struct loop *loop, const struct qmp_endpoint *ep, const char *role,
                        struct err *e)
 {
@@ -388,6 +396,7 @@ struct vm *vm_qmp_open(struct loop *loop, const struct qmp_endpoint *ep, const c
     }
     q->vm = (struct vm){.ops = &vm_qmp_ops, .loop = loop, .role = role};
     q->ep = *ep;
+    vm_qmp_tell_by_hand(q);
     q->client = qmp_client_open(loop, ep, VM_OPEN_TIMEOUT_NS, true, vm_qmp_on_event, q, e);
     if (q->client == NULL) {
         err_wrap(e, "%s", role);

@@ -3,8 +3,9 @@
  * Theory of operation
  *
  * pair_move() is the whole of QEMU: a list of transitions, of which one that is possible is taken,
- * in an order that the seed decides. It is called between operations, inside of them, and from an
- * eventfd in the loop that is always readable, which also drives the clock: so nothing here waits.
+ * in an order that the seed decides. It is called between operations, inside of them, and instead of
+ * each wait of the loop, which also drives the clock: so nothing here waits, and a run of thousands of
+ * turns asks the kernel for nothing.
  */
 #include "fake_vm.h"
 
@@ -14,9 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <time.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -27,6 +26,7 @@
 #define CLOCK_END_NS (CLOCK_START_NS + 3600 * NS_PER_S) /* an hour: it hangs */
 
 static int64_t the_clock_ns = CLOCK_START_NS;
+static struct fake_pair *the_pair; /* between its init and its close */
 
 int __wrap_clock_gettime(clockid_t id, struct timespec *ts);
 
@@ -57,6 +57,8 @@ const char *fake_fault_name(enum fake_fault fault)
         [FAKE_SOURCE_MUTE] = "source mute",
         [FAKE_DESTINATION_MUTE] = "destination mute",
         [FAKE_STREAM_BREAKS] = "stream breaks",
+        [FAKE_STREAM_STALLS] = "stream stalls",
+        [FAKE_LINK_CUT] = "link cut",
     };
     return names[fault];
 }
@@ -121,7 +123,7 @@ static void side_die(struct fake_side *s)
 static bool source_setup(struct fake_pair *p)
 {
     struct fake_side *s = &p->source;
-    if (s->migration != VM_MIGRATION_SETUP)
+    if (s->migration != VM_MIGRATION_SETUP || p->stalled)
         return false;
     p->connected = p->listening && !p->destination.dead && !p->broken;
     s->migration = p->connected ? VM_MIGRATION_ACTIVE : VM_MIGRATION_FAILED;
@@ -132,7 +134,8 @@ static bool source_setup(struct fake_pair *p)
 static bool source_pass(struct fake_pair *p)
 {
     struct fake_side *s = &p->source;
-    if (s->migration != VM_MIGRATION_ACTIVE || p->broken || s->run == VM_RUN_FINISHING)
+    if (s->migration != VM_MIGRATION_ACTIVE || p->broken || p->stalled ||
+        s->run == VM_RUN_FINISHING)
         return false;
     if (p->never_converges || s->passes < 3)
         return ++s->passes <= 3;
@@ -143,8 +146,8 @@ static bool source_stop(struct fake_pair *p)
 {
     struct fake_side *s = &p->source;
     bool converged = s->passes >= 3 && !p->never_converges;
-    if (s->migration != VM_MIGRATION_ACTIVE || p->broken || s->run == VM_RUN_FINISHING ||
-        !(converged || p->start_postcopy))
+    if (s->migration != VM_MIGRATION_ACTIVE || p->broken || p->stalled ||
+        s->run == VM_RUN_FINISHING || !(converged || p->start_postcopy))
         return false;
     if (s->run == VM_RUN_RUNNING)
         side_says(s, false);
@@ -155,7 +158,8 @@ static bool source_stop(struct fake_pair *p)
 static bool source_device(struct fake_pair *p)
 {
     struct fake_side *s = &p->source;
-    if (s->migration != VM_MIGRATION_ACTIVE || s->run != VM_RUN_FINISHING || p->broken)
+    if (s->migration != VM_MIGRATION_ACTIVE || s->run != VM_RUN_FINISHING || p->broken ||
+        p->stalled)
         return false;
     if (p->start_postcopy) {
         s->migration = VM_MIGRATION_POSTCOPY;
@@ -169,7 +173,8 @@ static bool source_device(struct fake_pair *p)
 static bool source_last_byte(struct fake_pair *p)
 {
     enum vm_migration m = p->source.migration;
-    if ((m != VM_MIGRATION_DEVICE && m != VM_MIGRATION_POSTCOPY) || p->broken || p->all_sent)
+    if ((m != VM_MIGRATION_DEVICE && m != VM_MIGRATION_POSTCOPY) || p->broken || p->stalled ||
+        p->all_sent)
         return false;
     p->all_sent = true;
     return true;
@@ -366,13 +371,27 @@ void fake_pair_quiesce(struct fake_pair *p)
         ;
 }
 
-static void pair_on_tick(void *arg, uint32_t epoll_events)
+static void pair_tick(struct fake_pair *p)
 {
-    (void)epoll_events;
-    struct fake_pair *p = arg;
     the_clock_ns += TICK_NS;
+    p->sent_bytes += p->connected && !p->broken && !p->stalled;
     pair_maybe_move(p);
     pair_assert(p);
+}
+
+int __real_epoll_wait(int epfd, struct epoll_event *events, int max, int timeout_ms);
+int __wrap_epoll_wait(int epfd, struct epoll_event *events, int max, int timeout_ms);
+
+/* Of all descriptors of the loop only the one for signals can be ready. */
+int __wrap_epoll_wait(int epfd, struct epoll_event *events, int max, int timeout_ms)
+{
+    (void)timeout_ms;
+    assert_non_null(the_pair);
+    pair_tick(the_pair);
+    if (!the_pair->raised)
+        return 0;
+    the_pair->raised = false;
+    return __real_epoll_wait(epfd, events, max, 0);
 }
 
 /* ---- the operations ---- */
@@ -389,8 +408,10 @@ static void pair_fault(struct fake_pair *p)
     case FAKE_DESTINATION_DIES: side_die(&p->destination); break;
     case FAKE_SOURCE_MUTE: p->source.mute = true; break;
     case FAKE_DESTINATION_MUTE: p->destination.mute = true; break;
-    case FAKE_INTERRUPT: raise(SIGINT); break;
+    case FAKE_INTERRUPT: p->raised = raise(SIGINT) == 0; break;
     case FAKE_STREAM_BREAKS: p->broken = true; break;
+    case FAKE_STREAM_STALLS: p->stalled = true; break;
+    case FAKE_LINK_CUT: p->stalled = p->destination.mute = true; break;
     default: break;
     }
 }
@@ -508,6 +529,7 @@ static int fake_sample(struct vm *vm, struct vm_sample *out, struct err *e)
         return -1;
     out->migration = s->migration;
     out->passes = s->passes;
+    out->ram_transferred_bytes = s->pair->sent_bytes;
     pair_maybe_move(s->pair); /* query-migrate and query-status are two commands */
     if (s->dead)
         return side_lost(s, e);
@@ -603,6 +625,7 @@ static int fake_quit(struct vm *vm, struct err *e)
         return -1;
     s->pair->changes++;
     s->pair->source_quit |= s == &s->pair->source;
+    s->pair->destination_quit |= s == &s->pair->destination;
     side_die(s);
     pair_assert(s->pair);
     return side_end(s, e);
@@ -635,15 +658,11 @@ void fake_pair_init(struct fake_pair *p, struct loop *loop)
     the_clock_ns = CLOCK_START_NS;
     side_init(p, &p->source, loop, "source", VM_RUN_RUNNING);
     side_init(p, &p->destination, loop, "destination", VM_RUN_INCOMING);
-    struct err e = {0};
-    p->ticker_fd = eventfd(1, EFD_CLOEXEC);
-    assert_true(p->ticker_fd >= 0);
-    p->ticker = loop_fd_add(loop, p->ticker_fd, EPOLLIN, pair_on_tick, p, &e);
-    assert_non_null(p->ticker);
+    the_pair = p;
 }
 
 void fake_pair_close(struct fake_pair *p)
 {
-    loop_fd_del(p->ticker);
-    close(p->ticker_fd);
+    assert_ptr_equal(p, the_pair);
+    the_pair = NULL;
 }

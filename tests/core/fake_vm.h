@@ -29,6 +29,8 @@ enum fake_fault {
     FAKE_SOURCE_MUTE, /* from the Nth operation on it lives, and answers nothing */
     FAKE_DESTINATION_MUTE,
     FAKE_STREAM_BREAKS, /* the network between the two */
+    FAKE_STREAM_STALLS, /* … is cut, which neither notices */
+    FAKE_LINK_CUT,      /* … and neither does the destination answer us any more */
     FAKE_FAULTS
 };
 
@@ -59,7 +61,8 @@ struct fake_pair {
     unsigned fault_at_op;  /* 1: the first operation */
 
     /* the stream */
-    bool listening, connected, broken, all_sent, package_sent;
+    bool listening, connected, broken, stalled, all_sent, package_sent;
+    uint64_t sent_bytes;
     bool return_path; /* the source waits for the destination's word at the end */
     bool start_postcopy, loaded, destination_armed;
 
@@ -67,14 +70,13 @@ struct fake_pair {
     unsigned ops;        /* operations so far */
     unsigned changes;    /* those that changed something */
     bool destination_ran;
-    bool source_quit;
+    bool source_quit, destination_quit;
     bool qemu_race;      /* with a return path QEMU itself may start both sides */
     bool stop_refused;   /* the destination could not be disarmed */
     bool engine_done;    /* fake_pair_quiesce() was called */
     bool answer_lost;    /* of an operation that had its effect */
     char trail[4096];    /* operations and moves, for messages */
-    struct loop_fd *ticker;
-    int ticker_fd;
+    bool raised;         /* a signal that the loop has not seen yet */
 };
 
 /* All members under "how this run goes" may be set after this, before the run. */
@@ -86,7 +88,10 @@ void fake_pair_quiesce(struct fake_pair *p);
 
 const char *fake_fault_name(enum fake_fault fault);
 
-/* The model's clock stands in for CLOCK_MONOTONIC: link with -Wl,--wrap=clock_gettime. */
+/*
+ * The model's clock stands in for CLOCK_MONOTONIC, and its turns for the waits of the loop: link with
+ * -Wl,--wrap=clock_gettime,--wrap=epoll_wait.
+ */
 int64_t fake_clock_ns(void);
 
 #endif
