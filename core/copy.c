@@ -49,7 +49,7 @@ enum {
     RANGES_MAX = 32, /* being sent or committed at once: small images are one range each */
     MISMATCHES_MAX = 2,
     ARENA_ALIGN_BYTES = 2 << 20, /* a huge page */
-    ARENA_PIECE_BYTES = 4 << 20, /* is registered with the ring, and so taken, at once */
+    ARENA_PIECE_BYTES = 4 << 20, /* at most, is registered with the ring, and so taken, at once */
     ZEROS_GRANULE_BYTES = 64 << 10, /* the least that is worth a gap between two writes */
 };
 
@@ -428,13 +428,24 @@ static bool copy_may_read(struct copy *c, struct range *r)
     return wait_ns == 0;
 }
 
+/* Whole huge pages, if it fills one. */
+static size_t copy_arena_bytes(const struct copy *c)
+{
+    size_t bytes = (size_t)c->options.blocks * c->options.block_bytes;
+    if (bytes < ARENA_ALIGN_BYTES)
+        return bytes;
+    return (bytes + ARENA_ALIGN_BYTES - 1) / ARENA_ALIGN_BYTES * ARENA_ALIGN_BYTES;
+}
+
 /* The blocks are used from the first on; memory that is never needed is never touched. */
 static void copy_register(struct copy *c, const struct block *b)
 {
     size_t at = (size_t)(b->buf - c->arena);
     while (c->registered * ARENA_PIECE_BYTES <= at) {
-        ring_arena_add(c->options.ring, c->arena + c->registered * ARENA_PIECE_BYTES,
-                       ARENA_PIECE_BYTES);
+        size_t first = c->registered * ARENA_PIECE_BYTES;
+        size_t left = copy_arena_bytes(c) - first;
+        ring_arena_add(c->options.ring, c->arena + first,
+                       left < ARENA_PIECE_BYTES ? left : ARENA_PIECE_BYTES);
         c->registered++;
     }
 }
@@ -564,11 +575,6 @@ void copy_tune(struct copy *c, unsigned depth, uint32_t block_bytes)
         block_bytes < c->options.block_bytes ? block_bytes : c->options.block_bytes;
 }
 
-static size_t copy_arena_bytes(const struct copy *c)
-{
-    size_t bytes = (size_t)c->options.blocks * c->options.block_bytes;
-    return (bytes + ARENA_PIECE_BYTES - 1) / ARENA_PIECE_BYTES * ARENA_PIECE_BYTES;
-}
 
 void copy_free(struct copy *c)
 {
@@ -585,16 +591,19 @@ void copy_free(struct copy *c)
     free(c);
 }
 
-/* Huge pages spare most of the faults when the blocks are touched first. */
+/* Huge pages spare most of the faults when the blocks are touched first; few blocks fill none. */
 static int copy_make_blocks(struct copy *c)
 {
+    size_t bytes = copy_arena_bytes(c);
+    bool huge = bytes >= ARENA_ALIGN_BYTES;
     void *arena = NULL;
     c->blocks = calloc(c->options.blocks, sizeof *c->blocks);
     if (c->blocks == NULL ||
-        posix_memalign(&arena, ARENA_ALIGN_BYTES, copy_arena_bytes(c)) != 0)
+        posix_memalign(&arena, huge ? ARENA_ALIGN_BYTES : 4096, bytes) != 0)
         return -1;
     c->arena = arena;
-    madvise(arena, copy_arena_bytes(c), MADV_HUGEPAGE);
+    if (huge)
+        madvise(arena, bytes, MADV_HUGEPAGE);
     for (unsigned i = c->options.blocks; i-- > 0;) {
         struct block *b = &c->blocks[i];
         b->copy = c;

@@ -23,7 +23,7 @@ struct share_options {
     /* NULL, or: how many connections for data may yet be opened, by all places that have this same
      * counter. Each opens one in any case, more only when it has much under way. */
     _Atomic int *connections_left;
-    /* NULL, or: once it is set, functions that block no longer try again. */
+    /* NULL, or: once it is set, functions that block no longer try again, and wait 8 s at most. */
     const volatile sig_atomic_t *cancel;
 };
 

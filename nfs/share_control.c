@@ -21,6 +21,7 @@
 #include "nfs/share_names.h"
 
 #define CONTROL_CONNECT_NS (5 * NS_PER_S)
+#define CONTROL_CANCELLED_NS (8 * NS_PER_S) /* for tidying up, after Ctrl-C */
 #define CONTROL_PAUSE_MIN_NS (100 * NS_PER_MS)
 #define CONTROL_PAUSE_MAX_NS (10 * NS_PER_S)
 
@@ -86,6 +87,8 @@ static bool control_renew(struct share_place *p, struct share_try *t, int64_t de
 int share_control_ask(struct share_place *p, share_ask_fn *ask, void *arg, int64_t patience_ns,
                       struct err *e)
 {
+    if (control_cancelled(p))
+        patience_ns = control_earlier(patience_ns, CONTROL_CANCELLED_NS);
     int64_t deadline_ns = clock_now_ns() + patience_ns;
     int64_t pause_ns = 0; /* at once, the first time: the connection may just have been idle */
     struct share_try t = {0};

@@ -65,6 +65,7 @@ struct memory_image {
     struct store_attr attr;
     unsigned char *cached;  /* what a read gives */
     unsigned char *durable; /* what survives */
+    size_t bytes_max;       /* that each of the two has room for: a test may set a smaller size */
     unsigned char *pages;   /* of each page, whether anything was written there */
     struct store_extent extents[MEMORY_EXTENTS]; /* of memory_add(): they count, not the pages */
     size_t n_extents;

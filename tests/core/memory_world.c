@@ -37,12 +37,51 @@ struct memory_image *memory_find(const struct memory_server *s, const char *name
     return NULL;
 }
 
+/*
+ * Thousands of worlds each have the same few images of a megabyte. What one has used is kept for the
+ * next that wants as many bytes: to have them mapped and unmapped each time cost more than the rest.
+ */
+enum { SPARES = 16 };
+static struct spare {
+    unsigned char *p;
+    size_t size;
+} spares[SPARES];
+static pthread_mutex_t spares_lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* NULL: there is none. */
+static unsigned char *spare_take(size_t size)
+{
+    unsigned char *p = NULL;
+    pthread_mutex_lock(&spares_lock);
+    for (size_t i = 0; i < SPARES && p == NULL; i++) {
+        if (spares[i].p == NULL || spares[i].size != size)
+            continue;
+        p = spares[i].p;
+        spares[i].p = NULL;
+    }
+    pthread_mutex_unlock(&spares_lock);
+    return p;
+}
+
+static void spare_give(unsigned char *p, size_t size)
+{
+    pthread_mutex_lock(&spares_lock);
+    for (size_t i = 0; i < SPARES && p != NULL; i++) {
+        if (spares[i].p != NULL)
+            continue;
+        spares[i] = (struct spare){p, size};
+        p = NULL;
+    }
+    pthread_mutex_unlock(&spares_lock);
+    free(p);
+}
+
 void memory_image_release(struct memory_image *image)
 {
     if (--image->uses > 0)
         return;
-    free(image->cached);
-    free(image->durable);
+    spare_give(image->cached, image->bytes_max);
+    spare_give(image->durable, image->bytes_max);
     free(image->pages);
     free(image);
 }
@@ -69,7 +108,9 @@ size_t memory_image_pages(uint64_t bytes)
 
 static unsigned char *grown(unsigned char *old, size_t from, size_t to)
 {
-    unsigned char *p = realloc(old, to + 1);
+    unsigned char *p = old == NULL ? spare_take(to + 1) : NULL;
+    if (p == NULL)
+        p = realloc(old, to + 1);
     assert(p != NULL);
     memset(p + from, 0, to + 1 - from);
     return p;
@@ -83,6 +124,7 @@ void memory_image_resize(struct memory_image *image, uint64_t size)
     size_t pages = image->pages == NULL ? 0 : memory_image_pages(old);
     image->pages = grown(image->pages, pages, memory_image_pages(size));
     image->attr.size_bytes = size;
+    image->bytes_max = size + 1;
 }
 
 struct memory_image *memory_image_new(struct memory_server *s, const char *name, uint64_t size)
@@ -149,8 +191,11 @@ struct memory_image *memory_add(struct memory_server *s, const char *name, uint6
         uint64_t first = extents[i].offset / MEMORY_PAGE;
         size_t pages = memory_image_pages(extents[i].offset + extents[i].len_bytes);
         image->attr.used_bytes += (pages - first) * MEMORY_PAGE;
-        for (uint64_t k = 0; k < extents[i].len_bytes; k++)
-            image->cached[extents[i].offset + k] = (unsigned char)memory_world_random(s->world) | 1;
+        uint64_t random = 0;
+        for (uint64_t k = 0; k < extents[i].len_bytes; k++) {
+            random = k % sizeof random == 0 ? memory_world_random(s->world) : random >> 8;
+            image->cached[extents[i].offset + k] = (unsigned char)random | 1;
+        }
     }
     memcpy(image->durable, image->cached, size);
     return image;

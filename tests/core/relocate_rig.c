@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "relocate_rig.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <xxhash.h>
@@ -30,8 +31,19 @@ static void publishing(void *arg, const struct memory_image *image, const char *
         r->bad_name = true;
 }
 
+/* Each run starts its workers anew, and AddressSanitizer clears the shadow of all of their stacks. */
+static void small_stacks(void)
+{
+    pthread_attr_t attr;
+    assert_int_equal(pthread_attr_init(&attr), 0);
+    assert_int_equal(pthread_attr_setstacksize(&attr, 256 * KIB), 0);
+    assert_int_equal(pthread_setattr_default_np(&attr), 0);
+    pthread_attr_destroy(&attr);
+}
+
 void rig_set_up(struct rig *r)
 {
+    small_stacks();
     memset(r, 0, sizeof *r);
     memory_world_init(&r->world);
     memory_server_init(&r->from, &r->world, "from:");

@@ -67,6 +67,14 @@ ended() {
     fi
 }
 
+# is_called CLASS: so says the JSON of what has ended.
+is_called() {
+    jq -e --arg class "$1" '.error.class == $class' result >/dev/null || {
+        cat output result
+        return 1
+    }
+}
+
 # under_way NAME: waits until some of it is on the server.
 under_way() { await 10 temporary_name_of "$1" && sleep 0.3; }
 

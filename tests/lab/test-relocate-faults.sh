@@ -118,7 +118,7 @@ test_stays_away() {
     ends "away: longer than --timeout 3s: exit code 1, in time" 1 15
     check "away: it says that it has given up" shows 'given up after [3-8] s' output
     check "away: and how to continue" shows 'run the same again to continue' output
-    check "away: it is called lost" jq -e '.error.class == "lost"' result
+    check "away: it is called lost" is_called lost
     durable=$(chunks_on_server away.img | awk '{ sum += $2 } END { print sum + 0 }')
     check "away: the journal is kept" at_least "$durable" "$journal_chunk_bytes"
     lose_uncommitted away.img

@@ -81,7 +81,7 @@ void fake_export_crash(struct fake_export *x)
     x->verifier++;
     for (int i = 0; i < FAKE_FILES; i++)
         if (x->files[i].cached != NULL)
-            memcpy(x->files[i].cached, x->files[i].durable, FAKE_FILE_MAX);
+            memcpy(x->files[i].cached, x->files[i].durable, x->files[i].end);
 }
 
 /* ---- handles, names, attributes ---- */
@@ -325,6 +325,8 @@ static void do_write(struct fake_export *x, struct fake_file *f, struct fake_xdr
         memcpy(f->durable + offset, data, len);
     if (f->size < offset + len)
         f->size = offset + len;
+    if (f->end < offset + len)
+        f->end = offset + len;
     x->writes++;
     put_status(out, FAKE_NFS_OK, 2);
     fake_put32(out, len);
@@ -337,8 +339,9 @@ static void do_commit(struct fake_export *x, struct fake_file *f, struct fake_xd
 {
     uint64_t offset = fake_get64(in);
     uint32_t count = fake_get32(in);
-    if (count == 0)
-        count = (uint32_t)(FAKE_FILE_MAX - offset);
+    uint64_t left = offset < f->end ? f->end - offset : 0;
+    if (count == 0 || count > left)
+        count = (uint32_t)left;
     memcpy(f->durable + offset, f->cached + offset, count);
     put_status(out, FAKE_NFS_OK, 2);
     fake_put64(out, x->verifier);

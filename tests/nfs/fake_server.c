@@ -343,6 +343,7 @@ void fake_server_add_file(struct fake_server *s, const char *path, const void *d
     f->size = size;
     memcpy(f->cached, data, size);
     memcpy(f->durable, data, size);
+    f->end = size;
 }
 
 void fake_server_add_directory(struct fake_server *s, const char *path)

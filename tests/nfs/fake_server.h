@@ -17,8 +17,8 @@ struct fake_file {
     char target[FAKE_NAME_MAX + 1]; /* of a link */
     unsigned parent;                /* of the directory it is in, the index; [0] is the export */
     uint64_t id;
-    unsigned char *cached, *durable;
-    uint64_t size;
+    unsigned char *cached, *durable; /* nothing but zeros from `end` on */
+    uint64_t size, end;
     uint32_t mode, mtime_s;
 };
 
