@@ -33,6 +33,7 @@
 #include "core/cleanup.h"
 #include "core/clock.h"
 #include "core/log.h"
+#include "qmp/virt/monitor.h"
 
 static int link_left_ms(int64_t deadline_ns)
 {
@@ -234,6 +235,10 @@ int qmp_link_open(const struct qmp_endpoint *ep, int64_t timeout_ns, struct qmp_
     case QMP_SSH:
         rc = link_open_ssh(ep, deadline_ns, l, e);
         break;
+    case QMP_VIRT:
+        l->monitor = virt_monitor_open(ep->domain, &l->fd, e);
+        rc = l->monitor != NULL ? 0 : -1;
+        break;
     }
     if (rc < 0)
         qmp_link_close(l);
@@ -244,6 +249,7 @@ void qmp_link_close(struct qmp_link *l)
 {
     if (l->fd >= 0)
         close(TAKE_FD(l->fd));
+    virt_monitor_close(TAKE(l->monitor));
     if (l->ssh != 0) {
         kill(l->ssh, SIGTERM);
         waitpid(l->ssh, NULL, 0);

@@ -5,6 +5,8 @@
  * qmp+ssh lets the system's ssh forward the remote unix socket to one in a private directory here
  * (ssh -L local:remote), so the far host needs nothing but sshd, and the user's own ssh
  * configuration, keys and known hosts apply. ssh runs with BatchMode: it never asks.
+ *
+ * A domain's monitor is reached through libvirt (qmp/virt/monitor.h).
  */
 #ifndef QMP_LINK_H
 #define QMP_LINK_H
@@ -16,10 +18,13 @@
 #include "core/err.h"
 #include "qmp/endpoint.h"
 
+struct virt_monitor;
+
 struct qmp_link {
     int fd;        /* connected, non-blocking, close-on-exec; -1: closed */
     pid_t ssh;     /* 0: none */
     char dir[64];  /* the private directory of the forwarded socket; "": none */
+    struct virt_monitor *monitor; /* of a domain; NULL: none */
 };
 
 /*

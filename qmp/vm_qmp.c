@@ -26,6 +26,7 @@
 #include "core/clock.h"
 #include "core/log.h"
 #include "qmp/command.h"
+#include "qmp/virt/domain.h"
 
 #define VM_OPEN_TIMEOUT_NS (10 * NS_PER_S)
 #define VM_REOPEN_TIMEOUT_NS (3 * NS_PER_S)
@@ -318,8 +319,8 @@ static bool vm_qmp_process_ended(int64_t pid)
  * A process on this machine is looked at. Elsewhere, the proof is that nobody listens on its QMP
  * socket: over ssh that shows as the end of the stream before the greeting, while ssh itself lives:
  * sshd's connect() to the socket has failed. A missing socket proves nothing here: files get
- * removed (over ssh the two look alike; QEMU removes its own when it ends). A closing QEMU may
- * accept and hang up, so a plain socket must refuse, and is given some time to. Before the verdict
+ * removed (over ssh the two look alike; QEMU removes its own when it ends). Of a domain libvirt's
+ * word is the proof. A closing QEMU may accept and hang up, so a plain socket must refuse, and is given some time to. Before the verdict
  * all that it had said has been read: its last word may be RESUME.
  */
 static bool vm_qmp_known_dead(struct vm *vm)
@@ -327,7 +328,13 @@ static bool vm_qmp_known_dead(struct vm *vm)
     struct vm_qmp *q = vm_qmp(vm);
     for (int try = 0; try < 20; try++) {
         struct err e = {0};
-        if (q->facts.peer_pid > 0) {
+        if (q->ep.scheme == QMP_VIRT) {
+            int active = virt_domain_active(q->ep.domain, &e);
+            if (active != 0)
+                return false;
+            if (vm_qmp_cut_off(q))
+                return true;
+        } else if (q->facts.peer_pid > 0) {
             if (vm_qmp_process_ended(q->facts.peer_pid) && vm_qmp_cut_off(q))
                 return true;
         } else if (vm_qmp_client(q, &e) != NULL) {

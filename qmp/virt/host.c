@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation
+ *
+ * libvirt needs an event loop for its keepalive and for events, and it is one for the process: its
+ * own default implementation, turned by a thread that lives until the end. A loop of ours
+ * (core/loop.h) would not do: it stands still while a call blocks, which is when the keepalive has
+ * to notice that the daemon is dead.
+ *
+ * A connection that was lost is replaced under the lock. Whoever still holds the old one gets
+ * errors from it, and asks for another.
+ */
+#include "qmp/virt/host.h"
+
+#include <errno.h>
+#include <libvirt/virterror.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/cleanup.h"
+#include "core/log.h"
+#include "qmp/virt/xml.h"
+
+#define HOST_KEEPALIVE_S 5
+#define HOST_AWAIT_MS ((VIRT_HOST_DEAD_S + 2 * HOST_KEEPALIVE_S) * 1000)
+
+struct virt_host {
+    char *uri;
+    const char *role;
+    pthread_mutex_t lock;
+    virConnectPtr conn; /* NULL: was lost, and not made again yet */
+    atomic_int refs;
+    atomic_int calls; /* of other threads, under way */
+};
+
+static void *host_turn_events(void *arg)
+{
+    (void)arg;
+    for (;;)
+        if (virEventRunDefaultImpl() < 0)
+            log_debug("libvirt: its event loop has failed once");
+    return NULL;
+}
+
+/* libvirt would print each error to standard error. */
+static void host_hush(void *arg, virErrorPtr error)
+{
+    (void)arg;
+    log_debug("libvirt: %s", error->message);
+}
+
+static int host_begin_failed;
+
+int virt_thread(void *(*run)(void *arg), void *arg)
+{
+    pthread_t thread;
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int sys = pthread_create(&thread, NULL, run, arg);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (sys == 0)
+        pthread_detach(thread);
+    return sys;
+}
+
+static void host_begin(void)
+{
+    virSetErrorFunc(NULL, host_hush);
+    bool ready = virInitialize() == 0 && virEventRegisterDefaultImpl() == 0;
+    host_begin_failed = ready ? virt_thread(host_turn_events, NULL) : EIO;
+}
+
+bool virt_last_error_is(int code)
+{
+    const virError *error = virGetLastError();
+    return error != NULL && error->code == code;
+}
+
+static bool host_error_is_loss(const virError *error)
+{
+    return error->domain == VIR_FROM_RPC || error->code == VIR_ERR_NO_CONNECT ||
+           (error->code == VIR_ERR_SYSTEM_ERROR && error->int1 != 0 &&
+            (error->int1 == EPIPE || error->int1 == ECONNRESET || error->int1 == ECONNREFUSED));
+}
+
+static bool host_error_is_absence(const virError *error)
+{
+    return error->code == VIR_ERR_NO_DOMAIN || error->code == VIR_ERR_NO_STORAGE_POOL ||
+           error->code == VIR_ERR_NO_STORAGE_VOL || error->code == VIR_ERR_NO_NETWORK;
+}
+
+int virt_host_fail(const struct virt_host *h, struct err *e, const char *what)
+{
+    const virError *error = virGetLastError();
+    if (error == NULL || error->code == VIR_ERR_OK)
+        return err_set(e, ERR_VIRT, 0, "%s: %s: libvirt does not say why", h->role, what);
+    enum err_class class = host_error_is_loss(error)                      ? ERR_LOST
+                           : error->code == VIR_ERR_OPERATION_TIMEOUT ? ERR_TIMEOUT
+                                                                      : ERR_VIRT;
+    /* libvirt's words may have several lines: ssh's, or QEMU's last ones */
+    const char *words = error->message != NULL ? error->message : "libvirt does not say why";
+    err_set(e, class, 0, "%s: %s: %.*s", h->role, what, (int)strcspn(words, "\n"), words);
+    if (class == ERR_VIRT && host_error_is_absence(error))
+        e->sys = ENOENT;
+    else if (error->code == VIR_ERR_OPERATION_ABORTED)
+        e->sys = ECANCELED;
+    return -1;
+}
+
+/* Under the lock, as h->conn. */
+static int host_connect(struct virt_host *h, struct err *e)
+{
+    h->conn = virConnectOpen(h->uri);
+    if (h->conn == NULL) {
+        virt_host_fail(h, e, h->uri);
+        if (e->class == ERR_VIRT)
+            e->class = ERR_LOST;
+        return -1;
+    }
+    /* a driver without a daemon has no keepalive, and needs none */
+    if (virConnectSetKeepAlive(h->conn, HOST_KEEPALIVE_S, VIRT_HOST_DEAD_S / HOST_KEEPALIVE_S) < 0)
+        log_debug("%s: no keepalive", h->uri);
+    return 0;
+}
+
+struct virt_host *virt_host_open(const char *uri, const char *role, struct err *e)
+{
+    static pthread_once_t begun = PTHREAD_ONCE_INIT;
+    pthread_once(&begun, host_begin);
+    if (host_begin_failed != 0) {
+        err_set(e, ERR_IO, host_begin_failed, "libvirt");
+        return NULL;
+    }
+    if (strncmp(uri, "qemu:", 5) != 0 && strncmp(uri, "qemu+", 5) != 0) {
+        err_set(e, ERR_USAGE, 0, "'%s' is not a URI of libvirt's QEMU driver", uri);
+        err_hint(e, "write qemu:///system or qemu+ssh://[user@]host/system");
+        return NULL;
+    }
+    struct virt_host *h = calloc(1, sizeof *h);
+    char *copy = strdup(uri);
+    if (h == NULL || copy == NULL) {
+        free(copy);
+        free(h);
+        err_set(e, ERR_IO, ENOMEM, "%s", uri);
+        return NULL;
+    }
+    *h = (struct virt_host){.uri = copy, .role = role, .refs = 1};
+    pthread_mutex_init(&h->lock, NULL);
+    if (host_connect(h, e) < 0) {
+        if (strstr(uri, "+ssh") != NULL)
+            err_hint(e, "ssh to that host must work without a question, and libvirtd run there");
+        else
+            err_hint(e, "is libvirtd running there?");
+        virt_host_close(h);
+        return NULL;
+    }
+    return h;
+}
+
+void virt_host_close(struct virt_host *h)
+{
+    if (h == NULL || atomic_fetch_sub(&h->refs, 1) > 1)
+        return;
+    if (h->conn != NULL)
+        virConnectClose(h->conn);
+    pthread_mutex_destroy(&h->lock);
+    free(h->uri);
+    free(h);
+}
+
+struct virt_host *virt_host_ref(struct virt_host *h)
+{
+    atomic_fetch_add(&h->refs, 1);
+    return h;
+}
+
+void virt_host_enter(struct virt_host *h)
+{
+    atomic_fetch_add(&h->calls, 1);
+}
+
+void virt_host_leave(struct virt_host *h)
+{
+    atomic_fetch_sub(&h->calls, 1);
+}
+
+/* Until no other thread is in a call, or its connection is known to be alive: the keepalive would
+ * have ended the call. */
+static void host_await_calls(struct virt_host *h)
+{
+    for (int ms = 0; atomic_load(&h->calls) > 0 && ms < HOST_AWAIT_MS; ms += 10)
+        usleep(10000);
+}
+
+virConnectPtr virt_host_connection(struct virt_host *h, struct err *e)
+{
+    host_await_calls(h);
+    pthread_mutex_lock(&h->lock);
+    if (h->conn != NULL && virConnectIsAlive(h->conn) != 1) {
+        virConnectClose(h->conn);
+        h->conn = NULL;
+        log_info("%s: the connection to libvirt was lost", h->role);
+    }
+    virConnectPtr conn = NULL;
+    if (h->conn != NULL || host_connect(h, e) == 0) {
+        virConnectRef(h->conn);
+        conn = h->conn;
+    }
+    pthread_mutex_unlock(&h->lock);
+    return conn;
+}
+
+const char *virt_host_uri(const struct virt_host *h)
+{
+    return h->uri;
+}
+
+const char *virt_host_role(const struct virt_host *h)
+{
+    return h->role;
+}
+
+int virt_host_uuid(struct virt_host *h, char uuid[VIRT_UUID_TEXT], struct err *e)
+{
+    virConnectPtr conn = virt_host_connection(h, e);
+    if (conn == NULL)
+        return -1;
+    CLEANUP_FREE char *text = virConnectGetCapabilities(conn);
+    if (text == NULL) {
+        virt_host_fail(h, e, "cannot read the host's capabilities");
+        virConnectClose(conn);
+        return -1;
+    }
+    virConnectClose(conn);
+    CLEANUP_XML xmlDocPtr doc = xml_parse(text, "the capabilities", e);
+    if (doc == NULL)
+        return -1;
+    CLEANUP_FREE char *value = xml_value(doc, NULL, "/capabilities/host/uuid");
+    if (value == NULL)
+        return err_set(e, ERR_PROTO, 0, "%s: its capabilities have no host UUID", h->uri);
+    snprintf(uuid, VIRT_UUID_TEXT, "%s", value);
+    return 0;
+}

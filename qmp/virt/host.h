@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A host as its libvirt shows it: one connection, made again when it was lost.
+ *
+ * Inside qmp/virt/ only, like every libvirt type. libvirt's calls block, for as long as its daemon
+ * takes; one whose daemon is gone or hangs ends after VIRT_HOST_DEAD_S. They may be made from any
+ * thread. libvirt's events are dispatched by a thread of this file's.
+ */
+#ifndef QMP_VIRT_HOST_H
+#define QMP_VIRT_HOST_H
+
+#include <libvirt/libvirt.h>
+#include <stdbool.h>
+
+#include "core/err.h"
+
+/* A daemon that has said nothing for so long counts as lost. */
+#define VIRT_HOST_DEAD_S 15
+
+enum { VIRT_UUID_TEXT = VIR_UUID_STRING_BUFLEN };
+
+struct virt_host;
+
+/*
+ * Connects to the daemon at `uri` ("qemu:///system", "qemu+ssh://root@b/system"), for reading and
+ * writing; `role` is "source" or "destination", for messages, and lives as long as the host.
+ * ERR_REFUSED: not a QEMU driver's URI; ERR_LOST: it cannot be reached.
+ */
+struct virt_host *virt_host_open(const char *uri, const char *role, struct err *e);
+/* NULL is fine. It lives on as long as somebody has virt_host_ref(), until that is closed, too. */
+void virt_host_close(struct virt_host *h);
+struct virt_host *virt_host_ref(struct virt_host *h);
+
+/*
+ * The connection, to be given back with virConnectClose(). If it was lost it is made again: NULL
+ * with ERR_LOST where that fails.
+ */
+virConnectPtr virt_host_connection(struct virt_host *h, struct err *e);
+
+/*
+ * For a call from another thread that may take long: it holds the host from enter to leave. In
+ * between virt_host_connection() waits, as long as that call may be waiting for a dead daemon: in
+ * libvirt 9 two calls on one connection, when its keepalive ends it, may hang or crash the second.
+ */
+void virt_host_enter(struct virt_host *h);
+void virt_host_leave(struct virt_host *h);
+
+const char *virt_host_uri(const struct virt_host *h);
+const char *virt_host_role(const struct virt_host *h);
+
+/* The host's own UUID, which libvirt on every host has another of. */
+int virt_host_uuid(struct virt_host *h, char uuid[VIRT_UUID_TEXT], struct err *e);
+
+/*
+ * Sets *e from libvirt's last error of this thread: ERR_LOST where the connection is the reason,
+ * ERR_TIMEOUT where libvirt gave up waiting for a job of the domain's, else ERR_VIRT. `what` is
+ * what was tried: "cannot start the domain". Always -1. To be called before anything else is asked
+ * of libvirt, freeing included: each of its calls forgets the error of the one before.
+ */
+int virt_host_fail(const struct virt_host *h, struct err *e, const char *what);
+
+/* Starts a thread that nobody waits for, with all signals blocked: they are for the thread that has
+ * the loop. 0, or the errno. */
+int virt_thread(void *(*run)(void *arg), void *arg);
+
+/* Whether libvirt's last error of this thread is this one (virErrorNumber); as above. */
+bool virt_last_error_is(int code);
+
+#endif

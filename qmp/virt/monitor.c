@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation
+ *
+ * libvirt's passthrough is a blocking call a command, and a callback an event. Here they are made a
+ * stream of QMP, so that the client (qmp/client.c) and all above it are the same for a domain as
+ * for a bare QEMU: a thread stands at the far end of a socket pair, gives the greeting, and takes
+ * the commands one by one; events are written between its answers by libvirt's event thread.
+ *
+ * How it ends:
+ *   - QEMU ends: libvirt's lifecycle event says so, after all of QEMU's own events, for both come
+ *     in one stream from one daemon. `ended` is set, then the stream is closed.
+ *   - libvirt is lost: the next command fails, and the stream is closed. What QEMU says meanwhile
+ *     is lost, which the client's owner takes for a gap.
+ *   - the client closes its end: the thread ends when the call that it is in returns.
+ *
+ * A command that libvirt gave up because the domain is busy stays unanswered: it may have been
+ * carried out or not, and the client's own deadline is for that.
+ *
+ * The thread and the callbacks hold a reference each, since a call may outlive the client.
+ */
+#include "qmp/virt/monitor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <json-c/json.h>
+#include <libvirt/libvirt-qemu.h>
+#include <libvirt/virterror.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "core/cleanup.h"
+#include "core/log.h"
+
+/* How long the word that QEMU has ended may come after the first command that fails for it. */
+#define MONITOR_LAST_WORD_MS 2000
+
+/* A reader that is so far behind is lost, too. */
+#define MONITOR_SOCKET_BYTES (4 << 20)
+
+struct virt_monitor {
+    atomic_int refs;
+    virConnectPtr conn;
+    virDomainPtr dom;
+    struct virt_host *host;
+    int fd;
+    int qemu_events, lifecycle; /* callback ids; -1: not registered */
+    pthread_mutex_t write_lock; /* of fd's stream: lines are whole */
+    bool closed;                /* under it */
+    atomic_bool ended;
+};
+
+static void monitor_put(void *arg)
+{
+    struct virt_monitor *m = arg;
+    if (atomic_fetch_sub(&m->refs, 1) > 1)
+        return;
+    if (m->dom != NULL)
+        virDomainFree(m->dom);
+    if (m->conn != NULL)
+        virConnectClose(m->conn);
+    if (m->fd >= 0)
+        close(m->fd);
+    virt_host_close(m->host);
+    pthread_mutex_destroy(&m->write_lock);
+    free(m);
+}
+
+static struct virt_monitor *monitor_get(struct virt_monitor *m)
+{
+    atomic_fetch_add(&m->refs, 1);
+    return m;
+}
+
+/* The client reads the end of the stream, behind all that was written. */
+static void monitor_shut(struct virt_monitor *m)
+{
+    pthread_mutex_lock(&m->write_lock);
+    m->closed = true;
+    shutdown(m->fd, SHUT_RDWR);
+    pthread_mutex_unlock(&m->write_lock);
+}
+
+/* Takes `msg`. */
+static void monitor_write(struct virt_monitor *m, struct json_object *msg)
+{
+    size_t len;
+    const char *text = json_object_to_json_string_length(msg, JSON_C_TO_STRING_PLAIN, &len);
+    char newline = '\n';
+    struct iovec parts[] = {{(void *)(uintptr_t)text, len}, {&newline, 1}};
+    const struct msghdr header = {.msg_iov = parts, .msg_iovlen = 2};
+    pthread_mutex_lock(&m->write_lock);
+    /* the socket's buffer holds many of the largest answers, so a line is written whole or not */
+    if (!m->closed && sendmsg(m->fd, &header, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)len + 1) {
+        m->closed = true;
+        shutdown(m->fd, SHUT_RDWR);
+    }
+    pthread_mutex_unlock(&m->write_lock);
+    json_object_put(msg);
+}
+
+/* ---- events, in libvirt's event thread ---- */
+
+static void monitor_on_qemu_event(virConnectPtr conn, virDomainPtr dom, const char *event,
+                                  long long seconds, unsigned micros, const char *details,
+                                  void *arg)
+{
+    (void)conn;
+    (void)dom;
+    struct json_object *msg = json_object_new_object(), *at = json_object_new_object();
+    json_object_object_add(at, "seconds", json_object_new_int64(seconds));
+    json_object_object_add(at, "microseconds", json_object_new_int64(micros));
+    json_object_object_add(msg, "timestamp", at);
+    json_object_object_add(msg, "event", json_object_new_string(event));
+    struct json_object *data = details != NULL ? json_tokener_parse(details) : NULL;
+    if (data != NULL)
+        json_object_object_add(msg, "data", data);
+    monitor_write(arg, msg);
+}
+
+static int monitor_on_lifecycle(virConnectPtr conn, virDomainPtr dom, int event, int detail,
+                                void *arg)
+{
+    struct virt_monitor *m = arg;
+    (void)conn;
+    (void)dom;
+    (void)detail;
+    if (event == VIR_DOMAIN_EVENT_STOPPED) {
+        atomic_store(&m->ended, true);
+        monitor_shut(m);
+    }
+    return 0;
+}
+
+/* ---- commands, in the thread ---- */
+
+static void monitor_answer(struct virt_monitor *m, struct json_object *answer,
+                           struct json_object *id)
+{
+    json_object_object_del(answer, "id"); /* libvirt's own */
+    json_object_object_add(answer, "id", json_object_get(id));
+    monitor_write(m, answer);
+}
+
+static void monitor_answer_error(struct virt_monitor *m, const char *words, struct json_object *id)
+{
+    struct json_object *answer = json_object_new_object(), *error = json_object_new_object();
+    json_object_object_add(error, "class", json_object_new_string("GenericError"));
+    json_object_object_add(error, "desc", json_object_new_string(words));
+    json_object_object_add(answer, "error", error);
+    monitor_answer(m, answer, id);
+}
+
+/* A call has failed. False: the stream is to end. */
+static bool monitor_call_failed(struct virt_monitor *m, struct json_object *id)
+{
+    CLEANUP_FREE char *words = strdup(virGetLastErrorMessage());
+    int code = virGetLastErrorCode();
+    log_debug("%s: %s", virDomainGetName(m->dom), words);
+    if (code == VIR_ERR_OPERATION_TIMEOUT)
+        return true;
+    if (virConnectIsAlive(m->conn) != 1)
+        return false;
+    if (virDomainIsActive(m->dom) == 1) {
+        monitor_answer_error(m, words, id);
+        return true;
+    }
+    for (int ms = 0; ms < MONITOR_LAST_WORD_MS && !atomic_load(&m->ended); ms += 10)
+        usleep(10000);
+    return false;
+}
+
+/* What the client sent. False: the stream is to end. */
+static bool monitor_serve(struct virt_monitor *m, struct json_object *request)
+{
+    struct json_object *id = NULL, *command = NULL;
+    json_object_object_get_ex(request, "id", &id);
+    json_object_object_get_ex(request, "execute", &command);
+    CLEANUP_FREE char *name = command != NULL ? strdup(json_object_get_string(command)) : NULL;
+    json_object_get(id);
+    json_object_object_del(request, "id");
+    bool go_on = true;
+    if (name != NULL && strcmp(name, "qmp_capabilities") == 0) { /* libvirt has done that */
+        struct json_object *answer = json_object_new_object();
+        json_object_object_add(answer, "return", json_object_new_object());
+        monitor_answer(m, answer, id);
+    } else {
+        char *reply = NULL;
+        const char *text = json_object_to_json_string_ext(request, JSON_C_TO_STRING_PLAIN);
+        virt_host_enter(m->host);
+        int rc = virDomainQemuMonitorCommand(m->dom, text, &reply, 0);
+        virt_host_leave(m->host);
+        if (rc < 0) {
+            go_on = monitor_call_failed(m, id);
+        } else {
+            struct json_object *answer = json_tokener_parse(reply);
+            if (json_object_is_type(answer, json_type_object))
+                monitor_answer(m, answer, id);
+            else
+                json_object_put(answer), go_on = false;
+            free(reply);
+        }
+    }
+    json_object_put(id);
+    return go_on;
+}
+
+static void monitor_greet(struct virt_monitor *m)
+{
+    monitor_write(m, json_tokener_parse("{\"QMP\": {\"version\": {}, \"capabilities\": []}}"));
+}
+
+static void *monitor_thread(void *arg)
+{
+    struct virt_monitor *m = arg;
+    CLEANUP_FCLOSE FILE *in = fdopen(fcntl(m->fd, F_DUPFD_CLOEXEC, 0), "r");
+    CLEANUP_FREE char *line = NULL;
+    size_t size = 0;
+    bool go_on = in != NULL;
+    while (go_on && getline(&line, &size, in) > 0) {
+        struct json_object *request = json_tokener_parse(line);
+        go_on = json_object_is_type(request, json_type_object) && monitor_serve(m, request);
+        json_object_put(request);
+    }
+    monitor_shut(m);
+    virt_host_enter(m->host);
+    if (virConnectIsAlive(m->conn) == 1) {
+        virConnectDomainQemuMonitorEventDeregister(m->conn, m->qemu_events);
+        virConnectDomainEventDeregisterAny(m->conn, m->lifecycle);
+    } /* else they are gone with the connection; what they hold is not worth a call on a dead one */
+    virt_host_leave(m->host);
+    monitor_put(m);
+    return NULL;
+}
+
+/* ---- opening ---- */
+
+static int monitor_socket(struct virt_monitor *m, int *fd, struct err *e)
+{
+    int pair[2], bytes = MONITOR_SOCKET_BYTES;
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+        return err_set(e, ERR_IO, errno, "socketpair");
+    m->fd = pair[1];
+    *fd = pair[0];
+    /* FORCE, for root, goes beyond what the system allows */
+    if (setsockopt(m->fd, SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof bytes) < 0)
+        setsockopt(m->fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
+    fcntl(*fd, F_SETFL, O_NONBLOCK);
+    return 0;
+}
+
+/* The callbacks come first: what QEMU says from now on is in the stream. */
+static int monitor_listen(struct virt_monitor *m, const struct virt_domain *d, struct err *e)
+{
+    m->qemu_events = virConnectDomainQemuMonitorEventRegister(
+        m->conn, m->dom, NULL, monitor_on_qemu_event, monitor_get(m), monitor_put, 0);
+    if (m->qemu_events < 0) {
+        virt_host_fail(d->host, e, "cannot listen to QEMU's events");
+        monitor_put(m);
+        return -1;
+    }
+    m->lifecycle = virConnectDomainEventRegisterAny(
+        m->conn, m->dom, VIR_DOMAIN_EVENT_ID_LIFECYCLE,
+        VIR_DOMAIN_EVENT_CALLBACK(monitor_on_lifecycle), monitor_get(m), monitor_put);
+    if (m->lifecycle < 0) {
+        virt_host_fail(d->host, e, "cannot listen to libvirt's events");
+        monitor_put(m);
+        return -1;
+    }
+    int active = virDomainIsActive(m->dom);
+    if (active < 0)
+        return virt_host_fail(d->host, e, d->name);
+    if (active > 0)
+        return 0;
+    err_set(e, ERR_LOST, 0, "%s: domain %s is not active", virt_host_role(d->host), d->name);
+    e->sys = ENOENT;
+    return -1;
+}
+
+struct virt_monitor *virt_monitor_open(const struct virt_domain *d, int *fd, struct err *e)
+{
+    struct virt_monitor *m = calloc(1, sizeof *m);
+    *fd = -1;
+    if (m == NULL) {
+        err_set(e, ERR_IO, ENOMEM, "%s", d->name);
+        return NULL;
+    }
+    *m = (struct virt_monitor){.refs = 1, .host = virt_host_ref(d->host), .fd = -1,
+                               .qemu_events = -1, .lifecycle = -1};
+    pthread_mutex_init(&m->write_lock, NULL);
+    m->dom = virt_domain_get(d, e);
+    if (m->dom == NULL) {
+        if (e->sys == ENOENT)
+            e->class = ERR_LOST;
+        goto failed;
+    }
+    m->conn = virDomainGetConnect(m->dom);
+    virConnectRef(m->conn);
+    if (monitor_socket(m, fd, e) < 0)
+        goto failed;
+    monitor_greet(m); /* before the first event */
+    if (monitor_listen(m, d, e) < 0)
+        goto failed;
+
+    int sys = virt_thread(monitor_thread, monitor_get(m));
+    if (sys == 0)
+        return m;
+    monitor_put(m);
+    err_set(e, ERR_IO, sys, "a thread");
+
+failed:
+    if (m->qemu_events >= 0)
+        virConnectDomainQemuMonitorEventDeregister(m->conn, m->qemu_events);
+    if (m->lifecycle >= 0)
+        virConnectDomainEventDeregisterAny(m->conn, m->lifecycle);
+    if (*fd >= 0)
+        close(TAKE_FD(*fd));
+    monitor_put(m);
+    return NULL;
+}
+
+bool virt_monitor_ended(const struct virt_monitor *m)
+{
+    return atomic_load(&m->ended);
+}
+
+void virt_monitor_close(struct virt_monitor *m)
+{
+    if (m != NULL)
+        monitor_put(m);
+}
