@@ -25,6 +25,10 @@ static const char *const names[] = {
     [CAP_ZERO_BLOCKS] = "zero-blocks",
     [CAP_RDMA_PIN_ALL] = "rdma-pin-all",
     [CAP_VALIDATE_UUID] = "validate-uuid",
+    [CAP_DIRTY_BITMAPS] = "dirty-bitmaps",
+    [CAP_POSTCOPY_BLOCKTIME] = "postcopy-blocktime",
+    [CAP_LATE_BLOCK_ACTIVATE] = "late-block-activate",
+    [CAP_IGNORE_SHARED] = "x-ignore-shared",
 };
 _Static_assert(sizeof names / sizeof *names == CAP_COUNT, "every capability has a name");
 

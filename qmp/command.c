@@ -253,7 +253,8 @@ int qmp_set_capabilities(struct qmp_client *c, qmp_capability_set which, qmp_cap
     return qmp_client_call(c, "migrate-set-capabilities", args, COMMAND_TIMEOUT_NS, false, NULL, e);
 }
 
-int qmp_query_parameters(struct qmp_client *c, struct qmp_parameters *p, struct err *e)
+int qmp_query_parameters(struct qmp_client *c, struct qmp_parameters *p, struct json_object **all,
+                         struct err *e)
 {
     CLEANUP_JSON struct json_object *r = NULL;
     const char *compression = "";
@@ -266,10 +267,13 @@ int qmp_query_parameters(struct qmp_client *c, struct qmp_parameters *p, struct 
         field_text_opt(r, "multifd-compression", &compression, e) < 0)
         return err_wrap(e, "query-migrate-parameters");
     snprintf(p->multifd_compression, sizeof p->multifd_compression, "%s", compression);
+    if (all != NULL)
+        *all = TAKE(r);
     return 0;
 }
 
-int qmp_set_parameters(struct qmp_client *c, const struct qmp_parameters *p, struct err *e)
+int qmp_set_parameters(struct qmp_client *c, const struct qmp_parameters *p,
+                       struct json_object *more, struct err *e)
 {
     struct json_object *args = json_object_new_object();
     json_object_object_add(args, "max-bandwidth",
@@ -281,6 +285,10 @@ int qmp_set_parameters(struct qmp_client *c, const struct qmp_parameters *p, str
     if (p->multifd_compression[0] != '\0')
         json_object_object_add(args, "multifd-compression",
                                json_object_new_string(p->multifd_compression));
+    if (more != NULL) {
+        json_object_object_foreach(more, name, value)
+            json_object_object_add(args, name, json_object_get(value));
+    }
     return qmp_client_call(c, "migrate-set-parameters", args, COMMAND_TIMEOUT_NS, false, NULL, e);
 }
 

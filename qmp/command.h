@@ -47,8 +47,12 @@ int qmp_query_capabilities(struct qmp_client *c, qmp_capability_set *on, qmp_cap
 /* Sets those in `which` to their value in `on`, in one command, so that QEMU checks the whole. */
 int qmp_set_capabilities(struct qmp_client *c, qmp_capability_set which, qmp_capability_set on,
                          struct err *e);
-int qmp_query_parameters(struct qmp_client *c, struct qmp_parameters *p, struct err *e);
-int qmp_set_parameters(struct qmp_client *c, const struct qmp_parameters *p, struct err *e);
+/* *all: the whole answer, for json_object_put(); NULL: it is not wanted. */
+int qmp_query_parameters(struct qmp_client *c, struct qmp_parameters *p, struct json_object **all,
+                         struct err *e);
+/* In one command, so that QEMU checks the whole. `more`: others by name; they win. NULL: none. */
+int qmp_set_parameters(struct qmp_client *c, const struct qmp_parameters *p,
+                       struct json_object *more, struct err *e);
 
 int qmp_migrate(struct qmp_client *c, const char *uri, struct err *e);
 int qmp_migrate_incoming(struct qmp_client *c, const char *uri, struct err *e);

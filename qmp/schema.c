@@ -74,8 +74,16 @@ static struct json_object *schema_member(const struct qmp_schema *s, struct json
     return NULL;
 }
 
-static struct json_object *schema_at(const struct qmp_schema *s, const char *command,
-                                     const char *path)
+static struct json_object *schema_element(const struct qmp_schema *s, struct json_object *type)
+{
+    while (type != NULL && strcmp(schema_text(type, "meta-type"), "array") == 0)
+        type = schema_entry(s, schema_text(type, "element-type"));
+    return type;
+}
+
+/* The type at the path's end, which may be an array. */
+static struct json_object *schema_at_end(const struct qmp_schema *s, const char *command,
+                                         const char *path)
 {
     struct json_object *type = schema_entry(s, command);
     if (strcmp(schema_text(type, "meta-type"), "command") != 0)
@@ -83,12 +91,16 @@ static struct json_object *schema_at(const struct qmp_schema *s, const char *com
     type = schema_entry(s, schema_text(type, "arg-type"));
     while (type != NULL && *path != '\0') {
         size_t len = strcspn(path, ".");
-        type = schema_member(s, type, path, len);
-        while (type != NULL && strcmp(schema_text(type, "meta-type"), "array") == 0)
-            type = schema_entry(s, schema_text(type, "element-type"));
+        type = schema_member(s, schema_element(s, type), path, len);
         path += len + (path[len] == '.');
     }
     return type;
+}
+
+static struct json_object *schema_at(const struct qmp_schema *s, const char *command,
+                                     const char *path)
+{
+    return schema_element(s, schema_at_end(s, command, path));
 }
 
 bool qmp_schema_has_command(const struct qmp_schema *s, const char *command)
@@ -115,4 +127,49 @@ bool qmp_schema_has_value(const struct qmp_schema *s, const char *command, const
             return true;
     }
     return false;
+}
+
+static enum qmp_kind schema_kind_of(struct json_object *type)
+{
+    const char *meta = schema_text(type, "meta-type"), *json = schema_text(type, "json-type");
+    if (strcmp(meta, "enum") == 0)
+        return QMP_KIND_ENUM;
+    if (strcmp(meta, "builtin") == 0)
+        return strcmp(json, "int") == 0       ? QMP_KIND_INT
+               : strcmp(json, "boolean") == 0 ? QMP_KIND_BOOL
+               : strcmp(json, "string") == 0  ? QMP_KIND_TEXT
+                                              : QMP_KIND_OTHER;
+    struct json_object *members = field_peek(type, "members");
+    if (strcmp(meta, "alternate") != 0 || !json_object_is_type(members, json_type_array))
+        return QMP_KIND_OTHER;
+    for (size_t i = 0; i < json_object_array_length(members); i++) {
+        struct json_object *m = json_object_array_get_idx(members, i);
+        if (strcmp(schema_text(m, "type"), "str") == 0)
+            return QMP_KIND_TEXT;
+    }
+    return QMP_KIND_OTHER;
+}
+
+enum qmp_kind qmp_schema_kind(const struct qmp_schema *s, const char *command, const char *path)
+{
+    struct json_object *type = schema_at_end(s, command, path);
+    return type == NULL ? QMP_KIND_NONE : schema_kind_of(type);
+}
+
+size_t qmp_schema_names(const struct qmp_schema *s, const char *command, const char *path,
+                        const char **names, size_t max)
+{
+    struct json_object *type = schema_at(s, command, path);
+    bool is_enum = strcmp(schema_text(type, "meta-type"), "enum") == 0;
+    struct json_object *list = field_peek(type, is_enum ? "values" : "members");
+    size_t n = 0;
+    if (!json_object_is_type(list, json_type_array))
+        return 0;
+    for (size_t i = 0; i < json_object_array_length(list) && n < max; i++) {
+        struct json_object *one = json_object_array_get_idx(list, i);
+        const char *name = is_enum ? json_object_get_string(one) : schema_text(one, "name");
+        if (name != NULL && *name != '\0')
+            names[n++] = name;
+    }
+    return n;
 }

@@ -18,6 +18,16 @@
 
 struct qmp_schema;
 
+/* What a value is, as far as it can be written in one word. */
+enum qmp_kind {
+    QMP_KIND_NONE, /* there is no such argument */
+    QMP_KIND_INT,
+    QMP_KIND_BOOL,
+    QMP_KIND_TEXT, /* also where null is allowed, too */
+    QMP_KIND_ENUM,
+    QMP_KIND_OTHER, /* a list, an object */
+};
+
 /* `answer` is what query-qmp-schema returned; it is kept by reference. */
 struct qmp_schema *qmp_schema_new(struct json_object *answer, struct err *e);
 void qmp_schema_free(struct qmp_schema *s); /* NULL is fine */
@@ -26,5 +36,12 @@ bool qmp_schema_has_command(const struct qmp_schema *s, const char *command);
 bool qmp_schema_has_argument(const struct qmp_schema *s, const char *command, const char *path);
 bool qmp_schema_has_value(const struct qmp_schema *s, const char *command, const char *path,
                           const char *value);
+
+enum qmp_kind qmp_schema_kind(const struct qmp_schema *s, const char *command, const char *path);
+
+/* What there is at a path: the members of an object ("": the command's arguments), the values of an
+ * enum; at most `max`. Lent by the schema. */
+size_t qmp_schema_names(const struct qmp_schema *s, const char *command, const char *path,
+                        const char **names, size_t max);
 
 #endif

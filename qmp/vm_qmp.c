@@ -26,6 +26,7 @@
 #include "core/clock.h"
 #include "core/log.h"
 #include "qmp/command.h"
+#include "qmp/field.h"
 #include "qmp/virt/domain.h"
 
 #define VM_OPEN_TIMEOUT_NS (10 * NS_PER_S)
@@ -33,7 +34,8 @@
 #define VM_CANCEL_TIMEOUT_NS (30 * NS_PER_S)
 #define VM_POLL_NS (20 * NS_PER_MS)
 
-/* What we govern: these are set on both sides whatever they were. */
+/* What we govern: these are set on both sides whatever they were, and what a person says by name is
+ * set besides. */
 static const qmp_capability_set governed =
     CAP_BIT(CAP_EVENTS) | CAP_BIT(CAP_MULTIFD) | CAP_BIT(CAP_POSTCOPY_RAM) |
     CAP_BIT(CAP_RETURN_PATH) | CAP_BIT(CAP_PAUSE_BEFORE_SWITCHOVER) | CAP_BIT(CAP_COLO);
@@ -44,15 +46,10 @@ static const char *const compression_words[] = {
     [VM_COMPRESSION_ZSTD] = "zstd",
 };
 
-struct vm_qmp {
-    struct vm vm;
-    struct qmp_endpoint ep;
-    struct qmp_client *client; /* NULL: could not be opened anew */
-    struct vm_facts facts;
-    bool configured;
-    qmp_capability_set old_which, old_on;
-    struct qmp_parameters old_parameters;
-};
+const char *vm_qmp_compression_word(enum vm_compression compression)
+{
+    return compression_words[compression];
+}
 
 static struct vm_qmp *vm_qmp(struct vm *vm)
 {
@@ -87,7 +84,7 @@ static bool vm_qmp_cut_off(struct vm_qmp *q)
     return true;
 }
 
-static struct qmp_client *vm_qmp_client(struct vm_qmp *q, struct err *e)
+struct qmp_client *vm_qmp_client(struct vm_qmp *q, struct err *e)
 {
     if (!vm_qmp_cut_off(q))
         return q->client;
@@ -125,14 +122,30 @@ static int vm_qmp_probe(struct vm *vm, struct vm_facts *f, struct err *e)
     return 0;
 }
 
-static qmp_capability_set vm_qmp_wanted(const struct vm_settings *s)
+static qmp_capability_set vm_qmp_wanted(const struct vm_settings *s,
+                                        const struct qmp_settings *set)
 {
     qmp_capability_set on = CAP_BIT(CAP_EVENTS);
     if (s->multifd_channels > 0)
         on |= CAP_BIT(CAP_MULTIFD);
     if (s->postcopy)
         on |= CAP_BIT(CAP_POSTCOPY_RAM) | CAP_BIT(CAP_RETURN_PATH);
-    return on;
+    return (on & ~set->which) | set->on;
+}
+
+int vm_qmp_read_settings(struct vm_qmp *q, const struct vm_settings *s, struct qmp_settings *set,
+                         struct err *e)
+{
+    *set = (struct qmp_settings){0};
+    if (s->set_n == 0)
+        return 0;
+    struct qmp_client *c = vm_qmp_client(q, e);
+    if (c == NULL || qmp_settings_read(c, s, q->vm.role, q->facts.hypervisor, set, e) < 0)
+        return -1;
+    if (qmp_capability_check(vm_qmp_wanted(s, set), e) == 0)
+        return 0;
+    qmp_settings_clear(set);
+    return err_wrap(e, "%s", q->vm.role);
 }
 
 /* Compression is a value of a parameter: only the schema knows which ones this QEMU was built
@@ -159,43 +172,117 @@ static int vm_qmp_check_compression(struct vm_qmp *q, const struct vm_settings *
     return 0;
 }
 
+/* Measured (tests/assume/tcg-migration): 7.2 under TCG loses writes of the guest's. */
+int vm_qmp_check_hypervisor(const struct vm_qmp *q, const struct vm_settings *s, struct err *e)
+{
+    if (q->facts.kvm || q->facts.version[0] >= 8 || s->unsafe)
+        return 0;
+    err_set(e, ERR_REFUSED, 0, "%s: %s under TCG corrupts the memory of a guest that it migrates",
+            q->vm.role, q->facts.hypervisor);
+    return err_hint(e, "use KVM or QEMU 10 on both sides; --unsafe goes on all the same");
+}
+
 static int vm_qmp_check(struct vm *vm, const struct vm_settings *s, struct err *e)
 {
     struct vm_qmp *q = vm_qmp(vm);
-    qmp_capability_set on, known, wanted = vm_qmp_wanted(s);
+    qmp_capability_set on, known, wanted, others;
+    CLEANUP_SETTINGS struct qmp_settings set = {0};
     struct qmp_client *c = vm_qmp_client(q, e);
-    if (c == NULL)
+    if (c == NULL || vm_qmp_check_hypervisor(q, s, e) < 0 ||
+        vm_qmp_read_settings(q, s, &set, e) < 0)
         return -1;
-
-    /* Measured (tests/assume/tcg-migration): 7.2 under TCG loses writes of the guest's. */
-    if (!q->facts.kvm && q->facts.version[0] < 8 && !s->unsafe) {
-        err_set(e, ERR_REFUSED, 0,
-                "%s: %s under TCG corrupts the memory of a guest that it migrates", vm->role,
-                q->facts.hypervisor);
-        return err_hint(e, "use KVM or QEMU 10 on both sides; --unsafe goes on all the same");
-    }
     if (qmp_query_capabilities(c, &on, &known, e) < 0)
         return err_wrap(e, "%s", vm->role);
+    wanted = vm_qmp_wanted(s, &set);
+    others = on & ~(governed | set.which);
     for (int cap = 0; cap < CAP_COUNT; cap++)
         if ((wanted & ~known) & CAP_BIT(cap))
             return err_set(e, ERR_REFUSED, 0, "%s: %s has no migration capability %s", vm->role,
                            q->facts.hypervisor, qmp_capability_name(cap));
-    if (qmp_capability_check((on & ~governed) | wanted, e) < 0 ||
-        vm_qmp_check_compression(q, s, e) < 0)
+    if (qmp_capability_check(others | wanted, e) < 0 || vm_qmp_check_compression(q, s, e) < 0)
         return err_wrap(e, "%s", vm->role);
     return 0;
 }
 
+int vm_qmp_remember_parameters(struct vm_qmp *q, const struct qmp_settings *set, struct err *e)
+{
+    struct json_object *all = NULL;
+    struct qmp_client *c = vm_qmp_client(q, e);
+    json_object_put(TAKE(q->old_set));
+    if (c == NULL || qmp_query_parameters(c, &q->old_parameters, &all, e) < 0)
+        return -1;
+    int rc = qmp_settings_remember(set, all, &q->old_set, e);
+    json_object_put(all);
+    return rc;
+}
+
+int vm_qmp_restore_parameters(struct vm_qmp *q, struct err *e)
+{
+    struct qmp_client *c = vm_qmp_client(q, e);
+    int rc = c == NULL ? -1 : qmp_set_parameters(c, &q->old_parameters, q->old_set, e);
+    json_object_put(TAKE(q->old_set));
+    return rc;
+}
+
+static int vm_qmp_restore_capabilities(struct vm_qmp *q, struct err *e)
+{
+    struct qmp_client *c = vm_qmp_client(q, e);
+    return c == NULL ? -1 : qmp_set_capabilities(c, q->old_which, q->old_on, e);
+}
+
+static int vm_qmp_set(struct vm_qmp *q, qmp_capability_set on, const struct qmp_parameters *p,
+                      struct json_object *more, struct err *e)
+{
+    struct qmp_client *c = vm_qmp_client(q, e);
+    if (c == NULL || (q->parameters_first && qmp_set_parameters(c, p, more, e) < 0) ||
+        qmp_set_capabilities(c, q->old_which, on, e) < 0)
+        return -1;
+    return q->parameters_first ? 0 : qmp_set_parameters(c, p, more, e);
+}
+
+/* Back the way that vm_qmp_set() came, so that QEMU has accepted what lies in between. One half is
+ * put back also where the other cannot be; *e is of the first that failed. */
 static int vm_qmp_restore(struct vm_qmp *q, struct err *e)
 {
     if (!q->configured)
         return 0;
     q->configured = false;
-    struct qmp_client *c = vm_qmp_client(q, e);
-    if (c == NULL || qmp_set_capabilities(c, q->old_which, q->old_on, e) < 0 ||
-        qmp_set_parameters(c, &q->old_parameters, e) < 0)
-        return -1;
-    return 0;
+    struct err second = {0};
+    int (*const restore[])(struct vm_qmp *, struct err *) = {vm_qmp_restore_parameters,
+                                                             vm_qmp_restore_capabilities};
+    int rc = restore[q->parameters_first](q, e);
+    if (restore[!q->parameters_first](q, &second) == 0)
+        return rc;
+    if (rc == 0)
+        *e = second;
+    return -1;
+}
+
+/* Multifd that is on by name only gets fixed values: each side's own need not match the other's. */
+static void vm_qmp_fix_multifd(const struct vm_settings *s, const struct qmp_settings *set,
+                               struct qmp_parameters *p)
+{
+    if (s->multifd_channels > 0)
+        p->multifd_channels = s->multifd_channels;
+    else if (set->on & CAP_BIT(CAP_MULTIFD))
+        p->multifd_channels = VM_QMP_CHANNELS_BY_NAME;
+    else
+        return;
+    snprintf(p->multifd_compression, sizeof p->multifd_compression, "%s",
+             compression_words[s->compression]);
+}
+
+/* What was said by name wins; the check has seen to it that the two do not contradict each other. */
+static int vm_qmp_parameters(const struct vm_qmp *q, const struct vm_settings *s,
+                             const struct qmp_settings *set, struct qmp_parameters *p,
+                             struct err *e)
+{
+    *p = q->old_parameters;
+    p->max_bandwidth_bytes_per_s = s->max_bandwidth_bytes_per_s;
+    if (s->downtime_limit_ns > 0)
+        p->downtime_limit_ms = (uint64_t)((s->downtime_limit_ns + NS_PER_MS - 1) / NS_PER_MS);
+    vm_qmp_fix_multifd(s, set, p);
+    return field_u64_opt(set->parameters, "downtime-limit", &p->downtime_limit_ms, e);
 }
 
 static int vm_qmp_configure(struct vm *vm, const struct vm_settings *s, int64_t *limit_ns,
@@ -206,25 +293,21 @@ static int vm_qmp_configure(struct vm *vm, const struct vm_settings *s, int64_t 
         return vm_qmp_restore(q, e);
 
     qmp_capability_set known;
+    struct qmp_parameters p;
+    CLEANUP_SETTINGS struct qmp_settings set = {0};
     struct qmp_client *c = vm_qmp_client(q, e);
-    if (c == NULL || qmp_query_capabilities(c, &q->old_on, &known, e) < 0 ||
-        qmp_query_parameters(c, &q->old_parameters, e) < 0)
+    if (c == NULL || vm_qmp_read_settings(q, s, &set, e) < 0)
+        return -1;
+    if (qmp_query_capabilities(c, &q->old_on, &known, e) < 0 ||
+        vm_qmp_remember_parameters(q, &set, e) < 0 || vm_qmp_parameters(q, s, &set, &p, e) < 0)
         return err_wrap(e, "%s", vm->role);
 
-    struct qmp_parameters p = q->old_parameters;
-    p.max_bandwidth_bytes_per_s = s->max_bandwidth_bytes_per_s;
-    if (s->downtime_limit_ns > 0)
-        p.downtime_limit_ms = (uint64_t)((s->downtime_limit_ns + NS_PER_MS - 1) / NS_PER_MS);
-    if (s->multifd_channels > 0) {
-        p.multifd_channels = s->multifd_channels;
-        snprintf(p.multifd_compression, sizeof p.multifd_compression, "%s",
-                 compression_words[s->compression]);
-    }
-
-    q->old_which = governed & known;
+    qmp_capability_set wanted = vm_qmp_wanted(s, &set);
+    q->old_which = (governed | set.which) & known;
     q->configured = true;
-    if (qmp_set_capabilities(c, q->old_which, vm_qmp_wanted(s), e) < 0 ||
-        qmp_set_parameters(c, &p, e) < 0) {
+    /* QEMU refuses zero-copy-send while there is compression or TLS, and these while it is on */
+    q->parameters_first = (wanted & CAP_BIT(CAP_ZERO_COPY_SEND)) != 0;
+    if (vm_qmp_set(q, wanted, &p, set.parameters, e) < 0) {
         struct err ignored = {0};
         vm_qmp_restore(q, &ignored);
         return err_wrap(e, "%s", vm->role);
@@ -366,10 +449,11 @@ static int vm_qmp_quit(struct vm *vm, struct err *e)
 static void vm_qmp_close(struct vm *vm)
 {
     qmp_client_close(vm_qmp(vm)->client);
+    json_object_put(vm_qmp(vm)->old_set);
     free(vm);
 }
 
-static const struct vm_ops vm_qmp_ops = {
+const struct vm_ops vm_qmp_ops = {
     .route = "qmp",
     .probe = vm_qmp_probe,
     .check = vm_qmp_check,
@@ -385,12 +469,23 @@ static const struct vm_ops vm_qmp_ops = {
     .close = vm_qmp_close,
 };
 
+void vm_qmp_init(struct vm_qmp *q, struct loop *loop, const char *role, const struct vm_ops *ops)
+{
+    q->vm = (struct vm){.ops = ops, .loop = loop, .role = role};
+}
+
 static void vm_qmp_tell_by_hand(struct vm_qmp *q)
 {
     struct vm_by_hand *h = &q->vm.by_hand;
     snprintf(h->look, sizeof h->look, "'query-status' at %s", q->ep.text);
     snprintf(h->end, sizeof h->end, "'quit' at %s", q->ep.text);
     snprintf(h->go_on, sizeof h->go_on, "'cont' at %s", q->ep.text);
+}
+
+int vm_qmp_connect(struct vm_qmp *q, struct err *e)
+{
+    q->client = qmp_client_open(q->vm.loop, &q->ep, VM_OPEN_TIMEOUT_NS, true, vm_qmp_on_event, q, e);
+    return q->client != NULL ? 0 : err_wrap(e, "%s", q->vm.role);
 }
 
 struct vm *vm_qmp_open(struct loop *loop, const struct qmp_endpoint *ep, const char *role,
@@ -401,13 +496,8 @@ struct vm *vm_qmp_open(struct loop *loop, const struct qmp_endpoint *ep, const c
         err_set(e, ERR_IO, ENOMEM, "%s", role);
         return NULL;
     }
-    q->vm = (struct vm){.ops = &vm_qmp_ops, .loop = loop, .role = role};
+    vm_qmp_init(q, loop, role, &vm_qmp_ops);
     q->ep = *ep;
     vm_qmp_tell_by_hand(q);
-    q->client = qmp_client_open(loop, ep, VM_OPEN_TIMEOUT_NS, true, vm_qmp_on_event, q, e);
-    if (q->client == NULL) {
-        err_wrap(e, "%s", role);
-        return NULL;
-    }
-    return &TAKE(q)->vm;
+    return vm_qmp_connect(q, e) == 0 ? &TAKE(q)->vm : NULL;
 }

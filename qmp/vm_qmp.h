@@ -4,10 +4,58 @@
 #define QMP_VM_QMP_H
 
 #include "core/vm.h"
+#include "qmp/command.h"
 #include "qmp/endpoint.h"
+#include "qmp/setting.h"
 
 /* Connects. `role` is "source" or "destination", and lives as long as the vm. */
 struct vm *vm_qmp_open(struct loop *loop, const struct qmp_endpoint *ep, const char *role,
                        struct err *e);
+
+/*
+ * For the routes by libvirt (qmp/virt), whose sides are this one but for a few operations: they
+ * embed it, take its table, and put their own in some places. For no one else.
+ */
+struct vm_qmp {
+    struct vm vm;
+    struct qmp_endpoint ep;
+    struct qmp_client *client; /* NULL: not open (any more) */
+    struct vm_facts facts;     /* what probe() found */
+    bool configured;
+    bool parameters_first; /* they were set before the capabilities */
+    qmp_capability_set old_which, old_on;
+    struct qmp_parameters old_parameters;
+    struct json_object *old_set; /* other parameters, as they were; NULL: none was set */
+};
+
+extern const struct vm_ops vm_qmp_ops;
+
+/* Its operations, but for the connection, which vm_qmp_connect() makes. */
+void vm_qmp_init(struct vm_qmp *q, struct loop *loop, const char *role, const struct vm_ops *ops);
+
+/* Connects; *e says which side. */
+int vm_qmp_connect(struct vm_qmp *q, struct err *e);
+
+/* The connection, made again if it was lost. */
+struct qmp_client *vm_qmp_client(struct vm_qmp *q, struct err *e);
+
+/* As QEMU and libvirt call it. */
+const char *vm_qmp_compression_word(enum vm_compression compression);
+
+/* Of multifd that is on by name only (--set multifd=on): QEMU's own default. */
+enum { VM_QMP_CHANNELS_BY_NAME = 2 };
+
+/* Reads settings.set for this side (qmp/setting.h), and checks what is to be on together. */
+int vm_qmp_read_settings(struct vm_qmp *q, const struct vm_settings *s, struct qmp_settings *set,
+                         struct err *e);
+
+/* Asks for the parameters, and remembers them, also those of *set. */
+int vm_qmp_remember_parameters(struct vm_qmp *q, const struct qmp_settings *set, struct err *e);
+
+/* Puts the remembered ones back. */
+int vm_qmp_restore_parameters(struct vm_qmp *q, struct err *e);
+
+/* ERR_REFUSED where a guest of this hypervisor must not be migrated at all. */
+int vm_qmp_check_hypervisor(const struct vm_qmp *q, const struct vm_settings *s, struct err *e);
 
 #endif

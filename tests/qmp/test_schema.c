@@ -51,6 +51,35 @@ static void test_recorded(void **state)
     qmp_schema_free(NULL);
 }
 
+static void test_kinds(void **state)
+{
+    (void)state;
+    struct qmp_schema *s = read_schema(SCHEMA_DIR "/schema-10.0.json");
+    static const char caps[] = "migrate-set-capabilities", params[] = "migrate-set-parameters";
+    static const struct {
+        const char *path;
+        enum qmp_kind kind;
+    } all[] = {
+        {"downtime-limit", QMP_KIND_INT},       {"cpu-throttle-tailslow", QMP_KIND_BOOL},
+        {"tls-creds", QMP_KIND_TEXT},           {"multifd-compression", QMP_KIND_ENUM},
+        {"block-bitmap-mapping", QMP_KIND_OTHER}, {"warp", QMP_KIND_NONE},
+        {"block-bitmap-mapping.alias", QMP_KIND_TEXT},
+    };
+    const char *names[64];
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        assert_int_equal(qmp_schema_kind(s, params, all[i].path), all[i].kind);
+    assert_int_equal(qmp_schema_kind(s, caps, "capabilities"), QMP_KIND_OTHER);
+    assert_int_equal(qmp_schema_kind(s, caps, "capabilities.state"), QMP_KIND_BOOL);
+    assert_int_equal(qmp_schema_names(s, params, "multifd-compression", names, 64), 3);
+    assert_string_equal(names[2], "zstd");
+    assert_int_equal(qmp_schema_names(s, params, "multifd-compression", names, 2), 2);
+    assert_true(qmp_schema_names(s, params, "", names, 64) > 20);
+    assert_string_equal(names[0], "announce-initial");
+    assert_int_equal(qmp_schema_names(s, params, "downtime-limit", names, 64), 0);
+    assert_int_equal(qmp_schema_names(s, "warp", "", names, 64), 0);
+    qmp_schema_free(s);
+}
+
 /* Whatever comes, there is an answer: no, or an error. */
 static void test_nonsense(void **state)
 {
@@ -77,6 +106,10 @@ static void test_nonsense(void **state)
         json_object_put(json);
         assert_non_null(s);
         assert_false(qmp_schema_has_value(s, "migrate", "uri", "x"));
+        const char *names[4];
+        qmp_schema_kind(s, "migrate", "uri");
+        qmp_schema_names(s, "migrate", "", names, 4);
+        qmp_schema_names(s, "migrate", "uri", names, 4);
         qmp_schema_free(s);
     }
     static const char *const no_arrays[] = {"{}", "5", "null", "\"x\""};
@@ -92,6 +125,6 @@ static void test_nonsense(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_recorded), cmocka_unit_test(test_nonsense)};
+        cmocka_unit_test(test_recorded), cmocka_unit_test(test_kinds), cmocka_unit_test(test_nonsense)};
     return cmocka_run_group_tests_name("schema", tests, NULL, NULL);
 }
