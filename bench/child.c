@@ -7,8 +7,8 @@
  * own has ever been. After fork() it is what we have now. So whoever calls this gives large buffers
  * back to the kernel first.
  *
- * What the program says goes to a file in memory: a pipe would need a reader, who would take CPU
- * time from what is measured.
+ * What the program says goes to a file: a pipe would need a reader, who would take CPU time from
+ * what is measured.
  */
 #include "bench/child.h"
 
@@ -27,12 +27,12 @@
 #include "core/cleanup.h"
 #include "core/clock.h"
 
-enum { CHILD_SAID_MAX = 120, CHILD_POLL_MS = 200, CHILD_CANNOT_EXEC = 127 };
+enum { CHILD_POLL_MS = 200, CHILD_CANNOT_EXEC = 127 };
 
 #define CHILD_PATIENCE_NS (10 * NS_PER_S)   /* between asking it to end and ending it */
 #define CHILD_FIRST_LINE_NS (3 * NS_PER_S) /* for a program that only has to say something */
 
-static _Noreturn void child_exec(const char *const *argv, int out)
+static _Noreturn void child_exec(const char *const *argv, int out, int talk)
 {
     signal(SIGPIPE, SIG_DFL);
     prctl(PR_SET_PDEATHSIG, SIGTERM);
@@ -40,19 +40,20 @@ static _Noreturn void child_exec(const char *const *argv, int out)
     if (null >= 0)
         dup2(null, STDIN_FILENO);
     dup2(out, STDOUT_FILENO);
-    dup2(out, STDERR_FILENO);
+    dup2(talk, STDERR_FILENO);
     execvp(argv[0], (char *const *)(uintptr_t)argv);
     dprintf(STDERR_FILENO, "%s\n", strerror(errno));
     _exit(CHILD_CANNOT_EXEC);
 }
 
-static int child_start(const char *const *argv, int out, pid_t *pid, struct err *e)
+/* With standard output and standard error on `out` and `talk`. */
+static int child_start(const char *const *argv, int out, int talk, pid_t *pid, struct err *e)
 {
     *pid = fork();
     if (*pid < 0)
         return err_set(e, ERR_IO, errno, "%s: fork", argv[0]);
     if (*pid == 0)
-        child_exec(argv, out);
+        child_exec(argv, out, talk);
     return 0;
 }
 
@@ -87,7 +88,7 @@ static void child_await_line(pid_t pid)
 
 /* The last line that says something: not an empty one, nor a hint of godwit's after its error. Of
  * what is rewritten on a terminal, the last state. */
-static void child_last_line(int out, char line[CHILD_SAID_MAX])
+void child_last_line(int out, char line[CHILD_SAID_MAX])
 {
     char text[1024];
     off_t size = lseek(out, 0, SEEK_END);
@@ -113,6 +114,15 @@ static int child_verdict(const char *program, int status, int out, struct err *e
     return err_set(e, ERR_IO, 0, "%s: exit code %d: %s", program, WEXITSTATUS(status), said);
 }
 
+static int child_reap(pid_t pid, const char *program, int *status, struct rusage *used,
+                      struct err *e)
+{
+    while (wait4(pid, status, 0, used) < 0)
+        if (errno != EINTR)
+            return err_set(e, ERR_IO, errno, "%s: wait", program);
+    return 0;
+}
+
 static int64_t child_ns(const struct timeval *t)
 {
     return (int64_t)t->tv_sec * NS_PER_S + (int64_t)t->tv_usec * NS_PER_US;
@@ -125,14 +135,13 @@ int child_run(const char *const *argv, const volatile sig_atomic_t *cancel,
     pid_t pid;
     if (out < 0)
         return err_set(e, ERR_IO, errno, "%s: memfd", argv[0]);
-    if (child_start(argv, out, &pid, e) < 0)
+    if (child_start(argv, out, out, &pid, e) < 0)
         return -1;
     child_await(pid, cancel);
     int status;
     struct rusage used;
-    while (wait4(pid, &status, 0, &used) < 0)
-        if (errno != EINTR)
-            return err_set(e, ERR_IO, errno, "%s: wait", argv[0]);
+    if (child_reap(pid, argv[0], &status, &used, e) < 0)
+        return -1;
     cost->cpu_ns += child_ns(&used.ru_utime) + child_ns(&used.ru_stime);
     uint64_t peak_bytes = (uint64_t)used.ru_maxrss * 1024;
     if (peak_bytes > cost->peak_bytes)
@@ -142,6 +151,23 @@ int child_run(const char *const *argv, const volatile sig_atomic_t *cancel,
     return child_verdict(argv[0], status, out, e);
 }
 
+int child_run_to(const char *const *argv, int out, int talk, const volatile sig_atomic_t *cancel,
+                 struct child_end *end, struct err *e)
+{
+    pid_t pid;
+    int status;
+    struct rusage used;
+    end->began_ns = clock_now_ns();
+    if (child_start(argv, out, talk, &pid, e) < 0)
+        return -1;
+    child_await(pid, cancel);
+    if (child_reap(pid, argv[0], &status, &used, e) < 0)
+        return -1;
+    end->ended_ns = clock_now_ns();
+    end->exit_code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+    return *cancel == 0 ? 0 : err_set(e, ERR_CANCELLED, 0, "%s: interrupted", argv[0]);
+}
+
 void child_first_line(const char *const *argv, char *line, size_t size)
 {
     CLEANUP_CLOSE int out = memfd_create("said", MFD_CLOEXEC);
@@ -149,7 +175,7 @@ void child_first_line(const char *const *argv, char *line, size_t size)
     pid_t pid;
     int status = -1;
     line[0] = '\0';
-    if (out < 0 || child_start(argv, out, &pid, &e) < 0)
+    if (out < 0 || child_start(argv, out, out, &pid, &e) < 0)
         return;
     child_await_line(pid);
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)

@@ -30,6 +30,7 @@ struct observe_context {
     struct loop *loop;
     const _Atomic int64_t *mark_ns;
     const int64_t *tick_due_ns;
+    struct observer_beats *beats; /* NULL: nobody wants them */
 };
 
 static inline void observe_group_init(struct observe_group *g, const struct observe_ops *ops,

@@ -64,6 +64,7 @@ struct serial_path {
 struct observe_serial {
     struct observe_group group;
     struct loop *loop;
+    struct observer_beats *record; /* NULL: nobody wants them */
     struct serial_path *paths;
     size_t paths_n;
     size_t last; /* the path that spoke last */
@@ -132,12 +133,30 @@ static bool sequence_take(struct observe_serial *s, uint32_t seq)
     return true;
 }
 
+/* What there is no memory for is left out: the silences are counted elsewhere. */
+static void serial_write_down(const struct serial_path *p, const struct heartbeat *beat,
+                              int64_t now_ns)
+{
+    struct observer_beats *to = p->serial->record;
+    if (to->n == to->room) {
+        size_t room = to->room > 0 ? 2 * to->room : 1 << 14;
+        struct observer_beat *at = realloc(to->at, room * sizeof *at);
+        if (at == NULL)
+            return;
+        to->at = at;
+        to->room = room;
+    }
+    to->at[to->n++] = (struct observer_beat){now_ns, beat->seq, beat->work, p->spec};
+}
+
 static void serial_take_beat(struct serial_path *p, const struct heartbeat *beat, int64_t now_ns)
 {
     struct observe_serial *s = p->serial;
     if (!s->beats && s->bytes <= SERIAL_UNDECIDED_MAX)
         signs_init(&s->group.signs, s->group.signs.mark_ns);
     s->beats = true;
+    if (s->record != NULL)
+        serial_write_down(p, beat, now_ns);
     if (sequence_take(s, beat->seq))
         observe_group_sign(&s->group, now_ns, now_ns, p->spec);
 }
@@ -372,6 +391,7 @@ struct observe_group *observe_serial_open(const char *const *paths, const int *s
     }
     observe_group_init(&s->group, &serial_ops, OBSERVER_SERIAL, c);
     s->loop = c->loop;
+    s->record = c->beats;
     s->paths = calloc(n, sizeof *s->paths);
     if (s->paths == NULL)
         err_set(e, ERR_IO, ENOMEM, "serial");

@@ -169,9 +169,9 @@ static int observer_open_serials(struct observer *o, const char *const *specs, s
 
 /* The pings are all parsed before anything is opened. */
 static int observer_open_groups(struct observer *o, const char *const *specs, size_t n,
-                                struct err *e)
+                                struct observer_beats *beats, struct err *e)
 {
-    const struct observe_context c = {o->loop, &o->mark_ns, &o->tick_due_ns};
+    const struct observe_context c = {o->loop, &o->mark_ns, &o->tick_due_ns, beats};
     for (int opening = 0; opening < 2; opening++) {
         bool serials = false;
         for (size_t i = 0; i < n; i++) {
@@ -248,6 +248,12 @@ static void observer_free(struct observer *o)
 
 struct observer *observer_open(const char *const *specs, size_t n, struct err *e)
 {
+    return observer_open_beats(specs, n, NULL, e);
+}
+
+struct observer *observer_open_beats(const char *const *specs, size_t n,
+                                     struct observer_beats *beats, struct err *e)
+{
     if (observer_check_specs(specs, n, e) < 0)
         return NULL;
     struct observer *o = calloc(1, sizeof *o);
@@ -258,7 +264,7 @@ struct observer *observer_open(const char *const *specs, size_t n, struct err *e
     o->tick_fd = o->stop_fd = -1;
     atomic_init(&o->mark_ns, INT64_MAX);
     o->loop = loop_new(e);
-    if (o->loop == NULL || observer_open_groups(o, specs, n, e) < 0 || observer_arm(o, e) < 0 ||
+    if (o->loop == NULL || observer_open_groups(o, specs, n, beats, e) < 0 || observer_arm(o, e) < 0 ||
         observer_start(o, e) < 0) {
         observer_free(o);
         return NULL;

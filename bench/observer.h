@@ -60,6 +60,9 @@ struct observer_result {
     int64_t silence_began_ns;
     struct observer_silence silences[OBSERVER_SILENCES]; /* the longest first */
     size_t silences_n;
+    /* The longest of those that began by one spec and ended by another: the guest has changed sides
+     * in it, however many longer ones there are. length_ns -1: none. */
+    struct observer_silence crossing;
 
     /* Between signs of life up to the mark (without a mark: all the time). This is the observer's
      * resolution: a silence of p99_interval_ns is no news. */
@@ -78,12 +81,30 @@ struct observer_result {
 
 struct observer;
 
+/* One heartbeat (bench/guest/heartbeat.h), as it came. */
+struct observer_beat {
+    int64_t at_ns;
+    uint32_t seq, work;
+    int spec; /* index of the spec that it came by */
+};
+
+/* All of them, in the order in which they came. Zero it before; free(at) after. */
+struct observer_beats {
+    struct observer_beat *at;
+    size_t n, room;
+};
+
 /*
  * Starts to observe, in a thread of its own. ERR_USAGE: a spec cannot be understood, or is there
  * twice. ERR_REFUSED: a path or address that cannot be opened (ping needs CAP_NET_RAW or a group in
  * net.ipv4.ping_group_range). The specs need not outlive the call.
  */
 struct observer *observer_open(const char *const *specs, size_t n, struct err *e);
+
+/* The same, and writes each heartbeat down. The observer's thread has *beats until
+ * observer_stop(). */
+struct observer *observer_open_beats(const char *const *specs, size_t n,
+                                     struct observer_beats *beats, struct err *e);
 
 /* The undisturbed time ends here. Once, before observer_stop(). */
 void observer_mark(struct observer *o);

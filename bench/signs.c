@@ -52,7 +52,8 @@ static int64_t quantile_ns(const struct signs *s, unsigned percent)
 void signs_init(struct signs *s, const _Atomic int64_t *mark_ns)
 {
     *s = (struct signs){
-        .mark_ns = mark_ns, .first_ns = -1, .last_ns = -1, .last_from = -1, .max_interval_ns = -1};
+        .mark_ns = mark_ns, .first_ns = -1, .last_ns = -1, .last_from = -1, .max_interval_ns = -1,
+        .crossing.length_ns = -1};
 }
 
 static void signs_compete(struct signs_top *top, const struct observer_silence *silence)
@@ -95,6 +96,9 @@ static void signs_interval(struct signs *s, int64_t at_ns, int64_t mark_ns, int 
         silence.length_ns = at_ns - mark_ns;
     }
     signs_compete(&s->after, &silence);
+    if (silence.from >= 0 && silence.from != silence.to &&
+        silence.length_ns > s->crossing.length_ns)
+        s->crossing = silence;
 }
 
 void signs_add(struct signs *s, int64_t at_ns, int from)
@@ -138,6 +142,7 @@ void signs_finish(struct signs *s, int64_t opened_ns, int64_t ended_ns,
     result->last_ns = s->last_ns;
     memcpy(result->silences, top->at, sizeof result->silences);
     result->silences_n = top->n;
+    result->crossing = s->crossing;
     result->longest_silence_ns = top->at[0].length_ns;
     result->silence_began_ns = top->at[0].began_ns;
     result->median_interval_ns = quantile_ns(s, 50);

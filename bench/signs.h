@@ -24,6 +24,7 @@ struct signs {
     int last_from;
     int64_t late_ns; /* since the last sign */
     struct signs_top before, after; /* the mark */
+    struct observer_silence crossing; /* after it; length_ns -1: none */
     uint64_t intervals;             /* in the histogram: those before the mark */
     int64_t max_interval_ns;
     uint32_t histogram[SIGNS_BUCKETS];

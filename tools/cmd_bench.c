@@ -5,11 +5,30 @@
 #include <string.h>
 
 static const struct command *const benches[] = {
+    &command_bench_observe,
     &command_bench_relocate,
     NULL,
 };
 
 static const struct option_def options[] = {OPTION_END};
+
+static volatile sig_atomic_t interrupted;
+
+static void bench_interrupt(int sig)
+{
+    (void)sig;
+    interrupted = 1;
+}
+
+const volatile sig_atomic_t *bench_catch_signals(void)
+{
+    struct sigaction stop = {.sa_handler = bench_interrupt};
+    sigaction(SIGINT, &stop, NULL);
+    sigaction(SIGTERM, &stop, NULL);
+    sigaction(SIGHUP, &stop, NULL);
+    signal(SIGPIPE, SIG_IGN); /* who reads us may go: what was started must still be ended */
+    return &interrupted;
+}
 
 static void bench_usage(const struct command *self)
 {

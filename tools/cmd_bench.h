@@ -2,8 +2,14 @@
 #ifndef TOOLS_CMD_BENCH_H
 #define TOOLS_CMD_BENCH_H
 
+#include <signal.h>
+
 #include "tools/command.h"
 
+extern const struct command command_bench_observe;
 extern const struct command command_bench_relocate;
+
+/* From now on SIGINT, SIGTERM and SIGHUP only set the flag that is returned. */
+const volatile sig_atomic_t *bench_catch_signals(void);
 
 #endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* godwit bench relocate SOURCE... SHARE-URL: relocate against other tools and its own ceilings. */
 #include <errno.h>
-#include <signal.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -80,22 +79,6 @@ static const struct option_def options[] = {
      AT(verbose), 0, 0, NULL},
     OPTION_END,
 };
-
-static volatile sig_atomic_t interrupted;
-
-static void bench_interrupt(int sig)
-{
-    (void)sig;
-    interrupted = 1;
-}
-
-static void bench_catch_signals(void)
-{
-    struct sigaction stop = {.sa_handler = bench_interrupt};
-    sigaction(SIGINT, &stop, NULL);
-    sigaction(SIGTERM, &stop, NULL);
-    sigaction(SIGHUP, &stop, NULL);
-}
 
 /* ---- the matrix ---- */
 
@@ -233,7 +216,7 @@ static void bench_options(struct bench_relocate_call *b, const char *share)
         .seed = b->arg.seed,
         .cold = b->arg.cold,
         .server_pid = (pid_t)b->arg.server_pid,
-        .cancel = &interrupted,
+        .cancel = bench_catch_signals(),
         .progress = report_bench_progress,
         .progress_arg = &b->report,
     };
@@ -285,7 +268,6 @@ static int bench_relocate_main(const struct command *self, int argc, char **argv
     if (first < 0)
         return code;
     command_log_level(b->arg.verbose ? LOG_DEBUG : LOG_WARN);
-    bench_catch_signals();
     b->report.direction = directions[b->arg.direction];
     b->report.progress = &b->progress;
     machine_look(&b->report.machine);

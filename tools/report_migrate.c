@@ -5,6 +5,7 @@
 
 #include "core/units.h"
 #include "tools/json.h"
+#include "tools/report_observed.h"
 
 static double report_ms(int64_t ns)
 {
@@ -89,31 +90,6 @@ static void report_phases_json(struct json *list, const struct migrate_report *m
     }
 }
 
-/* How late the observer itself ran in the longest silence. */
-static int64_t report_late_ns(const struct observer_result *s)
-{
-    return s->count > 0 && s->silences_n > 0 ? s->silences[0].late_ns : -1;
-}
-
-static void report_observed_json(struct json *list, const struct report_migrate *r)
-{
-    for (size_t i = 0; i < r->observed_n; i++) {
-        const struct observer_result *s = &r->observed[i];
-        bool any = s->count > 0;
-        struct json *o = json_item(list);
-        json_text(o, "what", s->what);
-        json_u64(o, "signs_of_life", s->count);
-        json_ms(o, "longest_silence_ms", any ? s->longest_silence_ns : -1);
-        json_ms(o, "silence_began_ms", any ? s->silence_began_ns - r->report->started_ns : -1);
-        json_ms(o, "observer_late_ms", report_late_ns(s));
-        json_ms(o, "median_interval_ms", any ? s->median_interval_ns : -1);
-        json_ms(o, "p99_interval_ms", any ? s->p99_interval_ns : -1);
-        json_u64(o, "lost", s->lost);
-        json_u64(o, "duplicates", s->duplicates);
-        json_u64(o, "restarts", s->restarts);
-    }
-}
-
 void report_migrate_json(const struct report_migrate *r, const struct err *e, FILE *to)
 {
     const struct migrate_report *m = r->report;
@@ -138,28 +114,9 @@ void report_migrate_json(const struct report_migrate *r, const struct err *e, FI
     report_side_json(o, "source", &m->source);
     report_side_json(o, "destination", &m->destination);
     if (r->observed_n > 0)
-        report_observed_json(json_list(o, "observers"), r);
+        report_observed_json(o, r->observed, r->observed_n, m->started_ns);
     json_error(o, e);
     json_print(o, to);
-}
-
-static void report_observed_text(const struct observer_result *s, FILE *to)
-{
-    static const char *const kinds[] = {[OBSERVER_PING] = "ping", [OBSERVER_SERIAL] = "serial"};
-    if (s->count == 0)
-        fprintf(to, "  %-8s no sign of life at all: %s\n", kinds[s->kind], s->what);
-    else
-        fprintf(to,
-                "  %-8s silent for %.1f ms at the longest (a sign of life each %.1f ms before, "
-                "p99 %.1f)%s\n",
-                kinds[s->kind], report_ms(s->longest_silence_ns), report_ms(s->median_interval_ns),
-                report_ms(s->p99_interval_ns),
-                s->silences_n > 0 && s->silences[0].open ? ", and still silent" : "");
-    if (s->count > 0 && report_late_ns(s) > s->longest_silence_ns / 5)
-        fprintf(to, "  %-8s of which the observer may have slept %.1f ms itself\n", "",
-                report_ms(report_late_ns(s)));
-    if (s->duplicates > 0)
-        fprintf(to, "  %-8s %" PRIu64 " heartbeats came twice\n", "", s->duplicates);
 }
 
 void report_migrate_text(const struct report_migrate *r, FILE *to)
@@ -179,10 +136,7 @@ void report_migrate_text(const struct report_migrate *r, FILE *to)
         fprintf(to, "%.1f ms\n", report_ms(m->downtime_observed_ns));
     else
         fputs("not seen\n", to);
-    if (r->observed_n > 0)
-        fputs("From outside:\n", to);
-    for (size_t i = 0; i < r->observed_n; i++)
-        report_observed_text(&r->observed[i], to);
+    report_observed_text(r->observed, r->observed_n, to);
 
     fputs("Where the time went:\n", to);
     for (size_t i = 0; i < m->phases.logged; i++) {

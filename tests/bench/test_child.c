@@ -129,6 +129,35 @@ static void a_cancel_ends_it(void **state)
     assert_true(clock_now_ns() - began_ns < 20 * NS_PER_S);
 }
 
+/* Only its standard output is taken, and its exit code is no error of ours. */
+static void a_program_to_a_descriptor(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *script;
+        int exit_code;
+        const char *said;
+    } cases[] = {
+        {"echo out; echo talk >&2", 0, "out\n"}, {"sleep 0.05; exit 3", 3, ""},
+        {"kill -9 $$", 137, ""}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct child_end end = {0};
+        struct err e = {0};
+        char said[16] = "";
+        const char *const argv[] = {"sh", "-c", cases[i].script, NULL};
+        int out = memfd_create("out", MFD_CLOEXEC);
+        assert_true(out >= 0);
+        int64_t began_ns = clock_now_ns();
+        assert_int_equal(child_run_to(argv, out, STDERR_FILENO, &never, &end, &e), 0);
+        assert_int_equal(end.exit_code, cases[i].exit_code);
+        assert_true(end.began_ns >= began_ns && end.ended_ns > end.began_ns);
+        assert_true(end.ended_ns <= clock_now_ns());
+        assert_true(pread(out, said, sizeof said - 1, 0) >= 0);
+        assert_string_equal(said, cases[i].said);
+        close(out);
+    }
+}
+
 static void the_first_line(void **state)
 {
     (void)state;
@@ -158,6 +187,7 @@ int main(void)
         cmocka_unit_test(cpu_time_is_summed_up),
         cmocka_unit_test(the_peak_is_the_program_s_own),
         cmocka_unit_test(a_cancel_ends_it),
+        cmocka_unit_test(a_program_to_a_descriptor),
         cmocka_unit_test(the_first_line),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
