@@ -59,7 +59,8 @@ lifecycle_make_mount_points() {
     for dir in "${lab_mount_points[@]}"; do
         [[ ! -d $dir || $(stat -c %a -- "$dir") == 0 ]] || continue
         printf '%s\n' "$dir" >>"$state/made_dirs"
-        [[ -d $dir ]] || mkdir -m 0 -- "$dir" || die "cannot make the mount point $dir"
+        # Another lab may have made it just now.
+        [[ -d $dir ]] || mkdir -m 0 -- "$dir" 2>/dev/null || [[ -d $dir ]] || die "cannot make the mount point $dir"
     done
 }
 

@@ -7,13 +7,13 @@
 #
 # INIT is our static init. The kernel is Debian's cloud kernel, taken out of its package,
 # which is downloaded (once; kept in $GODWIT_CACHE, /var/cache/godwit or else OUT_DIR) and
-# never installed. The initramfs holds INIT, busybox, and the virtio modules that this kernel
-# does not have built in, unpacked, with /modules/order telling init what to load first. It
+# never installed. The initramfs holds INIT, busybox, and those of the modules below that
+# this kernel does not have built in, unpacked, with /modules/order telling init what to load first. It
 # is not compressed: under emulation unpacking costs more than reading.
 set -euo pipefail
 
 # What the guest needs of the kernel; each brings what it depends on.
-readonly WANTED_MODULES=(virtio_pci virtio_blk virtio_net)
+readonly WANTED_MODULES=(virtio_pci virtio_blk virtio_net button evdev)
 
 die() {
     echo "build.sh: $1" >&2

@@ -5,10 +5,11 @@
  * the disk, and an address that answers ping.
  *
  * Theory of operation. main() prepares the guest in one thread (mounts, modules, network),
- * sends the banner and starts three threads, which share nothing but two counters:
+ * sends the banner and starts four threads, which share nothing but two counters:
  *   beat   real-time priority, so that the load cannot delay it: sends the heartbeat;
  *   load   visits the working set in slices of a millisecond (workset.h);
- *   disk   writes records (disk.c).
+ *   disk   writes records (disk.c);
+ *   power  waits for the power button (power.c).
  * What fails becomes an ERROR line and is left out; the heartbeat goes on whatever happens. main()
  * then does what is left to process 1: reap, reboot on Ctrl-Alt-Del, and keep a shell on
  * the second serial port if the machine has one.
@@ -38,6 +39,7 @@
 #include "bench/guest/heartbeat.h"
 #include "bench/guest/linux/disk.h"
 #include "bench/guest/linux/params.h"
+#include "bench/guest/linux/power.h"
 #include "bench/guest/linux/serial.h"
 #include "bench/guest/linux/ticker.h"
 #include "bench/guest/workset.h"
@@ -319,5 +321,6 @@ int main(void)
     if (guest.has_disk && guest.params.records_per_s > 0) {
         start_thread(disk_run, &guest.disk, 0);
     }
+    start_thread(power_run, NULL, 0);
     be_process_1();
 }
