@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "core/check_list.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const verdict_names[] = {
+    [CHECK_OK] = "ok",
+    [CHECK_WARN] = "warn",
+    [CHECK_REFUSE] = "refuse",
+    [CHECK_SKIPPED] = "skipped",
+};
+
+const char *check_verdict_name(enum check_verdict verdict)
+{
+    return verdict_names[verdict];
+}
+
+static struct check_finding *check_list_grow(struct check_list *l)
+{
+    if (l->n == l->room) {
+        size_t room = l->room > 0 ? 2 * l->room : 32;
+        struct check_finding *at = reallocarray(l->at, room, sizeof *at);
+        if (at == NULL) {
+            l->lost = true;
+            return NULL;
+        }
+        l->at = at;
+        l->room = room;
+    }
+    return &l->at[l->n++];
+}
+
+/* Sentences quote what programs say, and names that users give: each stays one line. */
+static void check_list_one_line(char *text)
+{
+    for (; *text != '\0'; text++)
+        if ((unsigned char)*text < ' ')
+            *text = ' ';
+}
+
+void check_list_add(struct check_list *l, enum check_verdict verdict, const char *what,
+                    const char *fmt, ...)
+{
+    struct check_finding *f = check_list_grow(l);
+    va_list ap;
+    if (f == NULL)
+        return;
+    *f = (struct check_finding){.verdict = verdict};
+    snprintf(f->what, sizeof f->what, "%s", what);
+    va_start(ap, fmt);
+    vsnprintf(f->sentence, sizeof f->sentence, fmt, ap);
+    va_end(ap);
+    check_list_one_line(f->what);
+    check_list_one_line(f->sentence);
+}
+
+void check_list_mend(struct check_list *l, const char *fmt, ...)
+{
+    va_list ap;
+    if (l->lost)
+        return;
+    assert(l->n > 0);
+    struct check_finding *f = &l->at[l->n - 1];
+    va_start(ap, fmt);
+    int n = vsnprintf(f->mend, sizeof f->mend, fmt, ap);
+    va_end(ap);
+    if (n < 0 || (size_t)n >= sizeof f->mend)
+        f->mend[0] = '\0';
+    check_list_one_line(f->mend);
+}
+
+size_t check_list_count(const struct check_list *l, enum check_verdict verdict)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < l->n; i++)
+        n += l->at[i].verdict == verdict;
+    return n;
+}
+
+int check_list_verdict(const struct check_list *l, struct err *e)
+{
+    if (l->lost)
+        return err_set(e, ERR_IO, ENOMEM, "the list of findings");
+    for (size_t i = 0; i < l->n; i++) {
+        const struct check_finding *f = &l->at[i];
+        if (f->verdict != CHECK_REFUSE)
+            continue;
+        err_set(e, ERR_REFUSED, 0, "%s: %s", f->what, f->sentence);
+        return f->mend[0] != '\0' && strlen(f->mend) < sizeof e->hint ? err_hint(e, "%s", f->mend)
+                                                                      : -1;
+    }
+    return 0;
+}
+
+void check_list_free(struct check_list *l)
+{
+    free(l->at);
+    *l = (struct check_list){0};
+}
