@@ -30,6 +30,7 @@ struct command {
 };
 
 extern const struct command command_bench;
+extern const struct command command_check;
 extern const struct command command_migrate;
 extern const struct command command_relocate;
 

@@ -11,6 +11,7 @@
 #include "version.h"
 
 static const struct command *const commands[] = {
+    &command_check,
     &command_migrate,
     &command_relocate,
     &command_bench,

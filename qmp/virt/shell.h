@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A shell on a host, for what libvirt does not tell: its clock, its mounts, its sockets. There is
+ * one on this machine, and on hosts that libvirt reaches by ssh. Inside qmp/virt/ only.
+ */
+#ifndef QMP_VIRT_SHELL_H
+#define QMP_VIRT_SHELL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "core/err.h"
+
+enum virt_shell_kind {
+    VIRT_SHELL_NONE, /* reached in another way, TLS for example: no shell there */
+    VIRT_SHELL_LOCAL,
+    VIRT_SHELL_SSH,
+};
+
+struct virt_shell {
+    enum virt_shell_kind kind;
+    char login[320]; /* of ssh: "[user@]host" */
+    char host[256];  /* of any URI that names one, else "" */
+    char port[8];    /* of ssh; "" where none was given */
+    char keyfile[256];
+    pid_t child; /* the shell, once a command was run; 0: none */
+    int in, out; /* of it */
+};
+
+/* What the URI of libvirt's tells. End with virt_shell_close(). */
+void virt_shell_of_uri(const char *uri, struct virt_shell *s);
+
+/* Ends the shell, if there is one. The next command would start another. */
+void virt_shell_close(struct virt_shell *s);
+
+/*
+ * Runs `script` by sh there, which is started at the first command and kept for the next. Returns
+ * its exit status, and what it said (both streams) in `out`, cut at its end and without the last
+ * newline. -1: ERR_LOST, there is no way to run it (ssh asks, or cannot connect), with ssh's words;
+ * ERR_TIMEOUT.
+ */
+int virt_shell_run(struct virt_shell *s, const char *script, char *out, size_t room,
+                   int64_t timeout_ns, struct err *e);
+
+/* `text` as one word for a shell, in quotes; false: it does not fit. */
+bool virt_shell_quote(char *to, size_t room, const char *text);
+
+/* "COMMAND" here or "ssh root@b 'COMMAND'": what an operator types to have it run there. The
+ * command has no single quotes. */
+const char *virt_shell_command(const struct virt_shell *s, char *to, size_t room,
+                               const char *command);
+
+#endif
