@@ -14,31 +14,12 @@
 #include "core/log.h"
 #include "core/manifest.h"
 #include "tools/command.h"
-#include "tools/relocate_site.h"
-#include "tools/report_relocate.h"
+#include "tools/relocate_call.h"
 
 enum {
     RELOCATE_CHUNK_BYTES = 64 << 20,
     RELOCATE_FLIGHT_MAX_BYTES = 64 << 20, /* in blocks under way: what the copy takes in memory */
     RELOCATE_SOURCES_MAX = 65536,
-};
-
-struct relocate_arguments {
-    bool recursive, overwrite, restart, force;
-    bool move, verify, no_verify, verify_only;
-    int checksum;
-    const char *manifest;
-    int format;
-    uint64_t connections, depth, block_bytes;
-    bool no_tune;
-    uint64_t bytes_per_s;
-    bool nice_cache;
-    int ionice;
-    int64_t timeout_ns;
-    int data_path;
-    bool json;
-    const char *progress_fd;
-    bool verbose;
 };
 
 #define AT(field) offsetof(struct relocate_arguments, field)
@@ -55,6 +36,9 @@ static const char *const formats[] = {[IMAGE_FORMAT_ASK_PROBE] = "probe",
                                       [IMAGE_FORMAT_ASK_RAW] = "raw",
                                       [IMAGE_FORMAT_ASK_QCOW2] = "qcow2", NULL};
 
+static const char *const targets[] = {
+    [POOL_TARGET_FILE] = "file", [POOL_TARGET_NFS] = "nfs", NULL};
+
 /* In the kernel's order, IOPRIO_CLASS_NONE first. */
 static const char *const ionice_classes[] = {"none", "realtime", "best-effort", "idle", NULL};
 
@@ -67,7 +51,7 @@ static const struct option_def options[] = {
     {"verify", 0, OPTION_FLAG, NULL,
      "read back what was written, and compare it, before an image gets its name", AT(verify), 0, 0,
      NULL},
-    {"no-verify", 0, OPTION_FLAG, NULL, "with --move: do not read back", AT(no_verify), 0, 0, NULL},
+    {"no-verify", 0, OPTION_FLAG, NULL, "with --move or --pool: do not read back", AT(no_verify), 0, 0, NULL},
     {"verify-only", 0, OPTION_FLAG, NULL,
      "copy nothing: compare the images at the destination with their sources", AT(verify_only), 0,
      0, NULL},
@@ -87,8 +71,10 @@ static const struct option_def options[] = {
      AT(overwrite), 0, 0, NULL},
     {"restart", 0, OPTION_FLAG, NULL,
      "begin anew where an earlier run was ended, instead of continuing", AT(restart), 0, 0, NULL},
-    {"force", 0, OPTION_FLAG, NULL, "copy images that a running QEMU writes to, too", AT(force), 0,
-     0, NULL},
+    {"force", 0, OPTION_FLAG, NULL,
+     "copy images that a running QEMU writes to, too; with --undo: give up what was written or "
+     "changed since",
+     AT(force), 0, 0, NULL},
     {"connections", 0, OPTION_COUNT, "N", "use up to N connections, each with a thread (4)",
      AT(connections), 1, 64, NULL},
     {"depth", 0, OPTION_COUNT, "N", "keep up to N blocks under way on each connection (16)",
@@ -113,6 +99,35 @@ static const struct option_def options[] = {
      "who speaks READ and WRITE: godwit itself, without a copy, or libnfs (auto: godwit, where the "
      "connection is plain TCP)",
      AT(data_path), 0, 0, data_paths},
+    {"pool", 0, OPTION_TEXT, "POOL",
+     "move the volumes of this storage pool; the pool, and all domains that use it, are led to the "
+     "share",
+     AT(pool), 0, 0, NULL},
+    {"connect", 'c', OPTION_TEXT, "URI", "with --pool: libvirt on this host (qemu:///system)",
+     AT(connect), 0, 0, NULL},
+    {"mount", 0, OPTION_TEXT, "PATH",
+     "with --pool: where the share is mounted on this host; this becomes the pool's target path",
+     AT(mount), 0, 0, NULL},
+    {"target", 0, OPTION_CHOICE, "file|nfs",
+     "with --pool: disks become files of the mount (the default), or network disks, for which QEMU "
+     "speaks NFS itself",
+     AT(target), 0, 0, targets},
+    {"shutdown", 0, OPTION_FLAG, NULL, "with --pool: shut running domains that use it down first",
+     AT(shutdown), 0, 0, NULL},
+    {"shutdown-timeout", 0, OPTION_DURATION, "TIME",
+     "with --shutdown: give up on a domain that does not shut down for so long (120s)",
+     AT(shutdown_timeout_ns), 0, 0, NULL},
+    {"dry-run", 0, OPTION_FLAG, NULL,
+     "with --pool: check all, show what would be done, each XML as a diff, and touch nothing",
+     AT(dry_run), 0, 0, NULL},
+    {"undo", 0, OPTION_FLAG, NULL,
+     "with --pool: put the pool and its domains back as they were before, and remove the copies",
+     AT(undo), 0, 0, NULL},
+    {"delete-originals", 0, OPTION_FLAG, NULL,
+     "with --pool: delete the originals of one that was moved; there is no way back then",
+     AT(delete_originals), 0, 0, NULL},
+    {"state-dir", 0, OPTION_TEXT, "DIR",
+     "with --pool: where its journal is (/var/lib/godwit)", AT(state_dir), 0, 0, NULL},
     {"json", 0, OPTION_FLAG, NULL, "print the result as one JSON object", AT(json), 0, 0, NULL},
     {"progress", 0, OPTION_TEXT, "FD", "write progress to this descriptor, one JSON object a line",
      AT(progress_fd), 0, 0, NULL},
@@ -121,22 +136,12 @@ static const struct option_def options[] = {
     OPTION_END,
 };
 
-struct relocate_call {
-    struct relocate_arguments arg;
-    struct relocate_options options;
-    struct relocate_sites sites;
-    struct relocate *relocate;
-    FILE *manifest;
-    struct progress progress;
-    struct report_relocate report;
-};
-
-static volatile sig_atomic_t interrupted;
+volatile sig_atomic_t relocate_interrupted;
 
 static void relocate_interrupt(int sig)
 {
     (void)sig;
-    interrupted = 1;
+    relocate_interrupted = 1;
 }
 
 /* SIGINT and SIGTERM end the copy in good order. */
@@ -206,7 +211,7 @@ static void relocate_set_options(struct relocate_call *c)
         .flight_bytes = RELOCATE_FLIGHT_MAX_BYTES,
         .fixed = a->no_tune,
         .bytes_per_s = a->bytes_per_s,
-        .cancel = &interrupted,
+        .cancel = &relocate_interrupted,
         .progress = report_relocate_progress,
         .progress_arg = &c->report,
     };
@@ -217,7 +222,7 @@ static void relocate_set_options(struct relocate_call *c)
         .connections_left = &c->sites.connections_left,
         .timeout_ns = a->timeout_ns,
         .path = (enum share_path)a->data_path,
-        .cancel = &interrupted,
+        .cancel = &relocate_interrupted,
     };
 }
 
@@ -241,19 +246,40 @@ static int relocate_check_manifest(const struct relocate_call *c, struct err *e)
     return 0;
 }
 
-static int relocate_prepare(struct relocate_call *c, char **sources, size_t n,
-                            const char *destination, struct err *e)
+int relocate_call_begin(struct relocate_call *c, struct err *e)
 {
     if (relocate_check_usage(c, e) < 0 || relocate_set_ionice(c->arg.ionice, e) < 0)
         return -1;
     relocate_set_options(c);
-    if (relocate_sites_open(&c->sites, sources, n, destination, c->arg.recursive, e) < 0)
+    return 0;
+}
+
+int relocate_call_plan(struct relocate_call *c, char **sources, size_t n, const char *destination,
+                       struct err *e)
+{
+    if (relocate_sites_open(&c->sites, sources, n, destination, c->options.recursive, e) < 0)
         return -1;
-    if (c->arg.move && c->sites.to->keeps_none)
+    if (c->options.move && c->sites.to->keeps_none)
         return err_set(e, ERR_USAGE, 0, "--move: nothing is kept in null:");
-    c->relocate =
-        relocate_plan(c->sites.sources, n, &c->sites.to->site, &c->options, e);
-    if (c->relocate == NULL)
+    c->relocate = relocate_plan(c->sites.sources, n, &c->sites.to->site, &c->options, e);
+    return c->relocate != NULL ? 0 : -1;
+}
+
+void relocate_call_forget(struct relocate_call *c)
+{
+    relocate_free(c->relocate);
+    c->relocate = NULL;
+    relocate_sites_close(&c->sites);
+    c->sites.dirs = NULL;
+    c->sites.sources = NULL;
+    c->sites.to = NULL;
+    c->sites.n = c->sites.n_dirs = 0;
+}
+
+static int relocate_prepare(struct relocate_call *c, char **sources, size_t n,
+                            const char *destination, struct err *e)
+{
+    if (relocate_call_begin(c, e) < 0 || relocate_call_plan(c, sources, n, destination, e) < 0)
         return -1;
     if (c->arg.manifest != NULL && relocate_check_manifest(c, e) < 0)
         return -1;
@@ -286,19 +312,21 @@ static int64_t relocate_cpu_ns(void)
            (int64_t)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) * NS_PER_US;
 }
 
-static const char *relocate_result(int rc, const struct err *e)
+const char *relocate_call_result(int rc, const struct err *e)
 {
     if (rc == 0)
         return "done";
     if (e->class == ERR_CANCELLED)
         return "cancelled";
+    if (e->class == ERR_UNCERTAIN)
+        return "uncertain";
     return e->class == ERR_USAGE || e->class == ERR_REFUSED ? "refused" : "failed";
 }
 
 static int relocate_finish(struct relocate_call *c, int rc, const struct err *e)
 {
     struct report_relocate *r = &c->report;
-    r->result = relocate_result(rc, e);
+    r->result = relocate_call_result(rc, e);
     r->relocate = c->relocate;
     r->to_url = c->sites.to != NULL ? c->sites.to->site.url : "";
     progress_clear(&c->progress);
@@ -316,41 +344,75 @@ static int relocate_finish(struct relocate_call *c, int rc, const struct err *e)
 
 static void relocate_close(struct relocate_call *c)
 {
-    relocate_free(c->relocate);
-    relocate_sites_close(&c->sites);
+    relocate_call_forget(c);
     if (c->manifest != NULL)
         fclose(c->manifest);
+}
+
+/* A pool's operand may be missing, and what is only for pools be given in vain. */
+static int relocate_check_operands(const struct command *self, const struct relocate_arguments *a,
+                                   int n)
+{
+    struct err e = {0};
+    const char *only = a->undo               ? "--undo"
+                       : a->delete_originals ? "--delete-originals"
+                       : a->dry_run          ? "--dry-run"
+                       : a->mount != NULL    ? "--mount"
+                       : a->shutdown         ? "--shutdown"
+                                             : NULL;
+    if (only != NULL) {
+        err_set(&e, ERR_USAGE, 0, "%s is for a pool: it needs --pool", only);
+        return command_fail(&e);
+    }
+    if (n >= 2)
+        return 0;
+    err_set(&e, ERR_USAGE, 0, "%s: an operand is missing", self->name);
+    err_hint(&e, "usage: godwit %s [OPTION]... %s (more: godwit %s --help)", self->name,
+             self->operands, self->name);
+    return command_fail(&e);
+}
+
+/* Of images that are named one by one. */
+static int relocate_images(struct relocate_call *c, char **sources, size_t n,
+                           const char *destination)
+{
+    struct err e = {0};
+    int64_t started_ns = clock_now_ns();
+    int rc = relocate_prepare(c, sources, n, destination, &e);
+    if (rc == 0)
+        rc = relocate_run(c->relocate, &e);
+    struct err unwritten = {0};
+    if (relocate_write_manifest(c, &unwritten) < 0 && rc == 0) {
+        e = unwritten;
+        rc = -1;
+    }
+    c->report.wall_ns = clock_now_ns() - started_ns;
+    c->report.cpu_ns = relocate_cpu_ns();
+    return relocate_finish(c, rc, &e);
 }
 
 static int relocate_main(const struct command *self, int argc, char **argv)
 {
     struct relocate_call c = {
-        .arg = {.connections = 4, .depth = 16, .block_bytes = 1 << 20, .timeout_ns = 60 * NS_PER_S},
+        .arg = {.connections = 4, .depth = 16, .block_bytes = 1 << 20, .timeout_ns = 60 * NS_PER_S,
+                .connect = "qemu:///system", .state_dir = "/var/lib/godwit",
+                .shutdown_timeout_ns = 120 * NS_PER_S},
         .progress = {.fd = -1},
     };
-    struct err e = {0};
     int code;
-    int first = command_parse(self, &c.arg, argc, argv, 2, RELOCATE_SOURCES_MAX + 1, &code);
+    int first = command_parse(self, &c.arg, argc, argv, 0, RELOCATE_SOURCES_MAX + 1, &code);
     if (first < 0)
+        return code;
+    if (c.arg.pool == NULL && (code = relocate_check_operands(self, &c.arg, argc - first)) != 0)
         return code;
     command_log_level(c.arg.verbose ? LOG_DEBUG : LOG_WARN);
     relocate_catch_signals();
     relocate_tune_malloc();
     c.report.progress = &c.progress;
-
-    int64_t started_ns = clock_now_ns();
-    size_t n = (size_t)(argc - first - 1);
-    int rc = relocate_prepare(&c, argv + first, n, argv[argc - 1], &e);
-    if (rc == 0)
-        rc = relocate_run(c.relocate, &e);
-    struct err unwritten = {0};
-    if (relocate_write_manifest(&c, &unwritten) < 0 && rc == 0) {
-        e = unwritten;
-        rc = -1;
-    }
-    c.report.wall_ns = clock_now_ns() - started_ns;
-    c.report.cpu_ns = relocate_cpu_ns();
-    code = relocate_finish(&c, rc, &e);
+    if (c.arg.pool != NULL)
+        code = relocate_pool(&c, argv + first, argc - first);
+    else
+        code = relocate_images(&c, argv + first, (size_t)(argc - first - 1), argv[argc - 1]);
     relocate_close(&c);
     return code;
 }
@@ -364,7 +426,11 @@ const struct command command_relocate = {
         "DESTINATION is a directory, nfs://HOST/EXPORT/DIRECTORY/, or null: to read only; a\n"
         "single SOURCE may get another name there. Holes stay holes; mode, owner and times are\n"
         "kept. An image has its name only when it is whole and durable. A run that was ended\n"
-        "is continued by the next one.\n",
+        "is continued by the next one.\n"
+        "\n"
+        "With --pool POOL the only operand is nfs://HOST/EXPORT/DIRECTORY, or none with --undo\n"
+        "and --delete-originals. The domains must be shut off. The same command continues a\n"
+        "run that was ended.\n",
     .options = options,
     .run = relocate_main,
 };

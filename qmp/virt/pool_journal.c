@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "qmp/virt/pool_journal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <json-c/json.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/cleanup.h"
+#include "qmp/field.h"
+
+#define JOURNAL_KIND "godwit-pool-journal"
+
+enum { JOURNAL_SCHEMA = 1 };
+
+static const char *const phase_names[] = {
+    [POOL_BEGUN] = "begun",
+    [POOL_SWITCHING] = "switching",
+    [POOL_DONE] = "done",
+    [POOL_DELETING] = "deleting",
+};
+
+enum { PHASES = sizeof phase_names / sizeof *phase_names };
+
+static inline void json_put_ptr(struct json_object **o)
+{
+    json_object_put(*o);
+}
+
+#define CLEANUP_JSON CLEANUP(json_put_ptr)
+
+static char *journal_path(const char *dir, const char *uuid, const char *suffix)
+{
+    char *path = NULL;
+    return asprintf(&path, "%s/pool-%s%s", dir, uuid, suffix) < 0 ? NULL : path;
+}
+
+static int journal_no_memory(const char *dir, struct err *e)
+{
+    return err_set(e, ERR_IO, ENOMEM, "the journal in %s", dir);
+}
+
+/* ---- the lock ---- */
+
+int pool_journal_lock(const char *dir, const char *uuid, int *fd, struct err *e)
+{
+    CLEANUP_FREE char *path = journal_path(dir, uuid, ".lock");
+    *fd = -1;
+    if (path == NULL)
+        return journal_no_memory(dir, e);
+    if (mkdir(dir, 0700) < 0 && errno != EEXIST) {
+        err_set(e, ERR_REFUSED, errno, "%s", dir);
+        return err_hint(e, "--state-dir names another directory for the journal");
+    }
+    CLEANUP_CLOSE int lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (lock < 0) {
+        err_set(e, ERR_REFUSED, errno, "%s", path);
+        return err_hint(e, "--state-dir names another directory for the journal");
+    }
+    if (flock(lock, LOCK_EX | LOCK_NB) < 0)
+        return err_set(e, ERR_REFUSED, 0, "another godwit is at work on this pool (%s)", path);
+    *fd = TAKE_FD(lock);
+    return 0;
+}
+
+/* ---- writing ---- */
+
+static void put_text(struct json_object *o, const char *key, const char *value)
+{
+    json_object_object_add(o, key, value != NULL ? json_object_new_string(value) : NULL);
+}
+
+static void put_i64(struct json_object *o, const char *key, int64_t value)
+{
+    json_object_object_add(o, key, json_object_new_int64(value));
+}
+
+static void put_flag(struct json_object *o, const char *key, bool value)
+{
+    json_object_object_add(o, key, json_object_new_boolean(value));
+}
+
+static struct json_object *journal_domain(const struct pool_journal_domain *d)
+{
+    struct json_object *o = json_object_new_object();
+    put_text(o, "uuid", d->uuid);
+    put_text(o, "name", d->name);
+    put_text(o, "before", d->before);
+    put_text(o, "after", d->after);
+    put_flag(o, "shut_down", d->shut_down);
+    return o;
+}
+
+static struct json_object *journal_image(const struct pool_journal_image *i)
+{
+    struct json_object *o = json_object_new_object();
+    put_text(o, "name", i->name);
+    json_object_object_add(o, "inode", json_object_new_uint64(i->inode));
+    json_object_object_add(o, "size_bytes", json_object_new_uint64(i->size_bytes));
+    put_i64(o, "mtime_ns", i->mtime_ns);
+    put_i64(o, "ctime_ns", i->ctime_ns);
+    put_flag(o, "was_there", i->was_there);
+    return o;
+}
+
+static struct json_object *journal_json(const struct pool_journal *j)
+{
+    struct json_object *o = json_object_new_object();
+    struct json_object *domains = json_object_new_array(), *images = json_object_new_array();
+    put_i64(o, "schema", JOURNAL_SCHEMA);
+    put_text(o, "kind", JOURNAL_KIND);
+    put_text(o, "uri", j->uri);
+    put_text(o, "pool", j->pool);
+    put_text(o, "uuid", j->uuid);
+    put_text(o, "path", j->path);
+    put_text(o, "share", j->share);
+    put_text(o, "mount", j->mount);
+    put_flag(o, "network", j->network);
+    put_text(o, "phase", phase_names[j->phase]);
+    put_text(o, "before", j->before);
+    put_text(o, "after", j->after);
+    for (size_t i = 0; i < j->n_domains; i++)
+        json_object_array_add(domains, journal_domain(&j->domains[i]));
+    for (size_t i = 0; i < j->n_images; i++)
+        json_object_array_add(images, journal_image(&j->images[i]));
+    json_object_object_add(o, "domains", domains);
+    json_object_object_add(o, "images", images);
+    return o;
+}
+
+static int journal_write_all(int fd, const char *text)
+{
+    size_t left = strlen(text);
+    while (left > 0) {
+        ssize_t n = write(fd, text, left);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return -1;
+        text += n;
+        left -= (size_t)n;
+    }
+    return fsync(fd);
+}
+
+/* What was renamed or removed in a directory is durable once the directory is. */
+static int journal_sync_dir(const char *dir, struct err *e)
+{
+    CLEANUP_CLOSE int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return fd >= 0 && fsync(fd) == 0 ? 0 : err_set(e, ERR_IO, errno, "%s", dir);
+}
+
+int pool_journal_write(const struct pool_journal *j, const char *dir, struct err *e)
+{
+    CLEANUP_FREE char *path = journal_path(dir, j->uuid, ".json");
+    CLEANUP_FREE char *new = journal_path(dir, j->uuid, ".json.new");
+    CLEANUP_JSON struct json_object *o = journal_json(j);
+    const char *text = json_object_to_json_string_ext(
+        o, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE);
+    if (path == NULL || new == NULL || text == NULL)
+        return journal_no_memory(dir, e);
+    CLEANUP_CLOSE int fd =
+        open(new, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return err_set(e, ERR_IO, errno, "%s", new);
+    if (journal_write_all(fd, text) < 0 || rename(new, path) < 0) {
+        err_set(e, ERR_IO, errno, "%s", new);
+        unlink(new);
+        return -1;
+    }
+    return journal_sync_dir(dir, e);
+}
+
+int pool_journal_remove(const char *dir, const char *uuid, struct err *e)
+{
+    CLEANUP_FREE char *path = journal_path(dir, uuid, ".json");
+    if (path == NULL)
+        return journal_no_memory(dir, e);
+    if (unlink(path) < 0 && errno != ENOENT)
+        return err_set(e, ERR_IO, errno, "%s", path);
+    return journal_sync_dir(dir, e);
+}
+
+/* ---- reading ---- */
+
+/* A text that must be there goes to *to, to be freed; one that may be null only with `maybe`. */
+static int get_text(struct json_object *o, const char *key, bool maybe, char **to, struct err *e)
+{
+    const char *value = NULL;
+    struct json_object *field = field_peek(o, key);
+    if (maybe && field == NULL)
+        return 0;
+    if (field_text(o, key, &value, e) < 0)
+        return -1;
+    *to = strdup(value);
+    return *to != NULL ? 0 : err_set(e, ERR_IO, ENOMEM, "%s", key);
+}
+
+static int get_i64(struct json_object *o, const char *key, int64_t *to, struct err *e)
+{
+    struct json_object *field = field_peek(o, key);
+    if (field == NULL || !json_object_is_type(field, json_type_int))
+        return err_set(e, ERR_PROTO, 0, "%s: not an integer", key);
+    *to = json_object_get_int64(field);
+    return 0;
+}
+
+static int get_domain(struct json_object *o, struct pool_journal_domain *d, struct err *e)
+{
+    return get_text(o, "uuid", false, &d->uuid, e) < 0 ||
+                   get_text(o, "name", false, &d->name, e) < 0 ||
+                   get_text(o, "before", false, &d->before, e) < 0 ||
+                   get_text(o, "after", true, &d->after, e) < 0 ||
+                   field_bool(o, "shut_down", &d->shut_down, e) < 0
+               ? -1
+               : 0;
+}
+
+static int get_image(struct json_object *o, struct pool_journal_image *i, struct err *e)
+{
+    return get_text(o, "name", false, &i->name, e) < 0 ||
+                   field_u64(o, "inode", &i->inode, e) < 0 ||
+                   field_u64(o, "size_bytes", &i->size_bytes, e) < 0 ||
+                   get_i64(o, "mtime_ns", &i->mtime_ns, e) < 0 ||
+                   get_i64(o, "ctime_ns", &i->ctime_ns, e) < 0 ||
+                   field_bool(o, "was_there", &i->was_there, e) < 0
+               ? -1
+               : 0;
+}
+
+static int get_list(struct json_object *o, const char *key, struct json_object **list, size_t *n,
+                    struct err *e)
+{
+    *list = field_peek(o, key);
+    if (*list == NULL || !json_object_is_type(*list, json_type_array))
+        return err_set(e, ERR_PROTO, 0, "%s: not a list", key);
+    *n = json_object_array_length(*list);
+    return 0;
+}
+
+static int get_lists(struct json_object *o, struct pool_journal *j, struct err *e)
+{
+    struct json_object *domains, *images;
+    size_t n_domains, n_images;
+    if (get_list(o, "domains", &domains, &n_domains, e) < 0 ||
+        get_list(o, "images", &images, &n_images, e) < 0)
+        return -1;
+    j->domains = calloc(n_domains + 1, sizeof *j->domains);
+    j->images = calloc(n_images + 1, sizeof *j->images);
+    if (j->domains == NULL || j->images == NULL)
+        return err_set(e, ERR_IO, ENOMEM, "its lists");
+    for (; j->n_domains < n_domains; j->n_domains++)
+        if (get_domain(json_object_array_get_idx(domains, j->n_domains),
+                       &j->domains[j->n_domains], e) < 0)
+            return -1;
+    for (; j->n_images < n_images; j->n_images++)
+        if (get_image(json_object_array_get_idx(images, j->n_images), &j->images[j->n_images],
+                      e) < 0)
+            return -1;
+    return 0;
+}
+
+static int get_phase(struct json_object *o, struct pool_journal *j, struct err *e)
+{
+    const char *name = NULL;
+    if (field_text(o, "phase", &name, e) < 0)
+        return -1;
+    for (int i = 0; i < PHASES; i++) {
+        if (strcmp(name, phase_names[i]) == 0) {
+            j->phase = (enum pool_phase)i;
+            return 0;
+        }
+    }
+    return err_set(e, ERR_PROTO, 0, "phase: '%.40s' is not known", name);
+}
+
+static int get_journal(struct json_object *o, const char *uuid, struct pool_journal *j,
+                       struct err *e)
+{
+    const char *kind = NULL;
+    uint64_t schema = 0;
+    if (field_text(o, "kind", &kind, e) < 0 || field_u64(o, "schema", &schema, e) < 0)
+        return -1;
+    if (strcmp(kind, JOURNAL_KIND) != 0)
+        return err_set(e, ERR_PROTO, 0, "is no journal of godwit's");
+    if (schema != JOURNAL_SCHEMA)
+        return err_set(e, ERR_PROTO, 0, "is of schema %ju, and this godwit knows %d",
+                       (uintmax_t)schema, JOURNAL_SCHEMA);
+    if (get_text(o, "uri", false, &j->uri, e) < 0 || get_text(o, "pool", false, &j->pool, e) < 0 ||
+        get_text(o, "uuid", false, &j->uuid, e) < 0 ||
+        get_text(o, "path", false, &j->path, e) < 0 ||
+        get_text(o, "share", false, &j->share, e) < 0 ||
+        get_text(o, "mount", true, &j->mount, e) < 0 ||
+        field_bool(o, "network", &j->network, e) < 0 || get_phase(o, j, e) < 0 ||
+        get_text(o, "before", false, &j->before, e) < 0 ||
+        get_text(o, "after", true, &j->after, e) < 0 || get_lists(o, j, e) < 0)
+        return -1;
+    return strcmp(j->uuid, uuid) == 0 ? 0 : err_set(e, ERR_PROTO, 0, "is of another pool");
+}
+
+struct pool_journal *pool_journal_read(const char *dir, const char *uuid, struct err *e)
+{
+    CLEANUP_FREE char *path = journal_path(dir, uuid, ".json");
+    struct pool_journal *j = calloc(1, sizeof *j);
+    if (path == NULL || j == NULL) {
+        free(j);
+        journal_no_memory(dir, e);
+        return NULL;
+    }
+    CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        int sys = errno;
+        err_set(e, ERR_REFUSED, sys, "%s", path);
+        e->sys = sys;
+        free(j);
+        return NULL;
+    }
+    CLEANUP_JSON struct json_object *o = json_object_from_fd(fd);
+    if (o == NULL || !json_object_is_type(o, json_type_object))
+        err_set(e, ERR_REFUSED, 0, "%s: is not whole", path);
+    else if (get_journal(o, uuid, j, e) < 0)
+        err_wrap(e, "%s", path);
+    else
+        return j;
+    if (e->class == ERR_PROTO)
+        e->class = ERR_REFUSED;
+    err_hint(e, "nothing was touched; what the pool and its domains were before may be in it");
+    pool_journal_free(j);
+    return NULL;
+}
+
+void pool_journal_free(struct pool_journal *j)
+{
+    if (j == NULL)
+        return;
+    for (size_t i = 0; i < j->n_domains + (j->domains != NULL); i++) {
+        free(j->domains[i].uuid);
+        free(j->domains[i].name);
+        free(j->domains[i].before);
+        free(j->domains[i].after);
+    }
+    for (size_t i = 0; i < j->n_images + (j->images != NULL); i++)
+        free(j->images[i].name);
+    free(j->domains);
+    free(j->images);
+    free(j->uri);
+    free(j->pool);
+    free(j->uuid);
+    free(j->path);
+    free(j->share);
+    free(j->mount);
+    free(j->before);
+    free(j->after);
+    free(j);
+}

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tools/pool_move.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/cleanup.h"
+
+int pool_open(struct pool_move *m, struct relocate_call *call, struct err *e)
+{
+    const struct relocate_arguments *a = &call->arg;
+    *m = (struct pool_move){.call = call, .lock_fd = -1};
+    m->pool = virt_pool_open(a->connect, a->pool, e);
+    if (m->pool == NULL)
+        return -1;
+    if (!a->dry_run &&
+        pool_journal_lock(a->state_dir, virt_pool_uuid(m->pool), &m->lock_fd, e) < 0)
+        return -1;
+    m->journal = pool_journal_read(a->state_dir, virt_pool_uuid(m->pool), e);
+    if (m->journal == NULL && e->sys != ENOENT)
+        return -1;
+    if (m->journal == NULL)
+        err_clear(e);
+    m->resumed = m->copying = m->journal != NULL;
+    return 0;
+}
+
+void pool_close(struct pool_move *m)
+{
+    for (size_t i = 0; m->after != NULL && i < m->journal->n_domains; i++)
+        free(m->after[i]);
+    free(m->after);
+    pool_journal_free(m->journal);
+    pool_journal_free(m->earlier);
+    pool_names_free(&m->used);
+    pool_names_free(&m->operands);
+    pool_place_close(&m->place);
+    virt_pool_close(m->pool);
+    free(m->pool_after);
+    free(m->share);
+    free(m->mount);
+    if (m->lock_fd >= 0)
+        close(m->lock_fd);
+}
+
+void pool_set_how(struct pool_move *m)
+{
+    m->how = (struct domain_move){
+        .pool = virt_pool_name(m->pool),
+        .directory = m->mount,
+        .host = m->journal->network ? m->url.host : NULL,
+        .export = m->journal->network ? m->url.path : NULL,
+        .name = pool_place_name,
+        .image = pool_place_image,
+        .outside = pool_place_outside,
+        .arg = &m->place,
+    };
+}
+
+int pool_write_journal(struct pool_move *m, enum pool_phase phase, struct err *e)
+{
+    m->journal->phase = phase;
+    return pool_journal_write(m->journal, m->call->arg.state_dir, e);
+}
+
+void pool_names_free(struct pool_names *names)
+{
+    for (size_t i = 0; i < names->n; i++)
+        free(names->at[i]);
+    free(names->at);
+    *names = (struct pool_names){0};
+}
+
+int pool_names_add(struct pool_names *names, char *name, struct err *e)
+{
+    for (size_t i = 0; name != NULL && i < names->n; i++) {
+        if (strcmp(names->at[i], name) == 0) {
+            free(name);
+            return 0;
+        }
+    }
+    char **more = realloc(names->at, (names->n + 1) * sizeof *more);
+    if (more != NULL)
+        names->at = more;
+    if (more == NULL || name == NULL) {
+        free(name);
+        return pool_no_memory(e);
+    }
+    names->at[names->n++] = name;
+    return 0;
+}
+
+void pool_list(char *text, size_t room, const char *name)
+{
+    size_t len = strlen(text);
+    if (len + strlen(name) + 12 < room)
+        snprintf(text + len, room - len, "%s%s", len > 0 ? ", " : "", name);
+    else if (strstr(text, " and more") == NULL)
+        snprintf(text + len, room - len, " and more");
+}
+
+int pool_no_memory(struct err *e)
+{
+    return err_set(e, ERR_IO, ENOMEM, "the move of the pool");
+}

@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tools/pool_place.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "core/cleanup.h"
+#include "core/clock.h"
+#include "core/part_name.h"
+
+/* An NFS client may have looked a name up before, and believes for so long that it is not there. */
+#define MOUNT_CACHE_NS (65 * NS_PER_S)
+#define MOUNT_AGAIN_NS (200 * NS_PER_MS)
+
+enum { PLACE_CHAIN_MAX = 64 }; /* as core/chain.c */
+
+int pool_place_open(struct pool_place *p, const char *path, struct err *e)
+{
+    struct stat st;
+    size_t len = strlen(path);
+    while (len > 1 && path[len - 1] == '/')
+        len--;
+    p->path = strndup(path, len);
+    p->real = realpath(path, NULL);
+    if (p->path == NULL || p->real == NULL || stat(p->real, &st) < 0)
+        return err_set(e, ERR_REFUSED, errno, "%s", path);
+    if (!S_ISDIR(st.st_mode) || p->real[1] == '\0')
+        return err_set(e, ERR_REFUSED, 0, "%s: is no directory that could be moved", path);
+    return 0;
+}
+
+void pool_place_close(struct pool_place *p)
+{
+    free(p->path);
+    free(p->real);
+}
+
+/* ---- names ---- */
+
+/* The path without doubled slashes and "."; NULL: it has a "..", whose meaning links decide. */
+static char *place_tidy(const char *path)
+{
+    char *tidy = malloc(strlen(path) + 2), *to = tidy;
+    while (tidy != NULL && *path != '\0') {
+        path += strspn(path, "/");
+        size_t len = strcspn(path, "/");
+        if (len == 2 && strncmp(path, "..", 2) == 0) {
+            free(tidy);
+            return NULL;
+        }
+        if (len > 0 && !(len == 1 && *path == '.')) {
+            *to++ = '/';
+            memcpy(to, path, len);
+            to += len;
+        }
+        path += len;
+    }
+    if (tidy != NULL)
+        *to = '\0';
+    return tidy;
+}
+
+static char *place_below(const char *directory, const char *path)
+{
+    size_t len = strlen(directory);
+    if (strncmp(path, directory, len) != 0 || (path[len] != '/' && path[len] != '\0'))
+        return NULL;
+    return strdup(path[len] == '/' ? path + len + 1 : "");
+}
+
+/* What is not there yet is in a directory that is. */
+static char *place_real(const char *path)
+{
+    char *real = realpath(path, NULL);
+    const char *slash = strrchr(path, '/');
+    if (real != NULL || slash == NULL || slash == path)
+        return real;
+    CLEANUP_FREE char *parent = strndup(path, (size_t)(slash - path));
+    CLEANUP_FREE char *directory = parent != NULL ? realpath(parent, NULL) : NULL;
+    if (directory == NULL || asprintf(&real, "%s%s", directory, slash) < 0)
+        return NULL;
+    return real;
+}
+
+/* By its letters, and else by where links lead. */
+char *pool_place_name(void *arg, const char *path)
+{
+    const struct pool_place *p = arg;
+    if (*path != '/')
+        return NULL;
+    CLEANUP_FREE char *tidy = place_tidy(path);
+    char *name = tidy != NULL ? place_below(p->path, tidy) : NULL;
+    if (name != NULL)
+        return name;
+    CLEANUP_FREE char *real = place_real(path);
+    return real != NULL ? place_below(p->real, real) : NULL;
+}
+
+static char *place_path(const struct pool_place *p, const char *name)
+{
+    char *path = NULL;
+    return asprintf(&path, "%s/%s", p->path, name) < 0 ? NULL : path;
+}
+
+/* ---- what images say of themselves ---- */
+
+static int place_format(const char *path, enum image_format_ask ask, struct image_format *f,
+                        struct err *e)
+{
+    CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    CLEANUP_FREE uint8_t *head = malloc(IMAGE_FORMAT_HEAD_BYTES);
+    struct stat st;
+    if (fd < 0 || head == NULL || fstat(fd, &st) < 0)
+        return err_set(e, ERR_REFUSED, errno, "%s", path);
+    ssize_t len = pread(fd, head, IMAGE_FORMAT_HEAD_BYTES, 0);
+    if (len < 0)
+        return err_set(e, ERR_REFUSED, errno, "%s", path);
+    if (image_format_read(head, (size_t)len, (uint64_t)st.st_size, ask, f, e) < 0)
+        return err_wrap(e, "%s", path);
+    return 0;
+}
+
+/* The name in the pool of what image `name` is based on; NULL: it is outside of the pool. */
+static char *place_backing(const struct pool_place *p, const char *name, const char *backing)
+{
+    struct err why = {0};
+    if (*backing == '/')
+        return pool_place_name((void *)(uintptr_t)p, backing);
+    return image_format_backing_new(name, backing, &why);
+}
+
+int pool_place_image(void *arg, const char *name, bool qcow2, struct domain_image *i,
+                     struct err *e)
+{
+    const struct pool_place *p = arg;
+    CLEANUP_FREE char *path = place_path(p, name);
+    struct stat st = {0};
+    *i = (struct domain_image){0};
+    if (path == NULL)
+        return err_set(e, ERR_IO, ENOMEM, "%s", name);
+    if (stat(path, &st) < 0)
+        return err_set(e, ERR_REFUSED, errno, "%s", path);
+    i->uid = st.st_uid;
+    i->gid = st.st_gid;
+    if (!qcow2)
+        return 0;
+    CLEANUP_FREE struct image_format *f = malloc(sizeof *f);
+    if (f == NULL)
+        return err_set(e, ERR_IO, ENOMEM, "%s", path);
+    if (place_format(path, IMAGE_FORMAT_ASK_QCOW2, f, e) < 0)
+        return -1;
+    if (f->backing[0] == '\0')
+        return 0;
+    i->backing = place_backing(p, name, f->backing);
+    i->format = f->backing_format[0] != '\0' ? strdup(f->backing_format) : NULL;
+    if (i->backing != NULL)
+        return 0;
+    return err_set(e, ERR_REFUSED, 0, "%s: its backing file %s is not in the pool", path,
+                   f->backing);
+}
+
+/* What an image anywhere is based on, as a path; NULL: nothing that is a file, or no memory. */
+static char *place_backing_path(const char *path, const char *backing)
+{
+    char *full = NULL;
+    const char *slash = strrchr(path, '/');
+    size_t scheme = strcspn(backing, ":/");
+    if (*backing == '\0' || backing[scheme] == ':' || slash == NULL)
+        return NULL;
+    if (*backing == '/')
+        return strdup(backing);
+    return asprintf(&full, "%.*s/%s", (int)(slash - path), path, backing) < 0 ? NULL : full;
+}
+
+int pool_place_outside(void *arg, const char *path, struct err *e)
+{
+    CLEANUP_FREE struct image_format *f = malloc(sizeof *f);
+    CLEANUP_FREE char *at = strdup(path);
+    for (unsigned depth = 0; f != NULL && at != NULL && depth < PLACE_CHAIN_MAX; depth++) {
+        struct err why = {0}; /* an image that cannot be read is no affair of ours */
+        if (place_format(at, IMAGE_FORMAT_ASK_QCOW2, f, &why) < 0)
+            return 0;
+        char *base = place_backing_path(at, f->backing);
+        free(at);
+        at = base;
+        CLEANUP_FREE char *name = at != NULL ? pool_place_name(arg, at) : NULL;
+        if (name != NULL) {
+            err_set(e, ERR_REFUSED, 0, "%s is outside of the pool, and based on %s in it", path, at);
+            return err_hint(e, "move it into the pool first; or take its base into it: "
+                            "qemu-img rebase -b '' %s", path);
+        }
+        if (strcmp(f->backing_format, "qcow2") != 0)
+            return 0;
+    }
+    return 0;
+}
+
+int pool_place_check_backing(const struct pool_place *p, const char *name,
+                             enum image_format_ask ask, struct err *e)
+{
+    CLEANUP_FREE char *path = place_path(p, name);
+    CLEANUP_FREE struct image_format *f = malloc(sizeof *f);
+    if (path == NULL || f == NULL)
+        return err_set(e, ERR_IO, ENOMEM, "%s", name);
+    if (ask == IMAGE_FORMAT_ASK_RAW)
+        return 0;
+    if (place_format(path, ask, f, e) < 0)
+        return -1;
+    CLEANUP_FREE char *backing =
+        f->backing[0] == '/' ? pool_place_name((void *)(uintptr_t)p, f->backing) : NULL;
+    if (backing == NULL)
+        return 0;
+    err_set(e, ERR_REFUSED, 0, "%s names its backing file by an absolute path, %s, which would "
+            "still lead to the old place", path, f->backing);
+    /* relative to the image: up to the pool's directory, and from there down */
+    char up[64] = "";
+    for (const char *s = name; *s != '\0' && strlen(up) + 4 < sizeof up; s++)
+        if (*s == '/')
+            strcat(up, "../");
+    return err_hint(e, "qemu-img rebase -u -F %s -b %s%s %s",
+                    f->backing_format[0] != '\0' ? f->backing_format : "FORMAT", up, backing, path);
+}
+
+/* ---- originals ---- */
+
+static int64_t place_ns(struct timespec t)
+{
+    return (int64_t)t.tv_sec * NS_PER_S + t.tv_nsec;
+}
+
+int pool_place_original(const char *path, struct pool_journal_image *image, struct err *e)
+{
+    CLEANUP_FREE char *file = NULL;
+    struct stat st;
+    if (asprintf(&file, "%s/%s", path, image->name) < 0)
+        return err_set(e, ERR_IO, ENOMEM, "%s", image->name);
+    if (stat(file, &st) < 0) {
+        int sys = errno;
+        err_set(e, ERR_IO, sys, "%s", file);
+        e->sys = sys;
+        return -1;
+    }
+    image->inode = st.st_ino;
+    image->size_bytes = (uint64_t)st.st_size;
+    image->mtime_ns = place_ns(st.st_mtim);
+    image->ctime_ns = place_ns(st.st_ctim);
+    return 0;
+}
+
+int pool_place_unchanged(const char *path, const struct pool_journal_image *then, struct err *e)
+{
+    struct pool_journal_image now = {.name = then->name};
+    if (pool_place_original(path, &now, e) < 0)
+        return -1;
+    return now.inode == then->inode && now.size_bytes == then->size_bytes &&
+           now.mtime_ns == then->mtime_ns && now.ctime_ns == then->ctime_ns;
+}
+
+/* ---- the share ---- */
+
+int pool_share_open(struct pool_share *s, const char *url, const struct relocate_call *c,
+                    struct err *e)
+{
+    s->ring = ring_new(c->sites.ring, e);
+    s->place = s->ring != NULL ? share_open(s->ring, url, &c->sites.share, e) : NULL;
+    if (s->place != NULL)
+        return 0;
+    ring_free(s->ring);
+    s->ring = NULL;
+    return -1;
+}
+
+void pool_share_close(struct pool_share *s)
+{
+    if (s->place != NULL)
+        s->place->ops->place_close(s->place);
+    ring_free(s->ring);
+    *s = (struct pool_share){0};
+}
+
+/* Servers keep times to the nanosecond, or to something coarser. */
+static bool share_same_time(int64_t ns, int64_t stored_ns)
+{
+    static const int64_t grains[] = {1, 100, NS_PER_US, NS_PER_MS, NS_PER_S};
+    for (size_t i = 0; i < sizeof grains / sizeof *grains; i++)
+        if (stored_ns == ns - ns % grains[i])
+            return true;
+    return false;
+}
+
+int pool_share_has(struct pool_share *s, const struct pool_journal_image *image,
+                   struct store_attr *attr, struct err *e)
+{
+    int found = s->place->ops->lookup(s->place, image->name, attr, e);
+    if (found <= 0)
+        return found;
+    return attr->type == STORE_REGULAR && attr->size_bytes == image->size_bytes &&
+           share_same_time(image->mtime_ns, attr->mtime_ns);
+}
+
+int pool_share_remove(struct pool_share *s, const char *name, struct err *e)
+{
+    CLEANUP_FREE char *part = part_name_new(name, PART_NAME_DATA);
+    CLEANUP_FREE char *journal = part_name_new(name, PART_NAME_JOURNAL);
+    if (part == NULL || journal == NULL)
+        return err_set(e, ERR_IO, ENOMEM, "%s", name);
+    const char *const names[] = {journal, part, name};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (s->place->ops->remove(s->place, names[i], e) < 0)
+            return err_wrap(e, "%s%s", s->place->url, names[i]);
+    return 0;
+}
+
+/* ---- the share at its mount ---- */
+
+/*
+ * The directory is the share's when it has the same inode number, and was changed at the same
+ * nanosecond, a time that nobody can set. Opened first: an NFS client asks the server then.
+ */
+static int mount_is(const char *mount, const struct store_attr *attr)
+{
+    struct stat st;
+    CLEANUP_CLOSE int fd = open(mount, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return -1;
+    return st.st_ino == attr->inode && place_ns(st.st_ctim) == attr->ctime_ns;
+}
+
+int pool_share_check_mount(struct pool_share *s, const struct share_url *url, const char *mount,
+                           struct err *e)
+{
+    struct store_attr attr;
+    int found = s->place->ops->lookup(s->place, "", &attr, e);
+    if (found < 0)
+        return -1;
+    int is = mount_is(mount, &attr);
+    if (found > 0 && is > 0)
+        return 0;
+    err_set(e, ERR_REFUSED, is < 0 ? errno : 0, "%s%s", mount,
+            is < 0 ? "" : " is not the share, as this host sees it");
+    return err_hint(e, "mount it there first: mount -t nfs %s:%s %s", url->host, url->path, mount);
+}
+
+int pool_share_await(const char *mount, const char *name, const struct store_attr *attr,
+                     struct err *e)
+{
+    const int64_t deadline_ns = clock_now_ns() + MOUNT_CACHE_NS;
+    CLEANUP_FREE char *path = NULL;
+    struct stat st = {0};
+    if (asprintf(&path, "%s/%s", mount, name) < 0)
+        return err_set(e, ERR_IO, ENOMEM, "%s", name);
+    int there;
+    while ((there = stat(path, &st)) < 0 && errno == ENOENT && !relocate_interrupted &&
+           clock_now_ns() < deadline_ns)
+        nanosleep(&(struct timespec){.tv_nsec = MOUNT_AGAIN_NS}, NULL);
+    if (there < 0)
+        return err_set(e, ERR_IO, errno, "%s", path);
+    if (st.st_ino != attr->inode || (uint64_t)st.st_size != attr->size_bytes)
+        return err_set(e, ERR_IO, 0, "%s is not the copy on the share", path);
+    return 0;
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Where a pool's images are: its directory on this host, and the share that they move to. */
+#ifndef TOOLS_POOL_PLACE_H
+#define TOOLS_POOL_PLACE_H
+
+#include "core/image_format.h"
+#include "core/store.h"
+#include "nfs/share_url.h"
+#include "qmp/virt/domain_edit.h"
+#include "qmp/virt/pool_journal.h"
+#include "tools/relocate_call.h"
+
+struct pool_place {
+    char *path; /* as the pool's XML has it */
+    char *real; /* without symbolic links */
+};
+
+/* ERR_REFUSED: `path` is no directory of this host. */
+int pool_place_open(struct pool_place *p, const char *path, struct err *e);
+void pool_place_close(struct pool_place *p);
+
+/* domain_move.name, .image and .outside of a struct pool_place. */
+char *pool_place_name(void *arg, const char *path);
+int pool_place_image(void *arg, const char *name, bool qcow2, struct domain_image *i,
+                     struct err *e);
+
+int pool_place_outside(void *arg, const char *path, struct err *e);
+
+/* ERR_REFUSED: image `name`, which is asked for like that, names its backing file by a path in the
+ * pool, which it would still do at its new place. The hint is the command that mends it. */
+int pool_place_check_backing(const struct pool_place *p, const char *name,
+                             enum image_format_ask ask, struct err *e);
+
+/* What there is of the original: size, times, identity. 0; -1: e->sys is ENOENT where it is gone. */
+int pool_place_original(const char *path, struct pool_journal_image *image, struct err *e);
+/* Whether it still is what it was when `then` was taken: 1, 0, or -1, as above. */
+int pool_place_unchanged(const char *path, const struct pool_journal_image *then, struct err *e);
+
+/* ---- the share ---- */
+
+struct pool_share {
+    struct ring *ring;
+    struct store_place *place;
+};
+
+int pool_share_open(struct pool_share *s, const char *url, const struct relocate_call *c,
+                    struct err *e);
+void pool_share_close(struct pool_share *s);
+
+/* Whether the copy stands there, as the original was: 1, 0, -1. *attr tells what is there. */
+int pool_share_has(struct pool_share *s, const struct pool_journal_image *image,
+                   struct store_attr *attr, struct err *e);
+
+/* Removes the image, and what an unfinished copy of it has left. */
+int pool_share_remove(struct pool_share *s, const char *name, struct err *e);
+
+/* ERR_REFUSED, with the command that mounts it: directory `mount` of this host is not the share. */
+int pool_share_check_mount(struct pool_share *s, const struct share_url *url, const char *mount,
+                           struct err *e);
+
+/* Waits until the copy is to be seen at `mount`, as the share has it. */
+int pool_share_await(const char *mount, const char *name, const struct store_attr *attr,
+                     struct err *e);
+
+#endif
