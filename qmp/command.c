@@ -7,6 +7,7 @@
 #include "core/cleanup.h"
 #include "core/clock.h"
 #include "core/log.h"
+#include "core/units.h"
 #include "qmp/field.h"
 
 /* QEMU answers these at once unless its main loop is busy, which loading device state makes it. */
@@ -314,6 +315,23 @@ int qmp_migrate(struct qmp_client *c, const char *uri, struct err *e)
 int qmp_migrate_incoming(struct qmp_client *c, const char *uri, struct err *e)
 {
     return command_act_uri(c, "migrate-incoming", uri, e);
+}
+
+int qmp_query_incoming_port(struct qmp_client *c, unsigned *port, struct err *e)
+{
+    CLEANUP_JSON struct json_object *r = NULL;
+    const char *text;
+    uint64_t n;
+    if (qmp_client_call(c, "query-migrate", NULL, COMMAND_TIMEOUT_NS, false, &r, e) < 0)
+        return -1;
+    struct json_object *list = field_peek(r, "socket-address");
+    if (!json_object_is_type(list, json_type_array) || json_object_array_length(list) == 0)
+        return err_set(e, ERR_PROTO, 0, "query-migrate: socket-address: not a list of addresses");
+    if (field_text(json_object_array_get_idx(list, 0), "port", &text, e) < 0 ||
+        units_parse_count(text, 1, 65535, &n, e) < 0)
+        return err_wrap(e, "query-migrate: socket-address");
+    *port = (unsigned)n;
+    return 0;
 }
 
 int qmp_migrate_start_postcopy(struct qmp_client *c, struct err *e)

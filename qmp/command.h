@@ -56,6 +56,8 @@ int qmp_set_parameters(struct qmp_client *c, const struct qmp_parameters *p,
 
 int qmp_migrate(struct qmp_client *c, const char *uri, struct err *e);
 int qmp_migrate_incoming(struct qmp_client *c, const char *uri, struct err *e);
+/* Of a destination that listens on tcp: on which port. */
+int qmp_query_incoming_port(struct qmp_client *c, unsigned *port, struct err *e);
 int qmp_migrate_start_postcopy(struct qmp_client *c, struct err *e);
 int qmp_migrate_cancel(struct qmp_client *c, struct err *e);
 int qmp_cont(struct qmp_client *c, struct err *e);

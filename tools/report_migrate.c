@@ -90,6 +90,16 @@ static void report_phases_json(struct json *list, const struct migrate_report *m
     }
 }
 
+/* What was set by name, as it was given. Where nothing was touched nothing was set. */
+static void report_settings_json(struct json *result, const struct report_migrate *r)
+{
+    if (!r->report->touched || r->settings->set_n == 0)
+        return;
+    struct json *o = json_node(result, "settings");
+    for (size_t i = 0; i < r->settings->set_n; i++)
+        json_text(o, r->settings->set[i].name, r->settings->set[i].value);
+}
+
 void report_migrate_json(const struct report_migrate *r, const struct err *e, FILE *to)
 {
     const struct migrate_report *m = r->report;
@@ -98,6 +108,9 @@ void report_migrate_json(const struct report_migrate *r, const struct err *e, FI
     json_text(o, "result", r->result);
     json_text(o, "guest", migrate_guest_name(m->guest));
     json_text(o, "route", r->route);
+    if (r->route_reason != NULL)
+        json_text(o, "route_reason", r->route_reason);
+    report_settings_json(o, r);
     json_ms(o, "total_ms", m->ended_ns - m->started_ns);
 
     struct json *downtime = json_node(o, "downtime_ms");
@@ -125,17 +138,24 @@ void report_migrate_text(const struct report_migrate *r, FILE *to)
     char sent[UNITS_TEXT_MAX];
     fprintf(to, "The guest is on the destination (route %s, %s to %s).\n", r->route,
             m->source.hypervisor, m->destination.hypervisor);
+    if (r->route_reason != NULL)
+        fprintf(to, "  route    %s: %s\n", r->route, r->route_reason);
     fprintf(to, "  total    %.0f ms, %s of RAM sent in %" PRIu64 " passes\n",
             report_ms(m->ended_ns - m->started_ns),
             units_format_size(sent, m->last.ram_transferred_bytes), m->last.passes);
     fputs("  pause    ", to);
-    if (m->last.migration == VM_MIGRATION_COMPLETED)
+    if (m->last.migration == VM_MIGRATION_COMPLETED && m->last.downtime_ns >= 0)
         fprintf(to, "QEMU says %.0f ms; ", report_ms(m->last.downtime_ns));
     fprintf(to, "limit %.0f ms; STOP to RESUME ", report_ms(m->downtime_limit_ns));
     if (m->downtime_observed_ns >= 0)
         fprintf(to, "%.1f ms\n", report_ms(m->downtime_observed_ns));
     else
         fputs("not seen\n", to);
+    for (size_t i = 0; i < r->settings->set_n; i++)
+        fprintf(to, "%s%s=%s", i == 0 ? "  set      " : ", ", r->settings->set[i].name,
+                r->settings->set[i].value);
+    if (r->settings->set_n > 0)
+        fputc('\n', to);
     report_observed_text(r->observed, r->observed_n, to);
 
     fputs("Where the time went:\n", to);

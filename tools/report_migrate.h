@@ -12,6 +12,8 @@
 struct report_migrate {
     const char *result; /* "done", "failed", "refused", "cancelled", "uncertain" */
     const char *route;
+    const char *route_reason; /* NULL: there was no choice */
+    const struct vm_settings *settings;
     const struct migrate_report *report;
     const struct observer_result *observed;
     size_t observed_n;

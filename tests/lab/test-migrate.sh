@@ -35,12 +35,14 @@ done
 readonly sock serial console pidfile
 endpoint() { printf 'qmp+unix:%s' "${sock[$1]}"; }
 
-# qmp HOST COMMAND [ARGUMENTS]: the answer of one QMP command.
+# qmp HOST COMMAND [ARGUMENTS]: the answer of one QMP command. With `beside` set on the second socket, for
+# the first takes one client at a time.
 qmp() {
-    local arguments=${3:-null}
+    local arguments=${3:-null} socket=${sock[$1]}
+    [[ -z ${beside-} ]] || socket=$scratch/$1.qmp
     jq -nc --arg command "$2" --argjson arguments "$arguments" '{execute: "qmp_capabilities"},
         ({execute: $command, id: 1} + if $arguments == null then {} else {arguments: $arguments} end)' |
-        "$lab" exec "$1" timeout 10 socat -t 5 - "UNIX-CONNECT:${sock[$1]}" |
+        "$lab" exec "$1" timeout 10 socat -t 5 - "UNIX-CONNECT:$socket" |
         jq -c 'select(.id == 1) | .return'
 }
 
@@ -165,10 +167,10 @@ pair() {
 
 migrate() { "$godwit" migrate "$(endpoint a)" "$(endpoint b)" --via "unix:$scratch/stream" "$@"; }
 
-# The same in the background, so slowly that it never ends; its pid is in `pid`.
+# begin_slowly [OPTION]...: the same in the background, so slowly that it never ends; its pid is in `pid`.
 begin_slowly() {
     "$godwit" migrate "$(endpoint a)" "$(endpoint b)" --via "unix:$scratch/stream" --max-bandwidth "$slow" \
-        --json >"$scratch/result.json" &
+        --json "$@" >"$scratch/result.json" &
     pid=$!
     sleep 1.5
 }
@@ -178,6 +180,7 @@ untouched() { runs a && [[ $(qmp a query-migrate) == '{}' ]]; }
 test_bad_input() {
     pair_b=()
     pair || return
+    settings_of a >"$scratch/settings"
     check "no such socket" refused 2 'No such file' "$godwit" migrate "$(endpoint a)" \
         qmp+unix:/nonexistent --via "unix:$scratch/stream"
     check "not QMP" refused 2 'not QMP' "$godwit" migrate "$(endpoint a)" \
@@ -193,11 +196,22 @@ test_bad_input() {
         # shellcheck disable=SC2086 # words
         check "exit 2 for $bad" exits_with 2 migrate $bad || true
     done
+    check "--set: no such name" refused 2 "'auto-convrege' is neither .* the source's QEMU $major" \
+        migrate --set auto-convrege=on || true
+    for bad in auto-converge '=on' auto-converge= auto-converge=maybe downtime-limit=20ms multifd-compression=lz4 \
+        block-bitmap-mapping=x postcopy-ram=on return-path=on events=off pause-before-switchover=on x-colo=on \
+        background-snapshot=on x-ignore-shared=on release-ram=on postcopy-preempt=on \
+        'auto-converge=on --set auto-converge=off' 'multifd=off --multifd 2' 'xbzrle=on --multifd 2' \
+        'downtime-limit=20 --downtime-limit 20ms' 'max-bandwidth=1M --max-bandwidth 1M'; do
+        # shellcheck disable=SC2086 # words
+        check "exit 2 for --set $bad" exits_with 2 migrate --set $bad || true
+    done
     for bad in tcp:: tcp:b tcp:b:0 tcp:b:http unix:stream 'exec:cat'; do
         check "exit 2 for --via $bad" exits_with 2 "$godwit" migrate "$(endpoint a)" "$(endpoint b)" \
             --via "$bad" || true
     done
     check "nothing was touched" untouched
+    check "... and nothing was set" settings_are_as_before a
     pair_b=(--memory 96)
     pair && check "another RAM size" refused 2 'RAM sizes differ' migrate
     pair_b=(--machine pc)
@@ -212,6 +226,12 @@ test_bad_input() {
 
 # A guest that dirties more than begin_slowly lets through: it never ends by itself.
 pair_that_never_ends() { pair "${load[@]}" && beats a; }
+
+pair_with_two_sockets() {
+    pair_b=("${load[@]}" -- -qmp "unix:$scratch/b.qmp,server=on,wait=off")
+    pair "${load[@]}" -- -qmp "unix:$scratch/a.qmp,server=on,wait=off" && beats a
+    pair_b=()
+}
 
 # Sends the signal when the migration has begun; passes godwit's exit code on.
 interrupted() {
@@ -234,6 +254,21 @@ guest_is_on_source() {
 
 settings_of() { qmp "$1" query-migrate-parameters; qmp "$1" query-migrate-capabilities; }
 settings_are_as_before() { diff <(settings_of "$1") "$scratch/settings"; }
+
+# What was set by name is in force, and after Ctrl-C it is as it was.
+set_and_put_back() {
+    local pid status=0 beside=1
+    begin_slowly --set auto-converge=on --set cpu-throttle-increment=20 --set announce-rounds=7
+    qmp a query-migrate-capabilities | jq -e 'any(.capability == "auto-converge" and .state)' || status=1
+    for host in a b; do
+        qmp "$host" query-migrate-parameters | jq -e '."announce-rounds" == 7' || status=1
+    done
+    qmp a query-migrate-parameters | jq -e '."cpu-throttle-increment" == 20' || status=1
+    kill -INT "$pid"
+    wait "$pid"
+    ((status == 0)) && settings_are_as_before a && jq -e '.settings == {"auto-converge": "on",
+        "cpu-throttle-increment": "20", "announce-rounds": "7"}' "$scratch/result.json"
+}
 
 # Both ssh connections are cut in the middle: godwit makes them anew, the migration goes on, and Ctrl-C
 # can still be told to both sides.
@@ -278,6 +313,11 @@ test_ends() {
     check "Ctrl-C: exit 3" exits_with 3 interrupted || true
     check "Ctrl-C: the guest goes on on the source" guest_is_on_source || true
     check "Ctrl-C: the source's settings are as before" settings_are_as_before a || true
+    pair_with_two_sockets
+    check "--set is in force, and put back after Ctrl-C" set_and_put_back || true
+    pair_that_never_ends
+    check "--set auto-converge=on ends what never ends" migrate --max-bandwidth "$narrow" --timeout 60s \
+        --set auto-converge=on --set cpu-throttle-initial=60 --set cpu-throttle-increment=30 || true
     pair_that_never_ends
     check "--timeout: exit 1" refused 1 'timeout' migrate --max-bandwidth "$slow" --timeout 1500ms || true
     check "--timeout: the guest goes on on the source" runs a || true
@@ -287,10 +327,8 @@ test_ends() {
     pair_that_never_ends
     check "both ssh connections are cut: it goes on, Ctrl-C: exit 3" exits_with 3 ssh_is_cut || true
     check "... and the guest goes on on the source" guest_is_on_source || true
-    pair_b=("${load[@]}" -- -qmp "unix:$scratch/b.qmp,server=on,wait=off")
-    pair "${load[@]}" -- -qmp "unix:$scratch/a.qmp,server=on,wait=off" && beats a
+    pair_with_two_sockets
     check "already migrating" already_migrating || true
-    pair_b=()
     pair_that_never_ends
     check "--postcopy ends what never ends" migrate --postcopy --max-bandwidth 100M || true
     check "--postcopy: the guest is on the destination" runs b || true
@@ -298,7 +336,8 @@ test_ends() {
 
 test_ways() {
     for way in '--multifd 2' '--multifd 2 --compression zlib' '--multifd 2 --compression zstd' --postcopy \
-        '--downtime-limit 20ms'; do
+        '--downtime-limit 20ms' '--multifd 2 --set multifd-compression=zstd --set multifd-zstd-level=3' \
+        '--postcopy --set postcopy-preempt=on' '--set max-bandwidth=1G --set downtime-limit=50 --set xbzrle=on'; do
         pair || return
         settings_of b >"$scratch/settings"
         # shellcheck disable=SC2086 # words
@@ -328,9 +367,9 @@ ssh_migrate() {
 
 # A nested KVM may be an emulation, and then dirties no more than some 10 MB/s.
 readonly tcg_load=(--working-set 32M --dirty-rate 40M) kvm_load=(--working-set 4M --dirty-rate 8M)
-accel=tcg slow=8M load=("${tcg_load[@]}")
+accel=tcg slow=8M narrow=20M load=("${tcg_load[@]}")
 if ((major < 10)); then
-    accel=kvm slow=1M load=("${kvm_load[@]}")
+    accel=kvm slow=1M narrow=2M load=("${kvm_load[@]}")
 fi
 pair_b=()
 exec 3>&1

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "qmp/virt/incoming.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "qmp/virt/xml.h"
+
+/* ---- the XML ---- */
+
+/* Takes "-incoming" and the argument behind it away. */
+static void incoming_strip(xmlDocPtr doc)
+{
+    CLEANUP_NODES struct xml_nodes args = xml_select(
+        doc, NULL,
+        "/domain/qemu:commandline/qemu:arg[@value='-incoming'] | "
+        "/domain/qemu:commandline/qemu:arg[preceding-sibling::qemu:arg[1]/@value='-incoming']");
+    for (size_t i = 0; i < args.n; i++)
+        xml_remove(args.at[i]);
+}
+
+static void incoming_add(xmlDocPtr doc)
+{
+    xmlNodePtr root = xmlDocGetRootElement(doc);
+    xmlNsPtr ns = xmlSearchNsByHref(doc, root, BAD_CAST XML_QEMU_NAMESPACE);
+    if (ns == NULL)
+        ns = xmlNewNs(root, BAD_CAST XML_QEMU_NAMESPACE, BAD_CAST "qemu");
+    xmlNodePtr line = xml_first(doc, NULL, "/domain/qemu:commandline");
+    if (line == NULL)
+        line = xmlNewChild(root, ns, BAD_CAST "commandline", NULL);
+    static const char *const words[] = {"-incoming", "defer"};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        xmlNewProp(xmlNewChild(line, ns, BAD_CAST "arg", NULL), BAD_CAST "value",
+                   BAD_CAST words[i]);
+}
+
+static char *incoming_rewrite(const char *xml, const char *name, bool waits, struct err *e)
+{
+    CLEANUP_XML xmlDocPtr doc = xml_parse(xml, "the domain's XML", e);
+    if (doc == NULL)
+        return NULL;
+    xmlNodePtr old = xml_first(doc, NULL, "/domain/name");
+    if (old == NULL) {
+        err_set(e, ERR_PROTO, 0, "the domain's XML has no name");
+        return NULL;
+    }
+    xml_set_text(old, name);
+    incoming_strip(doc);
+    if (waits)
+        incoming_add(doc);
+    char *text = xml_text(doc);
+    if (text == NULL)
+        err_set(e, ERR_IO, ENOMEM, "the domain's XML");
+    return text;
+}
+
+char *virt_incoming_xml(const char *migratable, const char *name, struct err *e)
+{
+    return incoming_rewrite(migratable, name, true, e);
+}
+
+char *virt_incoming_definition(const char *inactive, const char *name, struct err *e)
+{
+    return incoming_rewrite(inactive, name, false, e);
+}
+
+/* ---- which domains ---- */
+
+/*
+ * A file's owner is the reason why files are here only where QEMU runs as root: ending the source
+ * makes libvirt give the image back to its owner of before, as it does not know that the guest has
+ * moved. Source: libvirt 9.0, src/security/security_dac.c, virSecurityDACRestoreImageLabelInt().
+ */
+#define QEMU_IS_ROOT "ancestor::domain/seclabel[@model='dac' and label='+0:+0']"
+
+/* What QEMU writes into its log is no part of the guest; a file or so behind a comma could be. */
+#define TRACES                                                                              \
+    "preceding-sibling::qemu:arg[1]/@value='-trace' and starts-with(@value, 'enable=') and " \
+    "not(contains(@value, ','))"
+
+/* The children of <devices> that it has been seen to move; one must hold of each. */
+static const char *const proven[] = {
+    "self::emulator",
+    "self::disk[@type='network' and source/@protocol='nfs' and @device='disk']",
+    ("self::disk[@type='file' and (@device='disk' or @device='cdrom') and source and " QEMU_IS_ROOT
+     "]"),
+    "self::disk[(@device='cdrom' or @device='floppy') and not(source)]",
+    ("self::controller[@type='pci' or @type='usb' or @type='ide' or @type='sata' or "
+     "@type='scsi' or @type='virtio-serial' or @type='fdc']"),
+    "self::interface[@type='bridge' and not(virtualport)]",
+    "self::serial[@type='file' or @type='pty' or @type='unix' or @type='null']",
+    "self::console[@type='file' or @type='pty' or @type='unix' or @type='null']",
+    "self::channel[@type='unix']",
+    "self::input[@bus='ps2' or @bus='usb' or @bus='virtio']",
+    "self::graphics[@type='vnc']",
+    "self::video",
+    "self::audio[@type='none']",
+    "self::sound",
+    "self::watchdog",
+    "self::rng[backend/@model='random']",
+    "self::memballoon",
+    "self::hub",
+};
+
+/* What is elsewhere in a domain; none may be there. */
+static const struct {
+    const char *xpath, *what;
+} unproven[] = {
+    {"/domain/os/loader | /domain/os/nvram", "UEFI firmware with its variables"},
+    {"/domain/launchSecurity", "memory encryption"},
+    {"/domain/memoryBacking/source | /domain/memoryBacking/hugepages", "memory backing of its own"},
+    {"/domain/maxMemory | /domain/cpu/numa", "pluggable memory or NUMA nodes"},
+    {"/domain/devices/disk/mirror", "a block job"},
+    {"/domain/devices/disk/transient", "a transient disk"},
+    {"/domain/qemu:commandline/qemu:arg[not(@value='-incoming' or @value='defer' or "
+     "@value='-trace' or " TRACES ")]",
+     "QEMU arguments of its own"},
+};
+
+static int incoming_check_device(xmlDocPtr doc, xmlNodePtr device, struct err *e)
+{
+    for (size_t i = 0; i < sizeof proven / sizeof *proven; i++)
+        if (xml_has(doc, device, proven[i]))
+            return 0;
+    CLEANUP_FREE char *type = xml_attribute(device, "type");
+    return err_set(e, ERR_REFUSED, 0, "its %s%s%s is not among the devices that were proven",
+                   (const char *)device->name, type != NULL ? " of type " : "",
+                   type != NULL ? type : "");
+}
+
+int virt_incoming_check(const char *live, struct err *e)
+{
+    CLEANUP_XML xmlDocPtr doc = xml_parse(live, "the domain's XML", e);
+    if (doc == NULL)
+        return -1;
+    for (size_t i = 0; i < sizeof unproven / sizeof *unproven; i++)
+        if (xml_has(doc, NULL, unproven[i].xpath))
+            return err_set(e, ERR_REFUSED, 0, "it has %s", unproven[i].what);
+    CLEANUP_NODES struct xml_nodes devices = xml_select(doc, NULL, "/domain/devices/*");
+    for (size_t i = 0; i < devices.n; i++)
+        if (incoming_check_device(doc, devices.at[i], e) < 0)
+            return -1;
+    return 0;
+}

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation
+ *
+ * Both sides are QEMUs whose monitor is reached through libvirt (qmp/vm_qmp.c over
+ * qmp/virt/monitor.c). What is different here:
+ *
+ *   - The destination does not exist when it is probed. configure() has libvirt make it, paused,
+ *     from the source's migratable XML with "-incoming defer" added; the engine ends it when the
+ *     guest stays (plan.quit_destination).
+ *   - It is armed by virDomainResume(), not by a `cont` of ours: to QEMU this is the same, but
+ *     libvirt's lock manager, where there is one, refuses it then, since the source holds the
+ *     lease. That comes as ERR_REFUSED, before anything has been sent, and the native route is to
+ *     be taken. libvirt holds the domain for paused until QEMU says RESUME, which is the truth. For
+ *     that reason virDomainSuspend() would do nothing: it is disarmed by QMP.
+ *   - The destination chooses its port, and says so when it listens; the source is told that.
+ *   - The source is ended by virDomainDestroy(), when the guest is known to run elsewhere.
+ *
+ * If godwit is killed, the two QEMUs go on by themselves: the guest arrives on the destination, and
+ * the source stays stopped, with its migration completed. Nobody must resume it then.
+ */
+#include "qmp/virt/vm_direct.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/log.h"
+#include "qmp/virt/incoming.h"
+#include "qmp/vm_qmp.h"
+
+struct vm_direct {
+    struct vm_qmp qmp;
+    struct vm_ops ops;
+    struct virt_move *move;
+    struct vm_direct *peer; /* of the destination: the source; and the other way round */
+    char stream[300];       /* of the destination: where it listens, once it does */
+};
+
+static struct vm_direct *direct(struct vm *vm)
+{
+    return (struct vm_direct *)vm;
+}
+
+/* ---- the source ---- */
+
+static int direct_start(struct vm *vm, const char *uri, struct err *e)
+{
+    (void)uri; /* the destination has chosen */
+    return vm_qmp_ops.start(vm, direct(vm)->peer->stream, e);
+}
+
+static int direct_quit(struct vm *vm, struct err *e)
+{
+    return virt_domain_destroy(direct(vm)->qmp.ep.domain, e);
+}
+
+/* ---- the destination ---- */
+
+static int direct_foresee(struct vm *vm, struct vm_facts *f, struct err *e)
+{
+    struct vm_direct *d = direct(vm);
+    if (virt_move_foresee(d->move, &d->peer->qmp.facts, f, e) < 0)
+        return -1;
+    d->qmp.facts = *f;
+    return 0;
+}
+
+/* Its capabilities are known when it exists: configure() fails then where one is missing. */
+static int direct_check(struct vm *vm, const struct vm_settings *s, struct err *e)
+{
+    return vm_qmp_check_hypervisor(&direct(vm)->qmp, s, e);
+}
+
+static int direct_create(struct vm_direct *d, struct err *e)
+{
+    struct virt_move *m = d->move;
+    CLEANUP_FREE char *migratable = virt_domain_xml(&m->source, VIR_DOMAIN_XML_MIGRATABLE, e);
+    if (migratable == NULL)
+        return -1;
+    CLEANUP_FREE char *xml = virt_incoming_xml(migratable, m->destination.name, e);
+    if (xml == NULL)
+        return -1;
+    CLEANUP_CONNECTION virConnectPtr conn = virt_host_connection(m->destination_host, e);
+    if (conn == NULL)
+        return -1;
+    log_info("destination: libvirt makes domain %s", m->destination.name);
+    CLEANUP_DOMAIN virDomainPtr dom = virDomainCreateXML(conn, xml, VIR_DOMAIN_START_PAUSED);
+    if (dom != NULL)
+        return 0;
+    virt_host_fail(m->destination_host, e, "libvirt cannot make the domain");
+    if (e->class == ERR_VIRT) /* nothing has happened yet: the other route may do better */
+        e->class = ERR_REFUSED;
+    return -1;
+}
+
+static int direct_configure(struct vm *vm, const struct vm_settings *s, int64_t *limit_ns,
+                            struct err *e)
+{
+    struct vm_direct *d = direct(vm);
+    if (s == NULL)
+        return vm_qmp_ops.configure(vm, s, limit_ns, e);
+    if (direct_create(d, e) < 0)
+        return -1;
+    if (vm_qmp_connect(&d->qmp, e) == 0 && vm_qmp_ops.configure(vm, s, limit_ns, e) == 0)
+        return 0;
+    struct err left = {0};
+    if (virt_domain_destroy(&d->move->destination, &left) < 0)
+        log_warn("%s", left.msg);
+    return -1;
+}
+
+static int direct_arm(struct vm_direct *d, struct err *e)
+{
+    CLEANUP_DOMAIN virDomainPtr dom = virt_domain_get(&d->move->destination, e);
+    if (dom == NULL)
+        return -1;
+    if (virDomainResume(dom) == 0)
+        return 0;
+    virt_host_fail(d->move->destination_host, e, "libvirt does not let the domain run");
+    if (e->class == ERR_VIRT)
+        e->class = ERR_REFUSED;
+    return -1;
+}
+
+static int direct_listen(struct vm *vm, const char *uri, struct err *e)
+{
+    struct vm_direct *d = direct(vm);
+    const struct virt_route_options *o = d->move->options;
+    unsigned first = o->stream_port > 0 ? o->stream_port : VIRT_MOVE_PORT_FIRST;
+    unsigned last = o->stream_port > 0 ? o->stream_port : VIRT_MOVE_PORT_LAST, port;
+    char listen[64];
+    (void)uri;
+    if (direct_arm(d, e) < 0)
+        return -1;
+    struct qmp_client *c = vm_qmp_client(&d->qmp, e);
+    if (c == NULL)
+        return -1;
+    snprintf(listen, sizeof listen, "tcp::%u,to=%u", first, last);
+    if (qmp_migrate_incoming(c, listen, e) < 0 || qmp_query_incoming_port(c, &port, e) < 0)
+        return err_wrap(e, "%s", vm->role);
+    const char *host = d->move->stream_host;
+    bool v6 = strchr(host, ':') != NULL;
+    snprintf(d->stream, sizeof d->stream, "tcp:%s%s%s:%u", v6 ? "[" : "", host, v6 ? "]" : "",
+             port);
+    log_info("destination: it listens, %s", d->stream);
+    return 0;
+}
+
+/* ---- opening ---- */
+
+static struct vm_direct *direct_new(struct loop *loop, struct virt_move *m, const char *role,
+                                    const struct virt_domain *domain, struct err *e)
+{
+    struct vm_direct *d = calloc(1, sizeof *d);
+    if (d == NULL) {
+        err_set(e, ERR_IO, ENOMEM, "%s", role);
+        return NULL;
+    }
+    d->move = m;
+    d->ops = vm_qmp_ops;
+    d->ops.route = "direct";
+    d->ops.quit = direct_quit;
+    vm_qmp_init(&d->qmp, loop, role, &d->ops);
+    virt_move_tell_by_hand(domain, &d->qmp.vm.by_hand);
+    qmp_endpoint_of_domain(domain, &d->qmp.ep);
+    return d;
+}
+
+struct vm *vm_direct_source(struct loop *loop, struct virt_move *m, struct err *e)
+{
+    struct vm_direct *d = direct_new(loop, m, "source", &m->source, e);
+    if (d == NULL)
+        return NULL;
+    d->ops.start = direct_start;
+    if (vm_qmp_connect(&d->qmp, e) < 0) {
+        free(d);
+        return NULL;
+    }
+    return &d->qmp.vm;
+}
+
+struct vm *vm_direct_destination(struct loop *loop, struct virt_move *m, struct vm *source,
+                                 struct err *e)
+{
+    struct vm_direct *d = direct_new(loop, m, "destination", &m->destination, e);
+    if (d == NULL)
+        return NULL;
+    d->ops.probe = direct_foresee;
+    d->ops.check = direct_check;
+    d->ops.configure = direct_configure;
+    d->ops.listen = direct_listen;
+    d->peer = direct(source);
+    d->peer->peer = d;
+    return &d->qmp.vm;
+}

@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation
+ *
+ * libvirt's migration (qmp/virt/native_job.h) is the authority: while it has not ended the
+ * migration goes on, whatever QEMU says, and when it has, its result is the one. QEMU's own word on
+ * the source, by the monitor's passthrough, tells how far it is; on the destination libvirt lets
+ * nobody ask before the end.
+ *
+ * So the destination's vm is mostly a view of the job. Nothing there is armed by us, and nothing
+ * starts the guest but libvirt: to make sure that it does not start (run(false)) is to have the job
+ * given up, to wait for its end, and then to look. QEMU's RESUME there is timed, and is made known
+ * when the job has succeeded: until then libvirt may still take it back.
+ */
+#include "qmp/virt/vm_native.h"
+
+#include <errno.h>
+#include <libvirt/libvirt-qemu.h>
+#include <libvirt/virterror.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/clock.h"
+#include "core/log.h"
+#include "qmp/virt/native_job.h"
+#include "qmp/virt/native_set.h"
+#include "qmp/vm_qmp.h"
+
+#define NATIVE_ABORT_NS (60 * NS_PER_S)
+
+/* What takes longer than this is no pause any more, but a matter to look into. */
+#define NATIVE_PAUSE_NS (2 * NS_PER_S)
+
+struct vm_native {
+    struct vm_qmp qmp;
+    struct vm_ops ops;
+    struct virt_move *move;
+    struct vm_native *peer;
+
+    /* the source's */
+    struct native_job *job;    /* NULL: not begun */
+    struct vm_settings settings;
+    bool begun;                /* QEMU has said so: its status is not of an earlier one */
+    struct vm_sample last;
+
+    /* the destination's */
+    virConnectPtr events_conn; /* NULL: none */
+    int events;
+    _Atomic int64_t resumed_ns;
+};
+
+static struct vm_native *native(struct vm *vm)
+{
+    return (struct vm_native *)vm;
+}
+
+/* ---- the source ---- */
+
+static int native_check(struct vm *vm, const struct vm_settings *s, struct err *e)
+{
+    if (native_set_check(s, e) < 0)
+        return -1;
+    return vm_qmp_check_hypervisor(&native(vm)->qmp, s, e);
+}
+
+/* First whether there is such a thing at all: only the source's QEMU can be asked. */
+static int native_check_source(struct vm *vm, const struct vm_settings *s, struct err *e)
+{
+    CLEANUP_SETTINGS struct qmp_settings set = {0};
+    if (vm_qmp_read_settings(&native(vm)->qmp, s, &set, e) < 0)
+        return -1;
+    return native_check(vm, s, e);
+}
+
+static int native_configure(struct vm *vm, const struct vm_settings *s, int64_t *limit_ns,
+                            struct err *e)
+{
+    struct vm_native *n = native(vm);
+    if (s == NULL)
+        return native_set_restore(&n->qmp, e);
+    n->settings = *s;
+    return native_set_tune(&n->qmp, s, limit_ns, e);
+}
+
+static void native_on_end(void *arg)
+{
+    struct vm_native *n = arg;
+    n->qmp.vm.changed = true;
+}
+
+static int native_start(struct vm *vm, const char *uri, struct err *e)
+{
+    struct vm_native *n = native(vm);
+    (void)uri; /* libvirt's choice, or in the move */
+    vm->seen = (struct vm_seen){0};
+    n->job = native_job_start(vm->loop, n->move, &n->settings, native_on_end, n, e);
+    return n->job != NULL ? 0 : -1;
+}
+
+/* What QEMU says of a migration that libvirt has not ended yet. */
+static void native_read_status(struct vm_native *n, struct vm_sample *s)
+{
+    if (vm_migration_busy(s->migration))
+        n->begun = true;
+    else if (!n->begun)
+        s->migration = VM_MIGRATION_SETUP;
+    else if (s->migration != VM_MIGRATION_COMPLETED)
+        s->migration = VM_MIGRATION_CANCELLING; /* libvirt tidies up */
+}
+
+static int native_sample_ended(struct vm_native *n, struct vm_sample *s, struct err *e)
+{
+    struct err why = {0};
+    if (native_job_result(n->job, &why) == 0) { /* its QEMU has ended, or is about to */
+        *s = n->last;
+        if (s->migration != VM_MIGRATION_COMPLETED)
+            s->downtime_ns = -1; /* QEMU was gone before it could be asked */
+        s->migration = VM_MIGRATION_COMPLETED;
+        s->run = VM_RUN_MIGRATED;
+        return 0;
+    }
+    if (vm_qmp_ops.sample(&n->qmp.vm, s, e) < 0)
+        return -1;
+    s->migration = why.sys == ECANCELED ? VM_MIGRATION_CANCELLED : VM_MIGRATION_FAILED;
+    snprintf(s->reason, sizeof s->reason, "%s", why.msg);
+    return 0;
+}
+
+/* libvirt has commands of its own to send in the pause, one by one: ours would stand in their way. */
+static bool native_in_pause(const struct vm_native *n)
+{
+    const struct vm_seen *seen = &n->qmp.vm.seen;
+    return seen->stopped_ns > seen->resumed_ns && !n->settings.postcopy &&
+           clock_now_ns() - seen->stopped_ns < NATIVE_PAUSE_NS;
+}
+
+static int native_sample(struct vm *vm, struct vm_sample *s, struct err *e)
+{
+    struct vm_native *n = native(vm);
+    struct err none = {0};
+    if (n->job == NULL)
+        return vm_qmp_ops.sample(vm, s, e);
+    if (native_job_ended(n->job))
+        return native_sample_ended(n, s, e);
+    if (native_in_pause(n) || vm_qmp_ops.sample(vm, s, &none) < 0) {
+        *s = n->last; /* libvirt's migration goes on */
+        return 0;
+    }
+    native_read_status(n, s);
+    n->last = *s;
+    return 0;
+}
+
+static int native_switch_over(struct vm *vm, struct err *e)
+{
+    struct virt_move *m = native(vm)->move;
+    CLEANUP_DOMAIN virDomainPtr dom = virt_domain_get(&m->source, e);
+    if (dom == NULL)
+        return -1;
+    if (virDomainMigrateStartPostCopy(dom, 0) == 0)
+        return 0;
+    virt_host_fail(m->source_host, e, "libvirt does not begin postcopy");
+    if (e->class == ERR_VIRT)
+        e->class = ERR_QMP; /* a clear no */
+    return -1;
+}
+
+/* *now: what libvirt says of the domain there. */
+static int native_look(const struct virt_domain *d, enum vm_run *now, struct err *e)
+{
+    int state = VIR_DOMAIN_NOSTATE, reason;
+    int active = virt_domain_active(d, e);
+    if (active < 0)
+        return -1;
+    *now = VM_RUN_INCOMING; /* there is none: it has not run, and will not */
+    if (active == 0)
+        return 0;
+    CLEANUP_DOMAIN virDomainPtr dom = virt_domain_get(d, e);
+    if (dom == NULL)
+        return -1;
+    if (virDomainGetState(dom, &state, &reason, 0) < 0)
+        return virt_host_fail(d->host, e, d->name);
+    *now = state == VIR_DOMAIN_RUNNING || state == VIR_DOMAIN_BLOCKED ? VM_RUN_RUNNING
+           : state == VIR_DOMAIN_PAUSED                               ? VM_RUN_STOPPED
+                                                                      : VM_RUN_SHUTDOWN;
+    return 0;
+}
+
+static int native_set_running(const struct virt_domain *d, bool on, enum vm_run *now,
+                              struct err *e)
+{
+    if (native_look(d, now, e) < 0)
+        return -1;
+    if (*now != (on ? VM_RUN_STOPPED : VM_RUN_RUNNING))
+        return 0;
+    CLEANUP_DOMAIN virDomainPtr dom = virt_domain_get(d, e);
+    if (dom == NULL)
+        return -1;
+    if ((on ? virDomainResume(dom) : virDomainSuspend(dom)) < 0)
+        return virt_host_fail(d->host, e, on ? "cannot resume it" : "cannot suspend it");
+    *now = on ? VM_RUN_RUNNING : VM_RUN_STOPPED;
+    return 0;
+}
+
+static int native_run_source(struct vm *vm, bool on, enum vm_run *now, struct err *e)
+{
+    return native_set_running(&native(vm)->move->source, on, now, e);
+}
+
+static int native_cancel(struct vm *vm, struct err *e)
+{
+    struct vm_native *n = native(vm);
+    return n->job != NULL ? native_job_abort(n->job, NATIVE_ABORT_NS, e) : 0;
+}
+
+/* libvirt has ended it. */
+static int native_quit_source(struct vm *vm, struct err *e)
+{
+    (void)vm;
+    (void)e;
+    return 0;
+}
+
+static void native_close_source(struct vm *vm)
+{
+    native_job_close(native(vm)->job);
+    vm_qmp_ops.close(vm);
+}
+
+/* ---- the destination ---- */
+
+static int native_foresee(struct vm *vm, struct vm_facts *f, struct err *e)
+{
+    struct vm_native *n = native(vm);
+    if (virt_move_foresee(n->move, &n->peer->qmp.facts, f, e) < 0)
+        return -1;
+    n->qmp.facts = *f;
+    return 0;
+}
+
+static int native_configure_nothing(struct vm *vm, const struct vm_settings *s, int64_t *limit_ns,
+                                    struct err *e)
+{
+    (void)vm;
+    (void)s;
+    (void)limit_ns;
+    (void)e;
+    return 0;
+}
+
+/* In libvirt's event thread. */
+static void native_on_resume(virConnectPtr conn, virDomainPtr dom, const char *event,
+                             long long seconds, unsigned micros, const char *details, void *arg)
+{
+    struct vm_native *n = arg;
+    char uuid[VIRT_UUID_TEXT];
+    (void)conn;
+    (void)event;
+    (void)seconds;
+    (void)micros;
+    (void)details;
+    if (virDomainGetUUIDString(dom, uuid) == 0 && strcmp(uuid, n->move->destination.uuid) == 0)
+        atomic_store(&n->resumed_ns, clock_now_ns());
+}
+
+/* For the time of the pause: the domain does not exist yet, so we hear those of all domains. */
+static int native_listen(struct vm *vm, const char *uri, struct err *e)
+{
+    struct vm_native *n = native(vm);
+    (void)uri;
+    n->events_conn = virt_host_connection(n->move->destination_host, e);
+    if (n->events_conn == NULL)
+        return -1;
+    n->events = virConnectDomainQemuMonitorEventRegister(n->events_conn, NULL, "RESUME",
+                                                         native_on_resume, n, NULL, 0);
+    if (n->events < 0)
+        log_info("destination: the pause cannot be timed: %s", virGetLastErrorMessage());
+    return 0;
+}
+
+static int native_sample_destination(struct vm *vm, struct vm_sample *s, struct err *e)
+{
+    struct vm_native *n = native(vm);
+    const struct native_job *job = n->peer->job;
+    struct err why = {0};
+    *s = (struct vm_sample){.run = VM_RUN_INCOMING, .migration = VM_MIGRATION_ACTIVE};
+    if (job == NULL || !native_job_ended(job))
+        return 0;
+    if (native_job_result(job, &why) < 0) {
+        s->migration = VM_MIGRATION_FAILED;
+        snprintf(s->reason, sizeof s->reason, "%s", why.msg);
+        return 0;
+    }
+    vm->seen.resumed_ns = atomic_load(&n->resumed_ns);
+    s->migration = VM_MIGRATION_COMPLETED;
+    return native_look(&n->move->destination, &s->run, e);
+}
+
+static int native_run_destination(struct vm *vm, bool on, enum vm_run *now, struct err *e)
+{
+    struct vm_native *n = native(vm);
+    struct native_job *job = n->peer->job;
+    struct err why = {0};
+    if (job == NULL) {
+        *now = VM_RUN_INCOMING;
+        return 0;
+    }
+    if (native_job_abort(job, NATIVE_ABORT_NS, e) < 0)
+        return -1;
+    if (native_job_result(job, &why) == 0 && !on)
+        return native_look(&n->move->destination, now, e);
+    vm->seen.resumed_ns = atomic_load(&n->resumed_ns);
+    return native_set_running(&n->move->destination, on, now, e);
+}
+
+static bool native_known_dead(struct vm *vm)
+{
+    struct err none = {0};
+    return virt_domain_active(&native(vm)->move->destination, &none) == 0;
+}
+
+static int native_quit_destination(struct vm *vm, struct err *e)
+{
+    struct vm_native *n = native(vm);
+    return n->peer->job == NULL ? 0 : virt_domain_destroy(&n->move->destination, e);
+}
+
+static void native_close_destination(struct vm *vm)
+{
+    struct vm_native *n = native(vm);
+    if (n->events_conn != NULL) {
+        if (n->events >= 0)
+            virConnectDomainQemuMonitorEventDeregister(n->events_conn, n->events);
+        virConnectClose(n->events_conn);
+    }
+    free(n);
+}
+
+/* ---- opening ---- */
+
+static struct vm_native *native_new(struct loop *loop, struct virt_move *m, const char *role,
+                                    const struct virt_domain *domain, struct err *e)
+{
+    struct vm_native *n = calloc(1, sizeof *n);
+    if (n == NULL) {
+        err_set(e, ERR_IO, ENOMEM, "%s", role);
+        return NULL;
+    }
+    n->move = m;
+    n->ops = vm_qmp_ops;
+    n->ops.route = "native";
+    n->ops.check = native_check;
+    vm_qmp_init(&n->qmp, loop, role, &n->ops);
+    virt_move_tell_by_hand(domain, &n->qmp.vm.by_hand);
+    return n;
+}
+
+struct vm *vm_native_source(struct loop *loop, struct virt_move *m, struct err *e)
+{
+    struct vm_native *n = native_new(loop, m, "source", &m->source, e);
+    if (n == NULL)
+        return NULL;
+    n->ops.check = native_check_source;
+    n->ops.configure = native_configure;
+    n->ops.start = native_start;
+    n->ops.sample = native_sample;
+    n->ops.switch_over = native_switch_over;
+    n->ops.run = native_run_source;
+    n->ops.cancel = native_cancel;
+    n->ops.quit = native_quit_source;
+    n->ops.close = native_close_source;
+    qmp_endpoint_of_domain(&m->source, &n->qmp.ep);
+    if (vm_qmp_connect(&n->qmp, e) < 0) {
+        free(n);
+        return NULL;
+    }
+    return &n->qmp.vm;
+}
+
+struct vm *vm_native_destination(struct loop *loop, struct virt_move *m, struct vm *source,
+                                 struct err *e)
+{
+    struct vm_native *n = native_new(loop, m, "destination", &m->destination, e);
+    if (n == NULL)
+        return NULL;
+    n->ops.probe = native_foresee;
+    n->ops.configure = native_configure_nothing;
+    n->ops.listen = native_listen;
+    n->ops.sample = native_sample_destination;
+    n->ops.run = native_run_destination;
+    n->ops.known_dead = native_known_dead;
+    n->ops.quit = native_quit_destination;
+    n->ops.close = native_close_destination;
+    n->peer = native(source);
+    return &n->qmp.vm;
+}

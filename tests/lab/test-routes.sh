@@ -1,0 +1,449 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# test-routes.sh BUILD [GROUP]...: godwit migrate on libvirt domains, with the lab up: the two routes, bad
+# input, and what happens to a migration in which something is killed, cut or interfered with.
+#
+# GROUP: ways, input, after, faults (in precopy), phases (in the others), slow (those that wait for a
+# deadline; only if it is named). After each fault the guest must run once, or godwit must have said that it does not know.
+#
+# How a fault meets its phase:
+#   preparing   the destination's domain has just come into being
+#   precopy     a limit on the bandwidth makes it last
+#   switchover  the link is slow and the downtime limit long, so that the last pass takes seconds. QEMU
+#               answers nobody then, so that it is told by the guest's silence
+#   confirming  the destination's QEMU is stopped (SIGSTOP) while all of the guest fits into the sockets
+
+here=$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")
+root=$(realpath -- "$here/../..")
+build=$(realpath -- "${1:?the build tree}")
+shift
+readonly lab=$root/tools/lab domain=$root/tools/domain godwit=$build/tools/godwit
+readonly vm=route uri_a=qemu:///system uri_b=qemu+ssh://root@b/system
+groups=("$@")
+((${#groups[@]})) || groups=(ways input after faults phases)
+# shellcheck source-path=SCRIPTDIR source=tap.bash
+. "$here/tap.bash"
+
+scratch=$(mktemp -d /var/tmp/godwit-routes-XXXXXX)
+readonly scratch
+routes_clean_up() {
+    "$lab" exec b ip link set eth0 up 2>/dev/null
+    "$lab" link b --rate none 2>/dev/null
+    "$lab" start a 2>/dev/null
+    "$lab" start b 2>/dev/null
+    guest_off
+    rm -rf -- "$scratch"
+}
+trap routes_clean_up EXIT
+
+virsh_on() { "$lab" exec "$1" virsh -q -c "$uri_a" "${@:2}"; }
+state_on() { virsh_on "$1" domstate "$vm" 2>/dev/null || echo none; }
+# What its QEMU says, not what libvirt believes.
+qemu_on() {
+    virsh_on "$1" qemu-monitor-command "$vm" '{"execute":"query-status"}' 2>/dev/null |
+        jq -r .return.status
+}
+runs_on() { [[ $(qemu_on "$1") == running ]] || { echo "$1: $(state_on "$1"), $(qemu_on "$1")"; return 1; }; }
+no_trace_on() { [[ $(state_on "$1") == none ]] || { echo "$1 has it: $(state_on "$1")"; return 1; }; }
+beats_on() {
+    local file before
+    file=$("$domain" path "$1" "$vm" serial)
+    before=$(stat -c %s "$file")
+    await 10 eval "(( \$(stat -c %s '$file') > $before + 100 ))"
+}
+qemu_pid_on() { "$lab" exec "$1" cat "/run/libvirt/qemu/$vm.pid"; }
+signal_qemu_on() { "$lab" exec "$1" kill "-$2" "$(qemu_pid_on "$1")"; }
+
+guest_off() {
+    local host
+    for host in a b; do
+        "$domain" undefine "$host" "$vm" >/dev/null 2>&1
+    done
+}
+
+# guest_on_a [OPTION]...: a fresh one, defined on a only.
+guest_on_a() {
+    guest_off
+    "$domain" define a "$vm" bare --build "$build" "$@" >/dev/null && "$domain" start a "$vm" >/dev/null &&
+        beats_on a
+}
+# Slow enough for what is to happen in precopy at 1 MB/s, and for it to end after that.
+readonly busy=(--working-set 12M --dirty-rate 256K) calm=(--working-set 2M --dirty-rate 64K)
+
+migrate() { "$lab" exec a "$godwit" migrate "$vm" "$uri_b" "$@"; }
+migrate_back() { "$lab" exec b "$godwit" migrate "$vm" qemu+ssh://root@a/system "$@"; }
+
+# in_phase PHASE OPTION...: begins a migration, and returns when it is in that phase; its pid is $godwit_pid.
+in_phase() {
+    local phase=$1
+    shift
+    rm -f -- "$scratch"/{progress,result,err}
+    "$lab" exec a "$godwit" migrate "$vm" "$uri_b" --json --progress=3 "$@" \
+        3>"$scratch/progress" >"$scratch/result" 2>"$scratch/err" &
+    godwit_pid=$!
+    await 40 grep -q "\"$phase\"" "$scratch/progress" || {
+        echo "it never was in $phase"
+        cat "$scratch/err"
+        return 1
+    }
+}
+
+silent_on_a() {
+    local file before
+    file=$("$domain" path a "$vm" serial)
+    before=$(stat -c %s "$file")
+    sleep 0.7
+    (($(stat -c %s "$file") == before))
+}
+
+# in_pause OPTION...: the same, until the guest stands.
+in_pause() {
+    slow_link
+    in_phase precopy "$@" && await 40 silent_on_a || {
+        echo "it never stood"
+        return 1
+    }
+}
+
+# ends CODE PATTERN: godwit ends so, and says so.
+ends() {
+    local status=0
+    wait "$godwit_pid" || status=$?
+    if ((status != $1)) || ! cat "$scratch/err" "$scratch/result" | grep -qE -- "$2"; then
+        printf 'exit code %d (wanted %d), wanted "%s" in: %s\n' "$status" "$1" "$2" \
+            "$(cat "$scratch/err" "$scratch/result")"
+        return 1
+    fi
+}
+
+stays_on_a() { runs_on a && beats_on a && no_trace_on b; }
+moved_to_b() { runs_on b && beats_on b && [[ $(qemu_on a) != running ]]; }
+# Whatever godwit said: not twice.
+runs_once() {
+    [[ $(qemu_on a) != running || $(qemu_on b) != running ]] || {
+        echo "it runs on both"
+        return 1
+    }
+}
+
+# ---- the ways ----
+
+definition_moved() {
+    virsh_on b dumpxml --inactive "$vm" >"$scratch/b.xml" && no_trace_on a &&
+        ! grep -q incoming "$scratch/b.xml"
+}
+
+migration_on() { virsh_on a qemu-monitor-command "$vm" "{\"execute\":\"query-migrate-$1\"}" | jq -S .return; }
+is_set() {
+    migration_on capabilities | jq -e 'any(.[]; .capability == "auto-converge" and .state)' &&
+        migration_on parameters |
+        jq -e '."cpu-throttle-initial" == 30 and ."max-postcopy-bandwidth" == 50 * 1048576'
+}
+
+# set_and_put_back ROUTE: what was set by name is in force, and after Ctrl-C it is as it was.
+set_and_put_back() {
+    local set=yes
+    migration_on parameters >"$scratch/parameters" && migration_on capabilities >"$scratch/capabilities" &&
+        in_phase precopy --route "$1" --max-bandwidth 1M --set auto-converge=on --set cpu-throttle-initial=30 \
+            --set max-postcopy-bandwidth=50M || return
+    await 10 is_set || set=no
+    kill -INT "$godwit_pid"
+    ends 3 cancelled && [[ $set == yes ]] && stays_on_a &&
+        diff <(migration_on parameters) "$scratch/parameters" &&
+        diff <(migration_on capabilities) "$scratch/capabilities" &&
+        jq -e '.settings."auto-converge" == "on"' "$scratch/result"
+}
+
+group_ways() {
+    local route
+    for route in direct native; do
+        guest_on_a "${busy[@]}" || return
+        check "$route: --set is in force, and put back" set_and_put_back "$route" || true
+        check "$route: exit 0" migrate --route "$route" --downtime-limit 50ms || true
+        check "$route: it runs there" moved_to_b || true
+        check "$route: and back, its definition with it" \
+            migrate_back --route "$route" --persistent --undefine-source || true
+        check "$route: it is defined where it runs, and nowhere else" eval 'runs_on a && no_trace_on b' || true
+        check "$route: --persistent leaves no leftover in the definition" \
+            eval "! virsh_on a dumpxml --inactive $vm | grep -q incoming" || true
+        virsh_on a suspend "$vm"
+        check "$route: a paused domain arrives paused" \
+            eval "migrate --route $route && [[ \$(state_on b) == paused ]]" || true
+        check "$route: and goes on there" eval "virsh_on b resume $vm && runs_on b" || true
+    done
+    guest_on_a "${busy[@]}" || return
+    check "auto takes the direct route, and says why" says 'route +direct: ' migrate || true
+    guest_off
+    guest_on_a "${busy[@]}" || return
+    check "--route native refuses to set what libvirt sets" refused 2 \
+        'the native route cannot set postcopy-preempt: libvirt does' \
+        migrate --route native --postcopy --set postcopy-preempt=on || true
+    check "... and auto says so" says 'direct: .*the native route cannot set postcopy-preempt' \
+        migrate --postcopy --set postcopy-preempt=on || true
+    guest_off
+    guest_on_a "${busy[@]}" || return
+    check "--dname" eval "migrate --dname other && virsh_on b domstate other" || true
+    virsh_on b destroy other
+    "$domain" start a "$vm" >/dev/null && beats_on a
+    check "--multifd 2, direct" migrate --multifd 2 --route direct || true
+    check "--multifd 2, native, back" migrate_back --multifd 2 --route native || true
+    check "--postcopy, direct" migrate --postcopy --route direct || true
+    check "--postcopy, native, back" migrate_back --postcopy --route native || true
+    check "it has survived all that" eval 'runs_on a && beats_on a' || true
+    virsh_on a dumpxml --inactive "$vm" | sed 's|</devices>|<channel type="pty"><target type="virtio" name="x"/></channel></devices>|' \
+        >"$scratch/odd.xml"
+    virsh_on a destroy "$vm"
+    virsh_on a define "$scratch/odd.xml" >/dev/null && virsh_on a start "$vm" && beats_on a
+    check "what was not proven takes the native route" says 'native: its channel of type pty is not among' migrate || true
+    virsh_on b destroy "$vm"
+    virsh_on a start "$vm" && beats_on a
+    check "... which cannot set everything" refused 2 'the native route cannot set announce-rounds' \
+        migrate --set announce-rounds=7 || true
+    check "... and --route direct refuses it" refused 2 'direct route is not for' migrate --route direct || true
+}
+
+# ---- bad input ----
+
+group_input() {
+    local option
+    guest_on_a "${busy[@]}" || return
+    check "no such domain" refused 2 "no domain 'nobody'" \
+        "$lab" exec a "$godwit" migrate nobody "$uri_b" || true
+    check "no such libvirt" refused 2 "/nowhere" \
+        "$lab" exec a "$godwit" migrate "$vm" 'qemu+unix:///system?socket=/nowhere' || true
+    check "not a libvirt of QEMU" refused 2 'not a URI of' "$lab" exec a "$godwit" migrate "$vm" xen:///system || true
+    check "the destination is this host" refused 2 'the same host' \
+        "$lab" exec a "$godwit" migrate "$vm" qemu+ssh://root@a/system || true
+    for option in '--via tcp:b:4444' --quit-source --undefine-source '--migrateuri b:1' '--migrateuri tcp://b:x' \
+        --route=teleport; do
+        # shellcheck disable=SC2086 # words
+        check "exit 2 for $option" exits_with 2 migrate $option || true
+    done
+    check "domain options are not for bare QEMUs" refused 2 'is a bare QEMU' \
+        "$godwit" migrate qmp+unix:/a qmp+unix:/b --via tcp:b:1 --persistent || true
+    sed "s|<uuid>.*|<uuid>$(</proc/sys/kernel/random/uuid)</uuid>|" <(virsh_on a dumpxml --inactive "$vm") \
+        >"$scratch/same-name.xml"
+    virsh_on b define "$scratch/same-name.xml" >/dev/null
+    check "the name is taken" refused 2 'name .* is taken' migrate || true
+    virsh_on b undefine "$vm"
+    sed "s|<name>.*|<name>somebody</name>|" <(virsh_on a dumpxml --inactive "$vm") >"$scratch/same-uuid.xml"
+    virsh_on b define "$scratch/same-uuid.xml" >/dev/null
+    check "the UUID is taken" refused 2 'UUID .* is taken' migrate || true
+    virsh_on b undefine somebody
+    check "nothing was touched by these" stays_on_a || true
+    check "another migration is under way" already_migrating || true
+    virsh_on a destroy "$vm"
+    check "a domain that is shut off" refused 2 'not running' migrate || true
+}
+
+already_migrating() {
+    local result
+    in_phase precopy --max-bandwidth 1M || return
+    refused 2 'already (under way|active)|in another job|already' migrate
+    result=$?
+    kill -INT "$godwit_pid"
+    ends 3 cancelled && stays_on_a && return "$result"
+}
+
+# ---- what works on a domain that came by the direct route ----
+
+after_is() { [[ $("$1" "$2") == "$3" ]] || { echo "$("$1" "$2"), not $3"; return 1; }; }
+
+group_after() {
+    local address=10.77.0.130 host
+    guest_off
+    for host in a b; do
+        "$domain" define "$host" "$vm" linux --build "$build" --wide --address "$address/24" >/dev/null || return
+    done
+    "$domain" start a "$vm" >/dev/null
+    answers() { await 40 "$lab" exec nfs ping -c 1 -W 1 -q "$address"; }
+    check "a domain with the usual devices boots" answers || true
+    check "... and goes by the direct route, observed by ping" \
+        says '[0-9] of [0-9]{3,} echo requests lost' migrate --route direct --observe "ping:$address" || true
+    check "its network came along" answers || true
+    check "libvirtd restarts on the destination" \
+        eval "'$lab' kill b libvirtd && '$lab' start b && runs_on b && [[ \$(state_on b) == running ]]" || true
+    check "save and restore" eval "virsh_on b save $vm $scratch/saved && virsh_on b restore $scratch/saved &&
+        runs_on b && answers" || true
+    check "snapshot of its memory" eval "virsh_on b snapshot-create-as $vm s1 \
+        --memspec file=$scratch/memory,snapshot=external --diskspec vda,snapshot=no --diskspec sda,snapshot=no &&
+        virsh_on b snapshot-delete $vm s1 --metadata && runs_on b" || true
+    check "virsh migrates it back" virsh_on b migrate --live "$vm" qemu+ssh://root@a/system || true
+    check "... and it answers" eval 'runs_on a && answers' || true
+    check "godwit again" migrate --route direct || true
+    check "godwit back" migrate_back --route direct || true
+    check "it answers" eval 'runs_on a && answers' || true
+    check "libvirtd restarts on the source" \
+        eval "'$lab' kill a libvirtd && '$lab' start a && runs_on a && [[ \$(state_on a) == running ]]" || true
+    check "suspend and resume" eval "virsh_on a suspend $vm && virsh_on a resume $vm && runs_on a" || true
+    check "reset" eval "virsh_on a reset $vm && sleep 3 && answers" || true
+    check "shutdown" eval "virsh_on a shutdown $vm && await 20 eval '[[ \$(state_on a) == \"shut off\" ]]'" || true
+    check "start" eval "virsh_on a start $vm && runs_on a" || true
+    check "its definition has no leftover" eval "! virsh_on a dumpxml --inactive $vm | grep -q incoming" || true
+    guest_off
+}
+
+# ---- faults ----
+
+# Slow enough that what has not been sent takes seconds; SSH gets through beside it.
+slow_link() { "$lab" link b --rate 3mbit; }
+fast_link() { "$lab" link b --rate none; }
+readonly long_pause=(--downtime-limit 60s)
+
+fault_destroyed() {
+    in_phase precopy --route "$1" --max-bandwidth 1M && virsh_on a destroy "$vm" &&
+        ends "$2" "$3" && [[ $(qemu_on b) != running ]]
+}
+
+# QEMU brings the guest there as it is; libvirt as it was when its migration began: running.
+fault_suspended() {
+    in_phase precopy --route "$1" --max-bandwidth 1M && virsh_on a suspend "$vm" && ends 0 destination || return
+    if [[ $1 == direct ]]; then
+        after_is state_on b paused && virsh_on b resume "$vm" || return
+    fi
+    moved_to_b
+}
+
+# kill_libvirtd HOST PHASE ROUTE, which is started again.
+fault_libvirtd_restarts() {
+    local host=$1 phase=$2 route=$3
+    in_phase "$phase" --route "$route" --max-bandwidth 1M && "$lab" kill "$host" libvirtd && sleep 2 &&
+        "$lab" start "$host" 2>/dev/null && ends "$4" "$5" && runs_once
+}
+
+fault_qemu_dies() {
+    in_phase "$1" --route "$2" "${@:3}" && signal_qemu_on b KILL && ends 1 'on the source' && stays_on_a
+}
+
+fault_dies_preparing() {
+    rm -f -- "$scratch"/{result,err}
+    "$lab" exec a "$godwit" migrate "$vm" "$uri_b" --route direct --json >"$scratch/result" 2>"$scratch/err" &
+    godwit_pid=$!
+    await 20 "$lab" exec b test -s "/run/libvirt/qemu/$vm.pid" && signal_qemu_on b KILL
+    ends 1 'on the source' && stays_on_a
+}
+
+# begin_confirming: the destination's QEMU stands, and all has been sent to it.
+begin_confirming() {
+    in_phase precopy --route direct --max-bandwidth 300K --downtime-limit 100ms && signal_qemu_on b STOP &&
+        sleep 16
+}
+
+fault_dies_confirming() {
+    begin_confirming
+    signal_qemu_on b KILL
+    ends 1 'on the source' && stays_on_a
+}
+
+fault_libvirtd_confirming() {
+    begin_confirming
+    "$lab" kill b libvirtd
+    signal_qemu_on b CONT
+    "$lab" start b 2>/dev/null
+    ends 0 destination && moved_to_b
+}
+
+fault_interrupted() {
+    in_phase precopy --route "$1" --max-bandwidth 1M && kill -INT "$godwit_pid" && ends 3 cancelled && stays_on_a
+}
+
+fault_timeout() { in_phase precopy --route "$1" --max-bandwidth 1M --timeout 4s && ends 1 timeout && stays_on_a; }
+
+fault_pause_interfered() {
+    in_pause --route direct "${long_pause[@]}" && signal_qemu_on b KILL && fast_link && ends 1 'on the source' && stays_on_a
+}
+
+group_faults() {
+    local route
+    for route in direct native; do
+        guest_on_a "${busy[@]}" || return
+        check "$route: Ctrl-C in precopy" fault_interrupted "$route" || true
+        check "$route: --timeout" fault_timeout "$route" || true
+        check "$route: the destination's QEMU dies in precopy" fault_qemu_dies precopy "$route" --max-bandwidth 1M || true
+        check "$route: libvirtd of the source dies in precopy, and comes back" \
+            fault_libvirtd_restarts a precopy "$route" \
+            "$([[ $route == direct ]] && echo 0 || echo 1)" 'destination|source' || true
+        guest_on_a "${busy[@]}" || return
+        check "$route: libvirtd of the destination dies in precopy, and comes back" \
+            fault_libvirtd_restarts b precopy "$route" \
+            "$([[ $route == direct ]] && echo 0 || echo 1)" 'destination|source' || true
+        guest_on_a "${busy[@]}" || return
+        check "$route: virsh suspends it in precopy" fault_suspended "$route" || true
+        guest_on_a "${busy[@]}" || return
+        check "$route: virsh destroys it in precopy" fault_destroyed "$route" 4 'runs nowhere' || true
+    done
+}
+
+group_phases() {
+    guest_on_a "${busy[@]}" || return
+    check "direct: the destination's QEMU dies in preparing" fault_dies_preparing || true
+    check "direct: the destination's QEMU dies in the switchover" fault_pause_interfered || true
+    fast_link
+    guest_on_a "${calm[@]}" || return
+    check "direct: the destination's QEMU dies in confirming" fault_dies_confirming || true
+    guest_on_a "${calm[@]}" || return
+    check "direct: libvirtd of the destination restarts in confirming" fault_libvirtd_confirming || true
+}
+
+# ---- those that take a deadline ----
+
+cut() { "$lab" exec b ip link set eth0 down; }
+uncut() { "$lab" exec b ip link set eth0 up; }
+
+slow_cut_precopy() {
+    in_phase precopy --route direct --max-bandwidth 1M && cut && ends 1 'nothing has been sent' && runs_on a &&
+        beats_on a && uncut && runs_once
+}
+
+slow_cut_pause() {
+    in_pause --route direct "${long_pause[@]}" && cut
+    fast_link
+    ends 4 'virsh -c .* domstate' && runs_once && uncut
+}
+
+slow_cut_after() {
+    begin_confirming
+    cut
+    signal_qemu_on b CONT
+    ends 4 'virsh -c .* domstate' && runs_once && uncut
+}
+
+slow_cut_mended() {
+    in_phase precopy --route direct --max-bandwidth 1M && cut && sleep 8 && uncut && ends 0 destination && moved_to_b
+}
+
+# Without the source's libvirtd the direct route ends well: the destination has loaded the guest, so that it
+# is known to be there, and what is left of the source is told.
+slow_libvirtd() {
+    local code=4
+    [[ $1$2 != adirect ]] || code=0
+    in_phase precopy --route "$2" --max-bandwidth 1M && "$lab" kill "$1" libvirtd && ends "$code" 'virsh -c' &&
+        runs_once && "$lab" start "$1" 2>/dev/null && runs_once
+}
+
+group_slow() {
+    guest_on_a "${busy[@]}" || return
+    check "direct: the link is cut in precopy, and mended" slow_cut_mended || true
+    guest_on_a "${busy[@]}" || return
+    check "direct: the link is cut in precopy" slow_cut_precopy || true
+    uncut
+    guest_on_a "${busy[@]}" || return
+    check "direct: the link is cut in the switchover" slow_cut_pause || true
+    uncut
+    guest_on_a "${calm[@]}" || return
+    check "direct: the link is cut after the switchover" slow_cut_after || true
+    uncut
+    for route in direct native; do
+        for host in a b; do
+            guest_on_a "${busy[@]}" || return
+            check "$route: libvirtd of $host dies in precopy, for good" slow_libvirtd "$host" "$route" || true
+            "$lab" start "$host" 2>/dev/null
+        done
+    done
+}
+
+for group in "${groups[@]}"; do
+    "group_$group"
+done
+tap_end

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "core/cleanup.h"
+#include "qmp/virt/incoming.h"
+
+#define QEMU_NS " xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'"
+#define ROOT "<seclabel type='dynamic' model='dac' relabel='yes'><label>+0:+0</label></seclabel>"
+#define USER "<seclabel type='dynamic' model='dac' relabel='yes'><label>+64055:+64055</label></seclabel>"
+
+static unsigned count(const char *text, const char *word)
+{
+    unsigned n = 0;
+    for (; (text = strstr(text, word)) != NULL; text += strlen(word))
+        n++;
+    return n;
+}
+
+/* What becomes of a domain's end, which is where the arguments are. */
+static void test_xml(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *root, *rest;
+        unsigned args; /* all that are there afterwards */
+    } cases[] = {
+        {"", "", 2},
+        {QEMU_NS, "", 2},
+        {QEMU_NS, "<qemu:commandline><qemu:arg value='-incoming'/><qemu:arg value='defer'/>"
+                  "</qemu:commandline>", 2},
+        {QEMU_NS, "<qemu:commandline><qemu:arg value='-foo'/><qemu:arg value='bar'/>"
+                  "</qemu:commandline>", 4},
+        {QEMU_NS, "<qemu:commandline><qemu:arg value='-foo'/><qemu:arg value='-incoming'/>"
+                  "<qemu:arg value='defer'/><qemu:env name='A' value='b'/></qemu:commandline>", 3},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct err e = {0};
+        char xml[1024];
+        snprintf(xml, sizeof xml,
+                 "<domain type='kvm'%s>\n  <name>old</name>\n  <devices/>%s\n</domain>",
+                 cases[i].root, cases[i].rest);
+        CLEANUP_FREE char *out = virt_incoming_xml(xml, "new", &e);
+        assert_non_null(out);
+        assert_non_null(strstr(out, "<name>new</name>"));
+        assert_int_equal(count(out, "<qemu:arg "), cases[i].args);
+        assert_int_equal(count(out, "'-incoming'") + count(out, "\"-incoming\""), 1);
+        assert_int_equal(count(out, "<qemu:commandline>"), 1);
+        /* again, as at the next hop: nothing is added to it */
+        CLEANUP_FREE char *definition = virt_incoming_definition(out, "third", &e);
+        assert_non_null(definition);
+        assert_non_null(strstr(definition, "<name>third</name>"));
+        assert_int_equal(count(definition, "incoming"), 0);
+        assert_int_equal(count(definition, "<qemu:arg "), cases[i].args - 2);
+        CLEANUP_FREE char *again = virt_incoming_xml(out, "new", &e);
+        assert_non_null(again);
+        assert_int_equal(count(again, "<qemu:arg "), cases[i].args);
+    }
+}
+
+static void test_bad_xml(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"", "<domain>", "no xml", "<domain><devices/></domain>"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct err e = {0};
+        assert_null(virt_incoming_xml(bad[i], "new", &e));
+        assert_int_equal(e.class, ERR_PROTO);
+    }
+}
+
+/* A name is text, never markup. */
+static void test_name_is_text(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    CLEANUP_FREE char *out =
+        virt_incoming_xml("<domain><name>a</name></domain>", "a<b>&c", &e);
+    assert_non_null(out);
+    assert_non_null(strstr(out, "<name>a&lt;b&gt;&amp;c</name>"));
+}
+
+static void test_check(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *before, *devices, *after, *says; /* NULL: it is for the direct route */
+    } cases[] = {
+        {"", "", "", NULL},
+        {"", "<emulator>/usr/bin/x</emulator><memballoon model='virtio'/>", "", NULL},
+        {"", "<disk type='network' device='disk'><source protocol='nfs' name='/e/x'/></disk>", "",
+         NULL},
+        {"", "<disk type='network' device='disk'><source protocol='rbd' name='x'/></disk>", "",
+         "its disk of type network"},
+        {"", "<disk type='file' device='disk'><source file='/x'/></disk>", ROOT, NULL},
+        {"", "<disk type='file' device='disk'><source file='/x'/></disk>", USER,
+         "its disk of type file"},
+        {"", "<disk type='file' device='disk'><source file='/x'/></disk>", "", "its disk of type"},
+        {"", "<disk type='block' device='disk'><source dev='/dev/x'/></disk>", ROOT,
+         "its disk of type block"},
+        {"", "<disk type='file' device='cdrom'><target dev='sda'/></disk>", USER, NULL},
+        {"", "<disk type='file' device='disk'><source file='/x'/><transient/></disk>", ROOT,
+         "a transient disk"},
+        {"", "<disk type='file' device='disk'><source file='/x'/><mirror/></disk>", ROOT,
+         "a block job"},
+        {"", "<interface type='bridge'/>", "", NULL},
+        {"", "<interface type='bridge'><virtualport type='openvswitch'/></interface>", "",
+         "its interface of type bridge"},
+        {"", "<interface type='direct'/>", "", "its interface of type direct"},
+        {"", "<interface type='hostdev'/>", "", "its interface of type hostdev"},
+        {"", "<hostdev mode='subsystem' type='pci'/>", "", "its hostdev of type pci"},
+        {"", "<tpm model='tpm-tis'/>", "", "its tpm"},
+        {"", "<filesystem type='mount'/>", "", "its filesystem"},
+        {"", "<channel type='spicevmc'/>", "", "its channel of type spicevmc"},
+        {"", "<graphics type='spice'/>", "", "its graphics of type spice"},
+        {"", "<something new='1'/>", "", "its something"},
+        {"<os><loader type='pflash'>/x</loader></os>", "", "", "UEFI"},
+        {"<memoryBacking><hugepages/></memoryBacking>", "", "", "memory backing"},
+        {"<launchSecurity type='sev'/>", "", "", "encryption"},
+        {"", "", "<qemu:commandline><qemu:arg value='-incoming'/><qemu:arg value='defer'/>"
+                 "</qemu:commandline>", NULL},
+        {"", "", "<qemu:commandline><qemu:arg value='-trace'/><qemu:arg value='enable=vmstate_*'/>"
+                 "</qemu:commandline>", NULL},
+        {"", "", "<qemu:commandline><qemu:arg value='-trace'/>"
+                 "<qemu:arg value='enable=x,file=/etc/passwd'/></qemu:commandline>",
+         "QEMU arguments"},
+        {"", "", "<qemu:commandline><qemu:arg value='-x'/><qemu:arg value='enable=y'/>"
+                 "</qemu:commandline>", "QEMU arguments"},
+        {"", "", "<qemu:commandline><qemu:arg value='-foo'/></qemu:commandline>",
+         "QEMU arguments of its own"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct err e = {0};
+        char xml[2048];
+        snprintf(xml, sizeof xml, "<domain" QEMU_NS ">%s<devices>%s</devices>%s</domain>",
+                 cases[i].before, cases[i].devices, cases[i].after);
+        int rc = virt_incoming_check(xml, &e);
+        if (cases[i].says == NULL && rc < 0)
+            fail_msg("%s: %s", xml, e.msg);
+        if (cases[i].says != NULL &&
+            (rc == 0 || e.class != ERR_REFUSED || strstr(e.msg, cases[i].says) == NULL))
+            fail_msg("%s: '%s' does not say '%s'", xml, e.msg, cases[i].says);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_xml),
+        cmocka_unit_test(test_bad_xml),
+        cmocka_unit_test(test_name_is_text),
+        cmocka_unit_test(test_check),
+    };
+    return cmocka_run_group_tests_name("incoming", tests, NULL, NULL);
+}
