@@ -33,6 +33,7 @@
 
 #include "core/clock.h"
 #include "core/log.h"
+#include "qmp/field.h"
 #include "qmp/link.h"
 #include "qmp/virt/monitor.h"
 
@@ -65,6 +66,7 @@ struct qmp_client {
     struct loop_timer *fail_timer; /* due at once, when lost with callbacks pending */
     qmp_event_fn *on_event;
     void *event_arg;
+    int64_t event_epoch_ns;
     struct bytes in, out;
     struct pending *pending;
     uint64_t next_id;
@@ -178,6 +180,17 @@ static void client_on_reply(struct qmp_client *c, struct json_object *msg, struc
     pending_answer(p, NULL, &e);
 }
 
+static int64_t client_read_stamp(struct json_object *msg)
+{
+    struct err ignored = {0};
+    uint64_t seconds = 0, micros = 0;
+    if (field_u64_opt(msg, "timestamp.seconds", &seconds, &ignored) < 0 ||
+        field_u64_opt(msg, "timestamp.microseconds", &micros, &ignored) < 0 ||
+        seconds > UINT32_MAX || micros >= 1000000) /* QEMU says -1 when it does not know */
+        return 0;
+    return (int64_t)seconds * NS_PER_S + (int64_t)micros * NS_PER_US;
+}
+
 static void client_on_message(struct qmp_client *c, struct json_object *msg)
 {
     struct json_object *field, *data = NULL;
@@ -189,6 +202,7 @@ static void client_on_message(struct qmp_client *c, struct json_object *msg)
     } else if (json_object_object_get_ex(msg, "event", &field) &&
                json_object_is_type(field, json_type_string)) {
         json_object_object_get_ex(msg, "data", &data);
+        c->event_epoch_ns = client_read_stamp(msg);
         c->on_event(c->event_arg, json_object_get_string(field), data);
     } else if (json_object_object_get_ex(msg, "id", &field)) {
         client_on_reply(c, msg, field);
@@ -420,6 +434,11 @@ void qmp_client_close(struct qmp_client *c)
     free(c->in.data);
     free(c->out.data);
     free(c);
+}
+
+int64_t qmp_client_event_epoch_ns(const struct qmp_client *c)
+{
+    return c->event_epoch_ns;
 }
 
 bool qmp_client_lost(const struct qmp_client *c)

@@ -55,6 +55,9 @@ int qmp_client_call(struct qmp_client *c, const char *command, struct json_objec
                     int64_t timeout_ns, bool interruptible, struct json_object **result,
                     struct err *e);
 
+/* Within the event callback: QEMU's own time stamp of that event, CLOCK_REALTIME; 0: it has none. */
+int64_t qmp_client_event_epoch_ns(const struct qmp_client *c);
+
 bool qmp_client_lost(const struct qmp_client *c);
 
 /* Of a lost one: whether QEMU itself has ended the stream, so that all it had said has come here.

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "qmp/command.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -9,6 +10,7 @@
 #include "core/log.h"
 #include "core/units.h"
 #include "qmp/field.h"
+#include "qmp/watch.h"
 
 /* QEMU answers these at once unless its main loop is busy, which loading device state makes it. */
 #define COMMAND_TIMEOUT_NS (30 * NS_PER_S)
@@ -168,26 +170,40 @@ static int64_t command_ns(uint64_t ms)
     return ms > INT64_MAX / NS_PER_MS ? INT64_MAX : (int64_t)ms * NS_PER_MS;
 }
 
-int qmp_query_migrate(struct qmp_client *c, struct vm_sample *s, struct err *e)
+static int command_read_ram(struct json_object *r, struct watch_sample *w, struct err *e)
 {
-    CLEANUP_JSON struct json_object *r = NULL;
-    if (qmp_client_call(c, "query-migrate", NULL, COMMAND_TIMEOUT_NS, false, &r, e) < 0)
-        return -1;
-
-    const char *status = "none", *reason = "";
-    uint64_t downtime_ms = 0, expected_ms = 0, page_bytes = 0, dirty_pages_per_s = 0;
+    struct vm_sample *s = &w->vm;
+    uint64_t page_bytes = 0, dirty_pages_per_s = 0;
     double mbps = 0;
-    if (field_text_opt(r, "status", &status, e) < 0 ||
-        field_text_opt(r, "error-desc", &reason, e) < 0 ||
-        field_u64_opt(r, "downtime", &downtime_ms, e) < 0 ||
-        field_u64_opt(r, "expected-downtime", &expected_ms, e) < 0 ||
-        field_u64_opt(r, "ram.total", &s->ram_total_bytes, e) < 0 ||
+    if (field_u64_opt(r, "ram.total", &s->ram_total_bytes, e) < 0 ||
         field_u64_opt(r, "ram.transferred", &s->ram_transferred_bytes, e) < 0 ||
         field_u64_opt(r, "ram.remaining", &s->ram_remaining_bytes, e) < 0 ||
         field_u64_opt(r, "ram.page-size", &page_bytes, e) < 0 ||
         field_u64_opt(r, "ram.dirty-pages-rate", &dirty_pages_per_s, e) < 0 ||
         field_u64_opt(r, "ram.dirty-sync-count", &s->passes, e) < 0 ||
+        field_u64_opt(r, "ram.postcopy-bytes", &w->postcopy_bytes, e) < 0 ||
+        field_u64_opt(r, "ram.postcopy-requests", &w->postcopy_requests, e) < 0 ||
+        field_u64_opt(r, "ram.dirty-sync-missed-zero-copy", &w->zero_copy_missed, e) < 0 ||
         field_double_opt(r, "ram.mbps", &mbps, e) < 0)
+        return -1;
+    s->dirty_bytes_per_s = dirty_pages_per_s * page_bytes;
+    s->bandwidth_bytes_per_s = mbps > 0 && mbps < 1e12 ? (uint64_t)(mbps * 1e6 / 8) : 0;
+    return 0;
+}
+
+int qmp_read_migrate(struct json_object *r, struct watch_sample *w, struct err *e)
+{
+    struct vm_sample *s = &w->vm;
+    const char *status = "none", *reason = "";
+    uint64_t downtime_ms = 0, expected_ms = 0, setup_ms = 0, total_ms = 0, throttle = 0;
+    if (field_text_opt(r, "status", &status, e) < 0 ||
+        field_text_opt(r, "error-desc", &reason, e) < 0 ||
+        field_u64_opt(r, "downtime", &downtime_ms, e) < 0 ||
+        field_u64_opt(r, "expected-downtime", &expected_ms, e) < 0 ||
+        field_u64_opt(r, "setup-time", &setup_ms, e) < 0 ||
+        field_u64_opt(r, "total-time", &total_ms, e) < 0 ||
+        field_u64_opt(r, "cpu-throttle-percentage", &throttle, e) < 0 ||
+        command_read_ram(r, w, e) < 0)
         return err_wrap(e, "query-migrate");
 
     s->migration = (enum vm_migration)command_word(migration_words, status, VM_MIGRATION_UNKNOWN);
@@ -196,10 +212,34 @@ int qmp_query_migrate(struct qmp_client *c, struct vm_sample *s, struct err *e)
         s->migration = VM_MIGRATION_SETUP;
     s->downtime_ns = command_ns(downtime_ms);
     s->expected_downtime_ns = command_ns(expected_ms);
-    s->dirty_bytes_per_s = dirty_pages_per_s * page_bytes;
-    s->bandwidth_bytes_per_s = mbps > 0 && mbps < 1e12 ? (uint64_t)(mbps * 1e6 / 8) : 0;
+    w->setup_ns = command_ns(setup_ms);
+    w->total_ns = command_ns(total_ms);
+    w->throttle_percent = throttle < 100 ? (unsigned)throttle : 100;
     snprintf(s->reason, sizeof s->reason, "%s", reason);
     return 0;
+}
+
+int qmp_query_migrate(struct qmp_client *c, struct vm_sample *s, struct err *e)
+{
+    CLEANUP_JSON struct json_object *r = NULL;
+    struct watch_sample w = {.vm = *s};
+    if (qmp_client_call(c, "query-migrate", NULL, COMMAND_TIMEOUT_NS, false, &r, e) < 0 ||
+        qmp_read_migrate(r, &w, e) < 0)
+        return -1;
+    *s = w.vm;
+    return 0;
+}
+
+void qmp_event_detail(const char *name, struct json_object *data, char *detail, size_t size)
+{
+    struct err ignored = {0};
+    const char *status = "";
+    uint64_t pass = 0;
+    detail[0] = '\0';
+    if (strcmp(name, "MIGRATION") == 0 && field_text_opt(data, "status", &status, &ignored) == 0)
+        snprintf(detail, size, "%s", status);
+    else if (strcmp(name, "MIGRATION_PASS") == 0 && field_u64(data, "pass", &pass, &ignored) == 0)
+        snprintf(detail, size, "%" PRIu64, pass);
 }
 
 bool qmp_migration_in_pause(struct json_object *data)
@@ -332,6 +372,15 @@ int qmp_query_incoming_port(struct qmp_client *c, unsigned *port, struct err *e)
         return err_wrap(e, "query-migrate: socket-address");
     *port = (unsigned)n;
     return 0;
+}
+
+int qmp_trace_event_set_state(struct qmp_client *c, const char *pattern, bool on, struct err *e)
+{
+    struct json_object *args = json_object_new_object();
+    json_object_object_add(args, "name", json_object_new_string(pattern));
+    json_object_object_add(args, "enable", json_object_new_boolean(on));
+    json_object_object_add(args, "ignore-unavailable", json_object_new_boolean(true));
+    return qmp_client_call(c, "trace-event-set-state", args, COMMAND_TIMEOUT_NS, false, NULL, e);
 }
 
 int qmp_migrate_start_postcopy(struct qmp_client *c, struct err *e)

@@ -38,6 +38,13 @@ int qmp_query_machine(struct qmp_client *c, char *name, size_t size, struct err 
 /* Fills in all of the sample but `run`. */
 int qmp_query_migrate(struct qmp_client *c, struct vm_sample *s, struct err *e);
 
+/* The same of an answer to query-migrate that has come, and all else that it tells. */
+struct watch_sample;
+int qmp_read_migrate(struct json_object *answer, struct watch_sample *s, struct err *e);
+
+/* What is worth telling of an event's data, for people: "active", "3", "". */
+void qmp_event_detail(const char *name, struct json_object *data, char *detail, size_t size);
+
 /* Of the data of an event MIGRATION: whether the guest is stopped in that state. */
 bool qmp_migration_in_pause(struct json_object *data);
 
@@ -58,6 +65,9 @@ int qmp_migrate(struct qmp_client *c, const char *uri, struct err *e);
 int qmp_migrate_incoming(struct qmp_client *c, const char *uri, struct err *e);
 /* Of a destination that listens on tcp: on which port. */
 int qmp_query_incoming_port(struct qmp_client *c, unsigned *port, struct err *e);
+/* Switches trace points on or off; `pattern` may end in '*'. */
+int qmp_trace_event_set_state(struct qmp_client *c, const char *pattern, bool on, struct err *e);
+
 int qmp_migrate_start_postcopy(struct qmp_client *c, struct err *e);
 int qmp_migrate_cancel(struct qmp_client *c, struct err *e);
 int qmp_cont(struct qmp_client *c, struct err *e);

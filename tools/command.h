@@ -33,6 +33,7 @@ extern const struct command command_bench;
 extern const struct command command_check;
 extern const struct command command_migrate;
 extern const struct command command_relocate;
+extern const struct command command_watch;
 
 void command_usage(const struct command *c, FILE *to);
 

@@ -14,6 +14,7 @@ static const struct command *const commands[] = {
     &command_check,
     &command_migrate,
     &command_relocate,
+    &command_watch,
     &command_bench,
 };
 

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation
+ *
+ * A domain that runs has a monitor (qmp/virt/monitor.h), and needs no more than its endpoint.
+ *
+ * One that does not exist yet can only be listened for: libvirt tells the events of all domains of
+ * the connection, in a thread of its own, and those of that name go as structs through a pipe to the
+ * watcher's loop. A struct is smaller than what a pipe takes at once, so it is whole or not there.
+ * libvirt may be in the callback while we close: it holds a reference of its own, and gives it back
+ * when it is out of it. So what the callback reads is ours, not the opener's.
+ */
+#include "qmp/virt/watched.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <json-c/json.h>
+#include <libvirt/libvirt-qemu.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/clock.h"
+#include "core/log.h"
+#include "qmp/command.h"
+#include "qmp/virt/domain.h"
+#include "qmp/watch.h"
+
+struct virt_watched {
+    atomic_int refs;
+    struct virt_host *host;
+    struct virt_domain domain;
+    bool here;
+
+    /* of events only */
+    char *name;
+    virConnectPtr conn;
+    int events; /* callback id; -1: not registered */
+    int pipe[2];
+};
+
+static void watched_put(void *arg)
+{
+    struct virt_watched *w = arg;
+    if (atomic_fetch_sub(&w->refs, 1) > 1)
+        return;
+    for (int i = 0; i < 2; i++)
+        if (w->pipe[i] >= 0)
+            close(w->pipe[i]);
+    virt_host_close(w->host);
+    free(w->name);
+    free(w);
+}
+
+/* "qemu:///system": no host between the slashes. */
+static bool watched_uri_is_here(const char *uri)
+{
+    const char *authority = strstr(uri, "://");
+    return authority != NULL && authority[3] == '/';
+}
+
+static struct virt_watched *watched_new(const char *uri, struct err *e)
+{
+    struct virt_watched *w = calloc(1, sizeof *w);
+    if (w == NULL) {
+        err_set(e, ERR_IO, ENOMEM, "%s", uri);
+        return NULL;
+    }
+    *w = (struct virt_watched){
+        .refs = 1, .events = -1, .pipe = {-1, -1}, .here = watched_uri_is_here(uri)};
+    w->host = virt_host_open(uri, "libvirt", e);
+    if (w->host == NULL) {
+        watched_put(w);
+        return NULL;
+    }
+    return w;
+}
+
+struct virt_watched *virt_watched_open(const char *uri, const char *domain, struct qmp_endpoint *ep,
+                                       struct err *e)
+{
+    struct virt_watched *w = watched_new(uri, e);
+    if (w == NULL)
+        return NULL;
+    if (virt_domain_find(w->host, domain, &w->domain, e) < 0) {
+        watched_put(w);
+        return NULL;
+    }
+    qmp_endpoint_of_domain(&w->domain, ep);
+    return w;
+}
+
+/* In libvirt's event thread. */
+static void watched_on_event(virConnectPtr conn, virDomainPtr dom, const char *event,
+                             long long seconds, unsigned micros, const char *details, void *arg)
+{
+    struct virt_watched *w = arg;
+    (void)conn;
+    if (strcmp(virDomainGetName(dom), w->name) != 0)
+        return;
+    struct watch_event ev = {.arrived_ns = clock_now_ns(), .here = w->here};
+    ev.stamp_ns = watch_stamp(seconds * NS_PER_S + micros * NS_PER_US, ev.arrived_ns);
+    snprintf(ev.name, sizeof ev.name, "%s", event);
+    struct json_object *data = details != NULL ? json_tokener_parse(details) : NULL;
+    qmp_event_detail(event, data, ev.detail, sizeof ev.detail);
+    json_object_put(data);
+    if (write(w->pipe[1], &ev, sizeof ev) != (ssize_t)sizeof ev)
+        log_debug("%s: an event %s was dropped", w->name, event);
+}
+
+struct virt_watched *virt_watched_open_events(const char *uri, const char *name, int *fd,
+                                              struct err *e)
+{
+    struct virt_watched *w = watched_new(uri, e);
+    if (w == NULL)
+        return NULL;
+    w->name = strdup(name);
+    if (w->name == NULL) {
+        err_set(e, ERR_IO, ENOMEM, "%s", name);
+        goto failed;
+    }
+    if (pipe2(w->pipe, O_CLOEXEC | O_NONBLOCK) < 0) {
+        err_set(e, ERR_IO, errno, "a pipe");
+        goto failed;
+    }
+    w->conn = virt_host_connection(w->host, e);
+    if (w->conn == NULL)
+        goto failed;
+    atomic_fetch_add(&w->refs, 1);
+    w->events = virConnectDomainQemuMonitorEventRegister(w->conn, NULL, NULL, watched_on_event, w,
+                                                         watched_put, 0);
+    if (w->events < 0) {
+        virt_host_fail(w->host, e, "cannot listen to QEMU's events");
+        watched_put(w);
+        goto failed;
+    }
+    *fd = w->pipe[0];
+    return w;
+
+failed:
+    virt_watched_close(w);
+    return NULL;
+}
+
+static uint64_t watched_param(virTypedParameterPtr params, int n, const char *name)
+{
+    unsigned long long value = 0;
+    int count = 0;
+    if (virTypedParamsGetULLong(params, n, name, &value) == 1)
+        return value;
+    return virTypedParamsGetInt(params, n, name, &count) == 1 && count > 0 ? (uint64_t)count : 0;
+}
+
+int virt_watched_completed(const struct virt_watched *w, struct watch_sample *s, struct err *e)
+{
+    CLEANUP_DOMAIN virDomainPtr dom = virt_domain_get(&w->domain, e);
+    virTypedParameterPtr params = NULL;
+    int type = VIR_DOMAIN_JOB_NONE, n = 0;
+    if (dom == NULL)
+        return -1;
+    if (virDomainGetJobStats(dom, &type, &params, &n,
+                             VIR_DOMAIN_JOB_STATS_COMPLETED |
+                                 VIR_DOMAIN_JOB_STATS_KEEP_COMPLETED) < 0)
+        return virt_host_fail(w->host, e, "cannot read the last job");
+    uint64_t sent = watched_param(params, n, VIR_DOMAIN_JOB_MEMORY_PROCESSED);
+    bool this_one =
+        type == VIR_DOMAIN_JOB_COMPLETED && sent >= s->vm.ram_transferred_bytes &&
+        watched_param(params, n, VIR_DOMAIN_JOB_OPERATION) == VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT;
+    if (this_one) {
+        s->vm.migration = VM_MIGRATION_COMPLETED;
+        s->vm.ram_transferred_bytes = sent;
+        s->vm.ram_remaining_bytes = 0;
+        s->vm.passes = watched_param(params, n, VIR_DOMAIN_JOB_MEMORY_ITERATION);
+        s->vm.downtime_ns =
+            (int64_t)watched_param(params, n, VIR_DOMAIN_JOB_DOWNTIME) * NS_PER_MS;
+        s->total_ns = (int64_t)watched_param(params, n, VIR_DOMAIN_JOB_TIME_ELAPSED) * NS_PER_MS;
+    }
+    virTypedParamsFree(params, n);
+    return this_one ? 0 : err_set(e, ERR_VIRT, 0, "%s: nothing is kept of it", w->domain.name);
+}
+
+bool virt_watched_here(const struct virt_watched *w)
+{
+    return w->here;
+}
+
+void virt_watched_close(struct virt_watched *w)
+{
+    if (w == NULL)
+        return;
+    if (w->events >= 0)
+        virConnectDomainQemuMonitorEventDeregister(w->conn, w->events);
+    if (w->conn != NULL)
+        virConnectClose(w->conn);
+    watched_put(w);
+}
