@@ -1,9 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/json.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <json-c/json.h>
+#include <json-c/printbuf.h>
 #include <math.h>
 #include <poll.h>
+#include <string.h>
+
+#include "core/cleanup.h"
 
 /* A struct json is json-c's object under a name of ours; it is never defined. */
 static struct json_object *json_c(struct json *o)
@@ -57,11 +63,16 @@ void json_u64(struct json *o, const char *key, uint64_t value)
 }
 
 /* Three decimals: json-c alone would print 17 digits. */
-static void json_decimal(struct json *o, const char *key, double value)
+static struct json_object *json_new_decimal(double value)
 {
     char text[40];
     snprintf(text, sizeof text, "%.3f", value);
-    json_add(o, key, json_object_new_double_s(value, text));
+    return json_object_new_double_s(value, text);
+}
+
+static void json_decimal(struct json *o, const char *key, double value)
+{
+    json_add(o, key, json_new_decimal(value));
 }
 
 void json_ms(struct json *o, const char *key, int64_t ns)
@@ -78,6 +89,16 @@ void json_s(struct json *o, const char *key, int64_t ns)
         json_add(o, key, NULL);
     else
         json_decimal(o, key, (double)ns / 1e9);
+}
+
+static struct json_object *json_new_ms(int64_t ns)
+{
+    return ns == JSON_NEVER ? NULL : json_new_decimal((double)ns / 1e6);
+}
+
+void json_signed_ms(struct json *o, const char *key, int64_t ns)
+{
+    json_add(o, key, json_new_ms(ns));
 }
 
 void json_number(struct json *o, const char *key, double value)
@@ -98,6 +119,60 @@ void json_error(struct json *o, const struct err *e)
     json_text(error, "hint", e->hint);
 }
 
+/* ---- tables ---- */
+
+/* json-c's own pretty form has a line for each number. */
+static int json_rows_print(struct json_object *rows, struct printbuf *to, int level, int flags)
+{
+    (void)level;
+    (void)flags;
+    size_t n = json_object_array_length(rows);
+    sprintbuf(to, "[");
+    for (size_t i = 0; i < n; i++) {
+        struct json_object *row = json_object_array_get_idx(rows, i);
+        const char *text =
+            json_object_to_json_string_ext(row, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
+        sprintbuf(to, "%s\n", i > 0 ? "," : "");
+        printbuf_memappend(to, text, (int)strlen(text));
+    }
+    return sprintbuf(to, "]");
+}
+
+struct json *json_table(struct json *o, const char *key, const char *const *columns)
+{
+    struct json *table = json_node(o, key);
+    struct json *names = json_list(table, "columns");
+    for (; *columns != NULL; columns++)
+        json_row_text(names, *columns);
+    struct json *rows = json_list(table, "rows");
+    json_object_set_serializer(json_c(rows), json_rows_print, NULL, NULL);
+    return rows;
+}
+
+struct json *json_row(struct json *rows)
+{
+    struct json_object *row = json_object_new_array();
+    json_object_array_add(json_c(rows), row);
+    return (struct json *)row;
+}
+
+void json_row_ms(struct json *row, int64_t ns)
+{
+    json_object_array_add(json_c(row), json_new_ms(ns));
+}
+
+void json_row_u64(struct json *row, uint64_t value)
+{
+    json_object_array_add(json_c(row), value == UINT64_MAX ? NULL : json_object_new_uint64(value));
+}
+
+void json_row_text(struct json *row, const char *value)
+{
+    json_object_array_add(json_c(row), json_object_new_string(value));
+}
+
+/* ---- printing ---- */
+
 void json_print(struct json *o, FILE *to)
 {
     int flags = JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED | JSON_C_TO_STRING_NOSLASHESCAPE;
@@ -114,4 +189,174 @@ void json_line(struct json *o, int fd)
     if (poll(&room, 1, 0) > 0 && (room.revents & POLLOUT))
         dprintf(fd, "%s\n", json_object_to_json_string_ext(json_c(o), flags));
     json_object_put(json_c(o));
+}
+
+/* ---- reading ---- */
+
+struct json *json_open(const char *path, struct err *e)
+{
+    CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        err_set(e, ERR_REFUSED, errno, "%s", path);
+        return NULL;
+    }
+    struct json_object *o = json_object_from_fd(fd);
+    if (o == NULL || !json_object_is_type(o, json_type_object)) {
+        err_set(e, ERR_REFUSED, 0, "%s: is no JSON object", path);
+        json_object_put(o);
+        return NULL;
+    }
+    return (struct json *)o;
+}
+
+void json_close(struct json *o)
+{
+    json_object_put(json_c(o));
+}
+
+struct json_place json_top(struct json *o)
+{
+    return (struct json_place){.value = o};
+}
+
+/* Writes the way to `p`; returns its length. */
+static size_t json_path(const struct json_place *p, char *text, size_t size)
+{
+    if (p->in == NULL) {
+        snprintf(text, size, "the top");
+        return 0;
+    }
+    size_t n = json_path(p->in, text, size);
+    if (n >= size)
+        return n;
+    if (p->key == NULL)
+        return n + (size_t)snprintf(text + n, size - n, "[%zu]", p->index);
+    return n + (size_t)snprintf(text + n, size - n, "%s%s", n > 0 ? "." : "", p->key);
+}
+
+static void json_fault(const struct json_place *p, const char *fault, struct err *e)
+{
+    char path[160];
+    json_path(p, path, sizeof path);
+    err_set(e, ERR_REFUSED, 0, "%s: %s", path, fault);
+}
+
+/* Whether there is a value to be asked for. */
+static bool json_has(const struct json_place *p, enum json_type type, const char *fault,
+                     struct err *e)
+{
+    if (e->class != ERR_NONE || p->value == NULL)
+        return false;
+    if (json_object_is_type(json_c(p->value), type))
+        return true;
+    json_fault(p, fault, e);
+    return false;
+}
+
+struct json_place json_get(const struct json_place *in, const char *key, struct err *e)
+{
+    struct json_place p = {.in = in, .key = key};
+    struct json_object *value = NULL;
+    if (json_has(in, json_type_object, "not an object", e))
+        json_object_object_get_ex(json_c(in->value), key, &value);
+    p.value = (struct json *)value;
+    return p;
+}
+
+size_t json_get_length(const struct json_place *list, struct err *e)
+{
+    if (!json_has(list, json_type_array, "not a list", e))
+        return 0;
+    return json_object_array_length(json_c(list->value));
+}
+
+struct json_place json_get_nth(const struct json_place *list, size_t index, struct err *e)
+{
+    struct json_place p = {.in = list, .index = index};
+    if (index < json_get_length(list, e))
+        p.value = (struct json *)json_object_array_get_idx(json_c(list->value), index);
+    return p;
+}
+
+const char *json_read_text(const struct json_place *p, struct err *e)
+{
+    if (!json_has(p, json_type_string, "not a text", e))
+        return NULL;
+    return json_object_get_string(json_c(p->value));
+}
+
+bool json_read_flag(const struct json_place *p, struct err *e)
+{
+    return json_has(p, json_type_boolean, "not true or false", e) &&
+           json_object_get_boolean(json_c(p->value));
+}
+
+uint64_t json_read_u64(const struct json_place *p, struct err *e)
+{
+    if (!json_has(p, json_type_int, "not a whole number", e))
+        return UINT64_MAX;
+    if (json_object_get_int64(json_c(p->value)) < 0) {
+        json_fault(p, "below zero", e);
+        return UINT64_MAX;
+    }
+    return json_object_get_uint64(json_c(p->value));
+}
+
+double json_read_number(const struct json_place *p, struct err *e)
+{
+    if (e->class != ERR_NONE || p->value == NULL)
+        return NAN;
+    if (json_object_is_type(json_c(p->value), json_type_int) ||
+        json_object_is_type(json_c(p->value), json_type_double))
+        return json_object_get_double(json_c(p->value));
+    json_fault(p, "not a number", e);
+    return NAN;
+}
+
+int64_t json_read_ms(const struct json_place *p, struct err *e)
+{
+    double ms = json_read_number(p, e);
+    if (isnan(ms))
+        return JSON_NEVER;
+    if (fabs(ms) < 9e12) /* in ns it must fit in 63 bits */
+        return llround(ms * 1e3) * 1000; /* three decimals were written */
+    json_fault(p, "not a time", e);
+    return JSON_NEVER;
+}
+
+#define JSON_GET(type, name)                                                         \
+    type json_get_##name(const struct json_place *in, const char *key, struct err *e) \
+    {                                                                                \
+        struct json_place p = json_get(in, key, e);                                  \
+        return json_read_##name(&p, e);                                              \
+    }
+
+JSON_GET(const char *, text)
+JSON_GET(bool, flag)
+JSON_GET(uint64_t, u64)
+JSON_GET(double, number)
+JSON_GET(int64_t, ms)
+
+uint64_t json_need_u64(const struct json_place *in, const char *key, struct err *e)
+{
+    struct json_place p = json_get(in, key, e);
+    uint64_t value = json_read_u64(&p, e);
+    if (p.value == NULL && e->class == ERR_NONE)
+        json_fault(&p, "is missing", e);
+    return value;
+}
+
+void json_need_text(const struct json_place *in, const char *key, char *text, size_t size,
+                    struct err *e)
+{
+    struct json_place p = json_get(in, key, e);
+    const char *value = json_read_text(&p, e);
+    if (e->class != ERR_NONE)
+        return;
+    if (value == NULL)
+        json_fault(&p, "is missing", e);
+    else if (strlen(value) >= size)
+        json_fault(&p, "is too long", e);
+    else
+        memcpy(text, value, strlen(value) + 1);
 }

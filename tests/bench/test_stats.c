@@ -124,6 +124,100 @@ static void seeds_differ(void **state)
     assert_memory_not_equal(one, two, sizeof one);
 }
 
+/* Below 20 and 100 values there is nothing beyond p95 and p99. The expected values are R's. */
+static void tails_need_enough_values(void **state)
+{
+    (void)state;
+    double values[100];
+    for (size_t i = 0; i < 100; i++)
+        values[i] = (double)(i + 1);
+    assert_true(isnan(stats_tail(values, 0, 0.95)));
+    assert_true(isnan(stats_tail(values, 19, 0.95)));
+    assert_float_equal(stats_tail(values, 20, 0.95), 19.05, 1e-9);
+    assert_true(isnan(stats_tail(values, 99, 0.99)));
+    assert_float_equal(stats_tail(values, 100, 0.99), 99.01, 1e-9);
+}
+
+static void intervals_repeat_and_hold_the_median(void **state)
+{
+    (void)state;
+    double values[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
+    struct stats_interval one = stats_median_interval(values, 11, 7);
+    struct stats_interval two = stats_median_interval(values, 11, 7);
+    assert_true(one.low == two.low && one.high == two.high);
+    /* By the binomial distribution the resampled median is below 3 with 0.7 %, below 4 with 5.1 %. */
+    assert_float_equal(one.low, 3, 1e-9);
+    assert_float_equal(one.high, 9, 1e-9);
+
+    double same[] = {5, 5, 5, 5, 5};
+    one = stats_median_interval(same, 5, 1);
+    assert_true(one.low == 5 && one.high == 5);
+    one = stats_median_interval(same, 4, 1);
+    assert_true(isnan(one.low) && isnan(one.high));
+    one = stats_median_interval(NULL, 0, 1);
+    assert_true(isnan(one.low) && isnan(one.high));
+}
+
+/* Skewed, as times are: the exponential of a sum of uniform numbers, whose median is `median`. */
+static void simulate(double *values, size_t n, double median, uint32_t *random)
+{
+    for (size_t i = 0; i < n; i++) {
+        double sum = 0;
+        for (int k = 0; k < 4; k++) {
+            *random = *random * 1664525 + 1013904223;
+            sum += (double)(*random >> 8) / (1 << 24) - 0.5;
+        }
+        values[i] = median * exp(sum);
+    }
+    stats_of(values, n);
+}
+
+/* Of 500 samples some 475 intervals must cover the true median; 450 are 5 standard deviations less. */
+static void intervals_cover_the_truth(void **state)
+{
+    (void)state;
+    uint32_t random = 1;
+    unsigned median = 0, ratio = 0, wrong = 0;
+    for (uint64_t i = 0; i < 500; i++) {
+        double a[20], b[20];
+        simulate(a, 20, 50, &random);
+        simulate(b, 20, 50, &random);
+        struct stats_interval m = stats_median_interval(a, 20, i);
+        struct stats_contrast c = stats_contrast(a, 20, b, 20, i);
+        median += m.low <= 50 && 50 <= m.high;
+        ratio += c.interval.low <= 1 && 1 <= c.interval.high;
+        wrong += c.verdict != STATS_CANNOT_TELL;
+    }
+    assert_in_range(median, 450, 495);
+    assert_in_range(ratio, 450, 499);
+    assert_int_equal(wrong, 500 - ratio);
+}
+
+static void verdicts(void **state)
+{
+    (void)state;
+    double slow[] = {100, 101, 102, 103, 104}, fast[] = {50, 51, 52, 53, 54};
+    struct stats_contrast c = stats_contrast(fast, 5, slow, 5, 1);
+    assert_float_equal(c.ratio, 52.0 / 102, 1e-9);
+    assert_true(c.interval.low >= 50.0 / 104 && c.interval.high <= 54.0 / 100);
+    assert_int_equal(c.verdict, STATS_FASTER);
+    c = stats_contrast(slow, 5, fast, 5, 1);
+    assert_int_equal(c.verdict, STATS_SLOWER);
+    c = stats_contrast(slow, 5, slow, 5, 1);
+    assert_float_equal(c.ratio, 1, 1e-9);
+    assert_int_equal(c.verdict, STATS_CANNOT_TELL);
+    c = stats_contrast(fast, 4, slow, 5, 1); /* too few */
+    assert_float_equal(c.ratio, 51.5 / 102, 1e-9);
+    assert_true(isnan(c.interval.low));
+    assert_int_equal(c.verdict, STATS_CANNOT_TELL);
+    c = stats_contrast(fast, 5, NULL, 0, 1);
+    assert_true(isnan(c.ratio));
+    double zeros[] = {0, 0, 0, 0, 0};
+    c = stats_contrast(fast, 5, zeros, 5, 1);
+    assert_true(isnan(c.ratio));
+    assert_int_equal(c.verdict, STATS_CANNOT_TELL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -134,6 +228,10 @@ int main(void)
         cmocka_unit_test(shuffles_are_permutations_and_repeat),
         cmocka_unit_test(shuffles_favour_nobody),
         cmocka_unit_test(seeds_differ),
+        cmocka_unit_test(tails_need_enough_values),
+        cmocka_unit_test(intervals_repeat_and_hold_the_median),
+        cmocka_unit_test(intervals_cover_the_truth),
+        cmocka_unit_test(verdicts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
