@@ -81,8 +81,16 @@ static int scenario_take_guest(char *value, void *to, size_t size, struct err *e
 
 static int scenario_take_accel(char *value, void *to, size_t size, struct err *e)
 {
-    static const char *const names[] = {"tcg", "kvm", NULL};
-    return scenario_choice(value, names, e) < 0 ? -1 : scenario_take_text(value, to, size, e);
+    static const char *const names[] = {"tcg", "kvm", "kvm,dirty-ring-size=N", NULL};
+    static const char ring[] = "kvm,dirty-ring-size=";
+    uint64_t entries;
+    if (strncmp(value, ring, strlen(ring)) == 0) {
+        if (units_parse_count(value + strlen(ring), 1024, 65536, &entries, e) < 0)
+            return -1;
+    } else if (scenario_choice(value, names, e) < 0) {
+        return -1;
+    }
+    return scenario_take_text(value, to, size, e);
 }
 
 typedef int scenario_number_fn(const char *text, uint64_t *n, struct err *e);
@@ -227,13 +235,14 @@ static int scenario_check_word(const struct scenario_word *w, struct err *e)
 {
     uint64_t n;
     int64_t ns;
-    if (strcmp(w->name, "postcopy") == 0 || strcmp(w->name, SCENARIO_UNOBSERVED) == 0)
+    if (strcmp(w->name, "postcopy") == 0 || strcmp(w->name, "pause") == 0 ||
+        strcmp(w->name, SCENARIO_UNOBSERVED) == 0)
         return w->value[0] == '\0' ? 0 : err_set(e, ERR_USAGE, 0, "'%s' has no value", w->name);
     if (w->value[0] == '\0') {
         err_set(e, ERR_USAGE, 0, "'%s' has no value", w->name);
         return err_hint(e, "a capability is switched by %s=on", w->name);
     }
-    if (strcmp(w->name, "multifd") == 0)
+    if (strcmp(w->name, "multifd") == 0 || strcmp(w->name, "passes") == 0)
         return scenario_count(w->value, &n, e);
     if (strcmp(w->name, "downtime-limit") == 0)
         return units_parse_duration(w->value, &ns, e);

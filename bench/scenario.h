@@ -9,7 +9,7 @@
  *   guest = bare | linux | command
  *   command = QEMU-COMMAND-LINE   of guest = command; "{serial}" becomes the file of its serial port
  *   ping = ADDRESS                of a guest that has one, as seen from here
- *   accel = tcg | kvm
+ *   accel = tcg | kvm | kvm,dirty-ring-size=N
  *   machine = TYPE                (q35); a versioned one where the two QEMUs differ
  *   ram, working-set = SIZE, ...
  *   vcpus = N, ...
@@ -62,7 +62,7 @@ struct scenario {
     char name[64]; /* the file's, without directory and ending */
     enum scenario_where where;
     enum scenario_guest guest;
-    char command[2048], ping[64], accel[8], machine[32];
+    char command[2048], ping[64], accel[32], machine[32];
     char qemu[TRIAL_SIDES][256]; /* "": the one that PATH finds */
     struct scenario_numbers ram_bytes, working_set_bytes, vcpus, dirty_bytes_per_s,
         link_bytes_per_s, routes; /* at[] of routes: enum trial_route */

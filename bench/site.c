@@ -109,8 +109,8 @@ void site_guest_words(const struct site *s, struct site_command *c)
 void site_setting_words(const struct site *s, const struct scenario_setting *setting,
                         struct site_command *c)
 {
-    static const char *const own[] = {"postcopy", "multifd", "compression", "downtime-limit",
-                                      "max-bandwidth"};
+    static const char *const own[] = {"postcopy",    "pause",          "passes",       "multifd",
+                                      "compression", "downtime-limit", "max-bandwidth"};
     for (size_t i = 0; i < setting->n; i++) {
         const struct scenario_word *w = &setting->words[i];
         bool ours = false;

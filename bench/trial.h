@@ -30,7 +30,7 @@ enum trial_route {
 /* What one trial differs from another in. Trials with equal cells are repeats. */
 struct trial_cell {
     char guest[16];   /* "bare", "linux", "command" */
-    char accel[8];    /* "tcg", "kvm" */
+    char accel[32];   /* "tcg", "kvm", "kvm,dirty-ring-size=4096" */
     char setting[32]; /* its name in the scenario: "default", "multifd-4" */
     char options[256]; /* what that name stands for: "multifd=4 compression=zstd"; "" nothing */
     enum trial_route route;

@@ -133,10 +133,12 @@ static int migrate_start(void *ctx, struct err *e)
     return 0;
 }
 
-/* Postcopy is given one full pass first: what is not dirtied again need not be asked for. */
-static bool migrate_first_pass_sent(const struct migration *m)
+/* Before postcopy, or a pause, one full pass at least: what is not dirtied again need not be sent
+ * after it. */
+static bool migrate_passes_sent(const struct migration *m)
 {
-    return m->report->last.passes >= 2 || migration_all_sent(m);
+    unsigned asked = m->plan->settings.passes;
+    return m->report->last.passes > (asked > 0 ? asked : 1) || migration_all_sent(m);
 }
 
 static bool migrate_switched(const struct migration *m)
@@ -147,8 +149,23 @@ static bool migrate_switched(const struct migration *m)
 static int migrate_precopy(void *ctx, struct err *e)
 {
     struct migration *m = ctx;
-    bool postcopy = m->plan->settings.postcopy;
-    return migration_follow(m, postcopy ? migrate_first_pass_sent : migration_all_sent, true, e);
+    const struct vm_settings *s = &m->plan->settings;
+    bool cut_short = s->postcopy || s->pause;
+    return migration_follow(m, cut_short ? migrate_passes_sent : migration_all_sent, true, e);
+}
+
+/* Whether it came too late, for the last pass had begun, the destination will tell. */
+static int migrate_pause(void *ctx, struct err *e)
+{
+    struct migration *m = ctx;
+    struct vm *source = m->plan->source;
+    enum vm_run now;
+    if (!m->plan->settings.pause || !m->was_running || migration_all_sent(m))
+        return 0;
+    if (source->ops->run(source, false, &now, e) < 0)
+        return -1;
+    m->paused = true;
+    return migration_follow(m, migration_all_sent, true, e);
 }
 
 static void migrate_undo_start(void *ctx)
@@ -183,8 +200,15 @@ static int migrate_drain(void *ctx, struct err *e)
 
 /*
  * QEMU says "completed" after it has started the guest, if it ever does: one that was stopped on
- * the source, before or by somebody in the middle, or has powered off there, arrives as it was.
+ * the source, before or by somebody in the middle, or has powered off there, arrives as it was. One
+ * that was stopped by us is let go on.
  */
+static bool migrate_arrives_stopped(const struct migration *m, const struct vm_sample *destination)
+{
+    return m->paused && destination->run == VM_RUN_STOPPED &&
+           destination->migration == VM_MIGRATION_COMPLETED;
+}
+
 static bool migrate_has_arrived(const struct migration *m, const struct vm_sample *destination)
 {
     bool loaded = destination->run != VM_RUN_INCOMING && destination->run != VM_RUN_UNKNOWN;
@@ -204,7 +228,9 @@ static int migrate_confirm(void *ctx, struct err *e)
     for (;;) {
         struct vm_sample s = {0};
         migration_look(m);
-        if (d->seen.resumed_ns == 0 && d->ops->sample(d, &s, e) < 0) {
+        if (d->seen.resumed_ns == 0 &&
+            (d->ops->sample(d, &s, e) < 0 ||
+             (migrate_arrives_stopped(m, &s) && d->ops->run(d, true, &s.run, e) < 0))) {
             if (!migration_ask_again(d, deadline_ns, e))
                 return -1;
             continue;
@@ -247,6 +273,7 @@ static const struct step steps[] = {
     {"arm the destination and listen", migrate_listen, migrate_disarm, 0},
     {"start", migrate_start, migrate_undo_start, 0},
     {"precopy", migrate_precopy, NULL, 0},
+    {"pause", migrate_pause, NULL, 0},
     {"switch over", migrate_postcopy, NULL, STEP_POINT_OF_NO_RETURN},
     {"send what is left", migrate_drain, NULL, 0},
     {"confirm", migrate_confirm, NULL, 0},

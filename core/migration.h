@@ -22,6 +22,7 @@ struct migration {
     struct migrate_report *report;
     bool was_running;      /* the guest ran before: else it shall stay stopped after */
     bool postcopy_begun;   /* the source was told to, or may have been */
+    bool paused;           /* we have stopped the guest on the source: so it arrives stopped */
     bool stalled;          /* given up because the stream did not move */
     bool blind;            /* … and the destination could not be told */
     uint64_t moved_bytes;  /* how far the stream was, and when it came there */

@@ -76,6 +76,9 @@ struct vm_settings {
     unsigned multifd_channels;          /* 0: no multifd */
     enum vm_compression compression;    /* of multifd */
     bool postcopy;                      /* may be asked to switch over before all has been sent */
+    bool pause;                         /* not with postcopy: the guest is stopped, so that the rest
+                                           can be sent */
+    unsigned passes;                    /* over RAM, after which postcopy or pause comes; 0: one */
     const struct vm_setting *set;       /* lent; each name once */
     size_t set_n;
     bool unsafe;                        /* also where the guest is known to be put at risk */

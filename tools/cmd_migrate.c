@@ -27,7 +27,8 @@ struct migrate_options {
     int64_t downtime_limit_ns;
     uint64_t multifd;
     int compression;
-    bool postcopy;
+    bool postcopy, pause;
+    uint64_t passes;
     struct option_list set;
     int64_t timeout_ns;
     bool quit_source;
@@ -80,6 +81,11 @@ static const struct option_def options[] = {
     {"postcopy", 0, OPTION_FLAG, NULL,
      "after one pass over RAM let the guest run on the destination and send the rest on demand: it "
      "always ends, and cannot be cancelled after that", AT(postcopy), 0, 0, NULL},
+    {"pause", 0, OPTION_FLAG, NULL,
+     "after one pass over RAM stop the guest, and send the rest while it stands: it always ends, and "
+     "the pause is as long as that takes", AT(pause), 0, 0, NULL},
+    {"passes", 0, OPTION_COUNT, "N", "with --postcopy or --pause: after so many passes, not one",
+     AT(passes), 1, 1000000, NULL},
     {"set", 0, OPTION_LIST, "NAME=VALUE",
      "set a migration capability or parameter by QEMU's own name and in its own unit, for this "
      "migration: auto-converge=on, cpu-throttle-increment=20, max-postcopy-bandwidth=50M; may be "
@@ -251,6 +257,8 @@ static void migrate_take_settings(struct migrate_run *r)
         .multifd_channels = (unsigned)o->multifd,
         .compression = (enum vm_compression)o->compression,
         .postcopy = o->postcopy,
+        .pause = o->pause,
+        .passes = (unsigned)o->passes,
         .set = r->set,
         .set_n = o->set.n,
         .unsafe = o->unsafe,
@@ -280,6 +288,11 @@ static int migrate_check_usage(struct migrate_run *r, char **operands, struct er
         return err_set(e, ERR_USAGE, 0, "--compression needs --multifd");
     if (o->multifd > 0 && o->postcopy)
         return err_set(e, ERR_USAGE, 0, "--multifd and --postcopy cannot be used together");
+    if (o->pause && o->postcopy)
+        return err_set(e, ERR_USAGE, 0, "--pause and --postcopy cannot be used together: each is how "
+                       "precopy ends");
+    if (o->passes > 0 && !o->pause && !o->postcopy)
+        return err_set(e, ERR_USAGE, 0, "--passes needs --postcopy or --pause");
     if (migrate_parse_set(r, e) < 0)
         return -1;
     migrate_take_settings(r);

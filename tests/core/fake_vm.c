@@ -145,11 +145,12 @@ static bool source_pass(struct fake_pair *p)
 static bool source_stop(struct fake_pair *p)
 {
     struct fake_side *s = &p->source;
-    bool converged = s->passes >= 3 && !p->never_converges;
+    bool converged = s->passes >= 3 && (!p->never_converges || s->run == VM_RUN_STOPPED);
     if (s->migration != VM_MIGRATION_ACTIVE || p->broken || p->stalled ||
         s->run == VM_RUN_FINISHING || !(converged || p->start_postcopy))
         return false;
-    if (s->run == VM_RUN_RUNNING)
+    p->sent_stopped = s->run != VM_RUN_RUNNING;
+    if (!p->sent_stopped)
         side_says(s, false);
     s->run = VM_RUN_FINISHING;
     return true;
@@ -218,7 +219,7 @@ static bool source_notice_break(struct fake_pair *p)
 
 static void source_go_on(struct fake_pair *p)
 {
-    if (p->source_paused)
+    if (p->sent_stopped)
         p->source.run = VM_RUN_STOPPED;
     else
         side_resume(&p->source);
@@ -251,7 +252,7 @@ static bool source_cancelled(struct fake_pair *p)
 static void destination_begin(struct fake_pair *p)
 {
     struct fake_side *d = &p->destination;
-    if (p->destination_armed && !p->source_paused) {
+    if (p->destination_armed && !p->sent_stopped) {
         /* not afterwards: the engine has had its chance to disarm it */
         p->qemu_race |= p->source.run == VM_RUN_RUNNING && !p->engine_done;
         side_resume(d);
@@ -561,6 +562,15 @@ static int destination_run(struct fake_side *d, bool on)
     return 0;
 }
 
+/* QEMU heeds it only while the guest runs. */
+static void source_halt(struct fake_side *s)
+{
+    if (s->run != VM_RUN_RUNNING)
+        return;
+    s->run = VM_RUN_STOPPED;
+    side_says(s, false);
+}
+
 static int fake_run(struct vm *vm, bool on, enum vm_run *now, struct err *e)
 {
     struct fake_side *s = side(vm);
@@ -577,7 +587,7 @@ static int fake_run(struct vm *vm, bool on, enum vm_run *now, struct err *e)
     else if (on)
         side_resume(s);
     else
-        s->run = VM_RUN_STOPPED;
+        source_halt(s);
     pair_assert(p);
     pair_maybe_move(p); /* query-status is a second command */
     if (s->dead)

@@ -65,6 +65,7 @@ struct fake_pair {
     uint64_t sent_bytes;
     bool return_path; /* the source waits for the destination's word at the end */
     bool start_postcopy, loaded, destination_armed;
+    bool sent_stopped; /* the guest stood before its last pass: so it arrives, or goes on, stopped */
 
     /* what happened */
     unsigned ops;        /* operations so far */

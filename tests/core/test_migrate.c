@@ -21,7 +21,7 @@
 
 struct scenario {
     const char *name;
-    bool postcopy, quit_source, quit_destination, source_paused, never_converges, load_fails, fails_softly;
+    bool postcopy, pause, quit_source, quit_destination, source_paused, never_converges, load_fails, fails_softly;
     int64_t timeout_ns;
 };
 
@@ -71,7 +71,7 @@ static void run(struct outcome *o, const struct scenario *sc)
     struct loop *loop = p->source.vm.loop;
     struct migrate_plan plan = {
         .source = &p->source.vm, .destination = &p->destination.vm,
-        .settings = {.postcopy = sc->postcopy}, .via = "unix:/stream",
+        .settings = {.postcopy = sc->postcopy, .pause = sc->pause}, .via = "unix:/stream",
         .timeout_ns = sc->timeout_ns, .quit_source = sc->quit_source,
         .quit_destination = sc->quit_destination,
         .progress = on_progress, .progress_arg = o,
@@ -196,6 +196,10 @@ static const struct scenario scenarios[] = {
      .never_converges = true},
     {.name = "paused", .source_paused = true},
     {.name = "paused, postcopy", .source_paused = true, .postcopy = true, .never_converges = true},
+    {.name = "stopped after a pass", .pause = true, .never_converges = true, .quit_source = true},
+    {.name = "stopped, may converge", .pause = true, .quit_destination = true},
+    {.name = "stopped, load fails", .pause = true, .never_converges = true, .load_fails = true},
+    {.name = "paused, to be stopped", .pause = true, .source_paused = true},
     {.name = "load fails", .load_fails = true, .quit_source = true},
     {.name = "load fails softly", .load_fails = true, .fails_softly = true},
     {.name = "paused, load fails", .load_fails = true, .source_paused = true},

@@ -192,7 +192,7 @@ test_bad_input() {
         "$(endpoint b)" "$(endpoint a)" --via "unix:$scratch/stream"
     for bad in --max-bandwidth=fast --downtime-limit=20 --multifd=0 --timeout=-1s --compression=lz4 \
         --progress=99 --bogus '--multifd=2 --postcopy' --compression=zstd --downtime-limit=0ms \
-        --downtime-limit=1h --timeout=0s --max-bandwidth=0; do
+        --downtime-limit=1h --timeout=0s --max-bandwidth=0 --passes=2 '--pause --passes=0' '--pause --postcopy'; do
         # shellcheck disable=SC2086 # words
         check "exit 2 for $bad" exits_with 2 migrate $bad || true
     done
@@ -246,6 +246,22 @@ destination_dies() {
     begin_slowly
     "$lab" exec b kill -9 "$(cat "${pidfile[b]}")"
     wait "$pid"
+}
+
+stands_on_a() { [[ $(beside=1 qmp a query-status | jq -r .status) == paused ]]; }
+
+# The pass before it is stopped takes as long as what is sent while it stands: seconds.
+dies_while_paused() {
+    local pid
+    begin_slowly --pause
+    await 20 stands_on_a || { echo "it never stood"; kill -INT "$pid"; }
+    "$lab" exec b kill -9 "$(cat "${pidfile[b]}")"
+    wait "$pid"
+}
+
+ends_after_passes() {
+    migrate --pause --passes "$1" --max-bandwidth "$narrow" --json >"$scratch/result.json" &&
+        jq -e --argjson passes "$1" '.guest == "destination" and .ram.passes > $passes' "$scratch/result.json"
 }
 
 guest_is_on_source() {
@@ -332,6 +348,12 @@ test_ends() {
     pair_that_never_ends
     check "--postcopy ends what never ends" migrate --postcopy --max-bandwidth 100M || true
     check "--postcopy: the guest is on the destination" runs b || true
+    pair_that_never_ends
+    check "--pause ends what never ends, after the passes that were asked for" ends_after_passes 3 || true
+    check "--pause: the guest runs on the destination" eval 'runs b && beats b' || true
+    pair_with_two_sockets
+    check "--pause, the destination dies while the guest stands: exit 1" exits_with 1 dies_while_paused || true
+    check "--pause: the guest goes on on the source" guest_is_on_source || true
 }
 
 test_ways() {

@@ -171,6 +171,8 @@ group_ways() {
         check "$route: a paused domain arrives paused" \
             eval "migrate --route $route && [[ \$(state_on b) == paused ]]" || true
         check "$route: and goes on there" eval "virsh_on b resume $vm && runs_on b" || true
+        check "$route: --pause, back: it is stopped on the way, and runs there" \
+            eval "migrate_back --route $route --pause --max-bandwidth 20M && runs_on a && beats_on a" || true
     done
     guest_on_a "${busy[@]}" || return
     check "auto takes the direct route, and says why" says 'route +direct: ' migrate || true
