@@ -158,7 +158,8 @@ same_shared_directory() {
 signal_reaches() {
     local signal=$1 dir=$GODWIT_LAB/a pid status=0
     rm -f "$dir/trapped" "$dir/waiting"
-    "$lab" exec a sh -c "trap 'echo $signal >$dir/trapped; exit 9' $signal; >$dir/waiting
+    # Who runs us may have it ignored, as nohup has, and then sh cannot trap it.
+    env --default-signal="$signal" "$lab" exec a sh -c "trap 'echo $signal >$dir/trapped; exit 9' $signal; >$dir/waiting
         for i in \$(seq 100); do sleep 0.05; done" &
     pid=$!
     until [[ -e $dir/waiting ]]; do sleep 0.02; done
