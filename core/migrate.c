@@ -200,20 +200,26 @@ static int migrate_drain(void *ctx, struct err *e)
 
 /*
  * QEMU says "completed" after it has started the guest, if it ever does: one that was stopped on
- * the source, before or by somebody in the middle, or has powered off there, arrives as it was. One
- * that was stopped by us is let go on.
+ * the source, before or by somebody in the middle, or has powered off there, arrives as it was.
  */
-static bool migrate_arrives_stopped(const struct migration *m, const struct vm_sample *destination)
-{
-    return m->paused && destination->run == VM_RUN_STOPPED &&
-           destination->migration == VM_MIGRATION_COMPLETED;
-}
-
 static bool migrate_has_arrived(const struct migration *m, const struct vm_sample *destination)
 {
     bool loaded = destination->run != VM_RUN_INCOMING && destination->run != VM_RUN_UNKNOWN;
     return destination->run == VM_RUN_RUNNING ||
            (loaded && (!m->was_running || destination->migration == VM_MIGRATION_COMPLETED));
+}
+
+/* One that was stopped by us arrives stopped, and is let go on. */
+static int migrate_look_there(const struct migration *m, struct vm_sample *s, struct err *e)
+{
+    struct vm *d = m->plan->destination;
+    if (d->seen.resumed_ns != 0)
+        return 0;
+    if (d->ops->sample(d, s, e) < 0)
+        return -1;
+    if (!m->paused || s->run != VM_RUN_STOPPED || s->migration != VM_MIGRATION_COMPLETED)
+        return 0;
+    return d->ops->run(d, true, &s->run, e);
 }
 
 /* Done means that the destination says so. */
@@ -228,9 +234,7 @@ static int migrate_confirm(void *ctx, struct err *e)
     for (;;) {
         struct vm_sample s = {0};
         migration_look(m);
-        if (d->seen.resumed_ns == 0 &&
-            (d->ops->sample(d, &s, e) < 0 ||
-             (migrate_arrives_stopped(m, &s) && d->ops->run(d, true, &s.run, e) < 0))) {
+        if (migrate_look_there(m, &s, e) < 0) {
             if (!migration_ask_again(d, deadline_ns, e))
                 return -1;
             continue;
