@@ -115,28 +115,6 @@ int pool_plan_domains(struct pool_move *m, struct err *e)
     return rc;
 }
 
-int pool_running(struct pool_move *m, char *names, size_t room, struct err *e)
-{
-    struct virt_tenant *tenants = NULL;
-    size_t n = 0;
-    *names = '\0';
-    if (virt_tenants(m->pool, &tenants, &n, e) < 0)
-        return -1;
-    int rc = 0;
-    for (size_t i = 0; rc >= 0 && i < n; i++) {
-        const struct virt_tenant *t = &tenants[i];
-        bool ours = false;
-        for (size_t k = 0; k < m->journal->n_domains; k++)
-            ours |= strcmp(m->journal->domains[k].uuid, t->uuid) == 0;
-        if (t->active && !ours)
-            rc = domain_edit_uses(t->live_xml, t->name, &m->how, e);
-        if (rc >= 0 && t->active && (ours || rc > 0))
-            pool_list(names, room, t->name);
-    }
-    virt_tenants_free(tenants, n);
-    return rc < 0 ? -1 : 0;
-}
-
 int pool_plan_redefinitions(struct pool_move *m, struct err *e)
 {
     const struct pool_journal *j = m->journal;
@@ -155,7 +133,13 @@ int pool_plan_redefinitions(struct pool_move *m, struct err *e)
     return 0;
 }
 
-int pool_users_of_old(struct pool_move *m, char *names, size_t room, struct err *e)
+/* ---- who uses what ---- */
+
+/* 1, 0, -1 */
+typedef int tenant_test(const struct pool_move *m, const struct virt_tenant *t, struct err *e);
+
+static int list_tenants(struct pool_move *m, tenant_test *test, char *names, size_t room,
+                        struct err *e)
 {
     struct virt_tenant *tenants = NULL;
     size_t n = 0;
@@ -164,15 +148,38 @@ int pool_users_of_old(struct pool_move *m, char *names, size_t room, struct err 
         return -1;
     int rc = 0;
     for (size_t i = 0; rc >= 0 && i < n; i++) {
-        const struct virt_tenant *t = &tenants[i];
-        rc = t->xml != NULL ? domain_edit_uses_path(t->xml, t->name, &m->how, e) : 0;
-        if (rc == 0 && t->active)
-            rc = domain_edit_uses_path(t->live_xml, t->name, &m->how, e);
+        rc = test(m, &tenants[i], e);
         if (rc > 0)
-            pool_list(names, room, t->name);
+            pool_list(names, room, tenants[i].name);
     }
     virt_tenants_free(tenants, n);
     return rc < 0 ? -1 : 0;
+}
+
+static int tenant_runs(const struct pool_move *m, const struct virt_tenant *t, struct err *e)
+{
+    if (!t->active)
+        return 0;
+    for (size_t i = 0; i < m->journal->n_domains; i++)
+        if (strcmp(m->journal->domains[i].uuid, t->uuid) == 0)
+            return 1;
+    return domain_edit_uses(t->live_xml, t->name, &m->how, e);
+}
+
+int pool_running(struct pool_move *m, char *names, size_t room, struct err *e)
+{
+    return list_tenants(m, tenant_runs, names, room, e);
+}
+
+static int tenant_names_old(const struct pool_move *m, const struct virt_tenant *t, struct err *e)
+{
+    int uses = t->xml != NULL ? domain_edit_uses_path(t->xml, t->name, &m->how, e) : 0;
+    return uses == 0 && t->active ? domain_edit_uses_path(t->live_xml, t->name, &m->how, e) : uses;
+}
+
+int pool_users_of_old(struct pool_move *m, char *names, size_t room, struct err *e)
+{
+    return list_tenants(m, tenant_names_old, names, room, e);
 }
 
 /* ---- shutting down ---- */

@@ -60,13 +60,40 @@ static int step_shut_down(void *ctx, struct err *e)
     return -1;
 }
 
+#define STARTED "started by someone else meanwhile: %s"
+#define STARTED_HINT "shut it down, and run the same command again"
+
+static int check_none_started(struct pool_move *m, struct err *e)
+{
+    char names[160];
+    if (pool_running(m, names, sizeof names, e) < 0)
+        return -1;
+    if (names[0] == '\0')
+        return 0;
+    err_set(e, ERR_VIRT, 0, STARTED, names);
+    return err_hint(e, STARTED_HINT);
+}
+
+/*
+ * A domain that was started under the copy has its image in use, or changed. The copy can name the
+ * image only; who runs the command has to know the domain.
+ */
 static int step_copy(void *ctx, struct err *e)
 {
     struct pool_move *m = ctx;
+    struct err blind = {0};
+    char names[160];
     if (m->journal->phase != POOL_BEGUN)
         return 0;
     m->copying = true;
-    return relocate_run(m->call->relocate, e);
+    if (relocate_run(m->call->relocate, e) == 0)
+        return 0;
+    if (e->class != ERR_CANCELLED && pool_running(m, names, sizeof names, &blind) == 0 &&
+        names[0] != '\0') {
+        err_wrap(e, STARTED, names);
+        err_hint(e, STARTED_HINT);
+    }
+    return -1;
 }
 
 static int step_check_copies(void *ctx, struct err *e)
@@ -77,14 +104,9 @@ static int step_check_copies(void *ctx, struct err *e)
 static int step_check_quiet(void *ctx, struct err *e)
 {
     struct pool_move *m = ctx;
-    char names[160];
-    if (pool_running(m, names, sizeof names, e) < 0)
+    if (check_none_started(m, e) < 0 || pool_check_originals(m, e) < 0)
         return -1;
-    if (names[0] != '\0') {
-        err_set(e, ERR_VIRT, 0, "started by someone else meanwhile: %s", names);
-        return err_hint(e, "shut it down, and run the same command again");
-    }
-    return pool_check_originals(m, e) < 0 ? -1 : pool_write_journal(m, POOL_SWITCHING, e);
+    return pool_write_journal(m, POOL_SWITCHING, e);
 }
 
 static int switch_pool(struct pool_move *m, struct err *e)
@@ -105,17 +127,13 @@ static int switch_pool(struct pool_move *m, struct err *e)
 static int step_pool(void *ctx, struct err *e)
 {
     struct pool_move *m = ctx;
-    char names[160] = "";
     if (m->mount == NULL)
         return 0;
-    if (switch_pool(m, e) == 0 && pool_running(m, names, sizeof names, e) == 0) {
+    if (switch_pool(m, e) == 0 && check_none_started(m, e) == 0) {
         free(m->journal->after);
         m->journal->after = virt_pool_xml(m->pool, e);
-        if (m->journal->after != NULL && names[0] == '\0' &&
-            pool_write_journal(m, POOL_SWITCHING, e) == 0)
+        if (m->journal->after != NULL && pool_write_journal(m, POOL_SWITCHING, e) == 0)
             return 0;
-        if (e->class == ERR_NONE)
-            err_set(e, ERR_VIRT, 0, "started by someone else meanwhile: %s", names);
     }
     pool_put_back(m);
     return -1;

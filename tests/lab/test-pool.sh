@@ -242,6 +242,22 @@ test_changed_after_kill() {
     check "all is back" untouched_but t3
 }
 
+# The image of the domain is opened last of the five, so that it is in use by then.
+test_started_before_its_image() {
+    local to=(--mount "$scratch/mount" "${share}t4")
+    new_share t4
+    in_background move --bandwidth 4M --connections 1 "${to[@]}"
+    check "a copy is under way" await 10 copying_in t4
+    check "somebody starts a domain whose image is not copied yet" start g3
+    ends "the move fails" 1 30
+    check "it names the domain and the image" shows \
+        'started by someone else meanwhile: g3: .*vol.img: a running QEMU writes to it' output
+    check "domains and pool are as before" definitions_are_back
+    stop_all
+    check "--undo" move --undo
+    check "all is back" untouched_but t4
+}
+
 test_started_between() {
     local to=(--mount "$scratch/mount" "${share}t4")
     new_share t4
@@ -309,6 +325,7 @@ test_written_since
 test_files
 test_killed
 test_changed_after_kill
+test_started_before_its_image
 test_started_between
 test_shutdown
 test_delete_originals
