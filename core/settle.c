@@ -240,18 +240,29 @@ static bool settle_blindly(struct migration *m, const struct vm_sample *now)
     return false;
 }
 
+/* A source whose daemon is restarting is worth waiting for: the destination is held, and a guest
+ * that is known to be on the source needs nobody's help. */
+static int settle_cancel(struct migration *m, struct vm_sample *now, struct err *e)
+{
+    struct vm *s = m->plan->source;
+    int64_t deadline_ns = clock_now_ns() + MIGRATION_LOST_NS;
+    for (;;) {
+        if (s->ops->sample(s, now, e) == 0 &&
+            (!vm_migration_busy(now->migration) ||
+             (s->ops->cancel(s, e) == 0 && s->ops->sample(s, now, e) == 0)))
+            return settle_await_finished(m, now, e);
+        if (!migration_ask_again(s, deadline_ns, e))
+            return -1;
+    }
+}
+
 /* The destination is held: the source shall have the guest, as it was before. */
 static void settle_keep_on_source(struct migration *m)
 {
     struct vm *s = m->plan->source;
     struct err e = {0};
     struct vm_sample now;
-    if (s->ops->sample(s, &now, &e) < 0)
-        goto lost;
-    if (vm_migration_busy(now.migration) &&
-        (s->ops->cancel(s, &e) < 0 || s->ops->sample(s, &now, &e) < 0))
-        goto lost;
-    if (settle_await_finished(m, &now, &e) < 0)
+    if (settle_cancel(m, &now, &e) < 0)
         goto lost;
     m->report->last = now;
     if (m->blind && !settle_blindly(m, &now))

@@ -84,6 +84,12 @@ static bool vm_qmp_cut_off(struct vm_qmp *q)
     return true;
 }
 
+/* Of libvirt's connection the error says whose it is already. */
+static int vm_qmp_not_connected(const struct vm_qmp *q, struct err *e)
+{
+    return q->ep.scheme == QMP_VIRT ? -1 : err_wrap(e, "%s", q->vm.role);
+}
+
 struct qmp_client *vm_qmp_client(struct vm_qmp *q, struct err *e)
 {
     if (!vm_qmp_cut_off(q))
@@ -91,7 +97,7 @@ struct qmp_client *vm_qmp_client(struct vm_qmp *q, struct err *e)
     q->client =
         qmp_client_open(q->vm.loop, &q->ep, VM_REOPEN_TIMEOUT_NS, false, vm_qmp_on_event, q, e);
     if (q->client == NULL) {
-        err_wrap(e, "%s", q->vm.role);
+        vm_qmp_not_connected(q, e);
         return NULL;
     }
     log_info("%s: connected again", q->vm.role);
@@ -403,8 +409,9 @@ static bool vm_qmp_process_ended(int64_t pid)
  * socket: over ssh that shows as the end of the stream before the greeting, while ssh itself lives:
  * sshd's connect() to the socket has failed. A missing socket proves nothing here: files get
  * removed (over ssh the two look alike; QEMU removes its own when it ends). Of a domain libvirt's
- * word is the proof. A closing QEMU may accept and hang up, so a plain socket must refuse, and is given some time to. Before the verdict
- * all that it had said has been read: its last word may be RESUME.
+ * word is the proof. A closing QEMU may accept and hang up, so a plain socket must refuse, and is
+ * given some time to. Before the verdict all that it had said has been read: its last word may be
+ * RESUME.
  */
 static bool vm_qmp_known_dead(struct vm *vm)
 {
@@ -485,7 +492,7 @@ static void vm_qmp_tell_by_hand(struct vm_qmp *q)
 int vm_qmp_connect(struct vm_qmp *q, struct err *e)
 {
     q->client = qmp_client_open(q->vm.loop, &q->ep, VM_OPEN_TIMEOUT_NS, true, vm_qmp_on_event, q, e);
-    return q->client != NULL ? 0 : err_wrap(e, "%s", q->vm.role);
+    return q->client != NULL ? 0 : vm_qmp_not_connected(q, e);
 }
 
 struct vm *vm_qmp_open(struct loop *loop, const struct qmp_endpoint *ep, const char *role,

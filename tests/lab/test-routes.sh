@@ -4,8 +4,9 @@
 # test-routes.sh BUILD [GROUP]...: godwit migrate on libvirt domains, with the lab up: the two routes, bad
 # input, and what happens to a migration in which something is killed, cut or interfered with.
 #
-# GROUP: ways, input, after, faults (in precopy), phases (in the others), slow (those that wait for a
-# deadline; only if it is named). After each fault the guest must run once, or godwit must have said that it does not know.
+# GROUP: ways, input, after, faults (in precopy), phases (in the others); and only if it is named: slow (those
+# that wait for a deadline), each (each daemon killed in each phase of each route, with a table of what came of
+# it). After each fault the guest must run once, or godwit must have said that it does not know.
 #
 # How a fault meets its phase:
 #   preparing   the destination's domain has just come into being
@@ -106,6 +107,27 @@ in_pause() {
         echo "it never stood"
         return 1
     }
+}
+
+# begin_preparing OPTION...: the same, until the destination's domain is there.
+begin_preparing() {
+    rm -f -- "$scratch"/{result,err}
+    "$lab" exec a "$godwit" migrate "$vm" "$uri_b" --json "$@" >"$scratch/result" 2>"$scratch/err" &
+    godwit_pid=$!
+    await 20 "$lab" exec b test -s "/run/libvirt/qemu/$vm.pid"
+}
+
+# begin_confirming OPTION...: the same, until the destination's QEMU stands, and all has been sent to it.
+begin_confirming() {
+    in_phase precopy --max-bandwidth 300K --downtime-limit 100ms "$@" && signal_qemu_on b STOP && sleep 16
+}
+
+# strike WHAT: what dies; libvirt's daemons come back.
+strike() {
+    case $1 in
+    qemu-b) signal_qemu_on b KILL ;;
+    libvirtd-*) "$lab" kill "${1#*-}" libvirtd && sleep 2 && "$lab" start "${1#*-}" 2>/dev/null ;;
+    esac
 }
 
 # ends CODE PATTERN: godwit ends so, and says so.
@@ -320,39 +342,27 @@ fault_suspended() {
     moved_to_b
 }
 
-# kill_libvirtd HOST PHASE ROUTE, which is started again.
+# fault_libvirtd_restarts HOST PHASE ROUTE CODE PATTERN
 fault_libvirtd_restarts() {
-    local host=$1 phase=$2 route=$3
-    in_phase "$phase" --route "$route" --max-bandwidth 1M && "$lab" kill "$host" libvirtd && sleep 2 &&
-        "$lab" start "$host" 2>/dev/null && ends "$4" "$5" && runs_once
+    in_phase "$2" --route "$3" --max-bandwidth 1M && strike "libvirtd-$1" && ends "$4" "$5" && runs_once
 }
 
 fault_qemu_dies() {
     in_phase "$1" --route "$2" "${@:3}" && signal_qemu_on b KILL && ends 1 'on the source' && stays_on_a
 }
 
-fault_dies_preparing() {
-    rm -f -- "$scratch"/{result,err}
-    "$lab" exec a "$godwit" migrate "$vm" "$uri_b" --route direct --json >"$scratch/result" 2>"$scratch/err" &
-    godwit_pid=$!
-    await 20 "$lab" exec b test -s "/run/libvirt/qemu/$vm.pid" && signal_qemu_on b KILL
+fault_preparing() {
+    begin_preparing --route direct && strike "$1"
     ends 1 'on the source' && stays_on_a
 }
 
-# begin_confirming: the destination's QEMU stands, and all has been sent to it.
-begin_confirming() {
-    in_phase precopy --route direct --max-bandwidth 300K --downtime-limit 100ms && signal_qemu_on b STOP &&
-        sleep 16
-}
-
 fault_dies_confirming() {
-    begin_confirming
-    signal_qemu_on b KILL
+    begin_confirming --route direct && strike qemu-b
     ends 1 'on the source' && stays_on_a
 }
 
 fault_libvirtd_confirming() {
-    begin_confirming
+    begin_confirming --route direct
     "$lab" kill b libvirtd
     signal_qemu_on b CONT
     "$lab" start b 2>/dev/null
@@ -392,7 +402,8 @@ group_faults() {
 
 group_phases() {
     guest_on_a "${busy[@]}" || return
-    check "direct: the destination's QEMU dies in preparing" fault_dies_preparing || true
+    check "direct: the destination's QEMU dies in preparing" fault_preparing qemu-b || true
+    check "direct: libvirtd of the source restarts in preparing" fault_preparing libvirtd-a || true
     check "direct: the destination's QEMU dies in the switchover" fault_pause_interfered || true
     fast_link
     guest_on_a "${calm[@]}" || return
@@ -454,6 +465,57 @@ group_slow() {
             guest_on_a "${busy[@]}" || return
             check "$route: libvirtd of $host dies in precopy, for good" slow_libvirtd "$host" "$route" || true
             "$lab" start "$host" 2>/dev/null
+        done
+    done
+}
+
+# ---- each daemon, in each phase ----
+
+# Each leaves a migration in that phase.
+each_preparing() { begin_preparing --route "$1"; }
+each_precopy() { in_phase precopy --route "$1" --max-bandwidth 1M; }
+each_switchover() { in_pause --route "$1" "${long_pause[@]}"; }
+each_confirming() { begin_confirming --route "$1"; }
+
+# By its exit code, godwit has said where the guest is: that is where it must be.
+each_is_as_said() {
+    case $1 in
+    0) moved_to_b ;;
+    1) stays_on_a ;;
+    4) runs_once && grep -q 'virsh -c' "$scratch/err" "$scratch/result" ;;
+    *) return 1 ;;
+    esac
+}
+
+# each_cell ROUTE PHASE WHAT
+each_cell() {
+    local status=0
+    "each_$2" "$1" && strike "$3" || return
+    fast_link
+    [[ $2 != confirming || $3 == qemu-b ]] || signal_qemu_on b CONT
+    wait "$godwit_pid" || status=$?
+    printf '# | %s | %s | %s | %d | %s | %s | %s |\n' "$1" "$2" "$3" "$status" "$(qemu_on a)" "$(qemu_on b)" \
+        "$(jq -r '.error.message // "done"' "$scratch/result" 2>/dev/null)" >"$scratch/row"
+    each_is_as_said "$status" || {
+        cat "$scratch/err" "$scratch/result"
+        return 1
+    }
+}
+
+group_each() {
+    local route phase what guest
+    printf '# | route | phase | killed | exit code | on a | on b | godwit says |\n'
+    for route in direct native; do
+        for phase in preparing precopy switchover confirming; do
+            guest=("${brief[@]}")
+            [[ $phase != switchover ]] || guest=("${busy[@]}")
+            [[ $phase != confirming ]] || guest=("${calm[@]}")
+            for what in libvirtd-a libvirtd-b qemu-b; do
+                guest_on_a "${guest[@]}" || return
+                : >"$scratch/row"
+                check "$route: $what dies in $phase" each_cell "$route" "$phase" "$what" || true
+                cat "$scratch/row"
+            done
         done
     done
 }
