@@ -77,14 +77,19 @@ readonly brief=(--working-set 6M --dirty-rate 256K)
 migrate() { "$lab" exec a "$godwit" migrate "$vm" "$uri_b" "$@"; }
 migrate_back() { "$lab" exec b "$godwit" migrate "$vm" qemu+ssh://root@a/system "$@"; }
 
-# in_phase PHASE OPTION...: begins a migration, and returns when it is in that phase; its pid is $godwit_pid.
-in_phase() {
-    local phase=$1
-    shift
+# begin OPTION...: begins a migration; its pid is $godwit_pid.
+begin() {
     rm -f -- "$scratch"/{progress,result,err}
     "$lab" exec a "$godwit" migrate "$vm" "$uri_b" --json --progress=3 "$@" \
         3>"$scratch/progress" >"$scratch/result" 2>"$scratch/err" &
     godwit_pid=$!
+}
+
+# in_phase PHASE OPTION...: the same, until it is in that phase.
+in_phase() {
+    local phase=$1
+    shift
+    begin "$@"
     await 40 grep -q "\"$phase\"" "$scratch/progress" || {
         echo "it never was in $phase"
         cat "$scratch/err"
@@ -111,9 +116,7 @@ in_pause() {
 
 # begin_preparing OPTION...: the same, until the destination's domain is there.
 begin_preparing() {
-    rm -f -- "$scratch"/{result,err}
-    "$lab" exec a "$godwit" migrate "$vm" "$uri_b" --json "$@" >"$scratch/result" 2>"$scratch/err" &
-    godwit_pid=$!
+    begin "$@"
     await 20 "$lab" exec b test -s "/run/libvirt/qemu/$vm.pid"
 }
 
