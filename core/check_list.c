@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/check_list.h"
+#include "core/text.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -35,14 +36,6 @@ static struct check_finding *check_list_grow(struct check_list *l)
     return &l->at[l->n++];
 }
 
-/* Sentences quote what programs say, and names that users give: each stays one line. */
-static void check_list_one_line(char *text)
-{
-    for (; *text != '\0'; text++)
-        if ((unsigned char)*text < ' ')
-            *text = ' ';
-}
-
 void check_list_add(struct check_list *l, enum check_verdict verdict, const char *what,
                     const char *fmt, ...)
 {
@@ -51,12 +44,11 @@ void check_list_add(struct check_list *l, enum check_verdict verdict, const char
     if (f == NULL)
         return;
     *f = (struct check_finding){.verdict = verdict};
-    snprintf(f->what, sizeof f->what, "%s", what);
+    text_fit(f->what, sizeof f->what, what);
+    text_one_line(f->what);
     va_start(ap, fmt);
-    vsnprintf(f->sentence, sizeof f->sentence, fmt, ap);
+    f->sentence = text_keep_line_v(fmt, ap);
     va_end(ap);
-    check_list_one_line(f->what);
-    check_list_one_line(f->sentence);
 }
 
 void check_list_mend(struct check_list *l, const char *fmt, ...)
@@ -67,11 +59,8 @@ void check_list_mend(struct check_list *l, const char *fmt, ...)
     assert(l->n > 0);
     struct check_finding *f = &l->at[l->n - 1];
     va_start(ap, fmt);
-    int n = vsnprintf(f->mend, sizeof f->mend, fmt, ap);
+    f->mend = text_keep_line_v(fmt, ap);
     va_end(ap);
-    if (n < 0 || (size_t)n >= sizeof f->mend)
-        f->mend[0] = '\0';
-    check_list_one_line(f->mend);
 }
 
 size_t check_list_count(const struct check_list *l, enum check_verdict verdict)
@@ -91,8 +80,7 @@ int check_list_verdict(const struct check_list *l, struct err *e)
         if (f->verdict != CHECK_REFUSE)
             continue;
         err_set(e, ERR_REFUSED, 0, "%s: %s", f->what, f->sentence);
-        return f->mend[0] != '\0' && strlen(f->mend) < sizeof e->hint ? err_hint(e, "%s", f->mend)
-                                                                      : -1;
+        return f->mend != NULL ? err_hint(e, "%s", f->mend) : -1;
     }
     return 0;
 }

@@ -21,8 +21,9 @@ enum check_verdict {
 struct check_finding {
     enum check_verdict verdict;
     char what[80];      /* "disk vda: shared storage" */
-    char sentence[400]; /* one phrase, no full stop, no newline: what was seen, and how */
-    char mend[320];     /* a command for the operator's shell; "": nothing to be mended */
+    /* Kept texts (core/text.h). */
+    const char *sentence; /* one phrase, no full stop, no newline: what was seen, and how */
+    const char *mend;     /* a command for the operator's shell; NULL: nothing to be mended */
 };
 
 struct check_list {
@@ -31,12 +32,12 @@ struct check_list {
     bool lost; /* there was no memory for a finding */
 };
 
-/* Adds a finding. A text that does not fit is cut. */
+/* Adds a finding. Of a long `what` the middle is left out. */
 void check_list_add(struct check_list *l, enum check_verdict verdict, const char *what,
                     const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 
-/* Sets the mending command of the finding that was added last. A command that does not fit is left
- * out: half of one would be worse than none. */
+/* Sets the mending command of the finding that was added last. Words that are not ours go through
+ * text_shell_word(). */
 void check_list_mend(struct check_list *l, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 

@@ -12,9 +12,11 @@
  *  - A function that takes a `struct err *` returns 0 (or a handle) and leaves it alone, or returns
  *    -1 (or NULL) and has set it. Never both, never neither. The pointer is never NULL.
  *  - It is set once, where the fault was found; module borders may wrap it with what was tried.
- *    Setting an error that is already set is our bug: err_set() asserts.
- *  - `msg` is one phrase that names the thing: no newline, no full stop. `hint` says what the
- *    operator can do about it, and may be empty.
+ *    Setting one that is set already, or wrapping one that is not, is our bug: built with
+ *    ERR_STRICT (as every build with a sanitizer is) it aborts, else the first error stays.
+ *  - `msg` is one phrase that names the thing: no newline, no full stop. Its end, the reason, is
+ *    never cut: where it is too long, paths lose their middle (core/text.h).
+ *  - `hint` says what the operator can do about it. It is never cut, however long.
  *  - Only tools/ prints, and only once, with err_print().
  *
  * Wrong:  err_set(e, ERR_IO, errno, "read failed\n");        names nothing, ends in a newline
@@ -43,12 +45,12 @@ enum err_class {
 struct err {
     enum err_class class;
     int sys; /* errno, or 0 where none applies */
-    char msg[256];
-    char hint[400];
+    char msg[1024];
+    const char *hint; /* kept text (core/text.h): copies of the error share it; NULL: none */
 };
 
 /* Sets *e; always -1, so that `return err_set(…)` reads as what it does. A non-zero `sys` adds
- * ": <strerror>" to the message. A message that does not fit is cut at the end of `msg`. */
+ * ": <strerror>" to the message. */
 int err_set(struct err *e, enum err_class class, int sys, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 

@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <stdio.h>
 
+#include "core/cleanup.h"
+
 static log_sink_fn *the_sink;
 
 void log_set_sink(log_sink_fn *sink)
@@ -17,10 +19,11 @@ void log_say(enum log_level level, const char *fmt, ...)
     if (the_sink == NULL)
         return;
 
-    char line[2048];
+    CLEANUP_FREE char *line = NULL;
     va_list ap;
     va_start(ap, fmt);
-    vsnprintf(line, sizeof line, fmt, ap);
+    if (vasprintf(&line, fmt, ap) < 0)
+        line = NULL;
     va_end(ap);
-    the_sink(level, line);
+    the_sink(level, line != NULL ? line : fmt);
 }

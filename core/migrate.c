@@ -242,7 +242,8 @@ static int migrate_confirm(void *ctx, struct err *e)
         if (d->seen.resumed_ns != 0 || migrate_has_arrived(m, &s))
             break;
         if (s.migration == VM_MIGRATION_FAILED)
-            return err_set(e, ERR_QMP, 0, "the destination could not load the guest: %s", s.reason);
+            return err_set(e, ERR_QMP, 0, "the destination could not load the guest: %s",
+                           s.reason != NULL ? s.reason : "it does not say why");
         if (clock_now_ns() > deadline_ns)
             return err_set(e, ERR_TIMEOUT, 0, "the destination has not started the guest");
         if (migration_wait(m, false, e) < 0)

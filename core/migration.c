@@ -54,8 +54,8 @@ static int migration_source_over(const struct vm_sample *s, struct err *e)
     const char *what = s->migration == VM_MIGRATION_FAILED      ? "failed"
                        : s->migration == VM_MIGRATION_CANCELLED ? "was cancelled by somebody else"
                                                                 : "has vanished";
-    return err_set(e, ERR_QMP, 0, "the migration %s%s%s", what, s->reason[0] != '\0' ? ": " : "",
-                   s->reason);
+    return err_set(e, ERR_QMP, 0, "the migration %s%s%s", what, s->reason != NULL ? ": " : "",
+                   s->reason != NULL ? s->reason : "");
 }
 
 /* The phase follows what the source has said of its vCPUs. */

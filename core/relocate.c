@@ -114,9 +114,9 @@ static void relocate_abandon(struct relocate *r, struct err *e)
         kept += t->image.state == RELOCATE_KEPT;
         left += t->journaled || t->part_made;
     }
-    if (kept > 0 && e->hint[0] == '\0')
+    if (kept > 0 && e->hint == NULL)
         err_hint(e, "what is durable was kept: run the same again to continue");
-    else if (left > 0 && e->hint[0] == '\0')
+    else if (left > 0 && e->hint == NULL)
         err_hint(e, "parts may be left at %s; running the same again uses or removes them",
                  r->plan.to->url);
 }

@@ -25,6 +25,7 @@
 #include <stdio.h>
 
 #include "core/log.h"
+#include "core/text.h"
 
 /* An event may come this much later than the answer to a command that was sent after it. */
 #define SETTLE_EVENT_NS (300 * NS_PER_MS)
@@ -63,10 +64,9 @@ static void settle_hint(struct migration *m, enum by_hand what)
 __attribute__((format(printf, 3, 4))) static void
 settle_unknown(struct migration *m, enum by_hand what, const char *fmt, ...)
 {
-    char words[sizeof m->why_unknown.msg];
     va_list ap;
     va_start(ap, fmt);
-    vsnprintf(words, sizeof words, fmt, ap);
+    const char *words = text_keep_v(fmt, ap);
     va_end(ap);
     m->report->guest = MIGRATE_GUEST_UNKNOWN;
     err_clear(&m->why_unknown);

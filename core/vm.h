@@ -93,7 +93,7 @@ struct vm_sample {
     uint64_t ram_total_bytes, ram_transferred_bytes, ram_remaining_bytes;
     uint64_t dirty_bytes_per_s, bandwidth_bytes_per_s;
     uint64_t passes;   /* over RAM, the first included */
-    char reason[160];  /* why it failed, in the hypervisor's words; "" where it does not say */
+    const char *reason; /* why it failed, in the hypervisor's words, kept; NULL: it does not say */
 };
 
 /* What a side told us unasked, and when it came here (CLOCK_MONOTONIC); 0: not yet. */
@@ -103,11 +103,12 @@ struct vm_seen {
     bool gap; /* something may have been said that never came here */
 };
 
-/* What a person can do about this side, each as a command to be typed. */
+/* What a person can do about this side, each as a command to be typed: kept texts (core/text.h), for
+ * what is typed in an emergency must be whole. */
 struct vm_by_hand {
-    char look[160];  /* tells whether the guest runs there */
-    char end[160];   /* ends its hypervisor */
-    char go_on[160]; /* lets a stopped guest run */
+    const char *look;  /* tells whether the guest runs there */
+    const char *end;   /* ends its hypervisor */
+    const char *go_on; /* lets a stopped guest run */
 };
 
 struct vm {

@@ -8,6 +8,7 @@
 #include "core/cleanup.h"
 #include "core/clock.h"
 #include "core/log.h"
+#include "core/text.h"
 #include "core/units.h"
 #include "qmp/field.h"
 #include "qmp/watch.h"
@@ -215,7 +216,7 @@ int qmp_read_migrate(struct json_object *r, struct watch_sample *w, struct err *
     w->setup_ns = command_ns(setup_ms);
     w->total_ns = command_ns(total_ms);
     w->throttle_percent = throttle < 100 ? (unsigned)throttle : 100;
-    snprintf(s->reason, sizeof s->reason, "%s", reason);
+    s->reason = reason[0] != '\0' ? text_keep("%s", reason) : NULL;
     return 0;
 }
 

@@ -25,6 +25,7 @@
 #include "core/cleanup.h"
 #include "core/clock.h"
 #include "core/log.h"
+#include "core/text.h"
 #include "qmp/command.h"
 #include "qmp/field.h"
 #include "qmp/virt/domain.h"
@@ -484,9 +485,9 @@ void vm_qmp_init(struct vm_qmp *q, struct loop *loop, const char *role, const st
 static void vm_qmp_tell_by_hand(struct vm_qmp *q)
 {
     struct vm_by_hand *h = &q->vm.by_hand;
-    snprintf(h->look, sizeof h->look, "'query-status' at %s", q->ep.text);
-    snprintf(h->end, sizeof h->end, "'quit' at %s", q->ep.text);
-    snprintf(h->go_on, sizeof h->go_on, "'cont' at %s", q->ep.text);
+    h->look = text_keep("'query-status' at %s", q->ep.text);
+    h->end = text_keep("'quit' at %s", q->ep.text);
+    h->go_on = text_keep("'cont' at %s", q->ep.text);
 }
 
 int vm_qmp_connect(struct vm_qmp *q, struct err *e)

@@ -359,7 +359,7 @@ static int migrate_finish(struct bench_migrate *m, int rc, struct err *e)
         report_series_json(m->out, stdout);
     else if (m->series.n > 0)
         report_series_text(&m->series, stdout);
-    if (rc < 0 && m->series.n > 0 && e->hint[0] == '\0')
+    if (rc < 0 && m->series.n > 0 && e->hint == NULL)
         err_hint(e, "what was measured is in %s; the same with --out %s goes on from there", m->out,
                  m->out);
     if (rc < 0)

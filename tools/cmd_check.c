@@ -68,7 +68,7 @@ static void check_print_json(const struct check_cmd *c, const struct err *e)
         json_text(item, "check", f->what);
         json_text(item, "verdict", check_verdict_name(f->verdict));
         json_text(item, "sentence", f->sentence);
-        json_text(item, "mend", f->mend[0] != '\0' ? f->mend : NULL);
+        json_text(item, "mend", f->mend);
     }
     json_error(o, e);
     json_print(o, stdout);
@@ -80,7 +80,7 @@ static void check_print_text(const struct check_cmd *c)
     for (size_t i = 0; i < l->n; i++) {
         const struct check_finding *f = &l->at[i];
         printf("%-8s %s: %s\n", check_verdict_name(f->verdict), f->what, f->sentence);
-        if (f->mend[0] != '\0')
+        if (f->mend != NULL)
             printf("         mend: %s\n", f->mend);
     }
     if (l->n > 0)

@@ -116,7 +116,7 @@ void json_error(struct json *o, const struct err *e)
     struct json *error = json_node(o, "error");
     json_text(error, "class", err_class_name(e->class));
     json_text(error, "message", e->msg);
-    json_text(error, "hint", e->hint);
+    json_text(error, "hint", e->hint != NULL ? e->hint : "");
 }
 
 /* ---- tables ---- */

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/cleanup.h"
 #include "core/clock.h"
 #include "core/log.h"
 #include "tools/command.h"
@@ -28,12 +29,14 @@ static void main_log(enum log_level level, const char *line)
 {
     if (level > log_level_shown)
         return;
-    char text[2200];
+    CLEANUP_FREE char *text = NULL;
     double t_s = (double)(clock_now_ns() - started_ns) / 1e9;
-    int n = level == LOG_WARN ? snprintf(text, sizeof text, "godwit: warning: %s\n", line)
-                              : snprintf(text, sizeof text, "godwit: %8.3f %s\n", t_s, line);
-    if (n > 0)
-        (void)!write(STDERR_FILENO, text, strlen(text));
+    int n = level == LOG_WARN ? asprintf(&text, "godwit: warning: %s\n", line)
+                              : asprintf(&text, "godwit: %8.3f %s\n", t_s, line);
+    if (n < 0)
+        text = NULL;
+    else
+        (void)!write(STDERR_FILENO, text, (size_t)n);
 }
 
 void command_log_level(enum log_level level)
@@ -82,7 +85,7 @@ int command_parse(const struct command *c, void *base, int argc, char **argv, in
         first = -1;
     }
     if (first < 0) {
-        if (e.hint[0] == '\0')
+        if (e.hint == NULL)
             err_hint(&e, "usage: godwit %s [OPTION]... %s (more: godwit %s --help)", c->name,
                      c->operands, c->name);
         *exit_code = command_fail(&e);

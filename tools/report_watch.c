@@ -108,7 +108,8 @@ static void summary_begin(const struct watch_view *v, FILE *to)
         break;
     case WATCH_FAILED:
         fprintf(to, "The migration has failed%s%s: %s.\n",
-                v->sample.vm.reason[0] != '\0' ? ", " : "", v->sample.vm.reason, where);
+                v->sample.vm.reason != NULL ? ", " : "",
+                v->sample.vm.reason != NULL ? v->sample.vm.reason : "", where);
         break;
     case WATCH_LOST:
         fprintf(to, "The QEMU %s while it migrated.\n",
@@ -179,7 +180,7 @@ void report_watch_json(const struct watch_view *v, int fd)
         json_ms(o, "downtime_ms", v->counted_by != NULL ? s->vm.downtime_ns : -1);
         json_text(o, "downtime_counted_by", v->counted_by);
         json_ms(o, "total_ms", s->total_ns > 0 ? s->total_ns : v->elapsed_ns);
-        json_text(o, "reason", s->vm.reason[0] != '\0' ? s->vm.reason : NULL);
+        json_text(o, "reason", s->vm.reason);
     }
     json_line(o, fd);
 }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "core/text.h"
 #include "tools/trial_json.h"
 
 #include <errno.h>
@@ -287,8 +288,8 @@ static void trial_json_read_error(const struct json_place *p, struct err *error,
     for (int c = ERR_USAGE; c <= ERR_UNCERTAIN; c++)
         if (strcmp(class, err_class_name((enum err_class)c)) == 0)
             error->class = (enum err_class)c;
-    snprintf(error->msg, sizeof error->msg, "%s", text);
-    snprintf(error->hint, sizeof error->hint, "%s", hint != NULL ? hint : "");
+    text_fit(error->msg, sizeof error->msg, text);
+    error->hint = hint != NULL && hint[0] != '\0' ? text_keep("%s", hint) : NULL;
 }
 
 static void trial_json_read_observers(const struct json_place *p, struct trial *t, struct err *e)

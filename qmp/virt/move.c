@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/log.h"
+#include "core/text.h"
 #include "qmp/virt/incoming.h"
 
 /* The name by which the source's QEMU shall reach the destination's. */
@@ -63,10 +64,10 @@ void virt_move_close(struct virt_move *m)
 
 void virt_move_tell_by_hand(const struct virt_domain *d, struct vm_by_hand *h)
 {
-    const char *uri = virt_host_uri(d->host);
-    snprintf(h->look, sizeof h->look, "'virsh -c %s domstate %s --reason'", uri, d->name);
-    snprintf(h->end, sizeof h->end, "'virsh -c %s destroy %s'", uri, d->name);
-    snprintf(h->go_on, sizeof h->go_on, "'virsh -c %s resume %s'", uri, d->name);
+    const char *uri = text_shell_word(virt_host_uri(d->host)), *name = text_shell_word(d->name);
+    h->look = text_keep("virsh -c %s domstate %s --reason", uri, name);
+    h->end = text_keep("virsh -c %s destroy %s", uri, name);
+    h->go_on = text_keep("virsh -c %s resume %s", uri, name);
 }
 
 int virt_move_foresee(const struct virt_move *m, const struct vm_facts *source,

@@ -7,6 +7,7 @@
 
 #include "core/check_list.h"
 #include "core/log.h"
+#include "core/text.h"
 #include "qmp/virt/check.h"
 #include "qmp/virt/incoming.h"
 #include "qmp/virt/move.h"
@@ -54,7 +55,7 @@ static int route_check(struct route *r, struct err *e)
 static int route_choose_native(struct route *r, const struct err *why, struct err *e)
 {
     r->route.kind = VIRT_ROUTE_NATIVE;
-    snprintf(r->route.reason, sizeof r->route.reason, "%s", why->msg);
+    r->route.reason = text_keep("%s", why->msg);
     if (native_set_check(r->options.settings, e) == 0)
         return 0;
     return err_hint(e, "the direct route could, and is not for domain %s: %s", r->move.source.name,
@@ -67,11 +68,11 @@ static void route_choose_direct(struct route *r)
     struct err unable = {0};
     to->kind = VIRT_ROUTE_DIRECT;
     if (r->options.kind == VIRT_ROUTE_DIRECT)
-        snprintf(to->reason, sizeof to->reason, "it was asked for");
+        to->reason = text_keep("it was asked for");
     else
-        snprintf(to->reason, sizeof to->reason, "%s%s%s",
-                 "all that the domain has was proven on it",
-                 native_set_check(r->options.settings, &unable) < 0 ? "; " : "", unable.msg);
+        to->reason = text_keep("all that the domain has was proven on it%s%s",
+                               native_set_check(r->options.settings, &unable) < 0 ? "; " : "",
+                               unable.msg);
 }
 
 /* Which route it is to be, and why. */
@@ -81,7 +82,7 @@ static int route_choose(struct route *r, struct err *e)
     struct err why = {0};
     if (r->options.kind == VIRT_ROUTE_NATIVE) {
         to->kind = VIRT_ROUTE_NATIVE;
-        snprintf(to->reason, sizeof to->reason, "it was asked for");
+        to->reason = text_keep("it was asked for");
         return 0;
     }
     CLEANUP_FREE char *live = virt_domain_xml(&r->move.source, 0, e);
@@ -169,7 +170,7 @@ bool virt_route_fall_back(struct virt_route *to, const struct err *why, struct e
     }
     route_close_sides(r);
     to->kind = VIRT_ROUTE_NATIVE;
-    snprintf(to->reason, sizeof to->reason, "the direct one was refused: %s", why->msg);
+    to->reason = text_keep("the direct one was refused: %s", why->msg);
     return route_open_sides(r, e) == 0;
 }
 

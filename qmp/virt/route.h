@@ -33,7 +33,7 @@ struct virt_route_options {
 struct virt_route {
     struct vm *source, *destination;
     enum virt_route_kind kind; /* the one that is taken: never AUTO */
-    char reason[256];          /* why that one */
+    const char *reason;        /* why that one; kept (core/text.h) */
 };
 
 /*

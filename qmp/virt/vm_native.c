@@ -24,6 +24,7 @@
 
 #include "core/clock.h"
 #include "core/log.h"
+#include "core/text.h"
 #include "qmp/virt/native_job.h"
 #include "qmp/virt/native_set.h"
 #include "qmp/vm_qmp.h"
@@ -124,7 +125,7 @@ static int native_sample_ended(struct vm_native *n, struct vm_sample *s, struct 
     if (vm_qmp_ops.sample(&n->qmp.vm, s, e) < 0)
         return -1;
     s->migration = why.sys == ECANCELED ? VM_MIGRATION_CANCELLED : VM_MIGRATION_FAILED;
-    snprintf(s->reason, sizeof s->reason, "%s", why.msg);
+    s->reason = text_keep("%s", why.msg);
     return 0;
 }
 
@@ -290,7 +291,7 @@ static int native_sample_destination(struct vm *vm, struct vm_sample *s, struct 
         return 0;
     if (native_job_result(job, &why) < 0) {
         s->migration = VM_MIGRATION_FAILED;
-        snprintf(s->reason, sizeof s->reason, "%s", why.msg);
+        s->reason = text_keep("%s", why.msg);
         return 0;
     }
     vm->seen.resumed_ns = atomic_load(&n->resumed_ns);

@@ -154,7 +154,7 @@ static void check_unknown(const struct outcome *o, const struct scenario *sc, ui
     const struct fake_pair *p = &o->pair;
     CHECK(o->rc == -1 && o->e.class == ERR_UNCERTAIN);
     CHECK(o->report.phases.now == PHASE_UNCERTAIN);
-    CHECK(o->e.hint[0] != '\0' && o->e.msg[0] != '\0');
+    CHECK(o->e.hint != NULL && o->e.msg[0] != '\0');
     /* someone has to be unable to answer, or an answer was lost, or memory is on both sides */
     CHECK(p->source.dead || p->source.mute || p->destination.dead || p->destination.mute ||
           p->answer_lost || p->fault == FAKE_LOST_BEFORE || p->fault == FAKE_REFUSES ||

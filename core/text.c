@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation. Kept texts stand in one list that only grows, under a lock; an equal text is
+ * found instead of added, so that a message repeated by a retry costs nothing. They are few (errors,
+ * checks, commands) and end with the process, so that whoever holds one may copy the pointer and
+ * needs no care about its life.
+ */
+#include "core/text.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/cleanup.h"
+
+#define TEXT_CUT "…"
+/* A word that keeps fewer bytes than this tells nothing any more. */
+#define TEXT_WORD_MIN 24
+
+struct kept {
+    struct kept *next;
+    char text[];
+};
+
+static struct kept *kept_first;
+static pthread_mutex_t kept_lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* With the lock held. */
+static const char *text_find_or_add(const char *text)
+{
+    for (const struct kept *k = kept_first; k != NULL; k = k->next)
+        if (strcmp(k->text, text) == 0)
+            return k->text;
+    size_t bytes = strlen(text) + 1;
+    struct kept *k = malloc(sizeof *k + bytes);
+    if (k == NULL)
+        return "(no memory for this text)";
+    memcpy(k->text, text, bytes);
+    k->next = kept_first;
+    kept_first = k;
+    return k->text;
+}
+
+static const char *text_keep_string(const char *text)
+{
+    pthread_mutex_lock(&kept_lock);
+    const char *kept = text_find_or_add(text);
+    pthread_mutex_unlock(&kept_lock);
+    return kept;
+}
+
+const char *text_keep_v(const char *fmt, va_list ap)
+{
+    CLEANUP_FREE char *text = NULL;
+    if (vasprintf(&text, fmt, ap) < 0) {
+        text = NULL;
+        return "(no memory for this text)";
+    }
+    return text_keep_string(text);
+}
+
+const char *text_keep(const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    const char *kept = text_keep_v(fmt, ap);
+    va_end(ap);
+    return kept;
+}
+
+void text_one_line(char *text)
+{
+    for (; *text != '\0'; text++)
+        if ((unsigned char)*text < ' ' || *text == 0x7f)
+            *text = ' ';
+}
+
+const char *text_keep_line_v(const char *fmt, va_list ap)
+{
+    CLEANUP_FREE char *text = NULL;
+    if (vasprintf(&text, fmt, ap) < 0) {
+        text = NULL;
+        return "(no memory for this text)";
+    }
+    text_one_line(text);
+    return text_keep_string(text);
+}
+
+const char *text_shell_word(const char *word)
+{
+    static const char safe[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                               "@%+=:,./_-";
+    if (*word != '\0' && word[strspn(word, safe)] == '\0')
+        return text_keep_string(word);
+
+    size_t bytes = 3;
+    for (const char *p = word; *p != '\0'; p++)
+        bytes += *p == '\'' ? 4 : 1;
+    CLEANUP_FREE char *quoted = malloc(bytes);
+    if (quoted == NULL)
+        return "(no memory for this text)";
+    char *to = quoted;
+    *to++ = '\'';
+    for (const char *p = word; *p != '\0'; p++)
+        if (*p == '\'')
+            to = stpcpy(to, "'\\''");
+        else
+            *to++ = *p;
+    stpcpy(to, "'");
+    return text_keep_string(quoted);
+}
+
+/* ---- fitting ---- */
+
+static bool utf8_continues(char c)
+{
+    return ((unsigned char)c & 0xc0) == 0x80;
+}
+
+/* Takes bytes out of the middle of text[start, start + len), TEXT_CUT instead, so that at least
+ * `excess` bytes are saved but the word keeps `min`; returns the bytes that it saved. */
+static size_t text_cut_middle(char *text, size_t start, size_t len, size_t excess, size_t min)
+{
+    const size_t mark = sizeof TEXT_CUT - 1;
+    size_t take = excess + mark < len - min ? excess + mark : len - min;
+    size_t from = start + (len - take) / 3, to = from + take;
+    while (from > start && utf8_continues(text[from]))
+        from--;
+    while (to < start + len && utf8_continues(text[to]))
+        to++;
+    if (to - from <= mark)
+        return 0;
+    memcpy(text + from, TEXT_CUT, mark);
+    memmove(text + from + mark, text + to, strlen(text + to) + 1);
+    return to - from - mark;
+}
+
+static size_t text_longest_word(const char *text, size_t *len)
+{
+    size_t start = 0;
+    *len = 0;
+    for (const char *p = text; *p != '\0';) {
+        p += strspn(p, " ");
+        size_t n = strcspn(p, " ");
+        if (n > *len) {
+            start = (size_t)(p - text);
+            *len = n;
+        }
+        p += n;
+    }
+    return start;
+}
+
+void text_fit(char *to, size_t room, const char *text)
+{
+    size_t bytes = strlen(text);
+    if (bytes < room) {
+        memcpy(to, text, bytes + 1);
+        return;
+    }
+    CLEANUP_FREE char *whole = strdup(text);
+    if (whole == NULL) { /* the end of the text says more than its beginning */
+        snprintf(to, room, "%s", text + bytes - room + 1);
+        return;
+    }
+    while (bytes >= room) {
+        size_t len, start = text_longest_word(whole, &len);
+        size_t saved = len > TEXT_WORD_MIN ? text_cut_middle(whole, start, len, bytes - room + 1,
+                                                             TEXT_WORD_MIN)
+                                           : 0;
+        if (saved == 0)
+            saved = text_cut_middle(whole, 0, bytes, bytes - room + 1, 0);
+        if (saved == 0)
+            break;
+        bytes -= saved;
+    }
+    snprintf(to, room, "%s", whole);
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Text for people: whole where it must be whole, shortened where that does no harm.
+ *
+ * A command that an operator should type is kept whole, however long its names and URIs are: half of
+ * one would be worse than none. A message may be shortened, but only inside of long words (paths,
+ * URIs), never at its end, where the reason is.
+ */
+#ifndef CORE_TEXT_H
+#define CORE_TEXT_H
+
+#include <stdarg.h>
+#include <stddef.h>
+
+/* The text, whole, for as long as the process lives: for what is said rarely and handed around (a
+ * hint, a command, a reason). The same text is kept once. Never NULL: without memory it is a text
+ * that says so. From any thread. */
+const char *text_keep(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+const char *text_keep_v(const char *fmt, va_list ap) __attribute__((format(printf, 1, 0)));
+
+/* Like text_keep_v(), on one line. */
+const char *text_keep_line_v(const char *fmt, va_list ap) __attribute__((format(printf, 1, 0)));
+
+/* Control characters become spaces: what a program said, or a user named, stays one line. */
+void text_one_line(char *text);
+
+/* One word of a POSIX shell's command line, kept: as it is where that is safe, else in quotes. */
+const char *text_shell_word(const char *word);
+
+/* Copies `text` into `to`, which has `room` bytes. Where it does not fit, its longest words lose
+ * their middle ("/srv/very…/disk.img") until it does; then the whole text does. Beginning and end
+ * stay, and so does valid UTF-8. */
+void text_fit(char *to, size_t room, const char *text);
+
+#endif

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "core/text.h"
+
+static void kept_once(void **state)
+{
+    (void)state;
+    const char *one = text_keep("virsh -c %s", "qemu:///system");
+    char copy[] = "qemu:///system";
+    assert_string_equal(one, "virsh -c qemu:///system");
+    assert_ptr_equal(one, text_keep("virsh -c %s", copy));
+    assert_ptr_not_equal(one, text_keep("another"));
+}
+
+static void kept_whole(void **state)
+{
+    (void)state;
+    char name[100000];
+    memset(name, 'n', sizeof name - 1);
+    name[sizeof name - 1] = '\0';
+    assert_int_equal(strlen(text_keep("<%s>", name)), sizeof name - 1 + 2);
+}
+
+static void shell_words(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *is, *word;
+    } words[] = {
+        {"vm1", "vm1"},
+        {"qemu+ssh://root@b/system", "qemu+ssh://root@b/system"},
+        {"", "''"},
+        {"my vm", "'my vm'"},
+        {"a&b", "'a&b'"},
+        {"~root", "'~root'"},
+        {"qemu+ssh://b/system?keyfile=/k", "'qemu+ssh://b/system?keyfile=/k'"},
+        {"it's $HOME", "'it'\\''s $HOME'"},
+        {"'", "''\\'''"},
+    };
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        assert_string_equal(text_shell_word(words[i].is), words[i].word);
+}
+
+static void fits(void **state)
+{
+    (void)state;
+    char to[64];
+    text_fit(to, sizeof to, "short");
+    assert_string_equal(to, "short");
+    text_fit(to, sizeof to,
+             "cannot open /srv/images/a/long/path/with/very/many/parts/of/it/disk.qcow2: No space");
+    assert_int_equal(strncmp(to, "cannot open /srv/images/", 24), 0);
+    assert_non_null(strstr(to, "disk.qcow2: No space"));
+}
+
+/* No long word to take from: the middle of the whole goes, beginning and end stay. */
+static void fits_many_words(void **state)
+{
+    (void)state;
+    char to[32];
+    text_fit(to, sizeof to, "a b c d e f g h i j k l m n o p q r s t u v w x y z end");
+    assert_int_equal(strncmp(to, "a b c", 5), 0);
+    assert_string_equal(to + strlen(to) - 5, "z end");
+    assert_true(strlen(to) < sizeof to);
+}
+
+/* Every size, of text with characters of several bytes: valid UTF-8, never too long, the end stays. */
+static void fits_everywhere(void **state)
+{
+    (void)state;
+    char text[400] = "", to[400];
+    for (int i = 0; i < 40; i++)
+        strcat(text, i % 7 == 0 ? " é€" : "€é/x");
+    strcat(text, ": end");
+    for (size_t room = 12; room < sizeof to; room++) {
+        text_fit(to, room, text);
+        assert_true(strlen(to) < room);
+        if (room > 16)
+            assert_string_equal(to + strlen(to) - 3, "end");
+        for (const char *p = to; *p != '\0';) {
+            unsigned char c = (unsigned char)*p;
+            int more = c < 0x80 ? 0 : c >= 0xe0 ? 2 : c >= 0xc0 ? 1 : -1;
+            assert_true(more >= 0);
+            for (p++; more > 0; more--, p++)
+                assert_int_equal((unsigned char)*p & 0xc0, 0x80);
+        }
+    }
+}
+
+static void one_line(void **state)
+{
+    (void)state;
+    char text[] = "a\nb\tc\x7f";
+    text_one_line(text);
+    assert_string_equal(text, "a b c ");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(kept_once),       cmocka_unit_test(kept_whole),
+        cmocka_unit_test(shell_words),     cmocka_unit_test(fits),
+        cmocka_unit_test(fits_many_words), cmocka_unit_test(fits_everywhere),
+        cmocka_unit_test(one_line),
+    };
+    return cmocka_run_group_tests_name("text", tests, NULL, NULL);
+}
