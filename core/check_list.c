@@ -51,15 +51,19 @@ void check_list_add(struct check_list *l, enum check_verdict verdict, const char
     va_end(ap);
 }
 
-void check_list_mend(struct check_list *l, const char *fmt, ...)
+void check_list_mend_by(struct check_list *l, const char *command)
 {
-    va_list ap;
     if (l->lost)
         return;
     assert(l->n > 0);
-    struct check_finding *f = &l->at[l->n - 1];
+    l->at[l->n - 1].mend = command;
+}
+
+void check_list_mend(struct check_list *l, const char *fmt, ...)
+{
+    va_list ap;
     va_start(ap, fmt);
-    f->mend = text_keep_line_v(fmt, ap);
+    check_list_mend_by(l, text_command_v(fmt, ap));
     va_end(ap);
 }
 
@@ -80,7 +84,9 @@ int check_list_verdict(const struct check_list *l, struct err *e)
         if (f->verdict != CHECK_REFUSE)
             continue;
         err_set(e, ERR_REFUSED, 0, "%s: %s", f->what, f->sentence);
-        return f->mend != NULL ? err_hint(e, "%s", f->mend) : -1;
+        if (f->mend != NULL)
+            e->hint = f->mend;
+        return -1;
     }
     return 0;
 }

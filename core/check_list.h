@@ -36,10 +36,12 @@ struct check_list {
 void check_list_add(struct check_list *l, enum check_verdict verdict, const char *what,
                     const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 
-/* Sets the mending command of the finding that was added last. Words that are not ours go through
- * text_shell_word(). */
+/* Sets the mending command of the finding that was added last: as text_command() makes it. */
 void check_list_mend(struct check_list *l, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
+
+/* The same with a command that is a kept text already. */
+void check_list_mend_by(struct check_list *l, const char *command);
 
 /* How many findings have this verdict. */
 size_t check_list_count(const struct check_list *l, enum check_verdict verdict);

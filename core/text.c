@@ -7,6 +7,7 @@
  */
 #include "core/text.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -110,6 +111,60 @@ const char *text_shell_word(const char *word)
             *to++ = *p;
     stpcpy(to, "'");
     return text_keep_string(quoted);
+}
+
+/* One conversion, `spec` behind its '%'; returns what comes behind it. */
+static const char *text_command_put(FILE *to, const char *spec, va_list *ap)
+{
+    static const struct {
+        const char *name;
+        enum { WORD, UNSIGNED, INT, ULONG, ULLONG, PERCENT } is;
+    } specs[] = {{"s", WORD},   {"u", UNSIGNED},  {"d", INT},
+                 {"lu", ULONG}, {"llu", ULLONG}, {"%", PERCENT}};
+    size_t i = 0;
+    while (strncmp(spec, specs[i].name, strlen(specs[i].name)) != 0) {
+        i++;
+        assert(i < sizeof specs / sizeof *specs);
+    }
+    switch (specs[i].is) {
+    case WORD: fputs(text_shell_word(va_arg(*ap, const char *)), to); break;
+    case UNSIGNED: fprintf(to, "%u", va_arg(*ap, unsigned)); break;
+    case INT: fprintf(to, "%d", va_arg(*ap, int)); break;
+    case ULONG: fprintf(to, "%lu", va_arg(*ap, unsigned long)); break;
+    case ULLONG: fprintf(to, "%llu", va_arg(*ap, unsigned long long)); break;
+    case PERCENT: fputc('%', to); break;
+    }
+    return spec + strlen(specs[i].name);
+}
+
+const char *text_command_v(const char *fmt, va_list ap)
+{
+    CLEANUP_FREE char *text = NULL;
+    size_t size;
+    va_list args;
+    FILE *to = open_memstream(&text, &size);
+    if (to == NULL)
+        return "(no memory for this text)";
+    va_copy(args, ap);
+    while (*fmt != '\0')
+        if (*fmt == '%')
+            fmt = text_command_put(to, fmt + 1, &args);
+        else
+            fputc(*fmt++, to);
+    va_end(args);
+    if (fclose(to) != 0)
+        return "(no memory for this text)";
+    text_one_line(text);
+    return text_keep_string(text);
+}
+
+const char *text_command(const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    const char *kept = text_command_v(fmt, ap);
+    va_end(ap);
+    return kept;
 }
 
 /* ---- fitting ---- */

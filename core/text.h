@@ -27,6 +27,11 @@ void text_one_line(char *text);
 /* One word of a POSIX shell's command line, kept: as it is where that is safe, else in quotes. */
 const char *text_shell_word(const char *word);
 
+/* A command for the operator's shell, kept and on one line. The format is the shell's own text; each
+ * %s in it is put in as one word of the shell's. Besides it only %u, %d, %lu, %llu and %%. */
+const char *text_command(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+const char *text_command_v(const char *fmt, va_list ap) __attribute__((format(printf, 1, 0)));
+
 /* Copies `text` into `to`, which has `room` bytes. Where it does not fit, its longest words lose
  * their middle ("/srv/very…/disk.img") until it does; then the whole text does. Beginning and end
  * stay, and so does valid UTF-8. */

@@ -7,11 +7,13 @@
 
 #include <errno.h>
 #include <libvirt/virterror.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/log.h"
+#include "core/text.h"
 #include "qmp/virt/check_run.h"
 #include "qmp/virt/disk.h"
 
@@ -56,6 +58,14 @@ void check_skip(struct check_run *r, const struct check_side *side, const char *
     struct err e = {0};
     virt_host_fail(side->host, &e, tried);
     check_skip_err(r->l, what, &e);
+}
+
+void check_mend_there(struct check_list *l, const struct virt_shell *s, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    check_list_mend_by(l, virt_shell_command(s, text_command_v(fmt, ap)));
+    va_end(ap);
 }
 
 enum check_verdict check_risk(const struct check_run *r)

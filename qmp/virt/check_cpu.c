@@ -38,19 +38,18 @@ void check_accelerator(struct check_run *r)
 
 static void machine_refuse(struct check_run *r, const char *what)
 {
-    char command[512], look[400];
     const virError *error = virGetLastError();
     const char *said = error != NULL && error->message != NULL ? error->message : "it is not there";
     const char *emulator = r->emulator != NULL ? r->emulator : "qemu-system-x86_64";
     check_list_add(r->l, CHECK_REFUSE, what, "%s cannot run a %s of machine %s by %s: %s",
                    r->to.name, r->type, r->machine != NULL ? r->machine : "?", emulator, said);
     if (strstr(said, "accel") != NULL)
-        snprintf(look, sizeof look, "modprobe -a kvm_intel kvm_amd; ls -l /dev/kvm");
+        check_mend_there(r->l, &r->to.shell, "modprobe -a kvm_intel kvm_amd; ls -l /dev/kvm");
     else if (strstr(said, "machine") != NULL)
-        snprintf(look, sizeof look, "%s -machine help", emulator);
+        check_mend_there(r->l, &r->to.shell, "%s -machine help", emulator);
     else
-        snprintf(look, sizeof look, "apt-get install qemu-system-x86; ls -l %s", emulator);
-    check_list_mend(r->l, "%s", virt_shell_command(&r->to.shell, command, sizeof command, look));
+        check_mend_there(r->l, &r->to.shell, "apt-get install qemu-system-x86; ls -l %s",
+                         emulator);
 }
 
 void check_machine(struct check_run *r)
@@ -76,11 +75,9 @@ void check_machine(struct check_run *r)
         if (one != NULL && strcmp(one, loader) == 0)
             return;
     }
-    char command[512], look[400];
     check_list_add(r->l, CHECK_WARN, "firmware", "libvirt on %s does not list the firmware %s",
                    r->to.name, loader);
-    snprintf(look, sizeof look, "apt-get install ovmf; ls -l %s", loader);
-    check_list_mend(r->l, "%s", virt_shell_command(&r->to.shell, command, sizeof command, look));
+    check_mend_there(r->l, &r->to.shell, "apt-get install ovmf; ls -l %s", loader);
 }
 
 /* ---- CPU ---- */

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/vfs.h>
 
+#include "core/text.h"
 #include "qmp/virt/check_run.h"
 #include "qmp/virt/disk.h"
 
@@ -19,16 +20,14 @@ static int disk_magic(struct check_side *side, const char *path, uint64_t *magic
                       struct err *e)
 {
     struct statfs at;
-    char quoted[PATH_MAX + 16], script[PATH_MAX + 64], said[400];
+    char script[PATH_MAX + 64], said[400];
     if (side->shell.kind == VIRT_SHELL_LOCAL) {
         if (statfs(path, &at) < 0)
             return err_set(e, ERR_IO, errno, "%s", path);
         *magic = (uint64_t)at.f_type & UINT32_MAX;
         return 0;
     }
-    if (!virt_shell_quote(quoted, sizeof quoted, path))
-        return err_set(e, ERR_IO, ENAMETOOLONG, "%s", path);
-    snprintf(script, sizeof script, "stat -f -c %%t -- %s", quoted);
+    snprintf(script, sizeof script, "stat -f -c %%t -- %s", text_shell_word(path));
     int status = virt_shell_run(&side->shell, script, said, sizeof said, CHECK_SHELL_NS, e);
     if (status < 0)
         return -1;
@@ -99,14 +98,13 @@ static void disk_rule(struct check_run *r, const struct virt_disk *d)
 
 int check_one_server(struct check_run *r, const char *server, char *address, size_t room)
 {
-    char quoted[300], script[400], there[400];
+    char script[400], there[400];
     struct err e = {0};
     address[0] = '\0';
-    if (!check_may_shell(r, &r->from) || !check_may_shell(r, &r->to) ||
-        !virt_shell_quote(quoted, sizeof quoted, server))
+    if (!check_may_shell(r, &r->from) || !check_may_shell(r, &r->to))
         return -1;
     snprintf(script, sizeof script, "getent ahosts -- %s | sed 's/ .*//' | sort -u | tr '\\n' ' '",
-             quoted);
+             text_shell_word(server));
     if (virt_shell_run(&r->from.shell, script, address, room, CHECK_SHELL_NS, &e) != 0 ||
         virt_shell_run(&r->to.shell, script, there, sizeof there, CHECK_SHELL_NS, &e) != 0)
         return -1;
@@ -117,7 +115,7 @@ int check_one_server(struct check_run *r, const char *server, char *address, siz
 
 static void disk_network(struct check_run *r, const struct virt_disk *d, const char *what)
 {
-    char address[400], command[512], look[300];
+    char address[400];
     const char *name = d->protocol[0] != '\0' ? d->protocol : "network";
     int one = d->host[0] != '\0' ? check_one_server(r, d->host, address, sizeof address) : -1;
     if (one > 0) {
@@ -132,21 +130,19 @@ static void disk_network(struct check_run *r, const struct virt_disk *d, const c
     } else {
         check_list_add(r->l, CHECK_REFUSE, what, "%s server %s is another machine for %s: %s", name,
                        d->host, r->to.name, address[0] != '\0' ? address : "it knows no such name");
-        snprintf(look, sizeof look, "getent ahosts %s", d->host);
-        check_list_mend(r->l, "%s",
-                        virt_shell_command(&r->to.shell, command, sizeof command, look));
+        check_mend_there(r->l, &r->to.shell, "getent ahosts %s", d->host);
     }
 }
 
 /* Device nodes have names that each host gives; a WWN is the device's own. */
 static void disk_block(struct check_run *r, const struct virt_disk *d, const char *what)
 {
-    char quoted[PATH_MAX + 16], script[PATH_MAX + 128], here[200], there[200];
+    char script[PATH_MAX + 128], here[200], there[200];
     struct err e = {0};
-    bool told = check_may_shell(r, &r->from) && check_may_shell(r, &r->to) &&
-                virt_shell_quote(quoted, sizeof quoted, d->path);
+    bool told = check_may_shell(r, &r->from) && check_may_shell(r, &r->to);
     if (told) {
-        snprintf(script, sizeof script, "lsblk -ndo WWN,UUID,SERIAL -- %s | tr -s ' '", quoted);
+        snprintf(script, sizeof script, "lsblk -ndo WWN,UUID,SERIAL -- %s | tr -s ' '",
+                 text_shell_word(d->path));
         told = virt_shell_run(&r->from.shell, script, here, sizeof here, CHECK_SHELL_NS, &e) == 0 &&
                virt_shell_run(&r->to.shell, script, there, sizeof there, CHECK_SHELL_NS, &e) == 0;
     }

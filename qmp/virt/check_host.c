@@ -40,11 +40,9 @@ static bool host_ssh_works(struct virt_shell *s, const char *role, struct check_
 static void host_refuse(const char *uri, const struct virt_shell *s, const char *what,
                         const struct err *e, struct check_list *l)
 {
-    char command[400];
     check_list_add(l, CHECK_REFUSE, what, "no libvirt answers at %s: %s", uri, e->msg);
     if (e->class != ERR_USAGE)
-        check_list_mend(l, "%s", virt_shell_command(s, command, sizeof command,
-                                                    "systemctl start libvirtd"));
+        check_mend_there(l, s, "systemctl start libvirtd");
 }
 
 struct virt_host *virt_check_open(const char *uri, const char *role, struct check_list *l)
@@ -90,7 +88,7 @@ bool virt_check_is_here(struct virt_host *h)
 void check_same_host(struct check_run *r)
 {
     static const char what[] = "hosts";
-    char from[VIRT_UUID_TEXT], to[VIRT_UUID_TEXT], command[400];
+    char from[VIRT_UUID_TEXT], to[VIRT_UUID_TEXT];
     struct err e = {0};
     if (virt_host_uuid(r->from.host, from, &e) < 0 || virt_host_uuid(r->to.host, to, &e) < 0) {
         check_skip_err(r->l, what, &e);
@@ -113,10 +111,9 @@ void check_same_host(struct check_run *r)
     check_list_add(r->l, CHECK_REFUSE, what,
                    "%s and %s have the same host UUID %s, and libvirt takes them for one host",
                    r->from.name, r->to.name, to);
-    check_list_mend(r->l, "%s",
-                    virt_shell_command(&r->to.shell, command, sizeof command,
-                                       "echo \"host_uuid = \\\"$(uuidgen)\\\"\" >> "
-                                       "/etc/libvirt/libvirtd.conf && systemctl restart libvirtd"));
+    check_mend_there(r->l, &r->to.shell,
+                     "echo \"host_uuid = \\\"$(uuidgen)\\\"\" >> "
+                     "/etc/libvirt/libvirtd.conf && systemctl restart libvirtd");
 }
 
 /* ---- the domain's state, and its name there ---- */
@@ -245,7 +242,6 @@ void check_clocks(struct check_run *r)
 {
     static const char what[] = "clocks";
     int64_t from_ns, to_ns, from_error_ns, to_error_ns;
-    char command[400];
     struct err e = {0};
     if (clock_offset(&r->from, &from_ns, &from_error_ns, &e) < 0 ||
         clock_offset(&r->to, &to_ns, &to_error_ns, &e) < 0) {
@@ -259,6 +255,5 @@ void check_clocks(struct check_run *r)
                    (double)(skew_ns < 0 ? -skew_ns : skew_ns) / 1e9,
                    skew_ns < 0 ? "behind" : "ahead of", r->from.name, (double)error_ns / 1e9);
     if (verdict != CHECK_OK)
-        check_list_mend(r->l, "%s", virt_shell_command(&r->to.shell, command, sizeof command,
-                                                       "chronyc makestep"));
+        check_mend_there(r->l, &r->to.shell, "chronyc makestep");
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/text.h"
 #include "qmp/virt/check_run.h"
 
 static void net_network(struct check_run *r, const char *name)
@@ -57,11 +58,11 @@ static bool net_libvirt_shows(virConnectPtr conn, const char *name)
 /* 1, 0, or -1: not known. */
 static int net_shell_shows(struct check_run *r, const char *name, bool bridge)
 {
-    char quoted[80], script[200], said[200];
+    char script[200], said[200];
     struct err e = {0};
-    if (!check_may_shell(r, &r->to) || strchr(name, '/') != NULL ||
-        !virt_shell_quote(quoted, sizeof quoted, name))
+    if (!check_may_shell(r, &r->to) || strchr(name, '/') != NULL)
         return -1;
+    const char *quoted = text_shell_word(name);
     snprintf(script, sizeof script, "test -d /sys/class/net/%s%s", quoted, bridge ? "/bridge" : "");
     int status = virt_shell_run(&r->to.shell, script, said, sizeof said, CHECK_SHELL_NS, &e);
     if (status >= 0 && bridge && status != 0) { /* Open vSwitch's are no bridges to the kernel */
@@ -73,7 +74,7 @@ static int net_shell_shows(struct check_run *r, const char *name, bool bridge)
 
 static void net_interface(struct check_run *r, const char *name, bool bridge)
 {
-    char what[80], command[400], mend[300];
+    char what[80];
     const char *kind = bridge ? "bridge" : "interface";
     snprintf(what, sizeof what, "%s %s", kind, name);
     int shows = net_libvirt_shows(r->to.conn, name) ? 1 : net_shell_shows(r, name, bridge);
@@ -82,17 +83,14 @@ static void net_interface(struct check_run *r, const char *name, bool bridge)
     } else if (shows < 0) {
         check_list_add(r->l, CHECK_WARN, what, "libvirt on %s does not show it, which proves "
                        "nothing", r->to.name);
-        check_list_mend(r->l, "%s", virt_shell_command(&r->to.shell, command, sizeof command,
-                                                       "ip -d link"));
+        check_mend_there(r->l, &r->to.shell, "ip -d link");
     } else {
         check_list_add(r->l, CHECK_REFUSE, what, "there is no %s %s on %s", kind, name, r->to.name);
         if (bridge)
-            snprintf(mend, sizeof mend, "ip link add %s type bridge && ip link set %s up", name,
-                     name);
+            check_mend_there(r->l, &r->to.shell,
+                             "ip link add %s type bridge && ip link set %s up", name, name);
         else
-            snprintf(mend, sizeof mend, "ip link show");
-        check_list_mend(r->l, "%s",
-                        virt_shell_command(&r->to.shell, command, sizeof command, mend));
+            check_mend_there(r->l, &r->to.shell, "ip link show");
     }
 }
 

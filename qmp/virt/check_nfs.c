@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/text.h"
 #include "qmp/virt/check_run.h"
 #include "qmp/virt/disk.h"
 
@@ -59,16 +60,14 @@ int virt_check_make_image(struct virt_host *h, const char *server, const char *p
                           int64_t gid, struct err *e)
 {
     struct virt_shell s;
-    char url[2048], quoted[2300], script[2600], said[600];
+    char url[2048], script[2600], said[600];
     virt_shell_of_uri(virt_host_uri(h), &s);
     snprintf(url, sizeof url, "nfs://%s%s?uid=%lld&gid=%lld", server, path, (long long)uid,
              (long long)gid);
-    if (!virt_shell_quote(quoted, sizeof quoted, url))
-        return err_set(e, ERR_LOST, ENAMETOOLONG, "%s", path);
     snprintf(script, sizeof script,
              "command -v qemu-img >/dev/null || exit 127; "
              "timeout 15 qemu-img create -q -f raw %s 512",
-             quoted);
+             text_shell_word(url));
     int status = virt_shell_run(&s, script, said, sizeof said, CHECK_SHELL_NS, e);
     virt_shell_close(&s);
     if (status < 0) {

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/text.h"
 #include "core/units.h"
 #include "qmp/virt/check_run.h"
 
@@ -52,11 +53,10 @@ static void pool_mount(struct virt_host *h, const char *target, struct check_lis
 {
     struct virt_shell s;
     struct err e = {0};
-    char quoted[PATH_MAX + 16], script[PATH_MAX + 100], said[600];
+    char script[PATH_MAX + 100], said[600];
     virt_shell_of_uri(virt_host_uri(h), &s);
-    if (!virt_shell_quote(quoted, sizeof quoted, target))
-        return;
-    snprintf(script, sizeof script, "findmnt -n -o FSTYPE,SOURCE,OPTIONS -T %s", quoted);
+    snprintf(script, sizeof script, "findmnt -n -o FSTYPE,SOURCE,OPTIONS -T %s",
+             text_shell_word(target));
     int status = virt_shell_run(&s, script, said, sizeof said, CHECK_SHELL_NS, &e);
     virt_shell_close(&s);
     if (status != 0) {

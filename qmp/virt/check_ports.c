@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/text.h"
 #include "qmp/virt/check_run.h"
 
 /* libvirt's defaults, src/qemu/qemu.conf.in. */
@@ -65,13 +66,11 @@ static void ports_target(struct check_run *r, char *host, size_t room, unsigned 
 static int ports_try(struct check_run *r, const char *host, unsigned port, char *said, size_t room,
                      struct err *e)
 {
-    char inner[500], quoted[600], script[700];
+    char inner[500], script[700];
     if (strpbrk(host, "'\"\\$` ;&|<>") != NULL)
         return err_set(e, ERR_PROTO, 0, "'%s' is no host name", host);
     snprintf(inner, sizeof inner, ": </dev/tcp/%s/%u", host, port);
-    if (!virt_shell_quote(quoted, sizeof quoted, inner))
-        return err_set(e, ERR_PROTO, 0, "'%s' is no host name", host);
-    snprintf(script, sizeof script, "LC_ALL=C timeout 3 bash -c %s 2>&1", quoted);
+    snprintf(script, sizeof script, "LC_ALL=C timeout 3 bash -c %s 2>&1", text_shell_word(inner));
     return virt_shell_run(&r->from.shell, script, said, room, CHECK_SHELL_NS, e);
 }
 
@@ -79,17 +78,13 @@ enum { PORTS_TIMEOUT = 124 /* timeout(1) */ };
 
 static void ports_mend(struct check_run *r, const char *said, unsigned min, unsigned max)
 {
-    char command[400], mend[300];
     if (strstr(said, "Name or service not known") != NULL ||
         strstr(said, "name resolution") != NULL) {
-        check_list_mend(r->l, "%s",
-                        virt_shell_command(&r->from.shell, command, sizeof command,
-                                           "echo ADDRESS NAME >> /etc/hosts"));
+        check_mend_there(r->l, &r->from.shell, "echo ADDRESS NAME >> /etc/hosts");
         return;
     }
-    snprintf(mend, sizeof mend, "nft insert rule inet filter input tcp dport %u-%u accept", min,
-             max);
-    check_list_mend(r->l, "%s", virt_shell_command(&r->to.shell, command, sizeof command, mend));
+    check_mend_there(r->l, &r->to.shell,
+                     "nft insert rule inet filter input tcp dport %u-%u accept", min, max);
 }
 
 /* true: packets come through to it. */

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/text.h"
 #include "qmp/virt/check_run.h"
 
 enum { CAPABILITY_NAMES_MAX = 1024 };
@@ -29,10 +30,8 @@ void check_versions(struct check_run *r)
                    to % 1000, r->to.name,
                    older ? ": to an older QEMU is not what its developers test" : "");
     if (older) {
-        char command[400];
-        check_list_mend(r->l, "%s",
-                        virt_shell_command(&r->to.shell, command, sizeof command,
-                                           "apt-get install --only-upgrade qemu-system-x86"));
+        check_mend_there(r->l, &r->to.shell,
+                         "apt-get install --only-upgrade qemu-system-x86");
     }
 }
 
@@ -104,16 +103,15 @@ void check_capability_compare(const char *a, const char *b, char *both, char *on
 static int capability_ask(const struct check_run *r, struct check_side *side, char *names,
                           size_t room, struct err *e)
 {
-    char quoted[PATH_MAX + 16], script[PATH_MAX + 400];
+    char script[PATH_MAX + 400];
     CLEANUP_FREE char *said = malloc(65536);
-    if (said == NULL || r->emulator == NULL ||
-        !virt_shell_quote(quoted, sizeof quoted, r->emulator))
+    if (said == NULL || r->emulator == NULL)
         return err_set(e, ERR_REFUSED, 0, "there is no emulator to be asked");
     snprintf(script, sizeof script,
              "printf '%%s\\n' '{\"execute\":\"qmp_capabilities\"}' "
              "'{\"execute\":\"query-migrate-capabilities\"}' '{\"execute\":\"quit\"}' | "
              "timeout 15 %s -machine none,accel=tcg -nodefaults -no-user-config -display none "
-             "-monitor none -serial none -qmp stdio", quoted);
+             "-monitor none -serial none -qmp stdio", text_shell_word(r->emulator));
     if (virt_shell_run(&side->shell, script, said, 65536, CHECK_SHELL_NS, e) < 0)
         return -1;
     if (!check_capability_names(said, names, room))

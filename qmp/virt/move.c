@@ -64,10 +64,10 @@ void virt_move_close(struct virt_move *m)
 
 void virt_move_tell_by_hand(const struct virt_domain *d, struct vm_by_hand *h)
 {
-    const char *uri = text_shell_word(virt_host_uri(d->host)), *name = text_shell_word(d->name);
-    h->look = text_keep("virsh -c %s domstate %s --reason", uri, name);
-    h->end = text_keep("virsh -c %s destroy %s", uri, name);
-    h->go_on = text_keep("virsh -c %s resume %s", uri, name);
+    const char *uri = virt_host_uri(d->host);
+    h->look = text_command("virsh -c %s domstate %s --reason", uri, d->name);
+    h->end = text_command("virsh -c %s destroy %s", uri, d->name);
+    h->go_on = text_command("virsh -c %s resume %s", uri, d->name);
 }
 
 int virt_move_foresee(const struct virt_move *m, const struct vm_facts *source,

@@ -25,6 +25,7 @@
 #include "core/cleanup.h"
 #include "core/clock.h"
 #include "core/log.h"
+#include "core/text.h"
 
 enum { SHELL_NO_PROGRAM = 127, SHELL_SAID_MAX = 128 << 10 };
 
@@ -227,37 +228,11 @@ int virt_shell_run(struct virt_shell *s, const char *script, char *out, size_t r
     return status;
 }
 
-bool virt_shell_quote(char *to, size_t room, const char *text)
-{
-    size_t n = 0;
-    if (room < 3)
-        return false;
-    to[n++] = '\'';
-    for (; *text != '\0'; text++) {
-        if (n + 6 > room)
-            return false;
-        if (*text == '\'') {
-            memcpy(to + n, "'\\''", 4);
-            n += 4;
-        } else {
-            to[n++] = *text;
-        }
-    }
-    if (n + 2 > room)
-        return false;
-    to[n++] = '\'';
-    to[n] = '\0';
-    return true;
-}
-
-const char *virt_shell_command(const struct virt_shell *s, char *to, size_t room,
-                               const char *command)
+const char *virt_shell_command(const struct virt_shell *s, const char *command)
 {
     if (s->kind == VIRT_SHELL_SSH && s->port[0] != '\0')
-        snprintf(to, room, "ssh -p %s %s '%s'", s->port, s->login, command);
-    else if (s->host[0] != '\0')
-        snprintf(to, room, "ssh %s '%s'", s->kind == VIRT_SHELL_SSH ? s->login : s->host, command);
-    else
-        snprintf(to, room, "%s", command);
-    return to;
+        return text_command("ssh -p %s %s %s", s->port, s->login, command);
+    if (s->host[0] != '\0')
+        return text_command("ssh %s %s", s->kind == VIRT_SHELL_SSH ? s->login : s->host, command);
+    return command;
 }

@@ -44,12 +44,8 @@ void virt_shell_close(struct virt_shell *s);
 int virt_shell_run(struct virt_shell *s, const char *script, char *out, size_t room,
                    int64_t timeout_ns, struct err *e);
 
-/* `text` as one word for a shell, in quotes; false: it does not fit. */
-bool virt_shell_quote(char *to, size_t room, const char *text);
-
-/* "COMMAND" here or "ssh root@b 'COMMAND'": what an operator types to have it run there. The
- * command has no single quotes. */
-const char *virt_shell_command(const struct virt_shell *s, char *to, size_t room,
-                               const char *command);
+/* "COMMAND" here or "ssh root@b 'COMMAND'": what an operator types to have it run there. A kept text
+ * (core/text.h), or `command` itself. */
+const char *virt_shell_command(const struct virt_shell *s, const char *command);
 
 #endif

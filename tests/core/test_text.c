@@ -48,6 +48,19 @@ static void shell_words(void **state)
         assert_string_equal(text_shell_word(words[i].is), words[i].word);
 }
 
+static void commands(void **state)
+{
+    (void)state;
+    char uri[2000];
+    memset(uri, 'u', sizeof uri - 1);
+    uri[sizeof uri - 1] = '\0';
+    assert_string_equal(text_command("virsh -c %s domrename %s %s-old", "qemu:///system", "my vm", "a"),
+                        "virsh -c qemu:///system domrename 'my vm' a-old");
+    assert_string_equal(text_command("a %u %d %lu %llu 5%% %s", 1u, -2, 3ul, 4ull, "$x\ny"),
+                        "a 1 -2 3 4 5% '$x y'");
+    assert_int_equal(strlen(text_command("virsh -c %s destroy %s", uri, uri)), 18 + 2 * (sizeof uri - 1));
+}
+
 static void fits(void **state)
 {
     (void)state;
@@ -106,7 +119,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(kept_once),       cmocka_unit_test(kept_whole),
-        cmocka_unit_test(shell_words),     cmocka_unit_test(fits),
+        cmocka_unit_test(shell_words),     cmocka_unit_test(commands),
+        cmocka_unit_test(fits),
         cmocka_unit_test(fits_many_words), cmocka_unit_test(fits_everywhere),
         cmocka_unit_test(one_line),
     };
