@@ -330,18 +330,29 @@ static int image_format_refuse_backing(struct err *e, const char *backing, const
     return err_hint(e, "%s", hint);
 }
 
+/* What can be done about a backing name that would not resolve in a new place. The operator alone
+ * knows whether the bytes are a guest's, which may have written that name to have a file read. */
+#define ALONE "--format=raw moves this file alone, and leaves that name in it"
+static const char rebase[] =
+    "if it is a qcow2 image whose base lies beside it, 'qemu-img rebase -u -F FORMAT -b NAME IMAGE' "
+    "gives it a relative name; " ALONE;
+static const char flatten[] =
+    "if it is a qcow2 image, 'qemu-img rebase -b \"\" IMAGE' takes the data of its base into it; " ALONE;
+static const char widen[] =
+    "--recursive with a directory that holds both moves both; " ALONE;
+
 /* Whether a name can mean a file beside the overlay. */
 static int image_format_check_backing(const char *backing, struct err *e)
 {
-    static const char *const rebase = "qemu-img rebase -u -b gives it a relative one";
     size_t len = strlen(backing);
     if (backing[0] == '/')
         return image_format_refuse_backing(
             e, backing, "is absolute: it would still name the old place", rebase);
     if (backing[strcspn(backing, ":/")] == ':') { /* "json:", "nbd://", "file:", … */
-        bool json = strncmp(backing, "json:", 5) == 0;
+        bool json = strncmp(backing, "json:", 5) == 0, file = strncmp(backing, "file:", 5) == 0;
         return image_format_refuse_backing(
-            e, backing, json ? "is a description, not a name" : "names a protocol", rebase);
+            e, backing, json ? "is a description, not a name" : "names a protocol",
+            file ? rebase : flatten);
     }
     if (len == 0 || backing[len - 1] == '/' || strcmp(backing, ".") == 0 ||
         strcmp(backing, "..") == 0 || (len > 1 && strcmp(backing + len - 2, "/.") == 0) ||
@@ -366,14 +377,14 @@ char *image_format_backing_new(const char *overlay, const char *backing, struct 
     for (const char *part = backing; *part != '\0'; part += strspn(part, "/")) {
         size_t len = strcspn(part, "/");
         if (image_format_walk(name, part, len) < 0) {
-            image_format_refuse_backing(e, backing, "leads out of the place that is moved",
-                                        "name the directory above as the source");
+            image_format_refuse_backing(e, backing, "leads out of the place that is moved", widen);
             return NULL;
         }
         part += len;
     }
     if (strcmp(name, overlay) == 0) {
-        image_format_refuse_backing(e, backing, "is its own", "the chain is broken");
+        image_format_refuse_backing(e, backing, "is its own",
+                                    "the chain is broken; " ALONE);
         return NULL;
     }
     return TAKE(name);

@@ -399,6 +399,99 @@ static void test_tree_killed(void **state)
     }
 }
 
+/* ---- what images are based on ---- */
+
+static void put_be(uint8_t *to, uint64_t value, int bytes)
+{
+    for (int i = bytes - 1; i >= 0; i--, value >>= 8)
+        to[i] = (uint8_t)value;
+}
+
+/* A qcow2 image of one cluster for the tables, which names its base. */
+static struct memory_image *add_overlay(struct rig *r, const char *name, const char *backing)
+{
+    enum { IMAGE_BYTES = 3 * 65536 };
+    struct memory_image *image = rig_add_dense(r, name, IMAGE_BYTES);
+    uint8_t *head = image->durable;
+    memset(head, 0, 1024);
+    memcpy(head, "QFI\xfb", 4);
+    put_be(head + 4, 2, 4);
+    put_be(head + 8, 512, 8);
+    put_be(head + 16, strlen(backing), 4);
+    put_be(head + 20, 16, 4);
+    put_be(head + 24, 1 << 20, 8);
+    put_be(head + 36, 1, 4);
+    put_be(head + 40, 65536, 8);
+    put_be(head + 48, 2 * 65536, 8);
+    put_be(head + 56, 1, 4);
+    memcpy(head + 512, backing, strlen(backing));
+    memcpy(image->cached, head, 1024);
+    return image;
+}
+
+/*
+ * A name that no place can have is refused once, whether it is to be followed or not, and by a hint
+ * that holds: --format=qcow2 would be refused again.
+ */
+static void test_backing_names(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *backing, *said;
+    } cases[] = {
+        {"/images/base.qcow2", "is absolute"},
+        {"//images/base.qcow2", "is absolute"},
+        {"../base.qcow2", "leads out of the place"},
+        {"x/../../base.qcow2", "leads out of the place"},
+        {"json:{\"driver\":\"nbd\"}", "is a description"},
+        {"nbd://h/x", "names a protocol"},
+        {"nbd:h:10809", "names a protocol"},
+        {"file:base.qcow2", "names a protocol"},
+        {"file:///images/base.qcow2", "names a protocol"},
+        {"sub/", "is no file's"},
+        {"..", "is no file's"},
+        {"image", "is its own"},
+    };
+    static const enum image_format_ask asks[] = {IMAGE_FORMAT_ASK_PROBE, IMAGE_FORMAT_ASK_QCOW2};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        for (size_t k = 0; k < sizeof asks / sizeof *asks; k++) {
+            struct rig r;
+            rig_set_up(&r);
+            add_overlay(&r, "image", cases[i].backing);
+            r.options.format = asks[k];
+            run_refused(&r, cases[i].said);
+            assert_null(strstr(r.e.hint, "--format=qcow2"));
+            assert_non_null(strstr(r.e.hint, "--format=raw"));
+            rig_tear_down(&r);
+        }
+    }
+}
+
+/* One that a place can have is found there, whatever it is called at the destination. */
+static void test_backing_as(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_set_up(&r);
+    add_overlay(&r, "vm/image", "../base");
+    memory_add(&r.from, "base", 5000, NULL, 0);
+    r.sources[0].as = "image"; /* and there is nothing above that */
+    r.options.format = IMAGE_FORMAT_ASK_QCOW2;
+    run_refused(&r, "leads out of the place");
+    rig_tear_down(&r);
+
+    rig_set_up(&r);
+    add_overlay(&r, "image", "base");
+    r.options.format = IMAGE_FORMAT_ASK_PROBE;
+    run_refused(&r, "--format=qcow2 moves the whole chain");
+    memory_add(&r.from, "base", 5000, NULL, 0);
+    rig_again(&r);
+    r.options.format = IMAGE_FORMAT_ASK_QCOW2;
+    assert_int_equal(rig_run(&r), 0);
+    rig_assert_landed(&r);
+    rig_tear_down(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -426,6 +519,8 @@ int main(void)
         cmocka_unit_test(test_tree_of_directories),
         cmocka_unit_test(test_name_with_a_directory),
         cmocka_unit_test(test_tree_killed),
+        cmocka_unit_test(test_backing_names),
+        cmocka_unit_test(test_backing_as),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
