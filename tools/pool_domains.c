@@ -18,6 +18,7 @@
 #include "core/cleanup.h"
 #include "core/clock.h"
 #include "core/log.h"
+#include "qmp/virt/definition.h"
 
 #define SHUTDOWN_AGAIN_NS (200 * NS_PER_MS)
 
@@ -259,7 +260,7 @@ static int redefine_one(struct pool_move *m, size_t i, struct err *e)
     CLEANUP_FREE char *now = virt_tenant_xml(m->pool, d->uuid, e);
     if (now == NULL)
         return err_wrap(e, "domain %s", d->name);
-    if (strcmp(now, d->before) == 0) {
+    if (virt_definition_same(now, d->before)) {
         if (redefine_is_quiet(m, d, e) < 0 || virt_tenant_define(m->pool, m->after[i], e) < 0)
             return -1;
         free(now);
@@ -273,7 +274,7 @@ static int redefine_one(struct pool_move *m, size_t i, struct err *e)
             return -1;
         bool ours = left.n == 0 || (left.xml != NULL && strcmp(left.xml, now) == 0);
         domain_edit_free(&left);
-        if (!ours || (d->after != NULL && strcmp(now, d->after) != 0))
+        if (!ours || (d->after != NULL && !virt_definition_same(now, d->after)))
             return err_set(e, ERR_VIRT, 0, "domain %s was changed by someone else meanwhile",
                            d->name);
     }
@@ -324,7 +325,7 @@ static void put_back_domain(struct pool_move *m, struct pool_journal_domain *d)
     char what[256];
     struct err e = {0};
     CLEANUP_FREE char *now = virt_tenant_xml(m->pool, d->uuid, &e);
-    if (now != NULL && strcmp(now, d->before) == 0) {
+    if (now != NULL && virt_definition_same(now, d->before)) {
         free(TAKE(d->after));
         return;
     }
@@ -336,7 +337,10 @@ static void put_back_domain(struct pool_move *m, struct pool_journal_domain *d)
     CLEANUP_FREE char *then = NULL;
     if (now != NULL && virt_tenant_define(m->pool, d->before, &e) == 0)
         then = virt_tenant_xml(m->pool, d->uuid, &e);
-    if (then != NULL && strcmp(then, d->before) == 0) {
+    if (then != NULL && (virt_definition_same(then, d->before) || m->call->arg.force)) {
+        if (!virt_definition_same(then, d->before))
+            log_warn("domain %s: libvirt makes something else of its old definition by now: see "
+                     "'virsh dumpxml --inactive %s'", d->name, d->name);
         free(TAKE(d->after));
         return;
     }

@@ -38,12 +38,12 @@ void pool_close(struct pool_move *m)
     pool_names_free(&m->used);
     pool_names_free(&m->operands);
     pool_place_close(&m->place);
+    if (m->lock_fd >= 0)
+        pool_journal_unlock(m->call->arg.state_dir, virt_pool_uuid(m->pool), m->lock_fd);
     virt_pool_close(m->pool);
     free(m->pool_after);
     free(m->share);
     free(m->mount);
-    if (m->lock_fd >= 0)
-        close(m->lock_fd);
 }
 
 void pool_set_how(struct pool_move *m)

@@ -8,6 +8,7 @@
 
 #include "core/cleanup.h"
 #include "core/log.h"
+#include "qmp/virt/definition.h"
 
 static int undo_no_journal(const struct pool_move *m, const char *what, struct err *e)
 {
@@ -42,7 +43,8 @@ static int undo_check_unchanged(struct pool_move *m, struct err *e)
         CLEANUP_FREE char *now = virt_tenant_xml(m->pool, d->uuid, e);
         if (now == NULL)
             return err_wrap(e, "domain %s", d->name);
-        if (strcmp(now, d->before) == 0 || d->after == NULL || strcmp(now, d->after) == 0)
+        if (virt_definition_same(now, d->before) || d->after == NULL ||
+            virt_definition_same(now, d->after))
             continue;
         err_set(e, ERR_REFUSED, 0, "domain %s was changed since it was moved", d->name);
         return err_hint(e, "--undo --force puts its old definition back all the same");
@@ -113,10 +115,13 @@ int pool_undo(struct pool_move *m, struct err *e)
             return -1;
         }
     }
+    /* from here on it is no move that has ended, whatever becomes of this */
+    if (m->journal->phase == POOL_DONE && pool_write_journal(m, POOL_SWITCHING, e) < 0)
+        return -1;
     pool_put_back(m);
     if (m->unsettled[0] != '\0') {
         err_set(e, ERR_UNCERTAIN, 0, "not put back: %s", m->unsettled);
-        return err_hint(e, "mend that, and run it again");
+        return err_hint(e, "fix that, and run it again; --force takes what libvirt makes of it");
     }
     if (killed)
         pool_start_again(m);

@@ -238,13 +238,18 @@ static int pool_volume(struct virt_pool *p, virStorageVolPtr vol, struct virt_vo
                        struct err *e)
 {
     virStorageVolInfo info;
-    if (virStorageVolGetInfo(vol, &info) < 0)
-        return virt_host_fail(p->host, e, virStorageVolGetName(vol));
-    v->name = strdup(virStorageVolGetName(vol));
+    v->name = strdup(virStorageVolGetName(vol)); /* first: asking for it would reset the error */
+    if (v->name != NULL && virStorageVolGetInfo(vol, &info) < 0) {
+        virt_host_fail(p->host, e, v->name);
+        err_hint(e, "'virsh pool-refresh %s' looks at what is there", p->name);
+        return -1;
+    }
+    if (v->name == NULL)
+        return err_set(e, ERR_IO, ENOMEM, "the volumes of pool '%s'", p->name);
     v->type = info.type == VIR_STORAGE_VOL_FILE  ? VIRT_VOLUME_FILE
               : info.type == VIR_STORAGE_VOL_DIR ? VIRT_VOLUME_DIRECTORY
                                                  : VIRT_VOLUME_OTHER;
-    return v->name != NULL ? 0 : err_set(e, ERR_IO, ENOMEM, "the volumes of pool '%s'", p->name);
+    return 0;
 }
 
 int virt_pool_volumes(struct virt_pool *p, struct virt_volume **volumes, size_t *n, struct err *e)

@@ -47,6 +47,18 @@ static int journal_no_memory(const char *dir, struct err *e)
 
 /* ---- the lock ---- */
 
+/*
+ * Whoever has the lock may remove its file: so a lock is one only while its file has the name. 1; 0:
+ * it was removed meanwhile, and is to be made again; -1.
+ */
+static int lock_is_at(int fd, const char *path)
+{
+    struct stat held, named = {0};
+    if (fstat(fd, &held) < 0 || (lstat(path, &named) < 0 && errno != ENOENT))
+        return -1;
+    return held.st_nlink > 0 && held.st_ino == named.st_ino && held.st_dev == named.st_dev;
+}
+
 int pool_journal_lock(const char *dir, const char *uuid, int *fd, struct err *e)
 {
     CLEANUP_FREE char *path = journal_path(dir, uuid, ".lock");
@@ -57,15 +69,32 @@ int pool_journal_lock(const char *dir, const char *uuid, int *fd, struct err *e)
         err_set(e, ERR_REFUSED, errno, "%s", dir);
         return err_hint(e, "--state-dir names another directory for the journal");
     }
-    CLEANUP_CLOSE int lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (lock < 0) {
-        err_set(e, ERR_REFUSED, errno, "%s", path);
-        return err_hint(e, "--state-dir names another directory for the journal");
+    int at = 0;
+    while (*fd < 0 && at == 0) {
+        CLEANUP_CLOSE int lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (lock < 0) {
+            err_set(e, ERR_REFUSED, errno, "%s", path);
+            return err_hint(e, "--state-dir names another directory for the journal");
+        }
+        if (flock(lock, LOCK_EX | LOCK_NB) < 0)
+            return err_set(e, ERR_REFUSED, 0, "another godwit is at work on this pool (%s)", path);
+        at = lock_is_at(lock, path);
+        if (at < 0)
+            return err_set(e, ERR_REFUSED, errno, "%s", path);
+        if (at > 0)
+            *fd = TAKE_FD(lock);
     }
-    if (flock(lock, LOCK_EX | LOCK_NB) < 0)
-        return err_set(e, ERR_REFUSED, 0, "another godwit is at work on this pool (%s)", path);
-    *fd = TAKE_FD(lock);
     return 0;
+}
+
+void pool_journal_unlock(const char *dir, const char *uuid, int fd)
+{
+    CLEANUP_FREE char *path = journal_path(dir, uuid, ".lock");
+    CLEANUP_FREE char *journal = journal_path(dir, uuid, ".json");
+    if (path != NULL && journal != NULL && access(journal, F_OK) < 0 && errno == ENOENT &&
+        lock_is_at(fd, path) > 0)
+        unlink(path);
+    close(fd);
 }
 
 /* ---- writing ---- */

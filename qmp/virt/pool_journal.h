@@ -53,10 +53,12 @@ struct pool_journal {
 };
 
 /*
- * Takes the lock of that pool's journal in `dir`, which is made if it is not there: *fd is to be
- * closed. ERR_REFUSED: another godwit has it, or the directory cannot be used.
+ * Takes the lock of that pool's journal in `dir`, which is made if it is not there. ERR_REFUSED:
+ * another godwit has it, or the directory cannot be used.
  */
 int pool_journal_lock(const char *dir, const char *uuid, int *fd, struct err *e);
+/* Gives it back; its file stays only where there is a journal. */
+void pool_journal_unlock(const char *dir, const char *uuid, int fd);
 
 /* ERR_REFUSED: there is none (e->sys is ENOENT), or it is not one that this godwit can read. */
 struct pool_journal *pool_journal_read(const char *dir, const char *uuid, struct err *e);

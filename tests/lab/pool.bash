@@ -105,7 +105,7 @@ remember() { definitions >"$scratch/before"; }
 definitions_are_back() { definitions | diff "$scratch/before" -; }
 originals_are_there() { (cd "$pool" && sha256sum --quiet -c "$scratch/sums"); }
 nothing_in() { same "$(on_server find "/export/$1" -mindepth 1)" ''; }
-no_journal() { same "$(find "$state_dir" -name '*.json*' 2>/dev/null)" ''; }
+no_journal() { same "$(find "$state_dir" -mindepth 1 2>/dev/null)" ''; } # nor a lock
 untouched_but() { definitions_are_back && originals_are_there && nothing_in "$1"; }
 
 phase_is() { grep -qs "\"phase\":\"$1\"" "$state_dir"/pool-*.json; }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -6,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -225,6 +227,36 @@ static void test_lock(void **state)
     assert_int_equal(e.class, ERR_REFUSED);
 }
 
+/* Its file goes with the journal, and whoever had it open already does not take what is gone. */
+static void test_unlock(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    struct pool_journal j;
+    struct stat st;
+    char path[160];
+    int fd;
+    snprintf(path, sizeof path, "%s/pool-%s.lock", dir, UUID);
+    write_one(&j, &e);
+    assert_int_equal(pool_journal_lock(dir, UUID, &fd, &e), 0);
+    pool_journal_unlock(dir, UUID, fd);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(pool_journal_lock(dir, UUID, &fd, &e), 0);
+    assert_int_equal(pool_journal_remove(dir, UUID, &e), 0);
+    CLEANUP_CLOSE int late = open(path, O_RDWR | O_CLOEXEC);
+    pool_journal_unlock(dir, UUID, fd);
+    assert_int_equal(stat(path, &st), -1);
+    assert_int_equal(flock(late, LOCK_EX | LOCK_NB), 0);
+    assert_int_equal(pool_journal_lock(dir, UUID, &fd, &e), 0);
+    assert_int_equal(stat(path, &st), 0);
+    /* a file that was put in the place of the lock is not ours to remove */
+    assert_int_equal(unlink(path), 0);
+    CLEANUP_CLOSE int other = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    assert_true(other >= 0);
+    pool_journal_unlock(dir, UUID, fd);
+    assert_int_equal(stat(path, &st), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -234,6 +266,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_torn, make_dir, remove_dir),
         cmocka_unit_test_setup_teardown(test_foreign, make_dir, remove_dir),
         cmocka_unit_test_setup_teardown(test_lock, make_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(test_unlock, make_dir, remove_dir),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
