@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "core/ring.h"
+#include "core/text.h"
 #include "nfs/share_check.h"
 #include "nfs/share_url.h"
 
@@ -96,23 +97,21 @@ static void nfs_share(struct check_nfs *n, const char *url, const struct share_u
             nfs_from(n, n->hosts[i], s, url, user);
 }
 
-static void nfs_url_of(const struct virt_nfs_disk *d, char *url, size_t room, const char **name)
+/* Kept (core/text.h). */
+static const char *nfs_url_of(const struct virt_nfs_disk *d, const char **name)
 {
     const char *slash = strrchr(d->path, '/');
     *name = slash != NULL ? slash + 1 : d->path;
-    snprintf(url, room, "nfs://%s%.*s/", d->server,
-             slash != NULL ? (int)(slash - d->path) : 0, d->path);
+    return text_keep("nfs://%s%.*s/", d->server, slash != NULL ? (int)(slash - d->path) : 0,
+                     d->path);
 }
 
 /* Disks of one directory and user are one share. */
 static bool nfs_is_new(const struct virt_nfs_disk *disks, int i)
 {
-    char url[2048], before[2048];
-    const char *name;
-    nfs_url_of(&disks[i], url, sizeof url, &name);
+    const char *name, *url = nfs_url_of(&disks[i], &name);
     for (int k = 0; k < i; k++) {
-        nfs_url_of(&disks[k], before, sizeof before, &name);
-        if (strcmp(url, before) == 0 && disks[k].uid == disks[i].uid &&
+        if (strcmp(url, nfs_url_of(&disks[k], &name)) == 0 && disks[k].uid == disks[i].uid &&
             disks[k].gid == disks[i].gid)
             return false;
     }
@@ -123,10 +122,9 @@ static void nfs_disk(struct check_nfs *n, const struct virt_nfs_disk *disks, int
 {
     const struct virt_nfs_disk *d = &disks[i];
     const struct share_user user = {(uint32_t)d->uid, (uint32_t)d->gid};
-    char url[2048], what[80];
-    const char *name;
+    char what[80];
+    const char *name, *url = nfs_url_of(d, &name);
     struct store_attr attr = {0};
-    nfs_url_of(d, url, sizeof url, &name);
     struct share_check *s = nfs_open(n, url);
     if (s == NULL)
         return;

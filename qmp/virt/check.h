@@ -42,8 +42,7 @@ int virt_check_domain(struct virt_host *source, struct virt_host *destination,
 /* A disk of the domain's that QEMU itself opens on an NFS server. */
 struct virt_nfs_disk {
     char target[32];
-    char server[256];
-    char path[1024];  /* "/export/vm.img" */
+    const char *server, *path; /* "filer", "/export/vm.img"; kept texts (core/text.h) */
     int64_t uid, gid; /* that QEMU shows to the server */
 };
 

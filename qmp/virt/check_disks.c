@@ -51,7 +51,7 @@ static bool disk_resolve(struct check_run *r, struct virt_disk *d, const char *w
         d->type = info.type == VIR_STORAGE_VOL_FILE    ? VIRT_DISK_FILE
                   : info.type == VIR_STORAGE_VOL_BLOCK ? VIRT_DISK_BLOCK
                                                        : VIRT_DISK_NETWORK;
-        snprintf(d->path, sizeof d->path, "%s", path);
+        d->path = text_keep("%s", path);
     } else {
         check_skip(r, &r->from, what, "the volume of the disk");
     }

@@ -49,8 +49,8 @@ int virt_check_nfs_disks(const struct virt_domain *d, struct virt_nfs_disk *at, 
         at[n] = (struct virt_nfs_disk){.uid = disk.uid >= 0 ? disk.uid : uid,
                                        .gid = disk.gid >= 0 ? disk.gid : gid};
         snprintf(at[n].target, sizeof at[n].target, "%s", disk.target);
-        snprintf(at[n].server, sizeof at[n].server, "%s", disk.host);
-        snprintf(at[n].path, sizeof at[n].path, "%s", disk.path);
+        at[n].server = disk.host;
+        at[n].path = disk.path;
         n++;
     }
     return (int)n;
@@ -60,14 +60,13 @@ int virt_check_make_image(struct virt_host *h, const char *server, const char *p
                           int64_t gid, struct err *e)
 {
     struct virt_shell s;
-    char url[2048], script[2600], said[600];
+    char said[600];
     virt_shell_of_uri(virt_host_uri(h), &s);
-    snprintf(url, sizeof url, "nfs://%s%s?uid=%lld&gid=%lld", server, path, (long long)uid,
-             (long long)gid);
-    snprintf(script, sizeof script,
-             "command -v qemu-img >/dev/null || exit 127; "
-             "timeout 15 qemu-img create -q -f raw %s 512",
-             text_shell_word(url));
+    const char *url = text_keep("nfs://%s%s?uid=%lld&gid=%lld", server, path, (long long)uid,
+                                (long long)gid);
+    const char *script = text_keep("command -v qemu-img >/dev/null || exit 127; "
+                                   "timeout 15 qemu-img create -q -f raw %s 512",
+                                   text_shell_word(url));
     int status = virt_shell_run(&s, script, said, sizeof said, CHECK_SHELL_NS, e);
     virt_shell_close(&s);
     if (status < 0) {

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/text.h"
+
 #define COUNT(a) (sizeof(a) / sizeof(*(a)))
 
 static const char *const type_names[] = {
@@ -45,6 +47,12 @@ static void disk_take(xmlDocPtr doc, xmlNodePtr node, const char *xpath, char *t
         snprintf(to, room, "%s", value);
 }
 
+static const char *disk_text(xmlDocPtr doc, xmlNodePtr node, const char *xpath)
+{
+    CLEANUP_FREE char *value = xml_value(doc, node, xpath);
+    return value != NULL ? text_keep("%s", value) : "";
+}
+
 static int64_t disk_id(xmlDocPtr doc, xmlNodePtr node, const char *xpath)
 {
     CLEANUP_FREE char *value = xml_value(doc, node, xpath);
@@ -71,12 +79,11 @@ void virt_disk_of_node(xmlDocPtr doc, xmlNodePtr node, struct virt_disk *d)
     disk_take(doc, node, "target/@dev", d->target, sizeof d->target);
     disk_take(doc, node, "@device", d->device, sizeof d->device);
     disk_take(doc, node, "driver/@cache", d->cache, sizeof d->cache);
-    disk_take(doc, node, "source/@file|source/@dev|source/@name|source/@dir", d->path,
-              sizeof d->path);
-    disk_take(doc, node, "source/@pool", d->pool, sizeof d->pool);
-    disk_take(doc, node, "source/@volume", d->volume, sizeof d->volume);
-    disk_take(doc, node, "source/@protocol", d->protocol, sizeof d->protocol);
-    disk_take(doc, node, "source/host[1]/@name", d->host, sizeof d->host);
+    d->path = disk_text(doc, node, "source/@file|source/@dev|source/@name|source/@dir");
+    d->pool = disk_text(doc, node, "source/@pool");
+    d->volume = disk_text(doc, node, "source/@volume");
+    d->protocol = disk_text(doc, node, "source/@protocol");
+    d->host = disk_text(doc, node, "source/host[1]/@name");
     d->uid = disk_id(doc, node, "source/identity/@user");
     d->gid = disk_id(doc, node, "source/identity/@group");
     d->readonly = xml_has(doc, node, "readonly");

@@ -23,9 +23,10 @@ struct virt_disk {
     enum virt_disk_type type;
     char target[32];     /* "vda" */
     char device[16];     /* "disk", "cdrom", "floppy", "lun" */
-    char path[PATH_MAX]; /* file or device, or the name of a network source */
-    char pool[128], volume[256];
-    char protocol[16], host[256]; /* of a network source: "nfs" and its first host */
+    /* Kept texts (core/text.h): a name that was cut would be another one's. "": none. */
+    const char *path; /* file or device, or the name of a network source */
+    const char *pool, *volume;
+    const char *protocol, *host; /* of a network source: "nfs" and its first host */
     int64_t uid, gid;             /* of its <identity>; -1: none is given */
     char cache[16];               /* "default" where none is given */
     bool readonly, shareable, transient;

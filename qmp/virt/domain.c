@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/cleanup.h"
+#include "core/text.h"
 
 int virt_domain_find(struct virt_host *h, const char *name_or_uuid, struct virt_domain *d,
                      struct err *e)
@@ -25,7 +26,7 @@ int virt_domain_find(struct virt_host *h, const char *name_or_uuid, struct virt_
         return err_hint(e, "'virsh -c %s list --all' lists them", virt_host_uri(h));
     }
     *d = (struct virt_domain){.host = h};
-    snprintf(d->name, sizeof d->name, "%s", virDomainGetName(dom));
+    d->name = text_keep("%s", virDomainGetName(dom));
     if (virDomainGetUUIDString(dom, d->uuid) < 0)
         return virt_host_fail(h, e, "the domain has no UUID");
     return 0;

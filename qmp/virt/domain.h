@@ -11,7 +11,7 @@
 struct virt_domain {
     struct virt_host *host; /* lent */
     char uuid[VIRT_UUID_TEXT];
-    char name[256];
+    const char *name; /* whole: a kept text (core/text.h) */
 };
 
 static inline void virt_domain_free_ptr(virDomainPtr *dom)

@@ -50,7 +50,7 @@ int virt_move_open(struct virt_move *m, struct virt_host *source, struct virt_ho
     m->destination = m->source;
     m->destination.host = destination;
     if (options->dname != NULL)
-        snprintf(m->destination.name, sizeof m->destination.name, "%s", options->dname);
+        m->destination.name = text_keep("%s", options->dname);
     if (move_find_stream_host(m, e) < 0)
         return -1;
     return options->persistent ? move_take_definition(m, e) : 0;

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "core/cleanup.h"
+#include "core/text.h"
 #include "qmp/virt/domain.h"
 #include "qmp/virt/xml.h"
 
@@ -292,7 +293,7 @@ static struct virt_domain pool_domain(const struct virt_pool *p, const char *uui
 {
     struct virt_domain d = {.host = p->host};
     snprintf(d.uuid, sizeof d.uuid, "%s", uuid);
-    snprintf(d.name, sizeof d.name, "domain %s", uuid);
+    d.name = text_keep("domain %s", uuid);
     return d;
 }
 

@@ -52,6 +52,14 @@ static void a_disk_is_read(void **state)
     assert_int_equal(d.type, VIRT_DISK_VOLUME);
     assert_string_equal(d.pool, "p");
     assert_string_equal(d.volume, "v");
+    /* cut, it would be another pool's volume */
+    char pool[301], xml[500];
+    memset(pool, 'p', sizeof pool - 1);
+    pool[sizeof pool - 1] = '\0';
+    snprintf(xml, sizeof xml,
+             "<disk type='volume'><source pool='%s' volume='v'/><target dev='vda'/></disk>", pool);
+    d = disk_of(xml);
+    assert_string_equal(d.pool, pool);
     d = disk_of("<disk type='file' device='cdrom'><target dev='sda'/><readonly/></disk>");
     assert_int_equal(d.type, VIRT_DISK_EMPTY);
     d = disk_of("<disk type='news'><source/><target dev='sda'/></disk>");
