@@ -254,7 +254,7 @@ static int site_set_link(struct site *s, uint64_t bytes_per_s, struct err *e)
 /* Others use the lab after us. */
 static void site_free_link(struct site *s)
 {
-    const sig_atomic_t never = 0; /* also when we are interrupted */
+    static const sig_atomic_t never = 0; /* also when we are interrupted */
     struct err e = {0};
     if (s->link_bytes_per_s == 0 || !s->link_touched)
         return;

@@ -324,7 +324,7 @@ static bool stage_is_durable(const struct stage_batch *b,
 /* Writes what is in the buffers, and makes it durable. */
 static int stage_write_batch(struct stage_batch *b, struct err *e)
 {
-    uint8_t verifier[STORE_VERIFIER_BYTES];
+    uint8_t verifier[STORE_VERIFIER_BYTES] = {0};
     for (unsigned tries = 0; tries <= STAGE_RETRIES; tries++) {
         for (size_t i = 0; i < b->n; i++)
             b->block[i].done_bytes = 0;

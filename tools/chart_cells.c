@@ -127,10 +127,10 @@ static FILE *chart_lanes_begin(struct page *p, const struct cell *at, size_t n, 
     for (size_t i = 1; i < n; i++)
         settings += strcmp(at[i].what->setting, at[i - 1].what->setting) != 0;
     double lanes = (double)n + 1 + 0.6 * (double)(settings - 1);
-    double height = CHART_TITLE + CHART_AXIS + ceil(lanes * CHART_LANE);
+    double height = CHART_TITLE + CHART_AXIS + ceil(lanes * (double)CHART_LANE);
     FILE *to = page_chart(p, CHART_WIDE, (unsigned)height);
     fprintf(to, "set tmargin at screen %.4f\nset bmargin at screen %.4f\n",
-            1 - CHART_TITLE / height, CHART_AXIS / height);
+            1 - (double)CHART_TITLE / height, (double)CHART_AXIS / height);
     chart_lanes(at, n, lane, to);
     chart_rate(rate, at->what->dirty_bytes_per_s);
     fprintf(to, "set title 'dirty rate: %s' font ',13' offset 0,-0.7\n", rate);

@@ -152,7 +152,7 @@ static void timeline_shade(const struct timeline *l)
 static void timeline_events(const struct timeline *l)
 {
     const struct trial_timeline *d = &l->t->timeline;
-    double width_s = (l->to_s - l->from_s) / ((TIMELINE_RIGHT - TIMELINE_LEFT) * TIMELINE_WIDTH);
+    double width_s = (l->to_s - l->from_s) / ((TIMELINE_RIGHT - TIMELINE_LEFT) * (double)TIMELINE_WIDTH);
     double free_s = -INFINITY;
     char text[sizeof d->events->name + sizeof d->events->detail + 2];
     for (size_t i = 0; i < d->events_n; i++) {
@@ -166,7 +166,7 @@ static void timeline_events(const struct timeline *l)
                 at_s, at_s, pass ? 3 : 2, pass ? "#999999" : "#555555");
         if (at_s < free_s)
             continue;
-        free_s = at_s + TIMELINE_LABEL * width_s;
+        free_s = at_s + (double)TIMELINE_LABEL * width_s;
         snprintf(text, sizeof text, "%s %s", pass ? "pass" : v->name, v->detail);
         fputs("set label ", l->to);
         plot_text(l->to, text);
@@ -310,10 +310,10 @@ static void pause_moments(const struct trial_pause *p, struct pause_moments *m)
 
 static FILE *pause_chart(struct page *p, double width_ms, size_t rows, const char *xlabel)
 {
-    double height = PAUSE_TITLE + PAUSE_AXIS + PAUSE_ROW * (double)rows;
+    double height = (double)(PAUSE_TITLE + PAUSE_AXIS) + (double)PAUSE_ROW * (double)rows;
     FILE *to = page_chart(p, PAUSE_WIDTH, (unsigned)height);
     fprintf(to, "set tmargin at screen %.4f\nset bmargin at screen %.4f\n",
-            1 - PAUSE_TITLE / height, PAUSE_AXIS / height);
+            1 - (double)PAUSE_TITLE / height, (double)PAUSE_AXIS / height);
     fprintf(to,
             "set xrange [0:%g]\nset yrange [%zu.5:0.5]\nset border 1 lc rgb '#888888'\n"
             "set xtics nomirror out textcolor rgb '#1a1a1a'\nset grid xtics lc rgb '#dddddd' lt 1\n"

@@ -280,7 +280,7 @@ static void test_threads(void **state)
         blocks += (uintptr_t)taken;
     }
     /* 0.8 s in steps of 1 us; to the byte, as the bucket was never full */
-    assert_near(blocks * 4096, (uint64_t)(0.8 * 100 * MIB), 10);
+    assert_near(blocks * 4096, (uint64_t)(0.8 * 100 * (double)MIB), 10);
     assert_int_equal(s.bucket.since_ns, 800 * NS_PER_MS);
     assert_int_equal(s.bucket.balance, s.bucket.since_ns * 100 * MIB -
                                            (int64_t)(blocks * 4096) * NS_PER_S);

@@ -10,7 +10,7 @@
 #include "core/clock.h"
 #include "core/tuner.h"
 
-enum { MIB = 1 << 20 };
+#define MIB (1u << 20)
 
 static const struct tuner_setting max = {8, 32, MIB};
 

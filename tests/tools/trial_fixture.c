@@ -136,13 +136,13 @@ static void fixture_events(struct trial *t, double total_ms)
 static void fixture_usage(struct trial *t, double total_ms, struct fixture_random *r)
 {
     struct trial_timeline *l = &t->timeline;
-    size_t n = (size_t)((total_ms + FIXTURE_BEFORE_MS + 500) / FIXTURE_STEP_MS);
+    size_t n = (size_t)((total_ms + (double)FIXTURE_BEFORE_MS + 500) / (double)FIXTURE_STEP_MS);
     uint64_t vcpu[TRIAL_SIDES] = {NS_PER_S, 0}, migration[TRIAL_SIDES] = {0, 0};
     l->usage = fixture_room(n, sizeof *l->usage);
     l->gauges = fixture_room(n, sizeof *l->gauges);
     l->usage_n = n;
     for (size_t i = 0; i < n; i++) {
-        int64_t at_ns = fixture_ns((double)i * FIXTURE_STEP_MS - FIXTURE_BEFORE_MS);
+        int64_t at_ns = fixture_ns((double)i * (double)FIXTURE_STEP_MS - (double)FIXTURE_BEFORE_MS);
         bool after = t->end == TRIAL_DONE && at_ns > t->pause.resumed_ns;
         bool migrating = at_ns > 0 && !after && (double)at_ns / 1e6 < total_ms;
         vcpu[after] += (uint64_t)(fixture_noise(r) * 9000) * 1000;
@@ -174,11 +174,11 @@ static void fixture_usage(struct trial *t, double total_ms, struct fixture_rando
 static void fixture_beats(struct trial *t, double total_ms, struct fixture_random *r)
 {
     struct trial_timeline *l = &t->timeline;
-    size_t n = (size_t)((total_ms + FIXTURE_BEFORE_MS + 500) / FIXTURE_BEAT_MS);
+    size_t n = (size_t)((total_ms + (double)FIXTURE_BEFORE_MS + 500) / (double)FIXTURE_BEAT_MS);
     uint32_t work = 4000;
     l->beats = fixture_room(n, sizeof *l->beats);
     for (size_t i = 0; i < n; i++) {
-        int64_t at_ns = fixture_ns((double)i * FIXTURE_BEAT_MS - FIXTURE_BEFORE_MS);
+        int64_t at_ns = fixture_ns((double)i * (double)FIXTURE_BEAT_MS - (double)FIXTURE_BEFORE_MS);
         bool done = t->end == TRIAL_DONE;
         if (done && at_ns > t->pause.last_beat_ns && at_ns < t->pause.first_beat_ns)
             continue;
