@@ -23,6 +23,9 @@ static void command_put(struct json_object **o)
 
 #define CLEANUP_JSON CLEANUP(command_put)
 
+/* The state in which a source with pause-before-switchover stands until migrate-continue. */
+#define MIGRATION_GATE "pre-switchover"
+
 /* An enum of QEMU's as one of ours. */
 struct word {
     const char *text;
@@ -61,7 +64,7 @@ static const struct word migration_words[] = {
     {"none", VM_MIGRATION_NONE},
     {"setup", VM_MIGRATION_SETUP},
     {"active", VM_MIGRATION_ACTIVE},
-    {"pre-switchover", VM_MIGRATION_ACTIVE},
+    {MIGRATION_GATE, VM_MIGRATION_ACTIVE},
     {"wait-unplug", VM_MIGRATION_SETUP},
     {"device", VM_MIGRATION_DEVICE},
     {"postcopy-device", VM_MIGRATION_DEVICE},
@@ -243,11 +246,22 @@ void qmp_event_detail(const char *name, struct json_object *data, char *detail, 
         snprintf(detail, size, "%" PRIu64, pass);
 }
 
-bool qmp_migration_in_pause(struct json_object *data)
+static const char *command_event_status(struct json_object *data)
 {
     struct err ignored = {0};
     const char *status = "";
-    return field_text(data, "status", &status, &ignored) == 0 &&
+    return field_text(data, "status", &status, &ignored) == 0 ? status : "";
+}
+
+bool qmp_migration_at_gate(struct json_object *data)
+{
+    return strcmp(command_event_status(data), MIGRATION_GATE) == 0;
+}
+
+bool qmp_migration_in_pause(struct json_object *data)
+{
+    const char *status = command_event_status(data);
+    return strcmp(status, MIGRATION_GATE) == 0 ||
            command_word(migration_words, status, VM_MIGRATION_UNKNOWN) == VM_MIGRATION_DEVICE;
 }
 
@@ -351,6 +365,21 @@ static int command_act_uri(struct qmp_client *c, const char *command, const char
 int qmp_migrate(struct qmp_client *c, const char *uri, struct err *e)
 {
     return command_act_uri(c, "migrate", uri, e);
+}
+
+static void command_on_continue(void *arg, struct json_object *result, const struct err *e)
+{
+    (void)arg;
+    (void)result;
+    if (e->class != ERR_NONE)
+        log_debug("migrate-continue: %s", e->msg);
+}
+
+void qmp_migrate_continue(struct qmp_client *c)
+{
+    struct json_object *args = json_object_new_object();
+    json_object_object_add(args, "state", json_object_new_string(MIGRATION_GATE));
+    qmp_client_send(c, "migrate-continue", args, COMMAND_TIMEOUT_NS, command_on_continue, NULL);
 }
 
 int qmp_migrate_incoming(struct qmp_client *c, const char *uri, struct err *e)

@@ -45,8 +45,10 @@ int qmp_read_migrate(struct json_object *answer, struct watch_sample *s, struct 
 /* What is worth telling of an event's data, for people: "active", "3", "". */
 void qmp_event_detail(const char *name, struct json_object *data, char *detail, size_t size);
 
-/* Of the data of an event MIGRATION: whether the guest is stopped in that state. */
+/* Of the data of an event MIGRATION: whether the guest is stopped in that state; and whether it
+ * stays so until migrate-continue. */
 bool qmp_migration_in_pause(struct json_object *data);
+bool qmp_migration_at_gate(struct json_object *data);
 
 /* *known: those that this QEMU has. */
 int qmp_query_capabilities(struct qmp_client *c, qmp_capability_set *on, qmp_capability_set *known,
@@ -68,6 +70,9 @@ int qmp_query_incoming_port(struct qmp_client *c, unsigned *port, struct err *e)
 /* Switches trace points on or off; `pattern` may end in '*'. */
 int qmp_trace_event_set_state(struct qmp_client *c, const char *pattern, bool on, struct err *e);
 
+/* With pause-before-switchover: the source may hand over the rest. Does not wait for the answer,
+ * which a later turn of the loop gives to the log: QEMU says no where it is too early or too late. */
+void qmp_migrate_continue(struct qmp_client *c);
 int qmp_migrate_start_postcopy(struct qmp_client *c, struct err *e);
 int qmp_migrate_cancel(struct qmp_client *c, struct err *e);
 int qmp_cont(struct qmp_client *c, struct err *e);

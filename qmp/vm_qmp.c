@@ -13,6 +13,14 @@
  * unless we tell it to. What is lost is that QEMU's "downtime" then ends at the last byte sent; we
  * time the pause by the events STOP and RESUME anyhow.
  * Source: QEMU 10.0, migration/migration.c, migration_completion(), migration_iteration_finish().
+ *
+ * A source with a gate (vm_qmp.gated) has pause-before-switchover: QEMU stops the guest, says so, and
+ * keeps the last of it until migrate-continue, which we send from within the event. It costs the
+ * pause this one round trip to the source's QEMU. What it is for: a godwit that is killed in precopy
+ * leaves a source that stands at its gate, where QEMU refuses `cont` ("Migration is not finalized
+ * yet"), and a destination that cannot start; while without it the guest would arrive there by
+ * itself, and one `cont` at the source, which is merely paused, would make it run twice.
+ * Source: QEMU 10.0, migration/migration.c, migration_maybe_pause(); monitor/qmp-cmds.c, qmp_cont().
  */
 #include "qmp/vm_qmp.h"
 
@@ -69,6 +77,8 @@ static void vm_qmp_on_event(void *arg, const char *name, struct json_object *dat
     } else if (strcmp(name, "STOP") == 0) {
         q->vm.seen.stopped_ns = clock_now_ns();
     } else if (strcmp(name, "MIGRATION") == 0) {
+        if (q->gate_open && qmp_migration_at_gate(data))
+            qmp_migrate_continue(q->client);
         q->vm.changed = q->vm.changed || !qmp_migration_in_pause(data);
     }
 }
@@ -129,10 +139,12 @@ static int vm_qmp_probe(struct vm *vm, struct vm_facts *f, struct err *e)
     return 0;
 }
 
-static qmp_capability_set vm_qmp_wanted(const struct vm_settings *s,
+static qmp_capability_set vm_qmp_wanted(const struct vm_qmp *q, const struct vm_settings *s,
                                         const struct qmp_settings *set)
 {
     qmp_capability_set on = CAP_BIT(CAP_EVENTS);
+    if (q->gated)
+        on |= CAP_BIT(CAP_PAUSE_BEFORE_SWITCHOVER);
     if (s->multifd_channels > 0)
         on |= CAP_BIT(CAP_MULTIFD);
     if (s->postcopy)
@@ -149,7 +161,7 @@ int vm_qmp_read_settings(struct vm_qmp *q, const struct vm_settings *s, struct q
     struct qmp_client *c = vm_qmp_client(q, e);
     if (c == NULL || qmp_settings_read(c, s, q->vm.role, q->facts.hypervisor, set, e) < 0)
         return -1;
-    if (qmp_capability_check(vm_qmp_wanted(s, set), e) == 0)
+    if (qmp_capability_check(vm_qmp_wanted(q, s, set), e) == 0)
         return 0;
     qmp_settings_clear(set);
     return err_wrap(e, "%s", q->vm.role);
@@ -200,7 +212,7 @@ static int vm_qmp_check(struct vm *vm, const struct vm_settings *s, struct err *
         return -1;
     if (qmp_query_capabilities(c, &on, &known, e) < 0)
         return err_wrap(e, "%s", vm->role);
-    wanted = vm_qmp_wanted(s, &set);
+    wanted = vm_qmp_wanted(q, s, &set);
     others = on & ~(governed | set.which);
     for (int cap = 0; cap < CAP_COUNT; cap++)
         if ((wanted & ~known) & CAP_BIT(cap))
@@ -309,7 +321,7 @@ static int vm_qmp_configure(struct vm *vm, const struct vm_settings *s, int64_t 
         vm_qmp_remember_parameters(q, &set, e) < 0 || vm_qmp_parameters(q, s, &set, &p, e) < 0)
         return err_wrap(e, "%s", vm->role);
 
-    qmp_capability_set wanted = vm_qmp_wanted(s, &set);
+    qmp_capability_set wanted = vm_qmp_wanted(q, s, &set);
     q->old_which = (governed | set.which) & known;
     q->configured = true;
     /* QEMU refuses zero-copy-send while there is compression or TLS, and these while it is on */
@@ -341,17 +353,22 @@ static int vm_qmp_start(struct vm *vm, const char *uri, struct err *e)
     if (c == NULL)
         return -1;
     vm->seen = (struct vm_seen){0};
+    vm_qmp(vm)->gate_open = vm_qmp(vm)->gated;
     return qmp_migrate(c, uri, e) < 0 ? err_wrap(e, "%s", vm->role) : 0;
 }
 
 static int vm_qmp_sample(struct vm *vm, struct vm_sample *s, struct err *e)
 {
+    struct vm_qmp *q = vm_qmp(vm);
     *s = (struct vm_sample){0};
-    struct qmp_client *c = vm_qmp_client(vm_qmp(vm), e);
+    struct qmp_client *c = vm_qmp_client(q, e);
     if (c == NULL)
         return -1;
     if (qmp_query_migrate(c, s, e) < 0 || qmp_query_status(c, &s->run, e) < 0)
         return err_wrap(e, "%s", vm->role);
+    /* the word that it stands there may never have come: libvirtd was restarting */
+    if (q->gate_open && s->migration == VM_MIGRATION_ACTIVE && s->run == VM_RUN_FINISHING)
+        qmp_migrate_continue(c);
     return 0;
 }
 
@@ -379,6 +396,7 @@ static int vm_qmp_cancel(struct vm *vm, struct err *e)
     struct vm_sample s;
     struct qmp_client *c = vm_qmp_client(q, e);
     int64_t deadline_ns = clock_now_ns() + VM_CANCEL_TIMEOUT_NS;
+    q->gate_open = false;
     if (c == NULL)
         return -1;
     if (qmp_migrate_cancel(c, e) < 0)

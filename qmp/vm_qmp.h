@@ -26,6 +26,11 @@ struct vm_qmp {
     qmp_capability_set old_which, old_on;
     struct qmp_parameters old_parameters;
     struct json_object *old_set; /* other parameters, as they were; NULL: none was set */
+
+    /* Of a source with a gate: it stands when all but the last of the guest has been sent, until we
+     * let it go on. If we end before, no other QEMU has the guest whole. */
+    bool gated;     /* to be set before configure() */
+    bool gate_open; /* the destination is ready, and is still to have the guest */
 };
 
 extern const struct vm_ops vm_qmp_ops;

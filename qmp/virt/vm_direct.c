@@ -16,8 +16,13 @@
  *   - The destination chooses its port, and says so when it listens; the source is told that.
  *   - The source is ended by virDomainDestroy(), when the guest is known to run elsewhere.
  *
- * If godwit is killed, the two QEMUs go on by themselves: the guest arrives on the destination, and
- * the source stays stopped, with its migration completed. Nobody must resume it then.
+ *   - The source has a gate (qmp/vm_qmp.h), which is closed before the destination is disarmed.
+ *
+ * If godwit is killed in precopy, the source stands at its gate in the end, and cannot be resumed:
+ * only migrate_cancel lets it go on, and that ends the destination. If it is killed after that, in
+ * the few milliseconds of the pause or before the source has been ended, the guest arrives on the
+ * destination, and the source stays stopped, with its migration completed. Nobody must resume it
+ * then.
  */
 #include "qmp/virt/vm_direct.h"
 
@@ -57,6 +62,14 @@ static int direct_quit(struct vm *vm, struct err *e)
 }
 
 /* ---- the destination ---- */
+
+/* A source whose destination is not to start the guest keeps the guest. */
+static int direct_run_destination(struct vm *vm, bool on, enum vm_run *now, struct err *e)
+{
+    if (!on)
+        direct(vm)->peer->qmp.gate_open = false;
+    return vm_qmp_ops.run(vm, on, now, e);
+}
 
 static int direct_foresee(struct vm *vm, struct vm_facts *f, struct err *e)
 {
@@ -174,6 +187,7 @@ struct vm *vm_direct_source(struct loop *loop, struct virt_move *m, struct err *
     if (d == NULL)
         return NULL;
     d->ops.start = direct_start;
+    d->qmp.gated = true;
     if (vm_qmp_connect(&d->qmp, e) < 0) {
         free(d);
         return NULL;
@@ -191,6 +205,7 @@ struct vm *vm_direct_destination(struct loop *loop, struct virt_move *m, struct 
     d->ops.check = direct_check;
     d->ops.configure = direct_configure;
     d->ops.listen = direct_listen;
+    d->ops.run = direct_run_destination;
     d->peer = direct(source);
     d->peer->peer = d;
     return &d->qmp.vm;

@@ -4,7 +4,7 @@
 # test-routes.sh BUILD [GROUP]...: godwit migrate on libvirt domains, with the lab up: the two routes, bad
 # input, and what happens to a migration in which something is killed, cut or interfered with.
 #
-# GROUP: ways, input, after, faults (in precopy), phases (in the others); and only if it is named: slow (those
+# GROUP: ways, input, after, killed (godwit itself), faults (in precopy), phases (in the others); and only if it is named: slow (those
 # that wait for a deadline), each (each daemon killed in each phase of each route, with a table of what came of
 # it). After each fault the guest must run once, or godwit must have said that it does not know.
 #
@@ -22,7 +22,7 @@ shift
 readonly lab=$root/tools/lab domain=$root/tools/domain godwit=$build/tools/godwit
 readonly vm=route uri_a=qemu:///system uri_b=qemu+ssh://root@b/system
 groups=("$@")
-((${#groups[@]})) || groups=(ways input after faults phases)
+((${#groups[@]})) || groups=(ways input after killed faults phases)
 # shellcheck source-path=SCRIPTDIR source=tap.bash
 . "$here/tap.bash"
 
@@ -328,6 +328,45 @@ group_after() {
     check "shutdown" shuts_down || true
     check "start" eval "virsh_on a start $vm && runs_on a" || true
     check "its definition has no leftover" eval "! virsh_on a dumpxml --inactive $vm | grep -q incoming" || true
+    guest_off
+}
+
+# ---- godwit itself is killed, and somebody goes on by hand ----
+
+query_on() { virsh_on "$1" qemu-monitor-command "$vm" "{\"execute\":\"query-$2\"}" 2>/dev/null | jq -r .return.status; }
+
+kill_godwit() {
+    "$lab" exec a sh -c 'kill -9 $(pidof godwit)'
+    wait "$godwit_pid" 2>/dev/null
+}
+
+# killed_in_precopy SECONDS: what the source then does by itself, and what comes of the command that is natural
+# then: `virsh resume`. No other QEMU may get the guest whole, and the source is not to run it a second time.
+killed_in_precopy() {
+    local result=0
+    in_phase precopy --route direct --max-bandwidth 1M || return
+    sleep "$1"
+    kill_godwit
+    await 30 eval '[[ $(query_on a migrate) == pre-switchover ]]' || {
+        echo "the source does not stand at its gate: $(query_on a migrate), $(query_on b migrate)"
+        return 1
+    }
+    virsh_on a resume "$vm" && result=1
+    sleep 0.5
+    runs_once && [[ $(query_on b status) == inmigrate ]] || result=1
+    virsh_on b resume "$vm" # it is paused, too: nothing else that is typed there may start it
+    virsh_on a qemu-monitor-command "$vm" '{"execute":"migrate_cancel"}' >/dev/null
+    await 10 runs_on a && beats_on a && await 10 no_trace_on b || result=1
+    return "$result"
+}
+
+group_killed() {
+    local seconds
+    guest_on_a "${calm[@]}" || return
+    for seconds in 0 0.7 1.6; do
+        check "godwit is killed in precopy, after $seconds s, and the source is resumed: it runs once" \
+            killed_in_precopy "$seconds" || true
+    done
     guest_off
 }
 

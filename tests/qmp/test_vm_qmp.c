@@ -590,6 +590,63 @@ static void test_listen_arms_first(void **state)
     close_side(&s);
 }
 
+#define GATE_STATE "{\"state\":\"pre-switchover\"}"
+#define AT_GATE {.what = FAKE_EVENT, .command = "MIGRATION", .text = "{\"status\":\"pre-switchover\"}"}
+#define STANDS REPLY("query-migrate", "{\"status\":\"pre-switchover\"}"), STATUS("finish-migrate")
+
+/* A source that stands at its gate is let go on: at its word, and where that was not heard by what it
+ * is seen to do; and no more once it has been told to give up. */
+static void test_gate(void **state)
+{
+    (void)state;
+    static const struct fake_step steps[] = {
+        {.what = FAKE_ACCEPT},
+        AT_GATE, /* of somebody else's migration */
+        SET("migrate", "{\"uri\":\"tcp:b:4444\"}"),
+        AT_GATE, SET("migrate-continue", GATE_STATE),
+        STANDS, SET("migrate-continue", GATE_STATE),
+        SET("migrate_cancel", NULL),
+        AT_GATE,
+        STANDS,
+        REPLY("query-migrate", "{\"status\":\"cancelled\"}"), STATUS("running"),
+        {.what = FAKE_EXPECT_END},
+    };
+    struct side s;
+    struct vm_sample sample;
+    open_side(&s, FAKE_QMP("10.0", steps));
+    ((struct vm_qmp *)s.vm)->gated = true;
+    loop_sleep(s.loop, 20 * NS_PER_MS);
+    assert_int_equal(s.vm->ops->start(s.vm, "tcp:b:4444", &s.e), 0);
+    loop_sleep(s.loop, 20 * NS_PER_MS);
+    if (s.vm->ops->sample(s.vm, &sample, &s.e) < 0) {
+        fake_qmp_end(s.fake);
+        fail_msg("%s", s.e.msg);
+    }
+    assert_int_equal(sample.migration, VM_MIGRATION_ACTIVE);
+    loop_sleep(s.loop, 20 * NS_PER_MS);
+    if (s.vm->ops->cancel(s.vm, &s.e) < 0)
+        fail_msg("%s", s.e.msg);
+    close_side(&s);
+}
+
+/* Without a gate nobody's is opened. */
+static void test_no_gate(void **state)
+{
+    (void)state;
+    static const struct fake_step steps[] = {
+        {.what = FAKE_ACCEPT}, SET("migrate", "{\"uri\":\"tcp:b:4444\"}"), AT_GATE, STANDS,
+        {.what = FAKE_EXPECT_END},
+    };
+    struct side s;
+    struct vm_sample sample;
+    open_side(&s, FAKE_QMP("10.0", steps));
+    assert_int_equal(s.vm->ops->start(s.vm, "tcp:b:4444", &s.e), 0);
+    loop_sleep(s.loop, 20 * NS_PER_MS);
+    assert_int_equal(s.vm->ops->sample(s.vm, &sample, &s.e), 0);
+    loop_sleep(s.loop, 20 * NS_PER_MS);
+    close_side(&s);
+}
+
 static void test_run_and_events(void **state)
 {
     (void)state;
@@ -755,6 +812,8 @@ int main(void)
         cmocka_unit_test(test_restore_goes_back_the_same_way),
         cmocka_unit_test(test_restore_does_what_it_can),
         cmocka_unit_test(test_listen_arms_first),
+        cmocka_unit_test(test_gate),
+        cmocka_unit_test(test_no_gate),
         cmocka_unit_test(test_run_and_events),
         cmocka_unit_test(test_cancel_waits),
         cmocka_unit_test(test_reconnect),
