@@ -6,6 +6,7 @@
 
 #include "core/log.h"
 #include "nfs/share_url.h"
+#include "qmp/virt/address.h"
 #include "tools/check_nfs.h"
 #include "tools/command.h"
 #include "tools/json.h"
@@ -14,6 +15,7 @@ struct check_options {
     const char *connect;
     const char *pool;
     const char *dname;
+    const char *migrateuri;
     bool unsafe;
     bool quick;
     bool json;
@@ -30,6 +32,9 @@ static const struct option_def options[] = {
      AT(pool), 0, 0, NULL},
     {"dname", 0, OPTION_TEXT, "NAME",
      "the domain's name on the destination, if it is to be another", AT(dname), 0, 0, NULL},
+    {"migrateuri", 0, OPTION_TEXT, "URI",
+     "tcp://HOST[:PORT], the destination as the source's QEMU reaches it, as for godwit migrate",
+     AT(migrateuri), 0, 0, NULL},
     {"unsafe", 0, OPTION_FLAG, NULL,
      "warn, instead of refuse, where the guest is known to be put at risk", AT(unsafe), 0, 0, NULL},
     {"quick", 0, OPTION_FLAG, NULL,
@@ -117,9 +122,15 @@ static bool check_open(struct check_cmd *c, const char *destination)
 static int check_domain(struct check_cmd *c, const char *name, const char *destination,
                         struct err *e)
 {
-    const struct virt_check_options o = {
+    struct virt_check_options o = {
         .unsafe = c->opt.unsafe, .quick = c->opt.quick, .dname = c->opt.dname};
     struct virt_domain d;
+    char host[VIRT_ADDRESS_HOST];
+    if (c->opt.migrateuri != NULL) {
+        if (virt_address_parse(c->opt.migrateuri, host, &o.stream_port, e) < 0)
+            return -1;
+        o.stream_host = host;
+    }
     if (!check_open(c, destination))
         return 0;
     if (virt_domain_find(c->source, name, &d, e) < 0) {

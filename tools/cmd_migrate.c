@@ -10,6 +10,7 @@
 #include "core/migrate.h"
 #include "core/units.h"
 #include "qmp/endpoint.h"
+#include "qmp/virt/address.h"
 #include "qmp/virt/route.h"
 #include "qmp/vm_qmp.h"
 #include "tools/command.h"
@@ -62,7 +63,7 @@ static const struct option_def options[] = {
      NULL},
     {"migrateuri", 0, OPTION_TEXT, "URI",
      "of a domain: tcp://HOST[:PORT], the destination as the source's QEMU reaches it; without it, "
-     "the name that the destination's libvirt gives its host, and a free port from 49152 to 49215",
+     "what the destination's qemu.conf or its host's name says, and a free port of qemu.conf's range",
      AT(migrateuri), 0, 0, NULL},
     {"via", 0, OPTION_TEXT, "URI",
      "between bare QEMUs: where the stream goes, tcp:HOST:PORT or unix:/path, as the destination "
@@ -113,7 +114,7 @@ struct migrate_run {
     struct migrate_options opt;
     struct qmp_endpoint source_ep, destination_ep;
     struct virt_route_options domain; /* .domain is NULL: bare QEMUs */
-    char stream_host[256];
+    char stream_host[VIRT_ADDRESS_HOST];
     struct vm_setting set[OPTION_LIST_MAX];
     char set_names[OPTION_LIST_MAX][64];
     struct vm_settings settings;
@@ -142,29 +143,10 @@ static bool migrate_via_is_good(const char *via)
            units_parse_count(colon + 1, 1, 65535, &port, &ignored) == 0;
 }
 
-/* "tcp://HOST[:PORT]", as virsh takes it; an IPv6 address in brackets. */
-static int migrate_parse_uri(struct migrate_run *r, const char *uri, struct err *e)
+static int migrate_take_uri(struct migrate_run *r, const char *uri, struct err *e)
 {
-    struct virt_route_options *d = &r->domain;
-    const char *host = strncmp(uri, "tcp://", 6) == 0 ? uri + 6 : "", *end, *rest;
-    uint64_t port = 0;
-    bool v6 = *host == '[';
-    host += v6;
-    end = v6 ? strchr(host, ']') : host + strcspn(host, ":/");
-    if (end == NULL || end == host || (size_t)(end - host) >= sizeof r->stream_host)
-        goto bad;
-    rest = end + v6;
-    if (*rest == ':' && units_parse_count(rest + 1, 1, 65535, &port, e) < 0)
-        err_clear(e);
-    if (*rest != '\0' && port == 0)
-        goto bad;
-    snprintf(r->stream_host, sizeof r->stream_host, "%.*s", (int)(end - host), host);
-    d->stream_host = r->stream_host;
-    d->stream_port = (unsigned)port;
-    return 0;
-
-bad:
-    return err_set(e, ERR_USAGE, 0, "--migrateuri: '%s' is not tcp://HOST or tcp://HOST:PORT", uri);
+    r->domain.stream_host = r->stream_host;
+    return virt_address_parse(uri, r->stream_host, &r->domain.stream_port, e);
 }
 
 static int migrate_check_domain(struct migrate_run *r, char **operands, struct err *e)
@@ -192,7 +174,7 @@ static int migrate_check_domain(struct migrate_run *r, char **operands, struct e
         .unsafe = o->unsafe,
         .settings = &r->settings,
     };
-    return o->migrateuri != NULL ? migrate_parse_uri(r, o->migrateuri, e) : 0;
+    return o->migrateuri != NULL ? migrate_take_uri(r, o->migrateuri, e) : 0;
 }
 
 static int migrate_check_bare(struct migrate_run *r, char **operands, struct err *e)
@@ -309,6 +291,9 @@ static int migrate_open_sides(struct migrate_run *r, struct err *e)
         r->destination = r->route->destination;
         return 0;
     }
+    if (!r->opt.unsafe &&
+        virt_address_check_bare(&r->source_ep, &r->destination_ep, r->opt.via, e) < 0)
+        return -1;
     r->source = vm_qmp_open(r->loop, &r->source_ep, "source", e);
     if (r->source == NULL)
         return -1;

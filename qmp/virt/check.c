@@ -43,6 +43,7 @@ static const struct {
     {"pools", check_pools, true, false},
     {"memory", check_memory, true, false},
     {"vcpus", check_vcpus, true, false},
+    {"address", check_address, true, false},
     {"ports", check_ports, true, true},
 };
 

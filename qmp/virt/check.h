@@ -15,7 +15,9 @@ struct virt_check_options {
     bool unsafe;       /* what only puts the guest at risk is a warning, no refusal */
     bool quick;        /* without what takes longer than some answers of libvirt's */
     const char *dname; /* the domain's name on the destination; NULL: the same */
-    unsigned port_min, port_max; /* of the stream; 0: what the destination's qemu.conf says */
+    const char *stream_host;     /* where the source is to reach the destination; NULL: it is found out */
+    unsigned stream_port;        /* 0: those of the destination's qemu.conf */
+    bool address_is_known;       /* a migration has found out itself where the stream goes */
 };
 
 /*

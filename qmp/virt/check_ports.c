@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Whether the stream would get through: the ports are those of the destination's qemu.conf, and the
- * source's host tries to connect to some. Nobody listens there yet; a host that says so at once
+ * Where the stream would go, by the same function as in a migration (qmp/virt/address.h), and whether
+ * it would get through: the source's host tries to connect to the first and the last port. Nobody listens there yet; a host that says so at once
  * lets packets through, and one that says nothing has a firewall.
  */
 #include <errno.h>
@@ -12,54 +12,41 @@
 #include "core/text.h"
 #include "qmp/virt/check_run.h"
 
-/* libvirt's defaults, src/qemu/qemu.conf.in. */
-enum { PORT_MIN = 49152, PORT_MAX = 49215 };
-
-static bool ports_setting(const char *line, const char *name, unsigned *value)
+/* Where nobody can be asked what the name is, the connection attempts of check_ports() tell. */
+void check_address(struct check_run *r)
 {
-    line += strspn(line, " \t");
-    size_t len = strlen(name);
-    if (strncmp(line, name, len) != 0)
-        return false;
-    line += len;
-    line += strspn(line, " \t");
-    if (*line++ != '=')
-        return false;
-    char *end;
-    unsigned long n = strtoul(line, &end, 10);
-    if (end == line || n == 0 || n > 65535)
-        return false;
-    *value = (unsigned)n;
-    return true;
-}
-
-void check_ports_of_conf(const char *conf, unsigned *min, unsigned *max)
-{
-    for (const char *line = conf; *line != '\0';) {
-        if (!ports_setting(line, "migration_port_min", min))
-            ports_setting(line, "migration_port_max", max);
-        line += strcspn(line, "\n");
-        line += *line == '\n';
-    }
-}
-
-/* The last word on where the stream goes: libvirt's migration_host, or the host's name. */
-static void ports_target(struct check_run *r, char *host, size_t room, unsigned *min, unsigned *max)
-{
-    char conf[4096];
+    static const char what[] = "migration address";
     struct err e = {0};
-    snprintf(host, room, "%s", r->to.name);
-    *min = r->o->port_min > 0 ? r->o->port_min : PORT_MIN;
-    *max = r->o->port_max > 0 ? r->o->port_max : PORT_MAX;
-    int status = virt_shell_run(&r->to.shell, "grep -h ^migration_ /etc/libvirt/qemu.conf", conf,
-                                sizeof conf, CHECK_SHELL_NS, &e);
-    if (status != 0)
+    const struct virt_address_query q = {
+        .given = r->o->stream_host,
+        .given_port = r->o->stream_port,
+        .own_name = r->to.name,
+        .uri_host = r->to.shell.host,
+        .source_name = r->from.name,
+        .source = check_may_shell(r, &r->from) ? &r->from.shell : NULL,
+        .destination = check_may_shell(r, &r->to) ? &r->to.shell : NULL,
+        .same_host = r->same_host,
+        .unsafe = r->o->unsafe,
+    };
+    if (r->o->address_is_known)
         return;
-    if (r->o->port_min == 0)
-        check_ports_of_conf(conf, min, max);
-    char *at = strstr(conf, "migration_host");
-    if (at != NULL && (at = strchr(at, '"')) != NULL)
-        snprintf(host, room, "%.*s", (int)strcspn(at + 1, "\""), at + 1);
+    if (virt_address_find(&q, &r->address, &e) < 0) {
+        check_list_add(r->l, CHECK_REFUSE, what, "%s", e.msg);
+        check_list_mend_by(r->l, virt_address_remedy(&q, r->from.uri, r->domain->name, r->to.uri));
+        return;
+    }
+    r->address_found = true;
+    if (r->same_host)
+        return;
+    if (r->address.there[0] == '\0')
+        check_list_add(r->l, CHECK_SKIPPED, what, "nobody was asked what %s is on %s",
+                       r->address.host, r->from.name);
+    else if (strcmp(r->address.there, r->address.host) == 0)
+        check_list_add(r->l, CHECK_OK, what, "the stream goes to %s, which is not %s itself",
+                       r->address.host, r->from.name);
+    else
+        check_list_add(r->l, CHECK_OK, what, "the stream goes to %s, on %s that is %s",
+                       r->address.host, r->from.name, r->address.there);
 }
 
 /* Connects from the source's host; the words are bash's, in C's locale. */
@@ -76,15 +63,13 @@ static int ports_try(struct check_run *r, const char *host, unsigned port, char 
 
 enum { PORTS_TIMEOUT = 124 /* timeout(1) */ };
 
-static void ports_mend(struct check_run *r, const char *said, unsigned min, unsigned max)
+/* What bash says ends with the reason: "bash: line 1: /dev/tcp/b/1: No route to host". */
+static const char *ports_reason(const char *said)
 {
-    if (strstr(said, "Name or service not known") != NULL ||
-        strstr(said, "name resolution") != NULL) {
-        check_mend_there(r->l, &r->from.shell, "echo ADDRESS NAME >> /etc/hosts");
-        return;
-    }
-    check_mend_there(r->l, &r->to.shell,
-                     "nft insert rule inet filter input tcp dport %u-%u accept", min, max);
+    const char *line = strrchr(said, '\n');
+    line = line != NULL ? line + 1 : said;
+    const char *colon = strrchr(line, ':');
+    return colon != NULL && colon[1] == ' ' ? colon + 2 : line;
 }
 
 /* true: packets come through to it. */
@@ -100,25 +85,28 @@ static bool ports_one(struct check_run *r, const char *what, const char *host, u
     }
     if (status == 0 || strstr(said, "Connection refused") != NULL)
         return true;
-    const char *why = strrchr(said, '\n');
-    why = why != NULL ? why + 1 : said;
     check_list_add(r->l, CHECK_REFUSE, what, "%s does not get through to %s port %u: %s",
                    r->from.name, host, port,
-                   status == PORTS_TIMEOUT ? "no answer, as by a firewall" : why);
-    ports_mend(r, said, min, max);
+                   status == PORTS_TIMEOUT ? "no answer, as by a firewall" : ports_reason(said));
+    check_mend_there(r->l, &r->to.shell,
+                     "nft insert rule inet filter input tcp dport %u-%u accept", min, max);
     return false;
 }
 
 void check_ports(struct check_run *r)
 {
     static const char what[] = "migration ports";
-    char host[256];
-    unsigned min, max;
-    if (r->same_host)
+    const char *host = r->address.host;
+    unsigned min = r->address.port_first, max = r->address.port_last;
+    if (r->same_host || !r->address_found)
         return;
-    ports_target(r, host, sizeof host, &min, &max);
-    if (!ports_one(r, what, host, min, min, max) || !ports_one(r, what, host, max, min, max))
+    if (!ports_one(r, what, host, min, min, max) ||
+        (max != min && !ports_one(r, what, host, max, min, max)))
         return;
-    check_list_add(r->l, CHECK_OK, what, "%s gets through to %s, ports %u and %u of %u to %u",
-                   r->from.name, host, min, max, min, max);
+    if (max == min)
+        check_list_add(r->l, CHECK_OK, what, "%s gets through to %s, port %u", r->from.name, host,
+                       min);
+    else
+        check_list_add(r->l, CHECK_OK, what, "%s gets through to %s, ports %u and %u of %u to %u",
+                       r->from.name, host, min, max, min, max);
 }

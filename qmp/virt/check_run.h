@@ -5,6 +5,7 @@
 
 #include "core/clock.h"
 #include "core/cleanup.h"
+#include "qmp/virt/address.h"
 #include "qmp/virt/check.h"
 #include "qmp/virt/disk.h"
 #include "qmp/virt/shell.h"
@@ -32,6 +33,8 @@ struct check_run {
     xmlDocPtr xml;            /* of the domain, as it runs */
     char *arch, *machine, *emulator, *type; /* "x86_64", "pc-q35-10.0", its path, "kvm" or "qemu" */
     const char *dname;
+    struct virt_address address; /* of the stream, once address_found */
+    bool address_found;
     unsigned long from_qemu, to_qemu; /* versions, 7002000 for 7.2.0; 0: not known */
 };
 
@@ -44,7 +47,7 @@ check_fn check_versions, check_capabilities;                            /* check
 check_fn check_devices, check_snapshots, check_jobs;                      /* check_devices.c */
 check_fn check_networks, check_pools;                                         /* check_net.c */
 check_fn check_memory, check_vcpus;                                        /* check_memory.c */
-check_fn check_ports;                                                       /* check_ports.c */
+check_fn check_address, check_ports;                                        /* check_ports.c */
 
 /* Whether `path` is one file for both hosts (check_file.c). Of a read-only one a copy will do. */
 void check_file(struct check_run *r, const char *what, const char *path, bool readonly);
@@ -78,9 +81,6 @@ void check_devices_of_xml(xmlDocPtr doc, const char *uri, struct check_list *l);
 
 /* What two clocks that differ by so much, known to within `error_ns`, deserve. */
 enum check_verdict check_clock_verdict(int64_t skew_ns, int64_t error_ns);
-
-/* "migration_port_min = 49152" and _max in the text of a qemu.conf; what is not set is left. */
-void check_ports_of_conf(const char *conf, unsigned *min, unsigned *max);
 
 /* QEMU's answers to a script of ours: the migration capabilities of query-migrate-capabilities, as
  * a set of names "multifd\nxbzrle\n"; false: there is no such answer. */

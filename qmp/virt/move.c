@@ -10,25 +10,46 @@
 #include "core/text.h"
 #include "qmp/virt/incoming.h"
 
-/* The name by which the source's QEMU shall reach the destination's. */
-static int move_find_stream_host(struct virt_move *m, struct err *e)
+static int move_host_name(struct virt_host *h, char *name, size_t room, struct err *e)
 {
-    if (m->options->stream_host != NULL) {
-        snprintf(m->stream_host, sizeof m->stream_host, "%s", m->options->stream_host);
-        return 0;
-    }
-    CLEANUP_CONNECTION virConnectPtr conn = virt_host_connection(m->destination_host, e);
+    CLEANUP_CONNECTION virConnectPtr conn = virt_host_connection(h, e);
     if (conn == NULL)
         return -1;
-    CLEANUP_FREE char *name = virConnectGetHostname(conn);
-    if (name == NULL)
-        return virt_host_fail(m->destination_host, e, "it does not tell its host's name");
-    if (strncmp(name, "localhost", 9) == 0) {
-        err_set(e, ERR_REFUSED, 0, "destination: its host calls itself %s", name);
-        return err_hint(e, "give the address at which it is reached: --migrateuri tcp://ADDRESS");
-    }
-    snprintf(m->stream_host, sizeof m->stream_host, "%s", name);
+    CLEANUP_FREE char *told = virConnectGetHostname(conn);
+    if (told == NULL)
+        return virt_host_fail(h, e, "it does not tell its host's name");
+    snprintf(name, room, "%s", told);
     return 0;
+}
+
+/* Where the source's QEMU is to reach the destination's. */
+static int move_find_address(struct virt_move *m, struct err *e)
+{
+    char from[VIRT_ADDRESS_HOST], to[VIRT_ADDRESS_HOST];
+    char from_uuid[VIRT_UUID_TEXT], to_uuid[VIRT_UUID_TEXT];
+    struct virt_shell source, destination;
+    if (move_host_name(m->source_host, from, sizeof from, e) < 0 ||
+        move_host_name(m->destination_host, to, sizeof to, e) < 0 ||
+        virt_host_uuid(m->source_host, from_uuid, e) < 0 ||
+        virt_host_uuid(m->destination_host, to_uuid, e) < 0)
+        return -1;
+    virt_shell_of_uri(virt_host_uri(m->source_host), &source);
+    virt_shell_of_uri(virt_host_uri(m->destination_host), &destination);
+    const struct virt_address_query q = {
+        .given = m->options->stream_host,
+        .given_port = m->options->stream_port,
+        .own_name = to,
+        .uri_host = destination.host,
+        .source_name = from,
+        .source = &source,
+        .destination = &destination,
+        .same_host = strcmp(from_uuid, to_uuid) == 0,
+        .unsafe = m->options->unsafe,
+    };
+    int rc = virt_address_find(&q, &m->address, e);
+    virt_shell_close(&source);
+    virt_shell_close(&destination);
+    return rc;
 }
 
 static int move_take_definition(struct virt_move *m, struct err *e)
@@ -51,7 +72,7 @@ int virt_move_open(struct virt_move *m, struct virt_host *source, struct virt_ho
     m->destination.host = destination;
     if (options->dname != NULL)
         m->destination.name = text_keep("%s", options->dname);
-    if (move_find_stream_host(m, e) < 0)
+    if (move_find_address(m, e) < 0)
         return -1;
     return options->persistent ? move_take_definition(m, e) : 0;
 }

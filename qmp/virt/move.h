@@ -8,22 +8,20 @@
 
 #include "core/loop.h"
 #include "core/vm.h"
+#include "qmp/virt/address.h"
 #include "qmp/virt/domain.h"
 #include "qmp/virt/route.h"
-
-/* Those that libvirt uses by default, and firewalls are opened for. */
-#define VIRT_MOVE_PORT_FIRST 49152
-#define VIRT_MOVE_PORT_LAST 49215
 
 struct virt_move {
     struct virt_host *source_host, *destination_host;
     struct virt_domain source, destination; /* the same UUID */
     const struct virt_route_options *options;
     char *definition; /* of the source, as it is to be on the destination; NULL: none is wanted */
-    char stream_host[256];
+    struct virt_address address; /* where the stream goes */
 };
 
-/* Looks at both sides, and touches nothing. ERR_REFUSED: there is no such domain. The hosts and the
+/* Looks at both sides, and touches nothing. ERR_REFUSED: there is no such domain, or the source does
+ * not reach the destination by the name that there is (qmp/virt/address.h). The hosts and the
  * options are lent. Whether it can be moved is another question: qmp/virt/check.h. */
 int virt_move_open(struct virt_move *m, struct virt_host *source, struct virt_host *destination,
                    const struct virt_route_options *options, struct err *e);

@@ -111,19 +111,17 @@ static void job_set_flags(struct native_job *j, const struct virt_move *m,
 static void job_set_params(struct native_job *j, const struct virt_move *m,
                            const struct vm_settings *s)
 {
-    char uri[300];
+    char uri[VIRT_ADDRESS_HOST + 16];
     if (m->options->dname != NULL)
         job_add_text(j, VIR_MIGRATE_PARAM_DEST_NAME, m->options->dname);
     if (m->definition != NULL)
         job_add_text(j, VIR_MIGRATE_PARAM_PERSIST_XML, m->definition);
-    if (m->options->stream_host != NULL) {
-        bool v6 = strchr(m->stream_host, ':') != NULL;
-        int n = snprintf(uri, sizeof uri, "tcp://%s%s%s", v6 ? "[" : "", m->stream_host,
-                         v6 ? "]" : "");
-        if (m->options->stream_port > 0)
-            snprintf(uri + n, sizeof uri - (size_t)n, ":%u", m->options->stream_port);
-        job_add_text(j, VIR_MIGRATE_PARAM_URI, uri);
-    }
+    /* what was looked at is what is used, also where libvirt would have come to the same; the port is
+     * libvirt's choice, out of its qemu.conf, where none was given */
+    virt_address_uri(uri, sizeof uri, "tcp://", m->address.host);
+    if (m->options->stream_port > 0)
+        snprintf(uri + strlen(uri), sizeof uri - strlen(uri), ":%u", m->options->stream_port);
+    job_add_text(j, VIR_MIGRATE_PARAM_URI, uri);
     if (s->max_bandwidth_bytes_per_s > 0)
         virTypedParamsAddULLong(&j->params, &j->params_n, &j->params_max,
                                 VIR_MIGRATE_PARAM_BANDWIDTH,

@@ -38,7 +38,8 @@ const char *virt_route_name(enum virt_route_kind kind)
 static int route_check(struct route *r, struct err *e)
 {
     const struct virt_check_options options = {
-        .unsafe = r->options.unsafe, .quick = true, .dname = r->options.dname};
+        .unsafe = r->options.unsafe, .quick = true, .dname = r->options.dname,
+        .address_is_known = true};
     struct check_list l = {0};
     int rc = virt_check_domain(r->source, r->destination, &r->move.source, &options, &l, e);
     for (size_t i = 0; i < l.n; i++)

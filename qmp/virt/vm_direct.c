@@ -140,23 +140,20 @@ static int direct_arm(struct vm_direct *d, struct err *e)
 static int direct_listen(struct vm *vm, const char *uri, struct err *e)
 {
     struct vm_direct *d = direct(vm);
-    const struct virt_route_options *o = d->move->options;
-    unsigned first = o->stream_port > 0 ? o->stream_port : VIRT_MOVE_PORT_FIRST;
-    unsigned last = o->stream_port > 0 ? o->stream_port : VIRT_MOVE_PORT_LAST, port;
-    char listen[64];
+    const struct virt_address *to = &d->move->address;
+    unsigned port;
+    char listen[64], uri_host[VIRT_ADDRESS_HOST + 8];
     (void)uri;
     if (direct_arm(d, e) < 0)
         return -1;
     struct qmp_client *c = vm_qmp_client(&d->qmp, e);
     if (c == NULL)
         return -1;
-    snprintf(listen, sizeof listen, "tcp::%u,to=%u", first, last);
+    snprintf(listen, sizeof listen, "tcp::%u,to=%u", to->port_first, to->port_last);
     if (qmp_migrate_incoming(c, listen, e) < 0 || qmp_query_incoming_port(c, &port, e) < 0)
         return err_wrap(e, "%s", vm->role);
-    const char *host = d->move->stream_host;
-    bool v6 = strchr(host, ':') != NULL;
-    snprintf(d->stream, sizeof d->stream, "tcp:%s%s%s:%u", v6 ? "[" : "", host, v6 ? "]" : "",
-             port);
+    virt_address_uri(uri_host, sizeof uri_host, "tcp:", to->host);
+    snprintf(d->stream, sizeof d->stream, "%s:%u", uri_host, port);
     log_info("destination: it listens, %s", d->stream);
     return 0;
 }

@@ -33,6 +33,7 @@ clean_up() {
     virsh_on a pool-destroy images
     virsh_on a pool-undefine images
     virsh_on b pool-destroy images
+    b_is 10.77.0.2
     on b mount --make-rprivate / && on b umount "$scratch/other"
     "$lab" start b
     rm -rf -- "$scratch"
@@ -109,6 +110,7 @@ test_fine() {
     finds "the server is one" ok 'disk vda: shared storage: nfs is 10.77.0.3 on both' fine.out
     finds "the QEMU user may write" ok 'share nfs://nfs/export/: writable by QEMU: user 0:0' fine.out
     finds "capabilities" ok 'migration capabilities: both installed QEMUs have .*multifd' fine.out
+    finds "the address" ok 'migration address: the stream goes to b, on a that is 10.77.0.2' fine.out
     finds "ports" ok 'migration ports: a gets through to b, ports 49152 and 49215' fine.out
     finds "clocks" ok 'clocks: b is [0-9.]+ s' fine.out
     finds "CPU" ok 'CPU: QEMU on b can be qemu64' fine.out
@@ -143,6 +145,33 @@ test_names() {
 }
 
 # One domain with many faults: all of them are found.
+# b_is ADDRESS|- : what the name b is on host a; -: nothing.
+b_is() { on a sh -c "grep -v ' b\$' /etc/hosts >/etc/hosts.new; [ '$1' = - ] || echo '$1 b' >>/etc/hosts.new
+    cat /etc/hosts.new >/etc/hosts; rm /etc/hosts.new"; }
+
+# The destination is given by its address, as it is known here; what counts is what its name is on a.
+test_address() {
+    local by_address=qemu+ssh://root@10.77.0.2/system
+    b_is 127.0.1.1
+    run self.out 2 --quick fine "$by_address"
+    finds "the destination's name is the source itself" refuse \
+        'migration address: on a the name b is 127.0.1.1, which is a itself' self.out
+    mends "how to say it" '.* --migrateuri tcp://10.77.0.2' self.out
+    run uri.out 0 --migrateuri tcp://10.77.0.2:49200 fine "$by_address"
+    finds "--migrateuri, with its port" ok 'migration ports: a gets through to 10.77.0.2, port 49200$' uri.out
+    b_is 10.77.0.1
+    run stale.out 2 --quick fine "$by_address"
+    finds "it is the source's own address" refuse 'migration address: .* b is 10.77.0.1, which is a itself' stale.out
+    b_is -
+    run none.out 0 fine "$by_address"
+    finds "a name that is unknown there" ok 'migration address: the stream goes to 10.77.0.2' none.out
+    run both.out 2 --migrateuri tcp://nosuchhost fine "$by_address"
+    finds "none that is known" refuse "migration address: a does not know the destination's name, nosuchhost$" both.out
+    run bad.out 2 --migrateuri b:1 fine "$by_address"
+    check "--migrateuri must be a URI" shows "'b:1' is not tcp://HOST" bad.out
+    b_is 10.77.0.2
+}
+
 test_bad() {
     qemu-img create -q -f qcow2 bad.qcow2 16M
     truncate -s 16M bad.img
@@ -286,6 +315,7 @@ make_fine
 before=$(traces)
 test_fine
 test_names
+test_address
 test_no_way_there
 check "nothing was touched" same "$(traces)" "$before"
 test_bad

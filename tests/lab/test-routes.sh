@@ -31,6 +31,7 @@ readonly scratch
 routes_clean_up() {
     "$lab" exec b ip link set eth0 up 2>/dev/null
     "$lab" link b --rate none 2>/dev/null
+    b_is 10.77.0.2
     "$lab" start a 2>/dev/null
     "$lab" start b 2>/dev/null
     guest_off
@@ -271,6 +272,32 @@ group_input() {
     check "another migration is under way" already_migrating || true
     virsh_on a destroy "$vm"
     check "a domain that is shut off" refused 2 'not running' migrate || true
+    "$domain" start a "$vm" >/dev/null && beats_on a && addresses
+}
+
+# b_is ADDRESS|- : what the name b is on host a; -: nothing.
+b_is() {
+    "$lab" exec a sh -c "grep -v ' b\$' /etc/hosts >/etc/hosts.new; [ '$1' = - ] || echo '$1 b' >>/etc/hosts.new
+        cat /etc/hosts.new >/etc/hosts; rm /etc/hosts.new"
+}
+by_address() { "$lab" exec a "$godwit" migrate "$vm" qemu+ssh://root@10.77.0.2/system "$@"; }
+
+# The destination is given by its address; what its own name is on the source is another matter.
+addresses() {
+    local route
+    b_is 127.0.1.1
+    for route in direct native; do
+        check "$route: a name that is the source itself is refused" refused 2 \
+            'on a the name b is 127.0.1.1, which is a itself' by_address --route "$route" || true
+    done
+    check "... and nothing was touched" stays_on_a || true
+    b_is -
+    check "direct: a name that the source does not know: by the URI's address" by_address --route direct || true
+    "$domain" undefine b "$vm"
+    "$domain" start a "$vm" >/dev/null && beats_on a
+    check "native: the same" by_address --route native || true
+    b_is 10.77.0.2
+    check "... and it runs there" moved_to_b || true
 }
 
 already_migrating() {

@@ -101,16 +101,21 @@ static void clocks(void **state)
 static void ports_of_a_conf(void **state)
 {
     (void)state;
-    unsigned min = 49152, max = 49215;
-    check_ports_of_conf("", &min, &max);
-    check_ports_of_conf("# migration_port_min = 1\nmigration_port_minimum = 2\n"
-                        "migration_port_min = x\nmigration_port_max = 70000", &min, &max);
-    assert_int_equal(min, 49152);
-    assert_int_equal(max, 49215);
-    check_ports_of_conf("migration_address = \"::\"\nmigration_port_min=50000\n"
-                        " migration_port_max\t=  50010 # ours", &min, &max);
-    assert_int_equal(min, 50000);
-    assert_int_equal(max, 50010);
+    struct virt_address a = {.host = "b", .port_first = 49152, .port_last = 49215};
+    virt_address_of_conf("", &a);
+    virt_address_of_conf("# migration_port_min = 1\nmigration_port_minimum = 2\n"
+                         "migration_port_min = x\nmigration_port_max = 70000\n"
+                         "#migration_host = \"no\"\nmigration_host = \"\"\n"
+                         "migration_host = \"unended\nx = \"\"\n", &a);
+    assert_int_equal(a.port_first, 49152);
+    assert_int_equal(a.port_last, 49215);
+    assert_string_equal(a.host, "b");
+    virt_address_of_conf("migration_address = \"::\"\nmigration_port_min=50000\n"
+                         " migration_port_max\t=  50010 # ours\n"
+                         "migration_host = \"b.san.example\" # ours", &a);
+    assert_int_equal(a.port_first, 50000);
+    assert_int_equal(a.port_last, 50010);
+    assert_string_equal(a.host, "b.san.example");
 }
 
 static void capabilities(void **state)
