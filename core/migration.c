@@ -97,7 +97,7 @@ void migration_look(struct migration *m)
 bool migration_ask_again(struct vm *vm, int64_t deadline_ns, struct err *e)
 {
     bool lost = e->class == ERR_LOST || e->class == ERR_TIMEOUT || e->class == ERR_IO;
-    if (!lost || clock_now_ns() >= deadline_ns || vm->ops->known_dead(vm))
+    if (!lost || clock_now_ns() >= deadline_ns || vm_death_proven(vm->ops->death(vm)))
         return false;
     log_info("%s: asking again", e->msg);
     err_clear(e);

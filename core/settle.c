@@ -12,6 +12,11 @@
  *   stopped    it had been loaded, all of it: the guest has moved. It is let go on there, and the
  *              cancel came too late.
  *
+ * Where the return path is on, or libvirt is in between, the source may have gone on by itself
+ * meanwhile, and a destination that is stopped now may have run until we stopped it. It has not if it
+ * was heard all the time and said neither RESUME nor STOP. Two sides that have run one guest on one
+ * disk are never told as one.
+ *
  * If the destination does not answer, it must be known dead, and known not to have run the guest,
  * before the source may run. Else nothing is done at all, and the operator is told that this is
  * uncertain, and what settles it. One case is left: the network is cut, so the stream has not moved
@@ -36,6 +41,8 @@ enum by_hand {
     ASK_SOURCE,      /* it may not run it any more; the destination will not */
     START_ANEW,      /* what is left of the guest is on its disk */
     END_NEITHER,     /* each may be needed */
+    STOP_BOTH,       /* both run, or may: their disk is written twice */
+    SOURCE_IS_GONE,  /* the destination may have the guest, or may not */
 };
 
 static void settle_hint(struct migration *m, enum by_hand what)
@@ -57,6 +64,14 @@ static void settle_hint(struct migration *m, enum by_hand what)
         break;
     case END_NEITHER:
         err_hint(e, "end neither side before both have been looked at: %s; %s", s->look, d->look);
+        break;
+    case STOP_BOTH:
+        err_hint(e, "stop what runs (%s; %s); what both have written is on one disk: check it "
+                    "before either goes on", s->stop, d->stop);
+        break;
+    case SOURCE_IS_GONE:
+        err_hint(e, "look: %s; if the guest is there, paused: %s; if there is none, start it from "
+                    "its disk", d->look, d->go_on);
         break;
     }
 }
@@ -89,6 +104,22 @@ static void settle_moved(struct migration *m)
         m->report->last = last;
 }
 
+/* The guest has run on the destination, by that side's own words. */
+static bool settle_has_run(const struct migration *m)
+{
+    const struct vm_seen *seen = &m->plan->destination->seen;
+    return seen->ran || seen->resumed_ns != 0 || seen->stopped_ns != 0;
+}
+
+/* Whether "completed" is this migration's word: an earlier one's stays until the next has begun, and
+ * leaves the guest as it was. */
+static bool settle_handed_over(const struct migration *m, const struct vm_sample *now)
+{
+    bool earlier = m->report->source.migration == VM_MIGRATION_COMPLETED &&
+                   (now->run == VM_RUN_RUNNING || now->run == VM_RUN_STOPPED);
+    return now->migration == VM_MIGRATION_COMPLETED && !earlier;
+}
+
 /* The source's QEMU starts the guest again by itself when its migration fails. */
 static bool settle_source_runs(struct migration *m)
 {
@@ -110,10 +141,10 @@ static bool settle_may_have_run(struct migration *m)
     struct vm *s = m->plan->source;
     struct err e = {0};
     struct vm_sample now;
-    if (seen->resumed_ns != 0 || !seen->gap)
-        return seen->resumed_ns != 0;
+    if (settle_has_run(m) || !seen->gap)
+        return settle_has_run(m);
     return m->plan->settings.postcopy || s->ops->sample(s, &now, &e) < 0 ||
-           now.migration == VM_MIGRATION_COMPLETED || now.migration == VM_MIGRATION_DEVICE;
+           settle_handed_over(m, &now) || now.migration == VM_MIGRATION_DEVICE;
 }
 
 /* The guest has run on the source all the time: the last of it is sent only when it stands. */
@@ -128,7 +159,8 @@ static bool settle_never_stood(const struct migration *m)
 static bool settle_never_ran(struct migration *m, const struct err *unanswered)
 {
     struct vm *d = m->plan->destination;
-    bool dead = d->ops->known_dead(d);
+    enum vm_death death = d->ops->death(d);
+    bool dead = vm_death_proven(death);
     if (!dead && m->stalled && settle_never_stood(m)) {
         log_warn("the destination does not answer, and nothing gets there: %s", unanswered->msg);
         m->blind = true;
@@ -141,12 +173,53 @@ static bool settle_never_ran(struct migration *m, const struct err *unanswered)
     }
     if (settle_may_have_run(m)) { /* the disk has moved on: the source must not go on */
         settle_unknown(m, START_ANEW,
-                       "the destination's QEMU has ended, and %s run the guest",
-                       d->seen.resumed_ns != 0 ? "had" : "may have");
+                       "the destination's QEMU has ended (%s), and %s run the guest",
+                       vm_death_reason(death), settle_has_run(m) ? "had" : "may have");
         return false;
     }
-    log_info("the destination's hypervisor has ended");
+    log_info("the destination's hypervisor has ended: %s", vm_death_reason(death));
     return true;
+}
+
+/*
+ * The source runs the guest, and the destination, which was told to hold it, is `now`. True: it has
+ * never run there, and will not.
+ */
+static bool settle_beside_source(struct migration *m, enum vm_run now)
+{
+    struct vm *d = m->plan->destination;
+    loop_sleep(d->loop, SETTLE_EVENT_NS); /* what it said before it answered comes by another way */
+    if (now == VM_RUN_RUNNING)
+        settle_unknown(m, STOP_BOTH, "both sides run the guest");
+    else if (settle_has_run(m) || now == VM_RUN_SHUTDOWN)
+        settle_unknown(m, STOP_BOTH, "both sides have run the guest; it runs on the source, and the "
+                                     "destination %s",
+                       now == VM_RUN_STOPPED    ? "has been stopped"
+                       : now == VM_RUN_SHUTDOWN ? "has powered it off"
+                                                : "has it no more");
+    else if ((now == VM_RUN_STOPPED && !d->seen.gap) || settle_never_stood(m))
+        return true;
+    else
+        settle_unknown(m, STOP_BOTH, "the guest runs on the source, and may have run on the "
+                                     "destination, too%s",
+                       now == VM_RUN_STOPPED ? ", which has been stopped" : "");
+    return false;
+}
+
+/* It had been loaded, and the source does not run it: so it goes on there. */
+static bool settle_let_go_on(struct migration *m)
+{
+    struct vm *d = m->plan->destination;
+    struct err e = {0};
+    enum vm_run now;
+    log_info("the guest had already been loaded: it goes on, on the destination");
+    if (d->ops->run(d, true, &now, &e) == 0 && now == VM_RUN_RUNNING) {
+        settle_moved(m);
+        return false;
+    }
+    settle_unknown(m, ASK_DESTINATION, "the destination does not start the guest that it has loaded%s%s",
+                   e.class != ERR_NONE ? ": " : "", e.msg);
+    return false;
 }
 
 /*
@@ -162,37 +235,29 @@ static bool settle_hold_destination(struct migration *m)
     while (d->ops->run(d, false, &now, &e) < 0)
         if (m->stalled || !migration_ask_again(d, deadline_ns, &e))
             return settle_never_ran(m, &e);
-    if (now == VM_RUN_INCOMING)
+    if (now == VM_RUN_INCOMING && !settle_has_run(m))
         return true;
-    if (now == VM_RUN_SHUTDOWN || !m->was_running ||
-        (now == VM_RUN_RUNNING && !settle_source_runs(m))) {
+    if (settle_source_runs(m))
+        return settle_beside_source(m, now);
+    if (now == VM_RUN_INCOMING)
+        settle_unknown(m, START_ANEW, "the destination had run the guest, and has it no more");
+    else if (now == VM_RUN_SHUTDOWN || now == VM_RUN_RUNNING ||
+             (!m->was_running && now != VM_RUN_UNKNOWN))
         settle_moved(m);
-        return false;
-    }
-    if (now == VM_RUN_STOPPED && settle_source_runs(m)) {
-        if (d->seen.resumed_ns == 0)
-            return true;
-        settle_unknown(m, END_NEITHER,
-                       "both sides have run the guest; the destination has been stopped");
-        return false;
-    }
-    if (now == VM_RUN_STOPPED) {
-        log_info("the guest had already been loaded: it goes on, on the destination");
-        if (d->ops->run(d, true, &now, &e) == 0 && now == VM_RUN_RUNNING) {
-            settle_moved(m);
-            return false;
-        }
-    }
-    settle_unknown(m, ASK_DESTINATION, "the destination does not start the guest that it has loaded%s%s",
-                   e.class != ERR_NONE ? ": " : "", e.msg);
+    else if (now == VM_RUN_STOPPED)
+        return settle_let_go_on(m);
+    else
+        settle_unknown(m, ASK_DESTINATION, "the destination does not tell whether it runs the guest");
     return false;
 }
+
+enum loaded { LOADED, NOT_LOADED, LOADED_UNKNOWN };
 
 /*
  * The source has handed over everything, the destination was disarmed in the middle of it: either
  * it gets to the end, stopped, and is let go on; or it does not, and the guest stays.
  */
-static bool settle_await_loaded(struct migration *m)
+static enum loaded settle_await_loaded(struct migration *m)
 {
     struct vm *d = m->plan->destination;
     int64_t deadline_ns = clock_now_ns() + MIGRATION_CONFIRM_NS;
@@ -200,14 +265,14 @@ static bool settle_await_loaded(struct migration *m)
         struct err e = {0};
         struct vm_sample s;
         if (d->ops->sample(d, &s, &e) < 0)
-            return false;
+            return LOADED_UNKNOWN;
         if (s.run != VM_RUN_INCOMING)
-            return true;
+            return LOADED;
         if (s.migration == VM_MIGRATION_FAILED)
-            return false;
+            return NOT_LOADED;
         loop_sleep(m->plan->source->loop, MIGRATION_TICK_NS);
     }
-    return false;
+    return NOT_LOADED; /* it waits, held, and will go on waiting */
 }
 
 /* QEMU says that a migration is over a little before its run state does; until then it refuses
@@ -249,11 +314,33 @@ static int settle_cancel(struct migration *m, struct vm_sample *now, struct err 
     for (;;) {
         if (s->ops->sample(s, now, e) == 0 &&
             (!vm_migration_busy(now->migration) ||
-             (s->ops->cancel(s, e) == 0 && s->ops->sample(s, now, e) == 0)))
+             (s->ops->cancel(s, e) == 0 && s->ops->sample(s, now, e) == 0))) {
+            if (now->migration == VM_MIGRATION_COMPLETED && !settle_handed_over(m, now))
+                now->migration = VM_MIGRATION_NONE; /* this one has not begun */
             return settle_await_finished(m, now, e);
+        }
         if (!migration_ask_again(s, deadline_ns, e))
             return -1;
     }
+}
+
+/* The source's QEMU has ended in the middle, with the destination held. Nowhere is said only where
+ * that is known. */
+static void settle_without_source(struct migration *m, enum vm_death death)
+{
+    struct vm *d = m->plan->destination;
+    enum loaded loaded = m->blind ? LOADED_UNKNOWN : settle_await_loaded(m);
+    if (loaded == LOADED && !settle_hold_destination(m))
+        return;
+    if (loaded == LOADED_UNKNOWN &&
+        (!vm_death_proven(d->ops->death(d)) || settle_may_have_run(m)))
+        settle_unknown(m, SOURCE_IS_GONE,
+                       "the source's QEMU has ended in the middle (%s), and the destination does not "
+                       "tell whether it has the guest", vm_death_reason(death));
+    else
+        settle_unknown(m, START_ANEW,
+                       "the source's QEMU has ended in the middle (%s): the guest runs nowhere",
+                       vm_death_reason(death));
 }
 
 /* The destination is held: the source shall have the guest, as it was before. */
@@ -268,7 +355,7 @@ static void settle_keep_on_source(struct migration *m)
     if (m->blind && !settle_blindly(m, &now))
         return;
 
-    if (now.migration == VM_MIGRATION_COMPLETED && settle_await_loaded(m) &&
+    if (now.migration == VM_MIGRATION_COMPLETED && settle_await_loaded(m) == LOADED &&
         !settle_hold_destination(m))
         return;
     if (m->was_running && now.run != VM_RUN_RUNNING && now.run != VM_RUN_SHUTDOWN) {
@@ -282,13 +369,13 @@ static void settle_keep_on_source(struct migration *m)
     m->report->guest = MIGRATE_GUEST_SOURCE;
     return;
 
-lost:
-    if (!s->ops->known_dead(s))
+lost:;
+    enum vm_death death = s->ops->death(s);
+    if (vm_death_proven(death))
+        settle_without_source(m, death);
+    else
         settle_unknown(m, ASK_SOURCE,
                        "the source does not tell how its guest is: %s", e.msg);
-    else if (!settle_await_loaded(m) || settle_hold_destination(m)) /* all of it had gone over? */
-        settle_unknown(m, START_ANEW,
-                       "the source's QEMU has ended in the middle: the guest runs nowhere");
 }
 
 /* Postcopy was asked for: true, unless the source says that it is not what is going on. */

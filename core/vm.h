@@ -6,6 +6,18 @@
  * loop until it has its answer or its own deadline has passed, so the engine reads straight down;
  * an interrupt (loop.h) ends the waiting of probe(), check() and what configure() asks first.
  * What the hypervisor says unasked lands in `seen` and sets `changed`.
+ *
+ * Own before you act. An operation that ends, stops, starts or declares something holds the identity
+ * of what it acts on, and proves it again right before: the process (pid, start time, boot) or the
+ * domain that was probed, or made by us, not whoever answers at its address now. A backend that
+ * finds another there says so (ERR_LOST), and touches nothing. And no answer is no answer:
+ *  - "it has ended" comes with the reason why that is known (enum vm_death); all else, a stream
+ *    that ends, a full backlog, a deadline, is VM_DEATH_NO_ANSWER, which never lets the other side
+ *    run;
+ *  - "it has not run" is said by a side that waits still, or by one that has been heard all the
+ *    time (vm_seen); where there is a gap in what was heard, it may have run;
+ *  - a state counts for this migration only if this migration can have made it: "completed" may be
+ *    an earlier one's word.
  */
 #ifndef CORE_VM_H
 #define CORE_VM_H
@@ -96,18 +108,40 @@ struct vm_sample {
     const char *reason; /* why it failed, in the hypervisor's words, kept; NULL: it does not say */
 };
 
-/* What a side told us unasked, and when it came here (CLOCK_MONOTONIC); 0: not yet. */
+/* What a side told us unasked, and when it came here (CLOCK_MONOTONIC); 0: not yet. A side says STOP
+ * only if its guest ran until then. */
 struct vm_seen {
     int64_t stopped_ns;
     int64_t resumed_ns;
+    int64_t sent_ns; /* source: it has handed over everything */
+    bool ran; /* destination: its guest was found running, whatever has been said */
     bool gap; /* something may have been said that never came here */
 };
+
+/* Whether a side's hypervisor has ended, and how that is known. */
+enum vm_death {
+    VM_DEATH_NO_ANSWER,    /* not known: no answer, or one that proves nothing */
+    VM_DEATH_LIVES,        /* it answers, or its process is there */
+    VM_DEATH_REFUSED,      /* its machine refuses the connection: nobody listens where it did */
+    VM_DEATH_PROCESS_GONE, /* its process, known by pid and start time, is there no more */
+    VM_DEATH_REBOOTED,     /* its machine was booted after it had answered */
+    VM_DEATH_NOT_ACTIVE,   /* its libvirt answers, and says that the domain is not active */
+};
+
+static inline bool vm_death_proven(enum vm_death death)
+{
+    return death > VM_DEATH_LIVES;
+}
+
+/* "its process is gone": for messages. */
+const char *vm_death_reason(enum vm_death death);
 
 /* What a person can do about this side, each as a command to be typed: kept texts (core/text.h), for
  * what is typed in an emergency must be whole. */
 struct vm_by_hand {
     const char *look;  /* tells whether the guest runs there */
     const char *end;   /* ends its hypervisor */
+    const char *stop;  /* stops a guest that runs there */
     const char *go_on; /* lets a stopped guest run */
 };
 
@@ -150,15 +184,16 @@ struct vm_ops {
      * waits for an incoming migration this decides what happens at its end, in one step with
      * respect to that end: when run(vm, false) has answered VM_RUN_INCOMING, that guest has not
      * run there and will not start by itself; VM_RUN_RUNNING, it came too late, or somebody else
-     * lets the guest run there. */
+     * lets the guest run there. A guest there that ran until it was stopped by this is noted in
+     * vm.seen, as far as it could be seen. VM_RUN_UNKNOWN: it is not known what there was. */
     int (*run)(struct vm *vm, bool on, enum vm_run *now, struct err *e);
 
     /* Source: gives the migration up, and waits until that is settled one way or the other. */
     int (*cancel)(struct vm *vm, struct err *e);
 
-    /* True if this side's hypervisor is known to have ended, and so can run nothing. False: it
-     * lives, or that cannot be known. */
-    bool (*known_dead)(struct vm *vm);
+    /* Whether this side's hypervisor, the one that was probed or made, is known to have ended, and
+     * so can run nothing. Before a proven answer all that it had said has been read. */
+    enum vm_death (*death)(struct vm *vm);
 
     /* Ends the hypervisor process. */
     int (*quit)(struct vm *vm, struct err *e);

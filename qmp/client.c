@@ -394,7 +394,8 @@ static int client_greet(struct qmp_client *c, int64_t timeout_ns, bool interrupt
             return err_set(e, ERR_IO, 0, "%s: ssh ended before the QMP greeting", c->ep.text);
         *e = c->why_lost;
         if (c->link.ssh != 0)
-            err_hint(e, "is there a QMP socket %s on %s?", c->ep.path, c->ep.host);
+            err_hint(e, "is there a QMP socket %s on %s, and no other client connected to it?",
+                     c->ep.path, c->ep.host);
         return -1;
     }
     return qmp_client_call(c, "qmp_capabilities", NULL, timeout_ns, interruptible, NULL, e);
@@ -461,4 +462,9 @@ bool qmp_client_ended_by_peer(struct qmp_client *c)
 int64_t qmp_client_peer_pid(const struct qmp_client *c)
 {
     return qmp_link_peer_pid(&c->link);
+}
+
+bool qmp_client_is_proxied(const struct qmp_client *c)
+{
+    return qmp_link_is_proxy(&c->link);
 }

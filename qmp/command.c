@@ -140,14 +140,18 @@ int qmp_query_ram(struct qmp_client *c, uint64_t *bytes, struct err *e)
     return 0;
 }
 
-int qmp_query_vcpus(struct qmp_client *c, unsigned *n, struct err *e)
+int qmp_query_vcpus(struct qmp_client *c, unsigned *n, int64_t *thread, struct err *e)
 {
     CLEANUP_JSON struct json_object *r = NULL;
-    if (command_look(c, "query-cpus-fast", NULL, &r, e) < 0)
+    uint64_t first = 0;
+    if (qmp_client_call(c, "query-cpus-fast", NULL, COMMAND_TIMEOUT_NS, false, &r, e) < 0)
         return -1;
     if (!json_object_is_type(r, json_type_array))
         return err_set(e, ERR_PROTO, 0, "query-cpus-fast: not an array");
     *n = (unsigned)json_object_array_length(r);
+    if (*n > 0 && field_u64_opt(json_object_array_get_idx(r, 0), "thread-id", &first, e) < 0)
+        return err_wrap(e, "query-cpus-fast");
+    *thread = first <= INT32_MAX ? (int64_t)first : 0;
     return 0;
 }
 

@@ -31,7 +31,8 @@ struct qmp_schema *qmp_query_schema(struct qmp_client *c, struct err *e);
 int qmp_query_status(struct qmp_client *c, enum vm_run *run, struct err *e);
 int qmp_query_kvm(struct qmp_client *c, bool *enabled, struct err *e);
 int qmp_query_ram(struct qmp_client *c, uint64_t *bytes, struct err *e);
-int qmp_query_vcpus(struct qmp_client *c, unsigned *n, struct err *e);
+/* *thread: of the first, on QEMU's host; 0: it does not say. Hotplug does not change it. */
+int qmp_query_vcpus(struct qmp_client *c, unsigned *n, int64_t *thread, struct err *e);
 /* The versioned machine type, without QEMU's "-machine" suffix. */
 int qmp_query_machine(struct qmp_client *c, char *name, size_t size, struct err *e);
 

@@ -10,7 +10,9 @@
  * which the roll-back has to be said.
  *
  * Connecting to the forwarded socket always succeeds, because ssh accepts before it knows whether
- * the far socket answers. A far socket that is missing shows as an end of file before the greeting.
+ * the far socket answers. A far socket that is missing, that refuses, or whose backlog is full while
+ * another client holds the monitor: each shows as an end of file before the greeting, and sshd does
+ * not tell which (OpenSSH 9.2, channels.c, connect_to_helper() gives no reason for a unix socket).
  */
 #include "qmp/link.h"
 
@@ -96,19 +98,19 @@ static int link_open_tcp(const struct qmp_endpoint *ep, int64_t deadline_ns, str
     if (rc != 0)
         return err_set(e, ERR_REFUSED, 0, "%s: %s: %s", ep->text, ep->host, gai_strerror(rc));
 
-    int sys = ECONNREFUSED;
+    int why = 0; /* refused only where each address refuses */
     for (struct addrinfo *ai = list; ai != NULL && l->fd < 0; ai = ai->ai_next) {
         CLEANUP_CLOSE int fd =
             socket(ai->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, ai->ai_protocol);
-        if (fd < 0)
-            continue;
-        sys = link_connect(fd, ai->ai_addr, ai->ai_addrlen, deadline_ns);
+        int sys = fd < 0 ? errno : link_connect(fd, ai->ai_addr, ai->ai_addrlen, deadline_ns);
         int on = 1;
         if (sys == 0 && setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) == 0)
             l->fd = TAKE_FD(fd);
+        if (why == 0 || why == ECONNREFUSED)
+            why = sys;
     }
     freeaddrinfo(list);
-    return l->fd >= 0 ? 0 : link_fault(ep, sys, e);
+    return l->fd >= 0 ? 0 : link_fault(ep, why, e);
 }
 
 static void link_exec_ssh(const struct qmp_endpoint *ep, const char *local, int stderr_fd,
@@ -275,24 +277,37 @@ bool qmp_link_ssh_lives(struct qmp_link *l)
     return l->ssh != 0;
 }
 
-static bool link_is_qemu(pid_t pid)
+/* 1 or 0; -1: that cannot be seen. */
+static int link_is_qemu(pid_t pid)
 {
     char path[40], exe[256];
     snprintf(path, sizeof path, "/proc/%d/exe", (int)pid);
     ssize_t n = readlink(path, exe, sizeof exe - 1);
     if (n <= 0)
-        return false;
+        return -1;
     exe[n] = '\0';
     const char *slash = strrchr(exe, '/');
     return slash != NULL && (strncmp(slash + 1, "qemu", 4) == 0 || strcmp(slash + 1, "kvm") == 0);
 }
 
-int64_t qmp_link_peer_pid(const struct qmp_link *l)
+/* The kernel tells who called listen(); 0 for a process outside our PID namespace. */
+static pid_t link_listener(const struct qmp_link *l)
 {
     struct ucred cred;
     socklen_t size = sizeof cred;
-    /* the kernel tells who called listen(); 0 for a process outside our PID namespace */
     if (l->ssh != 0 || getsockopt(l->fd, SOL_SOCKET, SO_PEERCRED, &cred, &size) < 0)
         return 0;
-    return cred.pid > 0 && link_is_qemu(cred.pid) ? cred.pid : 0;
+    return cred.pid > 0 ? cred.pid : 0;
+}
+
+int64_t qmp_link_peer_pid(const struct qmp_link *l)
+{
+    pid_t pid = link_listener(l);
+    return pid != 0 && link_is_qemu(pid) == 1 ? pid : 0;
+}
+
+bool qmp_link_is_proxy(const struct qmp_link *l)
+{
+    pid_t pid = link_listener(l);
+    return pid != 0 && link_is_qemu(pid) == 0;
 }

@@ -28,8 +28,9 @@ struct qmp_link {
 };
 
 /*
- * Connects within `timeout_ns`. ERR_LOST: the socket is missing or nobody listens on it, so a QEMU
- * that was there has ended; ERR_TIMEOUT; ERR_REFUSED: no such host; ERR_IO: else, also when
+ * Connects within `timeout_ns`. ERR_LOST: the socket is missing (ENOENT) or refuses (ECONNREFUSED, of
+ * tcp: at each address); over ssh neither is seen. Whether that proves anything about the QEMU that
+ * was there is for vm_ops.death to say. ERR_TIMEOUT, also while a backlog is full; ERR_REFUSED: no such host; ERR_IO: else, also when
  * ssh failed, in its own words. It blocks: neither the loop nor Ctrl-C is served meanwhile.
  */
 int qmp_link_open(const struct qmp_endpoint *ep, int64_t timeout_ns, struct qmp_link *l,
@@ -45,5 +46,8 @@ bool qmp_link_ssh_lives(struct qmp_link *l);
 /* The QEMU at the other end of a unix socket on this machine; 0 where that is another program,
  * which holds the socket for it (a proxy, a manager that passed the descriptor), or not known. */
 int64_t qmp_link_peer_pid(const struct qmp_link *l);
+
+/* Whether that is known to be another program: its end says nothing about QEMU. */
+bool qmp_link_is_proxy(const struct qmp_link *l);
 
 #endif

@@ -4,7 +4,9 @@
  *
  * One side of a migration is one QMP connection. It may be lost while QEMU lives (ssh, a restarted
  * proxy), so each operation takes the client through vm_qmp_client(), which connects anew if need
- * be; what QEMU did meanwhile is seen by the next sample, and only the arrival times are lost.
+ * be; what QEMU did meanwhile is seen by the next sample, and only the arrival times are lost. Who
+ * answers then must be the QEMU that was probed, and not one that was started in its place: its first
+ * vCPU's thread tells.
  *
  * The return path stays off in a pure precopy, on purpose. With it, a source that has sent all of
  * the guest still waits for the destination's word, and starts the guest again by itself if the
@@ -25,7 +27,6 @@
 #include "qmp/vm_qmp.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -101,13 +102,29 @@ static int vm_qmp_not_connected(const struct vm_qmp *q, struct err *e)
     return q->ep.scheme == QMP_VIRT ? -1 : err_wrap(e, "%s", q->vm.role);
 }
 
+/* Libvirt's word about its domain is enough; it starts no other in its place. */
+static int vm_qmp_check_same(struct vm_qmp *q, struct qmp_client *c, struct err *e)
+{
+    int64_t thread = 0;
+    unsigned n;
+    if (q->thread == 0 || q->ep.scheme == QMP_VIRT)
+        return 0;
+    if (qmp_query_vcpus(c, &n, &thread, e) < 0)
+        return -1;
+    if (thread == q->thread)
+        return 0;
+    return err_set(e, ERR_LOST, 0, "%s: another QEMU answers than the one that was there before",
+                   q->ep.text);
+}
+
 struct qmp_client *vm_qmp_client(struct vm_qmp *q, struct err *e)
 {
     if (!vm_qmp_cut_off(q))
         return q->client;
     q->client =
         qmp_client_open(q->vm.loop, &q->ep, VM_REOPEN_TIMEOUT_NS, false, vm_qmp_on_event, q, e);
-    if (q->client == NULL) {
+    if (q->client == NULL || vm_qmp_check_same(q, q->client, e) < 0) {
+        qmp_client_close(TAKE(q->client));
         vm_qmp_not_connected(q, e);
         return NULL;
     }
@@ -128,13 +145,18 @@ static int vm_qmp_probe(struct vm *vm, struct vm_facts *f, struct err *e)
     if (qmp_query_version(c, &v, e) < 0 || qmp_query_status(c, &f->run, e) < 0 ||
         qmp_query_migrate(c, &s, e) < 0 ||
         qmp_query_machine(c, f->machine, sizeof f->machine, e) < 0 ||
-        qmp_query_ram(c, &f->ram_bytes, e) < 0 || qmp_query_vcpus(c, &f->vcpus, e) < 0 ||
-        qmp_query_kvm(c, &f->kvm, e) < 0)
+        qmp_query_ram(c, &f->ram_bytes, e) < 0 ||
+        qmp_query_vcpus(c, &f->vcpus, &q->thread, e) < 0 || qmp_query_kvm(c, &f->kvm, e) < 0)
         return err_wrap(e, "%s: %s", vm->role, q->ep.text);
     memcpy(f->version, v.at, sizeof f->version);
     snprintf(f->hypervisor, sizeof f->hypervisor, "QEMU %d.%d.%d", v.at[0], v.at[1], v.at[2]);
     f->migration = s.migration;
     f->peer_pid = qmp_client_peer_pid(c);
+    q->by_proxy = qmp_client_is_proxied(c);
+    if (q->ep.scheme == QMP_SSH)
+        qmp_process_find(&q->process, &q->ep, q->thread);
+    else if (f->peer_pid > 0)
+        qmp_process_find(&q->process, &q->ep, f->peer_pid);
     q->facts = *f;
     return 0;
 }
@@ -342,6 +364,7 @@ static int vm_qmp_listen(struct vm *vm, const char *uri, struct err *e)
         return -1;
     /* In INMIGRATE, cont only sets "start when loaded": no round trip of ours in the pause. It goes
      * out first, so that there is no moment in which a stream could be loaded and stay stopped. */
+    vm_qmp(vm)->armed = true;
     if (qmp_cont(c, e) < 0 || qmp_migrate_incoming(c, uri, e) < 0)
         return err_wrap(e, "%s", vm->role);
     return 0;
@@ -382,9 +405,15 @@ static int vm_qmp_switch_over(struct vm *vm, struct err *e)
 
 static int vm_qmp_run(struct vm *vm, bool on, enum vm_run *now, struct err *e)
 {
-    struct qmp_client *c = vm_qmp_client(vm_qmp(vm), e);
+    struct vm_qmp *q = vm_qmp(vm);
+    struct qmp_client *c = vm_qmp_client(q, e);
     if (c == NULL)
         return -1;
+    if (!on && q->armed) { /* where RESUME was not heard this tells, and STOP the rest */
+        if (qmp_query_status(c, now, e) < 0)
+            return err_wrap(e, "%s", vm->role);
+        vm->seen.ran |= *now == VM_RUN_RUNNING;
+    }
     if ((on ? qmp_cont(c, e) : qmp_stop(c, e)) < 0 || qmp_query_status(c, now, e) < 0)
         return err_wrap(e, "%s", vm->role);
     return 0;
@@ -411,51 +440,52 @@ static int vm_qmp_cancel(struct vm *vm, struct err *e)
     return -1;
 }
 
-/* A process here that is gone, or dead and not yet waited for. */
-static bool vm_qmp_process_ended(int64_t pid)
+/*
+ * One look. A process that could be found is looked at, here or over ssh. Of a domain libvirt's word
+ * counts. Else the one proof is that its machine refuses the connection: a closing QEMU may accept
+ * and hang up; a missing socket proves nothing, for files get removed; and over ssh a full backlog
+ * looks like a refusal (qmp/link.c). *again: it may be about to end.
+ */
+static enum vm_death vm_qmp_look(struct vm_qmp *q, bool *again)
 {
-    char path[40], state = '?';
-    if (kill((pid_t)pid, 0) < 0 && errno == ESRCH)
-        return true;
-    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-    CLEANUP_FCLOSE FILE *f = fopen(path, "re");
-    /* the name in parentheses may hold anything; QEMU's holds no ')' of its own */
-    return f != NULL && fscanf(f, "%*d (%*[^)]) %c", &state) == 1 && state == 'Z';
+    struct err e = {0};
+    *again = true;
+    if (q->ep.scheme == QMP_VIRT) {
+        int active = virt_domain_active(q->ep.domain, &e);
+        *again = false;
+        return active == 0 ? VM_DEATH_NOT_ACTIVE : active > 0 ? VM_DEATH_LIVES : VM_DEATH_NO_ANSWER;
+    }
+    if (q->process.pid > 0) {
+        enum vm_death death = qmp_process_look(&q->process);
+        *again = death == VM_DEATH_LIVES && vm_qmp_cut_off(q);
+        return death;
+    }
+    *again = false;
+    if (vm_qmp_client(q, &e) != NULL)
+        return VM_DEATH_LIVES;
+    *again = e.class == ERR_LOST && q->ep.scheme != QMP_SSH && !q->by_proxy;
+    bool refused = e.class == ERR_LOST && e.sys == ECONNREFUSED && !q->by_proxy &&
+                   (q->ep.scheme == QMP_TCP || q->ep.scheme == QMP_UNIX);
+    return refused ? VM_DEATH_REFUSED : VM_DEATH_NO_ANSWER;
 }
 
-/*
- * A process on this machine is looked at. Elsewhere, the proof is that nobody listens on its QMP
- * socket: over ssh that shows as the end of the stream before the greeting, while ssh itself lives:
- * sshd's connect() to the socket has failed. A missing socket proves nothing here: files get
- * removed (over ssh the two look alike; QEMU removes its own when it ends). Of a domain libvirt's
- * word is the proof. A closing QEMU may accept and hang up, so a plain socket must refuse, and is
- * given some time to. Before the verdict all that it had said has been read: its last word may be
- * RESUME.
- */
-static bool vm_qmp_known_dead(struct vm *vm)
+/* Before a proven answer all that it had said has been read: its last word may be RESUME. */
+static enum vm_death vm_qmp_death(struct vm *vm)
 {
     struct vm_qmp *q = vm_qmp(vm);
-    for (int try = 0; try < 20; try++) {
-        struct err e = {0};
-        if (q->ep.scheme == QMP_VIRT) {
-            int active = virt_domain_active(q->ep.domain, &e);
-            if (active != 0)
-                return false;
-            if (vm_qmp_cut_off(q))
-                return true;
-        } else if (q->facts.peer_pid > 0) {
-            if (vm_qmp_process_ended(q->facts.peer_pid) && vm_qmp_cut_off(q))
-                return true;
-        } else if (vm_qmp_client(q, &e) != NULL) {
-            return false;
-        } else if (e.class == ERR_LOST && (q->ep.scheme == QMP_SSH || e.sys == ECONNREFUSED)) {
-            return true;
-        } else if (e.class != ERR_LOST) {
-            return false;
-        }
-        loop_sleep(vm->loop, 100 * NS_PER_MS);
+    enum vm_death death = VM_DEATH_NO_ANSWER;
+    bool again = true;
+    for (int try = 0; try < 20 && again; try++) {
+        if (try > 0)
+            loop_sleep(vm->loop, 100 * NS_PER_MS);
+        death = vm_qmp_look(q, &again);
+        if (!vm_death_proven(death))
+            continue;
+        if (vm_qmp_cut_off(q))
+            return death;
+        again = true;
     }
-    return false;
+    return vm_death_proven(death) ? VM_DEATH_NO_ANSWER : death;
 }
 
 static int vm_qmp_quit(struct vm *vm, struct err *e)
@@ -475,6 +505,7 @@ static int vm_qmp_quit(struct vm *vm, struct err *e)
 static void vm_qmp_close(struct vm *vm)
 {
     qmp_client_close(vm_qmp(vm)->client);
+    qmp_process_close(&vm_qmp(vm)->process);
     json_object_put(vm_qmp(vm)->old_set);
     free(vm);
 }
@@ -490,7 +521,7 @@ const struct vm_ops vm_qmp_ops = {
     .switch_over = vm_qmp_switch_over,
     .run = vm_qmp_run,
     .cancel = vm_qmp_cancel,
-    .known_dead = vm_qmp_known_dead,
+    .death = vm_qmp_death,
     .quit = vm_qmp_quit,
     .close = vm_qmp_close,
 };
@@ -505,6 +536,7 @@ static void vm_qmp_tell_by_hand(struct vm_qmp *q)
     struct vm_by_hand *h = &q->vm.by_hand;
     h->look = text_keep("'query-status' at %s", q->ep.text);
     h->end = text_keep("'quit' at %s", q->ep.text);
+    h->stop = text_keep("'stop' at %s", q->ep.text);
     h->go_on = text_keep("'cont' at %s", q->ep.text);
 }
 

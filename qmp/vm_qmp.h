@@ -6,6 +6,7 @@
 #include "core/vm.h"
 #include "qmp/command.h"
 #include "qmp/endpoint.h"
+#include "qmp/process.h"
 #include "qmp/setting.h"
 
 /* Connects. `role` is "source" or "destination", and lives as long as the vm. */
@@ -21,6 +22,10 @@ struct vm_qmp {
     struct qmp_endpoint ep;
     struct qmp_client *client; /* NULL: not open (any more) */
     struct vm_facts facts;     /* what probe() found */
+    int64_t thread;            /* of its first vCPU, as probe() found it: whose QEMU it is; 0 */
+    struct qmp_process process; /* of a bare QEMU, where it could be found */
+    bool by_proxy; /* its unix socket is another program's */
+    bool armed;    /* it listens: a destination */
     bool configured;
     bool parameters_first; /* they were set before the capabilities */
     qmp_capability_set old_which, old_on;
@@ -41,7 +46,8 @@ void vm_qmp_init(struct vm_qmp *q, struct loop *loop, const char *role, const st
 /* Connects; *e says which side. */
 int vm_qmp_connect(struct vm_qmp *q, struct err *e);
 
-/* The connection, made again if it was lost. */
+/* The connection, made again if it was lost. ERR_LOST: also where another QEMU than the one that was
+ * probed answers there now. */
 struct qmp_client *vm_qmp_client(struct vm_qmp *q, struct err *e);
 
 /* As QEMU and libvirt call it. */

@@ -88,6 +88,7 @@ void virt_move_tell_by_hand(const struct virt_domain *d, struct vm_by_hand *h)
     const char *uri = virt_host_uri(d->host);
     h->look = text_command("virsh -c %s domstate %s --reason", uri, d->name);
     h->end = text_command("virsh -c %s destroy %s", uri, d->name);
+    h->stop = text_command("virsh -c %s suspend %s", uri, d->name);
     h->go_on = text_command("virsh -c %s resume %s", uri, d->name);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A shell on a host, for what libvirt does not tell: its clock, its mounts, its sockets. There is
- * one on this machine, and on hosts that libvirt reaches by ssh. Inside qmp/virt/ only.
+ * one on this machine, and on hosts that libvirt, or QMP, reaches by ssh. Inside qmp/ only.
  */
 #ifndef QMP_VIRT_SHELL_H
 #define QMP_VIRT_SHELL_H

@@ -10,7 +10,9 @@
  * So the destination's vm is mostly a view of the job. Nothing there is armed by us, and nothing
  * starts the guest but libvirt: to make sure that it does not start (run(false)) is to have the job
  * given up, to wait for its end, and then to look. QEMU's RESUME there is timed, and is made known
- * when the job has succeeded: until then libvirt may still take it back.
+ * when the job has ended: until then libvirt may still take it back. When the job has failed, RESUME or
+ * STOP, or a guest that runs there, means that both sides have run it: libvirt lets the source go on
+ * when the last message of its migration, Finish, is lost, and the destination may have obeyed it.
  */
 #include "qmp/virt/vm_native.h"
 
@@ -31,6 +33,9 @@
 
 #define NATIVE_ABORT_NS (60 * NS_PER_S)
 
+/* QEMU's events come by libvirt's thread, this much later at most than what libvirt answers. */
+#define NATIVE_EVENT_NS (200 * NS_PER_MS)
+
 /* What takes longer than this is no pause any more, but a matter to look into. */
 #define NATIVE_PAUSE_NS (2 * NS_PER_S)
 
@@ -49,7 +54,7 @@ struct vm_native {
     /* the destination's */
     virConnectPtr events_conn; /* NULL: none */
     int events;
-    _Atomic int64_t resumed_ns;
+    _Atomic int64_t resumed_ns, stopped_ns;
 };
 
 static struct vm_native *native(struct vm *vm)
@@ -252,18 +257,19 @@ static int native_configure_nothing(struct vm *vm, const struct vm_settings *s, 
 }
 
 /* In libvirt's event thread. */
-static void native_on_resume(virConnectPtr conn, virDomainPtr dom, const char *event,
-                             long long seconds, unsigned micros, const char *details, void *arg)
+static void native_on_event(virConnectPtr conn, virDomainPtr dom, const char *event,
+                            long long seconds, unsigned micros, const char *details, void *arg)
 {
     struct vm_native *n = arg;
     char uuid[VIRT_UUID_TEXT];
     (void)conn;
-    (void)event;
     (void)seconds;
     (void)micros;
     (void)details;
-    if (virDomainGetUUIDString(dom, uuid) == 0 && strcmp(uuid, n->move->destination.uuid) == 0)
-        atomic_store(&n->resumed_ns, clock_now_ns());
+    bool resume = strcmp(event, "RESUME") == 0;
+    if ((resume || strcmp(event, "STOP") == 0) && virDomainGetUUIDString(dom, uuid) == 0 &&
+        strcmp(uuid, n->move->destination.uuid) == 0)
+        atomic_store(resume ? &n->resumed_ns : &n->stopped_ns, clock_now_ns());
 }
 
 /* For the time of the pause: the domain does not exist yet, so we hear those of all domains. */
@@ -274,11 +280,20 @@ static int native_listen(struct vm *vm, const char *uri, struct err *e)
     n->events_conn = virt_host_connection(n->move->destination_host, e);
     if (n->events_conn == NULL)
         return -1;
-    n->events = virConnectDomainQemuMonitorEventRegister(n->events_conn, NULL, "RESUME",
-                                                         native_on_resume, n, NULL, 0);
+    n->events = virConnectDomainQemuMonitorEventRegister(n->events_conn, NULL, NULL,
+                                                         native_on_event, n, NULL, 0);
     if (n->events < 0)
         log_info("destination: the pause cannot be timed: %s", virGetLastErrorMessage());
     return 0;
+}
+
+/* What was heard so far; the reader of vm.seen is in the loop's thread. */
+static void native_hear(struct vm_native *n)
+{
+    struct vm_seen *seen = &n->qmp.vm.seen;
+    seen->resumed_ns = atomic_load(&n->resumed_ns);
+    seen->stopped_ns = atomic_load(&n->stopped_ns);
+    seen->gap = n->events_conn == NULL || n->events < 0 || virConnectIsAlive(n->events_conn) != 1;
 }
 
 static int native_sample_destination(struct vm *vm, struct vm_sample *s, struct err *e)
@@ -294,9 +309,25 @@ static int native_sample_destination(struct vm *vm, struct vm_sample *s, struct 
         s->reason = text_keep("%s", why.msg);
         return 0;
     }
-    vm->seen.resumed_ns = atomic_load(&n->resumed_ns);
+    native_hear(n);
     s->migration = VM_MIGRATION_COMPLETED;
     return native_look(&n->move->destination, &s->run, e);
+}
+
+/* The job has failed: what is there is left over, or is libvirt's other guest. */
+static int native_hold_destination(struct vm_native *n, enum vm_run *now, struct err *e)
+{
+    struct vm *vm = &n->qmp.vm;
+    if (native_look(&n->move->destination, now, e) < 0)
+        return -1;
+    vm->seen.ran |= *now == VM_RUN_RUNNING;
+    if (native_set_running(&n->move->destination, false, now, e) < 0)
+        return -1;
+    loop_sleep(vm->loop, NATIVE_EVENT_NS);
+    native_hear(n);
+    if (*now == VM_RUN_INCOMING && vm->seen.gap)
+        *now = VM_RUN_UNKNOWN; /* it may have been there, and have run */
+    return 0;
 }
 
 static int native_run_destination(struct vm *vm, bool on, enum vm_run *now, struct err *e)
@@ -310,16 +341,23 @@ static int native_run_destination(struct vm *vm, bool on, enum vm_run *now, stru
     }
     if (native_job_abort(job, NATIVE_ABORT_NS, e) < 0)
         return -1;
-    if (native_job_result(job, &why) == 0 && !on)
-        return native_look(&n->move->destination, now, e);
-    vm->seen.resumed_ns = atomic_load(&n->resumed_ns);
-    return native_set_running(&n->move->destination, on, now, e);
+    bool failed = native_job_result(job, &why) < 0;
+    if (failed && !on)
+        return native_hold_destination(n, now, e);
+    native_hear(n);
+    return on ? native_set_running(&n->move->destination, true, now, e)
+              : native_look(&n->move->destination, now, e);
 }
 
-static bool native_known_dead(struct vm *vm)
+/* While the job goes on libvirt may make the domain yet. */
+static enum vm_death native_death(struct vm *vm)
 {
+    struct vm_native *n = native(vm);
     struct err none = {0};
-    return virt_domain_active(&native(vm)->move->destination, &none) == 0;
+    if (n->peer->job != NULL && !native_job_ended(n->peer->job))
+        return VM_DEATH_NO_ANSWER;
+    int active = virt_domain_active(&n->move->destination, &none);
+    return active < 0 ? VM_DEATH_NO_ANSWER : active > 0 ? VM_DEATH_LIVES : VM_DEATH_NOT_ACTIVE;
 }
 
 static int native_quit_destination(struct vm *vm, struct err *e)
@@ -391,7 +429,7 @@ struct vm *vm_native_destination(struct loop *loop, struct virt_move *m, struct 
     n->ops.listen = native_listen;
     n->ops.sample = native_sample_destination;
     n->ops.run = native_run_destination;
-    n->ops.known_dead = native_known_dead;
+    n->ops.death = native_death;
     n->ops.quit = native_quit_destination;
     n->ops.close = native_close_destination;
     n->peer = native(source);

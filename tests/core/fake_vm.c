@@ -75,11 +75,10 @@ static void pair_assert(struct fake_pair *p)
     bool source = !p->source.dead && p->source.run == VM_RUN_RUNNING;
     bool destination = !p->destination.dead && p->destination.run == VM_RUN_RUNNING;
     p->destination_ran |= destination;
-    if (p->qemu_race)
-        return;
-    if (source && destination)
+    p->both_ran |= source && p->destination_ran;
+    if (source && destination && !p->qemu_race)
         fail_msg("both sides run the guest:%s", p->trail);
-    if (source && p->destination_ran)
+    if (source && p->destination_ran && !p->qemu_race)
         fail_msg("the source runs a guest that has already run on the destination:%s", p->trail);
     if (p->source_quit && !(p->loaded || p->destination.dead))
         fail_msg("the source was ended while its memory was needed:%s", p->trail);
@@ -95,7 +94,7 @@ static uint32_t pair_random(struct fake_pair *p)
 
 static void side_says(struct fake_side *s, bool resumed)
 {
-    if (resumed && s == &s->pair->destination && s->pair->resume_unseen)
+    if (s == &s->pair->destination && s->pair->resume_unseen)
         s->vm.seen.gap = true;
     if (s->mute || s->vm.seen.gap)
         return;
@@ -397,8 +396,10 @@ int __wrap_epoll_wait(int epfd, struct epoll_event *events, int max, int timeout
 
 /* ---- the operations ---- */
 
+/* Who connects anew has not heard what was said meanwhile; of a process that ends all is heard. */
 static int side_lost(struct fake_side *s, struct err *e)
 {
+    s->vm.seen.gap |= !s->dead;
     return err_set(e, ERR_LOST, 0, "%s: the connection is lost", s->vm.role);
 }
 
@@ -553,12 +554,16 @@ static int fake_switch_over(struct vm *vm, struct err *e)
 static int destination_run(struct fake_side *d, bool on)
 {
     struct fake_pair *p = d->pair;
+    if (on && d->run == VM_RUN_STOPPED && p->source.run == VM_RUN_RUNNING && !p->source.dead)
+        fail_msg("the destination was let run beside the source:%s", p->trail);
     if (d->run == VM_RUN_INCOMING)
         p->destination_armed = on;
     else if (on)
         side_resume(d);
-    else if (d->run == VM_RUN_RUNNING)
+    else if (d->run == VM_RUN_RUNNING) {
         d->run = VM_RUN_STOPPED;
+        side_says(d, false);
+    }
     return 0;
 }
 
@@ -580,19 +585,25 @@ static int fake_run(struct vm *vm, bool on, enum vm_run *now, struct err *e)
         return -1;
     }
     p->changes++;
+    bool ran = s->run == VM_RUN_RUNNING;
     if (s == &p->destination)
         destination_run(s, on);
     else if (on && s->run == VM_RUN_FINISHING)
         return err_set(e, ERR_QMP, 0, "cont: Migration is not finalized yet");
+    else if (on && p->destination_ran)
+        fail_msg("the source was let run a guest that has run on the destination:%s", p->trail);
     else if (on)
         side_resume(s);
     else
         source_halt(s);
     pair_assert(p);
     pair_maybe_move(p); /* query-status is a second command */
+    if (s->restarts && !on && ran)
+        side_resume(s);
     if (s->dead)
         return side_lost(s, e);
     *now = s->run;
+    s->mute |= p->then_mute && s == &p->destination && p->ops > p->fault_at_op;
     return side_end(s, e);
 }
 
@@ -623,9 +634,10 @@ static int fake_cancel(struct vm *vm, struct err *e)
     return side_end(s, e);
 }
 
-static bool fake_known_dead(struct vm *vm)
+static enum vm_death fake_death(struct vm *vm)
 {
-    return side(vm)->dead;
+    const struct fake_side *s = side(vm);
+    return s->dead ? VM_DEATH_PROCESS_GONE : s->mute ? VM_DEATH_NO_ANSWER : VM_DEATH_LIVES;
 }
 
 static int fake_quit(struct vm *vm, struct err *e)
@@ -650,14 +662,16 @@ static const struct vm_ops fake_ops = {
     .route = "fake", .probe = fake_probe, .check = fake_check, .configure = fake_configure,
     .listen = fake_listen, .start = fake_start, .sample = fake_sample,
     .switch_over = fake_switch_over, .run = fake_run, .cancel = fake_cancel,
-    .known_dead = fake_known_dead, .quit = fake_quit, .close = fake_close,
+    .death = fake_death, .quit = fake_quit, .close = fake_close,
 };
 
 static void side_init(struct fake_pair *p, struct fake_side *s, struct loop *loop, const char *role,
                       enum vm_run run)
 {
     *s = (struct fake_side){
-        .vm = {.ops = &fake_ops, .loop = loop, .role = role}, .pair = p, .run = run,
+        .vm = {.ops = &fake_ops, .loop = loop, .role = role,
+               .by_hand = {.stop = s == &p->source ? "source-stop" : "destination-stop"}},
+        .pair = p, .run = run,
         .facts = {.hypervisor = "QEMU 10.0.0", .version = {10, 0, 0}, .machine = "pc-q35-10.0",
                   .ram_bytes = 1 << 28, .vcpus = 2, .peer_pid = s == &p->source ? 10 : 11}};
 }

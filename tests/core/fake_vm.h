@@ -8,6 +8,8 @@
  *  - both sides run the guest;
  *  - the source runs it after the destination has run it: the disk has moved on;
  *  - the source is ended while the guest is not on the destination with all of its memory.
+ * The first two QEMU does by itself where there is a return path: that is no fault of the engine's,
+ * but to let a side run then is, and to report it as one guest.
  *
  * Source of the transitions: QEMU 10.0, migration/migration.c (migration_iteration_run,
  * migration_completion, migration_iteration_finish, process_incoming_migration_bh, migrate_cancel),
@@ -42,6 +44,7 @@ struct fake_side {
     enum vm_migration migration;
     bool dead, mute, check_refuses;
     bool lags; /* moves seldom */
+    bool restarts; /* somebody lets its running guest run again when it is stopped */
     bool configured; /* has our settings */
     uint64_t passes;
 };
@@ -54,11 +57,12 @@ struct fake_pair {
     bool never_converges;
     bool load_fails;       /* the destination cannot load the device state, and exits */
     bool fails_softly;     /* … or stays, and says "failed" (exit-on-error=false) */
-    bool resume_unseen;    /* the destination's RESUME never reaches us */
+    bool resume_unseen;    /* the destination's RESUME never reaches us, nor a later STOP */
     unsigned hesitation;   /* of 8: how often the model does nothing when it could move */
     uint32_t seed;         /* of the order in which it moves */
     enum fake_fault fault;
     unsigned fault_at_op;  /* 1: the first operation */
+    bool then_mute;        /* a destination that was held after the fault answers nothing more */
 
     /* the stream */
     bool listening, connected, broken, stalled, all_sent, package_sent;
@@ -73,6 +77,7 @@ struct fake_pair {
     bool destination_ran;
     bool source_quit, destination_quit;
     bool qemu_race;      /* with a return path QEMU itself may start both sides */
+    bool both_ran;       /* … and has: whoever says where the guest is, is wrong */
     bool stop_refused;   /* the destination could not be disarmed */
     bool engine_done;    /* fake_pair_quiesce() was called */
     bool answer_lost;    /* of an operation that had its effect */

@@ -188,7 +188,7 @@ static bool fake_accept(struct fake_qmp *f, bool greet)
     fake_close(f);
     if (!fake_ready(f, f->listener))
         return false;
-    f->conn = accept(f->listener, NULL, NULL);
+    f->conn = accept4(f->listener, NULL, NULL, SOCK_CLOEXEC); /* no child keeps it open */
     if (f->conn < 0)
         return fault(f, "accept");
     return !greet || (fake_send(f, greeting, sizeof greeting - 1) && fake_expect(f, &hello, &id) &&

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -30,8 +31,8 @@
 #define MACHINE(name) \
     {.what = FAKE_REPLY, .command = "qom-get", .text = "\"" name "-machine\"", \
      .arguments = "{\"path\":\"/machine\",\"property\":\"type\"}"}
-#define HARDWARE(kvm) \
-    MACHINE("pc-q35-10.0"), MEMORY, REPLY("query-cpus-fast", "[" CPU("0") "," CPU("1") "]"), KVM(kvm)
+#define CPUS REPLY("query-cpus-fast", "[" CPU("0") "," CPU("1") "]")
+#define HARDWARE(kvm) MACHINE("pc-q35-10.0"), MEMORY, CPUS, KVM(kvm)
 #define PROBE(kvm) VERSION(10, 0), STATUS("running"), REPLY("query-migrate", "{}"), HARDWARE(kvm)
 #define PROBE_7(kvm) VERSION(7, 2), STATUS_7("running"), REPLY("query-migrate", "{}"), HARDWARE(kvm)
 
@@ -732,28 +733,28 @@ static void test_quit(void **state)
     close_side(&s);
 }
 
-static void test_known_dead_by_socket(void **state)
+static void test_death_by_socket(void **state)
 {
     (void)state;
     static const struct fake_step dies[] = {
         {.what = FAKE_ACCEPT}, PROBE("true"), {.what = FAKE_UNLISTEN}, {.what = FAKE_CLOSE}};
     static const struct fake_step lives[] = {
         {.what = FAKE_ACCEPT}, PROBE("true"), {.what = FAKE_CLOSE},
-        {.what = FAKE_ACCEPT}, {.what = FAKE_EXPECT_END}};
+        {.what = FAKE_ACCEPT}, CPUS, {.what = FAKE_EXPECT_END}};
     struct side s;
     open_probed(&s, fake_qmp_start("10.0", FAKE_TCP, dies, sizeof dies / sizeof *dies));
     assert_int_equal(s.facts.peer_pid, 0);
     loop_sleep(s.loop, 20 * NS_PER_MS);
-    assert_true(s.vm->ops->known_dead(s.vm));
+    assert_int_equal(s.vm->ops->death(s.vm), VM_DEATH_REFUSED);
     close_side(&s);
     open_probed(&s, fake_qmp_start("10.0", FAKE_TCP, lives, sizeof lives / sizeof *lives));
     loop_sleep(s.loop, 20 * NS_PER_MS);
-    assert_false(s.vm->ops->known_dead(s.vm));
+    assert_int_equal(s.vm->ops->death(s.vm), VM_DEATH_LIVES);
     close_side(&s);
 }
 
 /* The fake in a process of its own, which ends. */
-static void test_known_dead_by_pid(void **state)
+static void test_death_by_pid(void **state)
 {
     (void)state;
     static const struct fake_step steps[] = {
@@ -783,9 +784,9 @@ static void test_known_dead_by_pid(void **state)
     assert_int_equal(vm->ops->probe(vm, &facts, &e), 0);
     assert_int_equal(facts.peer_pid, child);
     kill(child, SIGKILL);
-    assert_true(vm->ops->known_dead(vm)); /* a zombie by now */
+    assert_int_equal(vm->ops->death(vm), VM_DEATH_PROCESS_GONE); /* a zombie by now */
     waitpid(child, NULL, 0);
-    assert_true(vm->ops->known_dead(vm));
+    assert_int_equal(vm->ops->death(vm), VM_DEATH_PROCESS_GONE);
     vm->ops->close(vm);
     loop_free(loop);
     close(words[0]);
@@ -795,7 +796,182 @@ static void test_known_dead_by_pid(void **state)
     rmdir(path);
 }
 
-int main(void)
+/* A process that is named like QEMU, and does nothing. */
+static pid_t start_qemu(void)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        pause();
+        _exit(0);
+    }
+    return child;
+}
+
+static char ssh_dir[] = "/tmp/test-vm-ssh-XXXXXX";
+
+/* An ssh that "forwards" to $FAKE_SOCKET, and whose far machine is this one. */
+static void install_ssh(void)
+{
+    static char old_path[4096];
+    char path[sizeof old_path + 64];
+    if (old_path[0] != '\0')
+        return;
+    assert_non_null(mkdtemp(ssh_dir));
+    snprintf(path, sizeof path, "%s/ssh", ssh_dir);
+    FILE *f = fopen(path, "we");
+    assert_non_null(f);
+    fputs("#!/bin/sh\n"
+          "for a; do case $a in\n"
+          "*:/run/x) ln -s \"$FAKE_SOCKET\" \"${a%%:*}\"; exec sleep 60 ;;\n"
+          "'exec /bin/sh') exec /bin/sh ;;\n"
+          "esac; done\n", f);
+    fclose(f);
+    assert_int_equal(chmod(path, 0755), 0);
+    snprintf(old_path, sizeof old_path, "%s", getenv("PATH"));
+    snprintf(path, sizeof path, "%s:%s", ssh_dir, old_path);
+    setenv("PATH", path, 1);
+}
+
+static int remove_ssh(void **state)
+{
+    (void)state;
+    char path[128];
+    snprintf(path, sizeof path, "%s/ssh", ssh_dir);
+    unlink(path);
+    rmdir(ssh_dir);
+    return 0;
+}
+
+/* Over ssh, of a QEMU whose first vCPU is `thread`, which hangs up on each connection after the first
+ * before it greets: so does a full backlog look. */
+static void open_over_ssh(struct side *s, pid_t thread, struct vm_sample *sample)
+{
+    static char cpus[160];
+    snprintf(cpus, sizeof cpus, "[{\"cpu-index\":0,\"qom-path\":\"/x\",\"thread-id\":%d,"
+             "\"target\":\"x86_64\"}]", (int)thread);
+    static struct fake_step steps[] = {
+        {.what = FAKE_ACCEPT}, VERSION(10, 0), STATUS("running"), REPLY("query-migrate", "{}"),
+        MACHINE("pc-q35-10.0"), MEMORY,
+        {.what = FAKE_REPLY, .command = "query-cpus-fast", .text = cpus},
+        KVM("true"), {.what = FAKE_CLOSE}, {.what = FAKE_ACCEPT_DUMB}, {.what = FAKE_CLOSE}};
+    struct qmp_endpoint ep;
+    install_ssh();
+    *s = (struct side){.fake = FAKE_QMP("10.0", steps)};
+    setenv("FAKE_SOCKET", fake_qmp_path(s->fake), 1);
+    s->loop = loop_new(&s->e);
+    assert_int_equal(qmp_endpoint_parse("qmp+ssh://b/run/x", &ep, &s->e), 0);
+    s->vm = vm_qmp_open(s->loop, &ep, "destination", &s->e);
+    if (s->vm == NULL || s->vm->ops->probe(s->vm, &s->facts, &s->e) < 0)
+        fail_msg("%s", s->e.msg);
+    loop_sleep(s->loop, 20 * NS_PER_MS);
+    assert_int_equal(s->vm->ops->sample(s->vm, sample, &s->e), -1);
+    expect(s, ERR_LOST, "closed without a QMP greeting");
+}
+
+/* The stream that ends before a greeting says nothing: the process does. */
+static void test_death_over_ssh(void **state)
+{
+    (void)state;
+    struct side s;
+    struct vm_sample sample;
+    pid_t child = start_qemu();
+    open_over_ssh(&s, child, &sample);
+    assert_int_equal(s.vm->ops->death(s.vm), VM_DEATH_LIVES);
+    kill(child, SIGKILL);
+    assert_int_equal(s.vm->ops->death(s.vm), VM_DEATH_PROCESS_GONE);
+    waitpid(child, NULL, 0);
+    assert_int_equal(s.vm->ops->death(s.vm), VM_DEATH_PROCESS_GONE);
+    close_side(&s);
+}
+
+/* What the far machine has as that pid is no QEMU: nothing can be proven. */
+static void test_no_answer_is_no_death(void **state)
+{
+    (void)state;
+    struct side s;
+    struct vm_sample sample;
+    open_over_ssh(&s, 1, &sample);
+    assert_int_equal(s.vm->ops->death(s.vm), VM_DEATH_NO_ANSWER);
+    close_side(&s);
+}
+
+/* The socket is another program's: that it is gone says nothing about the QEMU behind it. */
+static void test_death_of_a_proxy(void **state)
+{
+    (void)state;
+    static const struct fake_step steps[] = {
+        {.what = FAKE_ACCEPT}, PROBE("true"), {.what = FAKE_CLOSE}};
+    struct side s;
+    struct fake_qmp *fake = FAKE_QMP("10.0", steps);
+    char path[128], text[160];
+    pid_t proxy = fork();
+    snprintf(path, sizeof path, "%s.proxy", fake_qmp_path(fake));
+    if (proxy == 0) {
+        char from[160], to[160];
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        snprintf(from, sizeof from, "UNIX-LISTEN:%s", path);
+        snprintf(to, sizeof to, "UNIX-CONNECT:%s", fake_qmp_path(fake));
+        execlp("socat", "socat", from, to, (char *)NULL);
+        _exit(77);
+    }
+    for (int i = 0; i < 200 && access(path, F_OK) < 0; i++)
+        usleep(10000);
+    assert_int_equal(access(path, F_OK), 0);
+    snprintf(text, sizeof text, "qmp+unix:%s", path);
+    struct qmp_endpoint ep;
+    s = (struct side){.fake = fake, .loop = loop_new(&s.e)};
+    assert_int_equal(qmp_endpoint_parse(text, &ep, &s.e), 0);
+    s.vm = vm_qmp_open(s.loop, &ep, "destination", &s.e);
+    assert_non_null(s.vm);
+    assert_int_equal(s.vm->ops->probe(s.vm, &s.facts, &s.e), 0);
+    waitpid(proxy, NULL, 0); /* its one connection is closed */
+    loop_sleep(s.loop, 20 * NS_PER_MS);
+    assert_int_equal(s.vm->ops->death(s.vm), VM_DEATH_NO_ANSWER);
+    close_side(&s);
+    unlink(path);
+}
+
+/* A service manager has started another in its place: to ask that one would be to ask a stranger. */
+static void test_another_qemu_answers(void **state)
+{
+    (void)state;
+    static const struct fake_step steps[] = {
+        {.what = FAKE_ACCEPT}, PROBE("true"), {.what = FAKE_CLOSE},
+        {.what = FAKE_ACCEPT},
+        REPLY("query-cpus-fast", "[{\"cpu-index\":0,\"qom-path\":\"/x\",\"thread-id\":8,"
+                                 "\"target\":\"x86_64\"}]"),
+        {.what = FAKE_EXPECT_END}};
+    struct side s;
+    enum vm_run now;
+    open_probed(&s, FAKE_QMP("10.0", steps));
+    loop_sleep(s.loop, 20 * NS_PER_MS);
+    assert_int_equal(s.vm->ops->run(s.vm, false, &now, &s.e), -1);
+    expect(&s, ERR_LOST, "another QEMU answers than the one that was there before");
+    close_side(&s);
+}
+
+/* An armed destination that runs when it is stopped has run, also where RESUME was not heard. */
+static void test_stopped_while_it_ran(void **state)
+{
+    (void)state;
+    static const struct fake_step steps[] = {
+        {.what = FAKE_ACCEPT}, SET("cont", NULL), SET("migrate-incoming", NULL),
+        STATUS("inmigrate"), SET("stop", NULL), STATUS("inmigrate"),
+        STATUS("running"), SET("stop", NULL), STATUS("paused"), {.what = FAKE_EXPECT_END}};
+    struct side s;
+    enum vm_run now;
+    open_as(&s, "destination", FAKE_QMP("10.0", steps));
+    assert_int_equal(s.vm->ops->listen(s.vm, "tcp:0:4444", &s.e), 0);
+    assert_int_equal(s.vm->ops->run(s.vm, false, &now, &s.e), 0);
+    assert_false(s.vm->seen.ran);
+    assert_int_equal(s.vm->ops->run(s.vm, false, &now, &s.e), 0);
+    assert_int_equal(now, VM_RUN_STOPPED);
+    assert_true(s.vm->seen.ran);
+    close_side(&s);
+}
+
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_probe),
@@ -818,8 +994,14 @@ int main(void)
         cmocka_unit_test(test_cancel_waits),
         cmocka_unit_test(test_reconnect),
         cmocka_unit_test(test_quit),
-        cmocka_unit_test(test_known_dead_by_socket),
-        cmocka_unit_test(test_known_dead_by_pid),
+        cmocka_unit_test(test_death_by_socket),
+        cmocka_unit_test(test_death_by_pid),
+        cmocka_unit_test(test_death_over_ssh),
+        cmocka_unit_test(test_no_answer_is_no_death),
+        cmocka_unit_test(test_death_of_a_proxy),
+        cmocka_unit_test(test_another_qemu_answers),
+        cmocka_unit_test(test_stopped_while_it_ran),
     };
-    return cmocka_run_group_tests_name("vm_qmp", tests, NULL, NULL);
+    cmocka_set_test_filter(argc > 1 ? argv[1] : NULL);
+    return cmocka_run_group_tests_name("vm_qmp", tests, NULL, remove_ssh);
 }
