@@ -66,6 +66,17 @@ struct walk {
 static int plan_walk(struct plan *p, const struct relocate_source *s,
                      const struct store_attr *attr, struct err *e);
 
+/* A link of a directory that leads to an image: 1 and what it leads to, 0, or -1. */
+static int plan_follow(struct plan *p, const struct relocate_source *s, struct store_attr *attr,
+                       struct err *e)
+{
+    struct store_place *from = place_set_get(&p->places, s->from, e);
+    int found = from->ops->lookup(from, s->name, attr, e);
+    if (found <= 0)
+        return found;
+    return attr->type == STORE_REGULAR || attr->type == STORE_BLOCK_DEVICE;
+}
+
 static int plan_entry(void *arg, const char *name, const struct store_attr *attr, struct err *e)
 {
     struct walk *w = arg;
@@ -81,6 +92,10 @@ static int plan_entry(void *arg, const char *name, const struct store_attr *attr
         return plan_add(w->plan, &s, attr, e);
     if (attr->type == STORE_DIRECTORY)
         return plan_walk(w->plan, &s, attr, e);
+    struct store_attr target;
+    int leads = w->plan->options.follow ? plan_follow(w->plan, &s, &target, e) : 0;
+    if (leads != 0)
+        return leads < 0 ? -1 : plan_add(w->plan, &s, &target, e);
     log_warn("%s%s: is neither a file nor a directory: left out", from->url, path);
     return 0;
 }

@@ -74,6 +74,8 @@ typedef void relocate_progress_fn(void *arg, const struct relocate_progress *p);
 
 struct relocate_options {
     bool recursive;   /* sources may be directories */
+    bool follow;      /* what symbolic links in them lead to is copied under the link's name, if that is
+                         no directory; else links are left out. Links that are sources always are */
     bool overwrite;   /* what stands at the destination is replaced */
     bool restart;     /* what an earlier run left is not continued but removed */
     bool force;       /* sources that a running QEMU writes to, too */

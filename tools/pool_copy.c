@@ -94,6 +94,37 @@ static int plan_images(struct pool_move *m, struct err *e)
     return 0;
 }
 
+static bool plan_has_image(const struct pool_journal *j, const char *name)
+{
+    for (size_t i = 0; i < j->n_images; i++)
+        if (strcmp(j->images[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+/* What domains use has to be among the copies, or they would be led to where nothing is. */
+static int plan_check_named(const struct pool_move *m, struct err *e)
+{
+    for (size_t i = 0; i < m->named.n; i++) {
+        const char *name = m->named.at[i];
+        CLEANUP_FREE char *path = NULL;
+        struct stat st;
+        if (plan_has_image(m->journal, name))
+            continue;
+        if (asprintf(&path, "%s/%s", m->place.path, name) < 0)
+            return pool_no_memory(e);
+        if (stat(path, &st) < 0 && (errno == ENOENT || errno == ENOTDIR)) {
+            if (strchr(name, '/') != NULL) /* else that was said when the operands were made */
+                log_warn("%s: is used by a domain, and is not there", path);
+            continue;
+        }
+        err_set(e, ERR_REFUSED, 0, "%s is used by a domain, and would not be copied: it is no file, or "
+                "reached by a symbolic link to a directory", path);
+        return err_hint(e, "'realpath %s' tells the name that the domain has to have instead", path);
+    }
+    return 0;
+}
+
 /* Whether each copy stands there already, as its original was. */
 static int plan_all_there(struct pool_move *m, struct err *e)
 {
@@ -124,7 +155,7 @@ static int plan_copy(struct pool_move *m, struct pool_names *operands, struct er
 {
     struct relocate_options *o = &m->call->options;
     struct err absent = {0};
-    o->recursive = true;
+    o->recursive = o->follow = true;
     o->verify = !m->call->arg.no_verify;
     o->force = m->running > 0; /* they are shut down before; then it is planned again */
     o->verify_only = true;
@@ -171,8 +202,9 @@ int pool_plan_copy(struct pool_move *m, struct err *e)
         return -1;
     pool_names_free(&m->operands);
     plan_forget_images(m);
-    return plan_operand_names(m, &m->used, &m->operands, e) < 0 ? -1
-                                                                 : plan_copy(m, &m->operands, e);
+    if (plan_operand_names(m, &m->used, &m->operands, e) < 0 || plan_copy(m, &m->operands, e) < 0)
+        return -1;
+    return plan_check_named(m, e);
 }
 
 /* ---- the copies ---- */

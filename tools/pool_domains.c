@@ -74,8 +74,11 @@ static int plan_tenant(struct pool_move *m, const struct virt_tenant *t, struct 
     int rc = live < 0 ? -1 : 0;
     if (rc == 0 && (edit.n > 0 || live))
         rc = plan_check_tenant(t, e);
-    for (size_t i = 0; rc == 0 && i < edit.n; i++)
+    for (size_t i = 0; rc == 0 && i < edit.n; i++) {
         rc = pool_names_add(&m->used, strndup(edit.names[i], strcspn(edit.names[i], "/")), e);
+        if (rc == 0)
+            rc = pool_names_add(&m->named, strdup(edit.names[i]), e);
+    }
     if (rc == 0 && (edit.n > 0 || live)) {
         char *after = edit.xml != NULL ? TAKE(edit.xml) : strdup(t->xml);
         rc = after != NULL ? plan_add_domain(m, t, after, e) : pool_no_memory(e);

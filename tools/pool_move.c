@@ -35,6 +35,7 @@ void pool_close(struct pool_move *m)
     free(m->after);
     pool_journal_free(m->journal);
     pool_journal_free(m->earlier);
+    pool_names_free(&m->named);
     pool_names_free(&m->used);
     pool_names_free(&m->operands);
     pool_place_close(&m->place);
@@ -56,6 +57,7 @@ void pool_set_how(struct pool_move *m)
         .name = pool_place_name,
         .image = pool_place_image,
         .outside = pool_place_outside,
+        .below = pool_place_below,
         .arg = &m->place,
     };
 }

@@ -45,6 +45,7 @@ struct pool_move {
     char *share;      /* the share's URL; its path ends in a slash */
     char *mount;      /* without a slash at its end; NULL: none */
     size_t running;   /* domains that are to be shut down */
+    struct pool_names named; /* in the pool, by its domains and by what their images are based on */
     struct pool_names used, operands; /* names in the pool's directory; the same as paths */
 
     char unsettled[160]; /* what undo could not put back; "": nothing */

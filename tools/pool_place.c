@@ -12,6 +12,7 @@
 #include "core/cleanup.h"
 #include "core/clock.h"
 #include "core/part_name.h"
+#include "qmp/virt/path_text.h"
 
 /* An NFS client may have looked a name up before, and believes for so long that it is not there. */
 #define MOUNT_CACHE_NS (65 * NS_PER_S)
@@ -164,17 +165,49 @@ int pool_place_image(void *arg, const char *name, bool qcow2, struct domain_imag
                    f->backing);
 }
 
+/* A name in the image that is no plain path, or of other data, and leads into the pool. */
+static bool place_has(const struct pool_place *p, const char *text)
+{
+    return path_text_has(text, true, pool_place_name, (void *)(uintptr_t)p);
+}
+
+static bool place_is_protocol(const char *backing)
+{
+    return backing[strcspn(backing, ":/")] == ':'; /* "json:", "file:", "nbd://", … */
+}
+
 /* What an image anywhere is based on, as a path; NULL: nothing that is a file, or no memory. */
 static char *place_backing_path(const char *path, const char *backing)
 {
     char *full = NULL;
     const char *slash = strrchr(path, '/');
-    size_t scheme = strcspn(backing, ":/");
-    if (*backing == '\0' || backing[scheme] == ':' || slash == NULL)
+    if (*backing == '\0' || place_is_protocol(backing) || slash == NULL)
         return NULL;
     if (*backing == '/')
         return strdup(backing);
     return asprintf(&full, "%.*s/%s", (int)(slash - path), path, backing) < 0 ? NULL : full;
+}
+
+static int place_refuse_outside(const char *path, const char *at, struct err *e)
+{
+    err_set(e, ERR_REFUSED, 0, "%s is outside of the pool, and based on %s in it", path, at);
+    return err_hint(e, "move it into the pool first; or take its base into it: "
+                       "qemu-img rebase -b '' %s", path);
+}
+
+/* Whether the header of a file names something in the pool in plain text: 1, 0, -1 with errno. */
+static int place_head_has(struct pool_place *p, const char *path)
+{
+    CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    CLEANUP_FREE char *head = malloc(IMAGE_FORMAT_HEAD_BYTES + 1);
+    ssize_t len = fd >= 0 && head != NULL ? pread(fd, head, IMAGE_FORMAT_HEAD_BYTES, 0) : -1;
+    if (len < 0)
+        return -1;
+    for (ssize_t i = 0; i < len; i++)
+        if ((unsigned char)head[i] < ' ')
+            head[i] = '\n';
+    head[len] = '\0';
+    return path_text_has(head, false, pool_place_name, p);
 }
 
 int pool_place_outside(void *arg, const char *path, struct err *e)
@@ -182,22 +215,38 @@ int pool_place_outside(void *arg, const char *path, struct err *e)
     CLEANUP_FREE struct image_format *f = malloc(sizeof *f);
     CLEANUP_FREE char *at = strdup(path);
     for (unsigned depth = 0; f != NULL && at != NULL && depth < PLACE_CHAIN_MAX; depth++) {
-        struct err why = {0}; /* an image that cannot be read is no affair of ours */
-        if (place_format(at, IMAGE_FORMAT_ASK_QCOW2, f, &why) < 0)
-            return 0;
+        struct err why = {0};
+        if (place_format(at, IMAGE_FORMAT_ASK_QCOW2, f, &why) < 0) /* QEMU may be less strict */
+            return place_head_has(arg, at) > 0 ? place_refuse_outside(path, "something", e) : 0;
+        if (place_is_protocol(f->backing) && place_has(arg, f->backing))
+            return place_refuse_outside(path, f->backing, e);
+        if (f->external_data && place_has(arg, f->data_file))
+            return place_refuse_outside(path, f->data_file, e);
         char *base = place_backing_path(at, f->backing);
         free(at);
         at = base;
         CLEANUP_FREE char *name = at != NULL ? pool_place_name(arg, at) : NULL;
-        if (name != NULL) {
-            err_set(e, ERR_REFUSED, 0, "%s is outside of the pool, and based on %s in it", path, at);
-            return err_hint(e, "move it into the pool first; or take its base into it: "
-                            "qemu-img rebase -b '' %s", path);
-        }
+        if (name != NULL)
+            return place_refuse_outside(path, at, e);
         if (strcmp(f->backing_format, "qcow2") != 0)
             return 0;
     }
     return 0;
+}
+
+/* `backing` is the name in the pool of what image `path`, which is `name` there, names as `said`. */
+static int place_refuse_absolute(const char *path, const char *name, const struct image_format *f,
+                                 const char *backing, struct err *e)
+{
+    err_set(e, ERR_REFUSED, 0, "%s names its backing file by an absolute path, %s, which would "
+            "still lead to the old place", path, f->backing);
+    /* relative to the image: up to the pool's directory, and from there down */
+    char up[64] = "";
+    for (const char *s = name; *s != '\0' && strlen(up) + 4 < sizeof up; s++)
+        if (*s == '/')
+            strcat(up, "../");
+    return err_hint(e, "qemu-img rebase -u -F %s -b %s%s %s",
+                    f->backing_format[0] != '\0' ? f->backing_format : "FORMAT", up, backing, path);
 }
 
 int pool_place_check_backing(const struct pool_place *p, const char *name,
@@ -213,17 +262,78 @@ int pool_place_check_backing(const struct pool_place *p, const char *name,
         return -1;
     CLEANUP_FREE char *backing =
         f->backing[0] == '/' ? pool_place_name((void *)(uintptr_t)p, f->backing) : NULL;
-    if (backing == NULL)
+    return backing != NULL ? place_refuse_absolute(path, name, f, backing, e) : 0;
+}
+
+/* ---- what its user takes an image for ---- */
+
+#define REBASE_HINT "qemu-img rebase -u -F FORMAT -b NAME %s, with a name relative to the image"
+
+/* The backing name of `name`, which its user takes for qcow2: i->backing where it is in the pool. */
+static int place_qcow2_below(struct pool_place *p, const char *name, const char *path,
+                             const struct image_format *f, struct domain_image *i, struct err *e)
+{
+    CLEANUP_FREE char *backing = NULL;
+    if (f->external_data) {
+        err_set(e, ERR_REFUSED, 0, "%s: its data are in another file, '%s'", path, f->data_file);
+        return err_hint(e, "merge them with qemu-img convert");
+    }
+    if (f->backing[0] == '\0')
         return 0;
-    err_set(e, ERR_REFUSED, 0, "%s names its backing file by an absolute path, %s, which would "
-            "still lead to the old place", path, f->backing);
-    /* relative to the image: up to the pool's directory, and from there down */
-    char up[64] = "";
-    for (const char *s = name; *s != '\0' && strlen(up) + 4 < sizeof up; s++)
-        if (*s == '/')
-            strcat(up, "../");
-    return err_hint(e, "qemu-img rebase -u -F %s -b %s%s %s",
-                    f->backing_format[0] != '\0' ? f->backing_format : "FORMAT", up, backing, path);
+    if (f->backing[0] == '/') {
+        backing = pool_place_name(p, f->backing);
+        return backing != NULL ? place_refuse_absolute(path, name, f, backing, e)
+                               : pool_place_outside(p, f->backing, e);
+    }
+    if (place_is_protocol(f->backing)) {
+        if (!place_has(p, f->backing))
+            return 0;
+        err_set(e, ERR_REFUSED, 0, "%s names its backing file as '%s', which would still lead to the "
+                "old place", path, f->backing);
+        return err_hint(e, REBASE_HINT, path);
+    }
+    i->backing = image_format_backing_new(name, f->backing, e);
+    if (i->backing == NULL) {
+        err_wrap(e, "%s", path);
+        return err_hint(e, REBASE_HINT, path);
+    }
+    i->format = f->backing_format[0] != '\0' ? strdup(f->backing_format) : NULL;
+    return 0;
+}
+
+/* Formats that we do not know, but whose headers name other files: VMDK, QED, … */
+static int place_other_below(struct pool_place *p, const char *path, struct err *e)
+{
+    int has = place_head_has(p, path);
+    if (has < 0)
+        return errno == ENOENT ? 0 : err_set(e, ERR_REFUSED, errno, "%s", path);
+    if (has == 0)
+        return 0;
+    err_set(e, ERR_REFUSED, 0, "%s names a file in the pool by an absolute path, which would still "
+            "lead to the old place", path);
+    return err_hint(e, "qemu-img convert makes one image of both");
+}
+
+int pool_place_below(void *arg, const char *name, const char *format, struct domain_image *i,
+                     struct err *e)
+{
+    struct pool_place *p = arg;
+    CLEANUP_FREE char *path = place_path(p, name);
+    CLEANUP_FREE struct image_format *f = malloc(sizeof *f);
+    struct err why = {0};
+    *i = (struct domain_image){0};
+    if (path == NULL || f == NULL)
+        return err_set(e, ERR_IO, ENOMEM, "%s", name);
+    if (format != NULL && strcmp(format, "raw") == 0)
+        return 0;
+    if (format != NULL && strcmp(format, "qcow2") != 0)
+        return place_other_below(p, path, e);
+    if (place_format(path, IMAGE_FORMAT_ASK_PROBE, f, &why) == 0)
+        return place_qcow2_below(p, name, path, f, i, e);
+    if (why.sys == ENOENT) /* what else is to be said about that is said elsewhere */
+        return 0;
+    *e = why;
+    return err_hint(e, "'qemu-img check %s' tells more", path);
 }
 
 /* ---- originals ---- */

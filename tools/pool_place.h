@@ -19,12 +19,13 @@ struct pool_place {
 int pool_place_open(struct pool_place *p, const char *path, struct err *e);
 void pool_place_close(struct pool_place *p);
 
-/* domain_move.name, .image and .outside of a struct pool_place. */
+/* domain_move.name, .image, .outside and .below of a struct pool_place. */
 char *pool_place_name(void *arg, const char *path);
 int pool_place_image(void *arg, const char *name, bool qcow2, struct domain_image *i,
                      struct err *e);
-
 int pool_place_outside(void *arg, const char *path, struct err *e);
+int pool_place_below(void *arg, const char *name, const char *format, struct domain_image *i,
+                     struct err *e);
 
 /* ERR_REFUSED: image `name`, which is asked for like that, names its backing file by a path in the
  * pool, which it would still do at its new place. The hint is the command that mends it. */

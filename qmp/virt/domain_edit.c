@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "core/cleanup.h"
+#include "qmp/virt/domain_names.h"
 #include "qmp/virt/xml_source.h"
 
 enum { CHAIN_MAX = 64 }; /* as core/chain.c */
@@ -43,7 +44,7 @@ static bool edit_has(xmlNodePtr node, const char *attribute, const char *value)
 static int edit_used(struct editor *ed, char *name, struct err *e)
 {
     struct domain_edit *edit = ed->edit;
-    char **more = realloc(edit->names, (edit->n + 1) * sizeof *more);
+    char **more = name != NULL ? realloc(edit->names, (edit->n + 1) * sizeof *more) : NULL;
     if (more == NULL) {
         free(name);
         return edit_no_memory(ed, e);
@@ -101,11 +102,80 @@ static int edit_os(struct editor *ed, struct err *e)
 
 /* ---- disks ---- */
 
+/* What it is to its user, "disk" if nothing else is said; NULL: no memory. */
+static char *edit_device(xmlNodePtr disk)
+{
+    char *device = xml_attribute(disk, "device");
+    return device != NULL ? device : strdup("disk");
+}
+
+/* The format that a <disk> or a <backingStore> gives its image; NULL: none is said. */
+static char *edit_format(xmlNodePtr holder)
+{
+    xmlNodePtr said = edit_child(holder, "driver");
+    if (said == NULL)
+        said = edit_child(holder, "format");
+    return said != NULL ? xml_attribute(said, "type") : NULL;
+}
+
+static bool edit_is_one_of(const char *word, const char *const *words, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(word, words[i]) == 0)
+            return true;
+    return false;
+}
+
+/* The first element in `node` that no <source> of an NFS disk may have. */
+static xmlNodePtr edit_child_but(xmlNodePtr node)
+{
+    static const char *const fine[] = {"encryption", "slices"};
+    for (xmlNodePtr c = xmlFirstElementChild(node); c != NULL; c = xmlNextElementSibling(c))
+        if (!edit_is_one_of((const char *)c->name, fine, sizeof fine / sizeof *fine))
+            return c;
+    return NULL;
+}
+
+/*
+ * Source: libvirt, conf/domain_validate.c (lun, auth), qemu/qemu_validate.c (transient), conf/schemas/
+ * domaincommon.rng (diskSourceNetworkProtocolNFS), each tried. The formats are those that libvirt
+ * refuses there, or that may name further files, which QEMU does not find from an image without a path.
+ */
+static int edit_check_network(const struct editor *ed, xmlNodePtr holder, xmlNodePtr source,
+                              const char *name, struct err *e)
+{
+    static const char *const formats[] = {"cow", "dir", "fat", "iso", "ploop", "qcow", "qed", "vmdk"};
+    CLEANUP_FREE char *device = edit_device(holder), *format = edit_format(holder);
+    xmlNodePtr odd = edit_child_but(source);
+    const char *hint = "change that in the domain first; or leave it a file: --target=file, with --mount";
+    if (device == NULL)
+        return edit_no_memory(ed, e);
+    if (edit_child(holder, "transient") != NULL)
+        err_set(e, ERR_REFUSED, 0, "%s: %s is a transient disk, which cannot be a network disk",
+                ed->what, name);
+    else if (strcmp(device, "lun") == 0)
+        err_set(e, ERR_REFUSED, 0, "%s: %s is a disk of device='lun', which cannot be on NFS", ed->what,
+                name);
+    else if (edit_child(holder, "auth") != NULL)
+        err_set(e, ERR_REFUSED, 0, "%s: %s has an <auth>, which a disk on NFS cannot have", ed->what,
+                name);
+    else if (odd != NULL)
+        err_set(e, ERR_REFUSED, 0, "%s: %s has a <%s> in its <source>, which a disk on NFS cannot have",
+                ed->what, name, (const char *)odd->name);
+    else if (format != NULL && edit_is_one_of(format, formats, sizeof formats / sizeof *formats))
+        err_set(e, ERR_REFUSED, 0, "%s: %s is of format %s, which godwit does not make a network disk of",
+                ed->what, name, format);
+    else
+        return 0;
+    return err_hint(e, "%s", hint);
+}
+
 /* <source> of a network disk: protocol and name, host, identity. */
 static int edit_network(struct editor *ed, xmlNodePtr source, const char *name, bool qcow2,
                         struct domain_image *image, struct err *e)
 {
-    static const char *const local[] = {"file", "dev", "pool", "volume", "mode", "startupPolicy"};
+    static const char *const local[] = {"file",   "dev",  "pool",          "volume",
+                                        "fdgroup", "mode", "startupPolicy"};
     char uid[16], gid[16];
     CLEANUP_FREE char *path = edit_join(ed->m->export[1] == '\0' ? "" : ed->m->export, name);
     if (path == NULL)
@@ -162,12 +232,17 @@ static int edit_add_chain(struct editor *ed, xmlNodePtr holder, struct domain_im
     return rc;
 }
 
-/* Of a <disk> or a <backingStore>: its format, as far as it says. */
 static bool edit_is_qcow2(xmlNodePtr holder)
 {
-    xmlNodePtr driver = edit_child(holder, "driver"), format = edit_child(holder, "format");
-    return (driver != NULL && edit_has(driver, "type", "qcow2")) ||
-           (format != NULL && edit_has(format, "type", "qcow2"));
+    CLEANUP_FREE char *format = edit_format(holder);
+    return format != NULL && strcmp(format, "qcow2") == 0;
+}
+
+/* The volumes of a directory have the names of its files. */
+static bool edit_is_volume(const char *name)
+{
+    return *name != '\0' && strchr(name, '/') == NULL && strcmp(name, ".") != 0 &&
+           strcmp(name, "..") != 0;
 }
 
 /* The image that a <disk> or a <backingStore> itself is: *name gets it, or NULL: none of ours. */
@@ -182,7 +257,11 @@ static int edit_find(struct editor *ed, xmlNodePtr holder, xmlNodePtr source, ch
         if (!edit_has(source, "pool", ed->m->pool))
             return 0;
         *name = xml_attribute(source, "volume");
-        return *name != NULL ? 0 : edit_no_memory(ed, e);
+        if (*name == NULL)
+            return edit_no_memory(ed, e);
+        return edit_is_volume(*name)
+                   ? 0
+                   : err_set(e, ERR_REFUSED, 0, "%s: '%s' is no name of a volume", ed->what, *name);
     }
     CLEANUP_FREE char *path = strcmp(type, "file") == 0    ? xml_attribute(source, "file")
                               : strcmp(type, "block") == 0 ? xml_attribute(source, "dev")
@@ -210,10 +289,79 @@ static int edit_move_file(struct editor *ed, xmlNodePtr holder, xmlNodePtr sourc
 static int edit_look_outside(struct editor *ed, xmlNodePtr holder, xmlNodePtr source,
                              struct err *e)
 {
-    CLEANUP_FREE char *path = source != NULL ? xml_attribute(source, "file") : NULL;
+    CLEANUP_FREE char *file = source != NULL ? xml_attribute(source, "file") : NULL;
+    CLEANUP_FREE char *dev = source != NULL ? xml_attribute(source, "dev") : NULL;
+    const char *path = file != NULL ? file : dev;
     if (path == NULL || ed->m->outside == NULL || !edit_is_qcow2(holder))
         return 0;
     return ed->m->outside(ed->m->arg, path, e) < 0 ? err_wrap(e, "%s", ed->what) : 0;
+}
+
+/* The images in the pool that image `name` is based on, as they say themselves. */
+static int edit_below(struct editor *ed, xmlNodePtr holder, const char *name, struct err *e)
+{
+    CLEANUP_FREE char *at = strdup(name), *format = edit_format(holder);
+    if (format == NULL)
+        format = strdup("raw"); /* libvirt's own reading */
+    for (unsigned depth = 0; ed->m->below != NULL && depth < CHAIN_MAX; depth++) {
+        struct domain_image i = {0};
+        if (at == NULL)
+            return edit_no_memory(ed, e);
+        if (ed->m->below(ed->m->arg, at, format, &i, e) < 0)
+            return err_wrap(e, "%s", ed->what);
+        free(at);
+        free(format);
+        at = i.backing;
+        format = i.format;
+        if (at == NULL)
+            return 0;
+        if (edit_used(ed, strdup(at), e) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* A removable medium that is not there: *edited, as the header says. Else nothing is done. */
+static int edit_absent(struct editor *ed, xmlNodePtr holder, xmlNodePtr source, const char *name,
+                       bool *edited, struct err *e)
+{
+    static const char *const removable[] = {"cdrom", "floppy"};
+    static const char *const medium[] = {"file", "dev", "pool", "volume", "mode"};
+    CLEANUP_FREE char *device = edit_device(holder);
+    struct domain_image image;
+    struct err absent = {0};
+    *edited = false;
+    if (device == NULL)
+        return edit_no_memory(ed, e);
+    if (!edit_is_one_of(device, removable, sizeof removable / sizeof *removable) ||
+        ed->m->image(ed->m->arg, name, false, &image, &absent) == 0 || absent.sys != ENOENT)
+        return 0;
+    *edited = true;
+    if (ed->m->directory != NULL)
+        return edit_move_file(ed, holder, source, name, e);
+    xml_source_set(holder, "type", "file");
+    for (size_t i = 0; i < sizeof medium / sizeof *medium; i++)
+        xml_source_unset(source, medium[i]);
+    return 0;
+}
+
+static int edit_to_network(struct editor *ed, xmlNodePtr holder, xmlNodePtr source,
+                           const char *name, struct err *e)
+{
+    bool follow = edit_child(holder, "backingStore") == NULL && edit_is_qcow2(holder), absent;
+    struct domain_image image = {0};
+    if (edit_absent(ed, holder, source, name, &absent, e) < 0)
+        return -1;
+    if (absent)
+        return 0;
+    if (edit_check_network(ed, holder, source, name, e) < 0)
+        return -1;
+    xml_source_set(holder, "type", "network");
+    int rc = edit_network(ed, source, name, follow, &image, e);
+    if (rc == 0 && image.backing != NULL)
+        rc = edit_add_chain(ed, holder, &image, e);
+    edit_image_free(&image);
+    return rc;
 }
 
 /* *ours: the image itself, not only what it is based on. */
@@ -221,23 +369,16 @@ static int edit_image(struct editor *ed, xmlNodePtr holder, bool *ours, struct e
 {
     xmlNodePtr source = edit_child(holder, "source"), store = edit_child(holder, "backingStore");
     CLEANUP_FREE char *name = NULL;
-    struct domain_image image = {0};
     if (edit_find(ed, holder, source, &name, e) < 0)
         return -1;
     *ours = name != NULL;
     int rc = 0;
-    if (name == NULL && store == NULL) {
+    if (name != NULL)
+        rc = edit_below(ed, holder, name, e) < 0 ? -1
+             : ed->m->host == NULL               ? edit_move_file(ed, holder, source, name, e)
+                                                 : edit_to_network(ed, holder, source, name, e);
+    else if (store == NULL)
         rc = edit_look_outside(ed, holder, source, e);
-    } else if (name != NULL && ed->m->host == NULL) {
-        rc = edit_move_file(ed, holder, source, name, e);
-    } else if (name != NULL) {
-        bool follow = store == NULL && edit_is_qcow2(holder);
-        xml_source_set(holder, "type", "network");
-        rc = edit_network(ed, source, name, follow, &image, e);
-        if (rc == 0 && image.backing != NULL)
-            rc = edit_add_chain(ed, holder, &image, e);
-    }
-    edit_image_free(&image);
     if (rc == 0 && name != NULL)
         rc = edit_used(ed, TAKE(name), e);
     bool below;
@@ -273,41 +414,9 @@ static int edit_disks(struct editor *ed, struct err *e)
 
 /* ---- what else names files of the pool ---- */
 
-/* Whether a word of `text` is a path into the pool: QEMU's arguments have several. */
-static bool edit_names_pool(const struct domain_move *m, const char *text)
-{
-    CLEANUP_FREE char *words = strdup(text);
-    char *rest = NULL;
-    for (char *word = words != NULL ? strtok_r(words, ",= \t\n", &rest) : NULL; word != NULL;
-         word = strtok_r(NULL, ",= \t\n", &rest)) {
-        CLEANUP_FREE char *name = *word == '/' ? m->name(m->arg, word) : NULL;
-        if (name != NULL)
-            return true;
-    }
-    return false;
-}
-
-/* The first attribute or text that names something in the pool; what is for people is left out, and
- * so are network disks, whose names are the server's. */
-static xmlNodePtr edit_first_name(const struct domain_move *m, xmlDocPtr doc)
-{
-    CLEANUP_NODES struct xml_nodes nodes = xml_select(
-        doc, NULL,
-        "(//@*|//text())[not(ancestor::metadata|ancestor::title|ancestor::description|"
-        "parent::source/@protocol)]");
-    for (size_t i = 0; i < nodes.n; i++) {
-        xmlChar *text = xmlNodeGetContent(nodes.at[i]);
-        bool named = text != NULL && edit_names_pool(m, (const char *)text);
-        xmlFree(text);
-        if (named)
-            return nodes.at[i];
-    }
-    return NULL;
-}
-
 static int edit_check_rest(const struct editor *ed, struct err *e)
 {
-    xmlNodePtr node = edit_first_name(ed->m, ed->doc);
+    xmlNodePtr node = domain_names_first(ed->m, ed->doc);
     if (node == NULL)
         return 0;
     xmlChar *text = xmlNodeGetContent(node);
@@ -338,26 +447,6 @@ int domain_edit_make(const char *xml, const char *what, const struct domain_move
 fail:
     domain_edit_free(edit);
     return -1;
-}
-
-int domain_edit_uses_path(const char *xml, const char *what, const struct domain_move *m,
-                          struct err *e)
-{
-    CLEANUP_XML xmlDocPtr doc = xml_parse(xml, what, e);
-    return doc == NULL ? -1 : edit_first_name(m, doc) != NULL;
-}
-
-int domain_edit_uses(const char *xml, const char *what, const struct domain_move *m,
-                     struct err *e)
-{
-    CLEANUP_XML xmlDocPtr doc = xml_parse(xml, what, e);
-    if (doc == NULL)
-        return -1;
-    CLEANUP_NODES struct xml_nodes sources = xml_select(doc, NULL, "//source[@volume]");
-    bool uses = edit_first_name(m, doc) != NULL;
-    for (size_t i = 0; i < sources.n; i++)
-        uses |= edit_has(sources.at[i], "pool", m->pool);
-    return uses;
 }
 
 void domain_edit_free(struct domain_edit *edit)

@@ -36,16 +36,25 @@ struct domain_move {
     /* A qcow2 disk outside of the pool that does not say what it is based on: -1 if that is in the
      * pool. NULL: not asked. */
     int (*outside)(void *arg, const char *path, struct err *e);
+    /* What an image in the pool is based on, as it says itself, if its user takes it for `format`
+     * (NULL: for what it looks like): i->backing and i->format, both to be freed, are set where that
+     * is in the pool. -1 (ERR_REFUSED): it would no longer lead there. NULL: not asked. */
+    int (*below)(void *arg, const char *name, const char *format, struct domain_image *i,
+                 struct err *e);
     void *arg;
 };
 
 struct domain_edit {
     char *xml;    /* NULL: the domain does not use the pool */
-    char **names; /* in the pool, of what it uses, backing images that its XML does not name left out */
+    char **names; /* in the pool, of what it uses; some perhaps twice, some perhaps not there */
     size_t n;
 };
 
 /*
+ * With a host it refuses what libvirt or QEMU would refuse of a network disk: transient, lun, auth, a
+ * seclabel, formats that name other files. A removable drive whose medium is not there stays a file, or,
+ * where there is no directory for that, is left empty: libvirt would start it so, if it may.
+ *
  * cache='none' is set where libvirt's own check before a migration would ask for it (QEMU driver,
  * qemuMigrationSrcIsSafe): on disks that are not empty, read-only, shareable, or of cache none or
  * directsync already. That the check trusts any QEMU since 4.0 to drop its cache is not made use

@@ -98,6 +98,51 @@ test_bad_domains() {
     refuses "running domains, by name" "are running: g1, g3" move "$to" "${at[@]}"
     check "with what to do" refused 2 "hint: .*--shutdown" move "$to" "${at[@]}"
     stop_all
+    test_bad_spellings "$to" "${at[@]}"
+    test_bad_network_disks "$to"
+    virsh_a undefine extra >/dev/null
+    check "by all that nothing was touched" untouched_but t0
+}
+
+# What is not seen as a path at once, and would be left behind.
+test_bad_spellings() {
+    (cd "$pool" && qemu-img create -q -f qcow2 -b "$pool/base.qcow2" -F qcow2 far.img)
+    define_extra "$(disk qcow2 "$pool/far.img" vda)"
+    refuses "an absolute backing name, with --format=raw" "far.img names its backing file by an absolute" \
+        move --format=raw "$@"
+    rm "$pool/far.img"
+    local described
+    for described in "json:{\"driver\":\"file\",\"filename\":\"$pool/base.qcow2\"}" "file:$pool/base.qcow2" \
+        "json:{"$'\n'"\"driver\":\"file\",\"filename\":\"$pool/base.qcow2\"}"; do
+        qemu-img create -q -f qcow2 -u -F qcow2 -b "$described" outside.qcow2 16M
+        define_extra "$(disk qcow2 "$scratch/outside.qcow2" vda)"
+        refuses "an image elsewhere that is based on ${described:0:6}…" "is outside of the pool, and based on" move "$@"
+    done
+    define_extra "" "<commandline xmlns='http://libvirt.org/schemas/domain/qemu/1.0'><arg value='-blockdev'/>
+        <arg value='{\"driver\":\"file\",\"filename\":\"$pool/raw.img\",\"node-name\":\"z\"}'/></commandline>"
+    refuses "a -blockdev of its own" "domain extra: <arg> names .*$pool/raw.img" move "$@"
+    mkdir "$pool/sub" elsewhere
+    cp "$pool/vol.img" "$pool/sub/real.img"
+    ln -s real.img "$pool/sub/link.img"
+    cp "$pool/vol.img" elsewhere/
+    define_extra "$(disk raw "$pool/sub/link.img" vda)"
+    check "a link in a directory is copied" says "would copy: .*t0/sub/link.img  " move --dry-run "$@"
+    ln -s "$scratch/elsewhere" "$pool/sub/dir"
+    define_extra "$(disk raw "$pool/sub/dir/vol.img" vda)"
+    refuses "a link to a directory there" "sub/dir/vol.img is used by a domain, and would not be copied" move "$@"
+    rm -r "$pool/sub" elsewhere
+}
+
+# What libvirt, or its schema, would refuse once all is copied.
+test_bad_network_disks() {
+    local file="<disk type='file'><source file='$pool/vol.img'/><target dev='vda' bus='virtio'/>"
+    define_extra "$file<transient/></disk>"
+    refuses "a transient network disk" "vol.img is a transient disk" move --target nfs "$1" --dry-run
+    define_extra "${file/\/>/"><seclabel model='dac' relabel='no'/></source>"}</disk>"
+    refuses "a network disk with a label" "vol.img has a <seclabel>" move --target nfs "$1" --dry-run
+    define_extra "<disk type='file' device='cdrom'><source file='$pool/no.iso' startupPolicy='optional'/>
+        <target dev='sda' bus='sata'/></disk>"
+    check "a medium that is not there is not in the way" move --target nfs "$1" --dry-run
 }
 
 test_dry_run() {

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -29,8 +30,8 @@ static int image_in_pool(void *arg, const char *name, bool qcow2, struct domain_
 {
     (void)arg;
     *i = (struct domain_image){.uid = 107, .gid = 108};
-    if (strcmp(name, "absent.qcow2") == 0)
-        return err_set(e, ERR_REFUSED, 0, "absent.qcow2: is not there");
+    if (strncmp(name, "absent.", 7) == 0)
+        return err_set(e, ERR_REFUSED, ENOENT, "%s", name);
     if (strcmp(name, "loop.qcow2") == 0 && qcow2) {
         i->backing = strdup("loop.qcow2");
         i->format = strdup("qcow2");
@@ -44,11 +45,26 @@ static int image_in_pool(void *arg, const char *name, bool qcow2, struct domain_
     return 0;
 }
 
+/* One that does not name its base, but whose domain calls it qcow2, is based on /pool/far.qcow2. */
+static int below_in_pool(void *arg, const char *name, const char *format, struct domain_image *i,
+                         struct err *e)
+{
+    *i = (struct domain_image){0};
+    if (strcmp(name, "far.qcow2") == 0 && format != NULL && strcmp(format, "qcow2") == 0)
+        return err_set(e, ERR_REFUSED, 0, "far.qcow2 leads to the old place");
+    bool qcow2 = format == NULL || strcmp(format, "qcow2") == 0;
+    return strncmp(name, "absent.", 7) == 0 ? 0 : image_in_pool(arg, name, qcow2, i, e);
+}
+
 static const struct domain_move to_files = {
     .pool = "images", .directory = "/mnt/share", .name = name_in_pool, .image = image_in_pool};
 
 static const struct domain_move to_nfs = {.pool = "images", .host = "filer", .export = "/export/vm",
                                           .name = name_in_pool, .image = image_in_pool};
+
+static const struct domain_move to_nfs_with_mount = {
+    .pool = "images", .directory = "/mnt/share", .host = "filer", .export = "/export/vm",
+    .name = name_in_pool, .image = image_in_pool};
 
 #define DISKS(disks) \
     "<domain type=\"kvm\"  id='1'>\n  <name>it's</name>\n  <devices>\n" disks "  </devices>\n</domain>\n"
@@ -134,6 +150,19 @@ static const struct edit_case file_cases[] = {
     {DISKS("    <disk type='network'><source protocol='nfs' name='/pool/a'><host name='h'/></source></disk>\n"
            "    <disk type='file'><source file='/pools/a'/></disk>\n"), NULL},
     {"<domain/>", NULL},
+    /* labels, and what is a path elsewhere only */
+    {DISKS("    <disk type='file'>\n      <driver cache='none'/>\n      <source file='/pool/a.luks'>"
+           "<encryption format='luks'><secret type='passphrase' usage='/pool/a.luks'/></encryption></source>\n"
+           "      <serial>/pool/s</serial><vendor>/pool/v</vendor><product>/pool/p</product>\n" AT("vda")
+           "    <filesystem><source dir='/else'/><target dir='/pool'/></filesystem>\n"),
+     DISKS("    <disk type='file'>\n      <driver cache='none'/>\n      <source file='/mnt/share/a.luks'>"
+           "<encryption format='luks'><secret type='passphrase' usage='/pool/a.luks'/></encryption></source>\n"
+           "      <serial>/pool/s</serial><vendor>/pool/v</vendor><product>/pool/p</product>\n" AT("vda")
+           "    <filesystem><source dir='/else'/><target dir='/pool'/></filesystem>\n")},
+    {"<domain xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'><os><cmdline>init=/pool/x</cmdline></os>"
+     "<sysinfo type='smbios'><system><entry name='serial'>/pool/x</entry></system></sysinfo>"
+     "<resource><partition>/pool</partition></resource><seclabel><label>a:/pool</label></seclabel>"
+     "<qemu:commandline><qemu:arg value='-append'/><qemu:arg value='init=/pool/x'/></qemu:commandline></domain>", NULL},
 };
 
 static void test_files(void **state)
@@ -191,6 +220,11 @@ static const struct edit_case nfs_cases[] = {
            SOURCE("      ", "top.qcow2") "      <backingStore/>\n" AT("vda"))},
     {DISKS("    <disk type='network'><source protocol='nfs' name='/export/vm/a'><host name='filer'/></source></disk>\n"),
      NULL},
+    /* a medium that is not there leaves the drive empty, whether it may or not */
+    {DISKS("    <disk type='file' device='cdrom'>\n      <source file='/pool/absent.iso' startupPolicy='optional'/>\n" AT("sda")
+           "    <disk type='volume' device='cdrom'>\n      <source pool='images' volume='absent.iso'/>\n" AT("sdb")),
+     DISKS("    <disk type='file' device='cdrom'>\n      <source startupPolicy='optional'/>\n" AT("sda")
+           "    <disk type='file' device='cdrom'>\n      <source/>\n" AT("sdb"))},
 };
 
 static void test_nfs(void **state)
@@ -198,6 +232,18 @@ static void test_nfs(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof nfs_cases / sizeof *nfs_cases; i++)
         run(&to_nfs, &nfs_cases[i]);
+}
+
+/* With a directory it stays what it was, in its new place. */
+static void test_absent_with_mount(void **state)
+{
+    (void)state;
+    static const struct edit_case c = {
+        DISKS("    <disk type='file' device='cdrom'>\n      <source file='/pool/absent.iso' startupPolicy='optional'/>\n" AT("sda")
+              "    <disk type='volume' device='cdrom'>\n      <source pool='images' volume='absent.iso'/>\n" AT("sdb")),
+        DISKS("    <disk type='file' device='cdrom'>\n      <source file='/mnt/share/absent.iso' startupPolicy='optional'/>\n" AT("sda")
+              "    <disk type='volume' device='cdrom'>\n      <source pool='images' volume='absent.iso'/>\n" AT("sdb"))};
+    run(&to_nfs_with_mount, &c);
 }
 
 /* Once more finds nothing to do: a run that goes on where another was killed relies on it. */
@@ -215,6 +261,12 @@ static void test_idempotent(void **state)
     }
 }
 
+#define QEMU(inside) \
+    "<domain xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'><qemu:commandline>" inside \
+    "</qemu:commandline></domain>"
+#define DISK(attributes, inside) \
+    "<domain><devices><disk type='file'" attributes ">" inside "</disk></devices></domain>"
+
 static const struct {
     const char *xml, *message;
 } refused[] = {
@@ -228,9 +280,37 @@ static const struct {
      "<qemu:arg value='if=none,file=/pool/x,format=raw'/></qemu:commandline></domain>",
      "domain g: <arg> names if=none,file=/pool/x,format=raw in the pool, which is no disk"},
     {"<domain><devices><disk type='file'><driver type='qcow2'/><source file='/pool/absent.qcow2'/></disk></devices></domain>",
-     "domain g: absent.qcow2: is not there"},
+     "domain g: absent.qcow2: No such file or directory"},
     {"<domain><devices><disk type='file'><driver type='qcow2'/><source file='/pool/loop.qcow2'/></disk></devices></domain>",
      "domain g: a backing chain has no end"},
+    {"<domain><devices><disk type='volume'><source pool='images' volume='../../etc/passwd'/></disk></devices></domain>",
+     "domain g: '../../etc/passwd' is no name of a volume"},
+    {"<domain><devices><disk type='volume'><source pool='images' volume='..'/></disk></devices></domain>",
+     "domain g: '..' is no name of a volume"},
+    {"<domain><devices><disk type='volume'><source pool='images' volume=''/></disk></devices></domain>",
+     "domain g: '' is no name of a volume"},
+    {QEMU("<qemu:arg value='-blockdev'/><qemu:arg value='{&quot;driver&quot;:&quot;file&quot;,&quot;filename&quot;:&quot;/pool/z&quot;}'/>"),
+     "domain g: <arg> names {\"driver\":\"file\",\"filename\":\"/pool/z\"} in the pool, which is no disk"},
+    {QEMU("<qemu:arg value='file=file:/pool/z,if=none'/>"),
+     "domain g: <arg> names file=file:/pool/z,if=none in the pool, which is no disk"},
+    {QEMU("<qemu:arg value='-cdrom'/><qemu:arg value='pool/z'/>"),
+     "domain g: <arg> names pool/z in the pool, which is no disk"},
+    {QEMU("<qemu:env name='X' value='/q:/pool/lib'/>"), "domain g: <env> names /q:/pool/lib in the pool, which is no disk"},
+    {"<domain><sysinfo type='fwcfg'><entry name='opt/x' file='/pool/x'/></sysinfo></domain>",
+     "domain g: <entry> names /pool/x in the pool, which is no disk"},
+    /* what no network disk may be */
+    {DISK("", "<source file='/pool/a'/><transient/>"), "domain g: a is a transient disk, which cannot be a network disk"},
+    {DISK(" device='lun'", "<source file='/pool/a'/>"), "domain g: a is a disk of device='lun', which cannot be on NFS"},
+    {DISK("", "<source file='/pool/a'/><auth username='u'/>"), "domain g: a has an <auth>, which a disk on NFS cannot have"},
+    {DISK("", "<source file='/pool/a'><auth username='u'/></source>"),
+     "domain g: a has a <auth> in its <source>, which a disk on NFS cannot have"},
+    {DISK("", "<source file='/pool/a'><seclabel relabel='no'/></source>"),
+     "domain g: a has a <seclabel> in its <source>, which a disk on NFS cannot have"},
+    {DISK("", "<source file='/pool/a'><reservations managed='yes'/></source>"),
+     "domain g: a has a <reservations> in its <source>, which a disk on NFS cannot have"},
+    {DISK("", "<driver type='fat'/><source file='/pool/a'/>"), "domain g: a is of format fat, which godwit does not make a network disk of"},
+    {DISK("", "<driver type='vmdk'/><source file='/pool/a'/>"),
+     "domain g: a is of format vmdk, which godwit does not make a network disk of"},
 };
 
 static void test_refused(void **state)
@@ -262,6 +342,39 @@ static void test_names(void **state)
     assert_string_equal(edit.names[0], "sub/x");
     assert_string_equal(edit.names[1], "v");
     domain_edit_free(&edit);
+}
+
+/* What images are based on is used, too, and may be in the way, wherever the domain says so. */
+static void test_below(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    struct domain_edit edit;
+    struct domain_move m = to_files;
+    m.below = below_in_pool;
+    assert_int_equal(domain_edit_make(DISK("", "<driver type='qcow2'/><source file='/pool/top.qcow2'/>"), "g", &m,
+                                      &edit, &e), 0);
+    assert_int_equal(edit.n, 3);
+    assert_string_equal(edit.names[0], "mid.qcow2");
+    assert_string_equal(edit.names[1], "base.raw");
+    assert_string_equal(edit.names[2], "top.qcow2");
+    domain_edit_free(&edit);
+    assert_int_equal(domain_edit_make(DISK("", "<source file='/pool/top.qcow2'/>"), "g", &m, &edit, &e), 0);
+    assert_int_equal(edit.n, 1); /* raw is what libvirt takes it for */
+    domain_edit_free(&edit);
+    assert_int_equal(domain_edit_make(DISK("", "<driver type='qcow2'/><source file='/pool/loop.qcow2'/>"), "g", &m,
+                                      &edit, &e), 0);
+    domain_edit_free(&edit);
+    static const char *const far[] = {
+        DISK("", "<driver type='qcow2'/><source file='/pool/far.qcow2'/>"),
+        DISK("", "<driver type='qcow2'/><source file='/else'/><backingStore type='file'><format type='qcow2'/>"
+                 "<source file='/pool/far.qcow2'/></backingStore>"),
+    };
+    for (size_t i = 0; i < sizeof far / sizeof *far; i++) {
+        e = (struct err){0};
+        assert_int_equal(domain_edit_make(far[i], "g", &m, &edit, &e), -1);
+        assert_string_equal(e.msg, "g: far.qcow2 leads to the old place");
+    }
 }
 
 static void test_uses(void **state)
@@ -297,6 +410,8 @@ int main(void)
         cmocka_unit_test(test_idempotent),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_names),
+        cmocka_unit_test(test_absent_with_mount),
+        cmocka_unit_test(test_below),
         cmocka_unit_test(test_uses),
         cmocka_unit_test(test_pool_target),
     };
