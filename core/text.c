@@ -113,6 +113,12 @@ const char *text_shell_word(const char *word)
     return text_keep_string(quoted);
 }
 
+const char *text_url_host(const char *host)
+{
+    return strchr(host, ':') != NULL && *host != '[' ? text_keep("[%s]", host)
+                                                     : text_keep_string(host);
+}
+
 /* One conversion, `spec` behind its '%'; returns what comes behind it. */
 static const char *text_command_put(FILE *to, const char *spec, va_list *ap)
 {

@@ -27,6 +27,9 @@ void text_one_line(char *text);
 /* One word of a POSIX shell's command line, kept: as it is where that is safe, else in quotes. */
 const char *text_shell_word(const char *word);
 
+/* A host as it stands in a URL, and for mount and exportfs, kept: an IPv6 address in brackets. */
+const char *text_url_host(const char *host);
+
 /* A command for the operator's shell, kept and on one line. The format is the shell's own text; each
  * %s in it is put in as one word of the shell's. Besides it only %u, %d, %lu, %llu and %%. */
 const char *text_command(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

@@ -102,8 +102,8 @@ static const char *nfs_url_of(const struct virt_nfs_disk *d, const char **name)
 {
     const char *slash = strrchr(d->path, '/');
     *name = slash != NULL ? slash + 1 : d->path;
-    return text_keep("nfs://%s%.*s/", d->server, slash != NULL ? (int)(slash - d->path) : 0,
-                     d->path);
+    return text_keep("nfs://%s%.*s/", text_url_host(d->server),
+                     slash != NULL ? (int)(slash - d->path) : 0, d->path);
 }
 
 /* Disks of one directory and user are one share. */

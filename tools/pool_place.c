@@ -12,6 +12,7 @@
 #include "core/cleanup.h"
 #include "core/clock.h"
 #include "core/part_name.h"
+#include "core/text.h"
 #include "qmp/virt/path_text.h"
 
 /* An NFS client may have looked a name up before, and believes for so long that it is not there. */
@@ -453,7 +454,8 @@ int pool_share_check_mount(struct pool_share *s, const struct share_url *url, co
         return 0;
     err_set(e, ERR_REFUSED, is < 0 ? errno : 0, "%s%s", mount,
             is < 0 ? "" : " is not the share, as this host sees it");
-    return err_hint(e, "mount it there first: mount -t nfs %s:%s %s", url->host, url->path, mount);
+    return err_hint(e, "mount it there first: mount -t nfs %s:%s %s",
+                    text_url_host(url->host), url->path, mount);
 }
 
 int pool_share_await(const char *mount, const char *name, const struct store_attr *attr,

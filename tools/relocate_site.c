@@ -86,13 +86,12 @@ static size_t path_start(const char *text)
     return (size_t)(host - text) + strcspn(host, "/?");
 }
 
-/* The operand without slashes at its end: "/" itself keeps one, behind a host none is needed. */
+/* The operand without slashes at its end: "/" itself keeps one, also as the export of a server. */
 static char *trimmed(const char *operand)
 {
     size_t end = path_end(operand), start = path_start(operand);
-    size_t least = start + !is_share(operand);
     size_t len = end;
-    while (len > least && operand[len - 1] == '/')
+    while (len > start + 1 && operand[len - 1] == '/')
         len--;
     char *text = NULL;
     if (asprintf(&text, "%.*s%s", (int)len, operand, operand + end) < 0)
@@ -163,7 +162,7 @@ static int site_cut(struct relocate_sites *s, char *text, struct relocate_dir **
     while (at > start && text[at - 1] != '/')
         at--;
     *name = strndup(text + at, end - at);
-    size_t len = at > start + 1 || (is_share(text) && at > start) ? at - 1 : at;
+    size_t len = at > start + 1 ? at - 1 : at;
     char *parent = NULL;
     if (asprintf(&parent, "%.*s%s", (int)len, text, text + end) < 0)
         parent = NULL;
@@ -188,7 +187,7 @@ static int site_source(struct relocate_sites *s, const char *operand, bool recur
     const char *base = strrchr(text, '/');
     base = base != NULL ? base + 1 : text;
     size_t base_len = strcspn(base, is_share(text) ? "?" : "");
-    bool itself = strcmp(base, ".") == 0 || strcmp(base, "..") == 0 || *base == '\0';
+    bool itself = strcmp(base, ".") == 0 || strcmp(base, "..") == 0 || base_len == 0;
     int whole = itself ? 1 : 0;
     if (recursive && is_share(text) && (whole = share_is_directory(s, text, e)) < 0) {
         free(text);

@@ -62,8 +62,8 @@ int virt_check_make_image(struct virt_host *h, const char *server, const char *p
     struct virt_shell s;
     char said[600];
     virt_shell_of_uri(virt_host_uri(h), &s);
-    const char *url = text_keep("nfs://%s%s?uid=%lld&gid=%lld", server, path, (long long)uid,
-                                (long long)gid);
+    const char *url = text_keep("nfs://%s%s?uid=%lld&gid=%lld", text_url_host(server), path,
+                                (long long)uid, (long long)gid);
     const char *script = text_keep("command -v qemu-img >/dev/null || exit 127; "
                                    "timeout 15 qemu-img create -q -f raw %s 512",
                                    text_shell_word(url));

@@ -48,6 +48,16 @@ static void shell_words(void **state)
         assert_string_equal(text_shell_word(words[i].is), words[i].word);
 }
 
+static void url_hosts(void **state)
+{
+    (void)state;
+    assert_string_equal(text_url_host("nfs"), "nfs");
+    assert_string_equal(text_url_host("10.0.0.1"), "10.0.0.1");
+    assert_string_equal(text_url_host("fd00::1"), "[fd00::1]");
+    assert_string_equal(text_url_host("fe80::1%eth0"), "[fe80::1%eth0]");
+    assert_string_equal(text_url_host("[fd00::1]"), "[fd00::1]");
+}
+
 static void commands(void **state)
 {
     (void)state;
@@ -120,7 +130,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(kept_once),       cmocka_unit_test(kept_whole),
         cmocka_unit_test(shell_words),     cmocka_unit_test(commands),
-        cmocka_unit_test(fits),
+        cmocka_unit_test(url_hosts),       cmocka_unit_test(fits),
         cmocka_unit_test(fits_many_words), cmocka_unit_test(fits_everywhere),
         cmocka_unit_test(one_line),
     };

@@ -166,7 +166,7 @@ void fake_export_mount(struct fake_export *x, struct fake_xdr *in, struct fake_x
 {
     char path[FAKE_NAME_MAX + 1];
     get_name(in, path);
-    if (strcmp(path, "/export") != 0) {
+    if (strcmp(path, x->faults->export != NULL ? x->faults->export : "/export") != 0) {
         fake_put32(out, FAKE_ACCES);
         return;
     }

@@ -39,6 +39,7 @@ struct fake_faults {
     uint32_t status;
     unsigned status_proc;  /* this procedure; 0: READ, WRITE, COMMIT and CREATE */
     unsigned status_times; /* so often; 0: for ever */
+    const char *export;    /* the path that can be mounted; NULL: /export */
     uint32_t read_max, write_max; /* what FSINFO says; 0: 1 MiB */
     uint32_t short_read;   /* give only so much to a READ; 0: all */
     uint32_t short_write;  /* do only so much of a WRITE; 0: all */
