@@ -103,7 +103,9 @@ static const struct option_def options[] = {
      "move the volumes of this storage pool; the pool, and all domains that use it, are led to the "
      "share",
      AT(pool), 0, 0, NULL},
-    {"connect", 'c', OPTION_TEXT, "URI", "with --pool: libvirt on this host (qemu:///system)",
+    {"connect", 'c', OPTION_LIST, "URI",
+     "a libvirt whose domains may use the images (this host's); with --pool the first is that of the "
+     "pool, on this host (qemu:///system)",
      AT(connect), 0, 0, NULL},
     {"mount", 0, OPTION_TEXT, "PATH",
      "with --pool: where the share is mounted on this host; this becomes the pool's target path",
@@ -395,7 +397,7 @@ static int relocate_main(const struct command *self, int argc, char **argv)
 {
     struct relocate_call c = {
         .arg = {.connections = 4, .depth = 16, .block_bytes = 1 << 20, .timeout_ns = 60 * NS_PER_S,
-                .connect = "qemu:///system", .state_dir = "/var/lib/godwit",
+                .state_dir = "/var/lib/godwit",
                 .shutdown_timeout_ns = 120 * NS_PER_S},
         .progress = {.fd = -1},
     };

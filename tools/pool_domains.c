@@ -175,17 +175,6 @@ int pool_running(struct pool_move *m, char *names, size_t room, struct err *e)
     return list_tenants(m, tenant_runs, names, room, e);
 }
 
-static int tenant_names_old(const struct pool_move *m, const struct virt_tenant *t, struct err *e)
-{
-    int uses = t->xml != NULL ? domain_edit_uses_path(t->xml, t->name, &m->how, e) : 0;
-    return uses == 0 && t->active ? domain_edit_uses_path(t->live_xml, t->name, &m->how, e) : uses;
-}
-
-int pool_users_of_old(struct pool_move *m, char *names, size_t room, struct err *e)
-{
-    return list_tenants(m, tenant_names_old, names, room, e);
-}
-
 /* ---- shutting down ---- */
 
 static int shut_down_one(struct pool_move *m, struct pool_journal_domain *d, int64_t deadline_ns,

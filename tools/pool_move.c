@@ -11,9 +11,11 @@
 
 int pool_open(struct pool_move *m, struct relocate_call *call, struct err *e)
 {
-    const struct relocate_arguments *a = &call->arg;
+    struct relocate_arguments *a = &call->arg;
+    if (a->connect.n == 0)
+        a->connect.at[a->connect.n++] = "qemu:///system";
     *m = (struct pool_move){.call = call, .lock_fd = -1};
-    m->pool = virt_pool_open(a->connect, a->pool, e);
+    m->pool = virt_pool_open(a->connect.at[0], a->pool, e);
     if (m->pool == NULL)
         return -1;
     if (!a->dry_run &&

@@ -94,9 +94,6 @@ int pool_plan_redefinitions(struct pool_move *m, struct err *e);
 /* The domains that run and are in the journal, or use the pool all the same: "g1, g2", or "". */
 int pool_running(struct pool_move *m, char *names, size_t room, struct err *e);
 
-/* The domains that name something in the old place, running or not: "g1, g2", or "". */
-int pool_users_of_old(struct pool_move *m, char *names, size_t room, struct err *e);
-
 /* Shuts down those of the journal's domains that run, and waits for it until the deadline. */
 int pool_shut_down(struct pool_move *m, struct err *e);
 /* Starts those again that we have shut down. */
@@ -111,6 +108,17 @@ int pool_check_moved(struct pool_move *m, struct err *e);
  * m->unsettled. */
 void pool_put_back(struct pool_move *m);
 void pool_unsettled(struct pool_move *m, const char *what);
+
+/* -- pool_users.c -- */
+
+/* ERR_REFUSED: somebody who is not led to the share can reach something in the old place. */
+int pool_check_left_behind(struct pool_move *m, struct err *e);
+/* ERR_REFUSED: a process has an original open for writing, whatever its name was then. */
+int pool_check_open(struct pool_move *m, struct err *e);
+/* ERR_REFUSED: somebody can reach an original, or has it open; or the pool is not at the mount. */
+int pool_check_originals_unused(struct pool_move *m, struct err *e);
+/* ERR_REFUSED: somebody can reach a copy once pool and domains are put back, or, with `put_back`, now. */
+int pool_check_copies_unused(struct pool_move *m, bool put_back, struct err *e);
 
 /* -- pool_copy.c -- */
 

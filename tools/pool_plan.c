@@ -177,9 +177,11 @@ static int plan_anew(struct pool_move *m, struct err *e)
     if (plan_pool(m, e) < 0 || plan_check_mount(m, e) < 0)
         return -1;
     pool_set_how(m);
-    if (pool_plan_domains(m, e) < 0 || plan_pool_after(m, e) < 0)
+    if (pool_plan_domains(m, e) < 0 || plan_pool_after(m, e) < 0 || pool_plan_copy(m, e) < 0)
         return -1;
-    return pool_plan_copy(m, e);
+    if (m->running == 0 && pool_check_open(m, e) < 0)
+        return -1;
+    return pool_check_left_behind(m, e);
 }
 
 int pool_plan(struct pool_move *m, const char *share, struct err *e)

@@ -104,7 +104,8 @@ static int step_check_copies(void *ctx, struct err *e)
 static int step_check_quiet(void *ctx, struct err *e)
 {
     struct pool_move *m = ctx;
-    if (check_none_started(m, e) < 0 || pool_check_originals(m, e) < 0)
+    if (check_none_started(m, e) < 0 || pool_check_open(m, e) < 0 ||
+        pool_check_originals(m, e) < 0 || pool_check_left_behind(m, e) < 0)
         return -1;
     return pool_write_journal(m, POOL_SWITCHING, e);
 }

@@ -90,7 +90,7 @@ static int undo_check(struct pool_move *m, struct err *e)
                 names);
         return err_hint(e, "shut them down, or let godwit do it with --shutdown");
     }
-    if (undo_check_originals(m, e) < 0)
+    if (undo_check_originals(m, e) < 0 || pool_check_copies_unused(m, false, e) < 0)
         return -1;
     if (m->call->arg.force)
         return 0;
@@ -125,7 +125,8 @@ int pool_undo(struct pool_move *m, struct err *e)
     }
     if (killed)
         pool_start_again(m);
-    if (pool_write_journal(m, POOL_BEGUN, e) < 0 || pool_remove_copies(m, e) < 0)
+    if (pool_write_journal(m, POOL_BEGUN, e) < 0 || pool_check_copies_unused(m, true, e) < 0 ||
+        pool_remove_copies(m, e) < 0)
         return err_wrap(e, "pool and domains are back as they were, but copies are left");
     return pool_journal_remove(m->call->arg.state_dir, m->journal->uuid, e);
 }
@@ -139,12 +140,7 @@ static int delete_check(struct pool_move *m, struct err *e)
         err_set(e, ERR_REFUSED, 0, "the move of pool '%s' has not ended", j->pool);
         return err_hint(e, "run the command that began it again, or --undo");
     }
-    char names[160];
-    if (pool_users_of_old(m, names, sizeof names, e) < 0)
-        return -1;
-    if (names[0] != '\0')
-        return err_set(e, ERR_REFUSED, 0, "%s is still used by: %s", j->path, names);
-    return pool_check_copies(m, e);
+    return pool_check_originals_unused(m, e) < 0 ? -1 : pool_check_copies(m, e);
 }
 
 /* One that was changed since it was copied is somebody's work: it stays. */

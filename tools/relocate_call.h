@@ -5,6 +5,7 @@
 
 #include <signal.h>
 
+#include "tools/option.h"
 #include "tools/relocate_site.h"
 #include "tools/report_relocate.h"
 
@@ -28,7 +29,8 @@ struct relocate_arguments {
     bool verbose;
 
     const char *pool; /* NULL: images are named one by one. The rest is for pools. */
-    const char *connect, *mount, *state_dir;
+    struct option_list connect; /* libvirts; with a pool the first one is its */
+    const char *mount, *state_dir;
     int target; /* enum pool_target */
     bool shutdown, dry_run, undo, delete_originals;
     int64_t shutdown_timeout_ns;

@@ -232,7 +232,7 @@ killed() {
     while [[ $1 != -- ]]; do moment+=("$1") && shift; done
     shift
     in_background move "$@"
-    until pid=$(pgrep -f "^$godwit relocate --state-dir $state_dir"); do :; done
+    until pid=$(pgrep -f "^$godwit relocate --state-dir $state_dir") || ! kill -0 "$background" 2>/dev/null; do :; done
     until "${moment[@]}"; do # without a pause: the moments are short
         if ! kill -0 "$pid" 2>/dev/null || ((SECONDS >= deadline)); then break; fi
     done

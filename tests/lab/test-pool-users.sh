@@ -1,0 +1,190 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Who can still reach the images of a pool, by any name: nothing is left behind, deleted or removed
+# under them. test-pool-users.sh GODWIT LAB, with the lab up, on disk. About half a minute.
+
+set -uo pipefail
+
+here=$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")
+readonly here
+# shellcheck source-path=SCRIPTDIR source=pool.bash
+. "$here/pool.bash"
+
+other=$scratch/other
+readonly other
+export_dir=$("$lab" status --json | jq -r .state)/nfs/export
+readonly export_dir
+
+users_clean_up() {
+    virsh_a pool-destroy second >/dev/null 2>&1
+    virsh_a pool-undefine second >/dev/null 2>&1
+    virsh_a undefine q35 >/dev/null 2>&1
+    "$lab" exec a umount "$scratch/mount" 2>/dev/null
+    pool_clean_up
+}
+trap users_clean_up EXIT
+
+# new_share NAME: as in test-pool.sh
+new_share() {
+    on_server mkdir -p "/export/$1"
+    "$lab" exec a umount "$scratch/mount" 2>/dev/null
+    "$lab" exec a mount --bind "$export_dir/$1" "$scratch/mount"
+}
+
+refuses() {
+    local name=$1 pattern=$2
+    shift 2
+    check "refused: $name" refused 2 "$pattern" "$@"
+}
+
+volume_disk() { # FORMAT POOL VOLUME
+    printf "<disk type='volume'><driver name='qemu' type='%s'/><source pool='%s' volume='%s'/><target dev='vda' bus='virtio'/></disk>" "$@"
+}
+second_pool() { # at a directory
+    virsh_a pool-define-as second dir --target "$1" >/dev/null && virsh_a pool-start second >/dev/null
+}
+no_second_pool() { virsh_a pool-destroy second >/dev/null && virsh_a pool-undefine second >/dev/null; }
+no_extra() { virsh_a undefine extra --snapshots-metadata >/dev/null; }
+
+# Nobody leads these to the share: an image elsewhere, a pool, a name that is another one.
+test_left_behind() {
+    local plan=(move --dry-run "${share}u1" --mount "$scratch/mount")
+    qemu-img create -q -f qcow2 -b "$pool/base.qcow2" -F qcow2 "$other/vm.qcow2"
+    second_pool "$other"
+    define_extra "$(volume_disk qcow2 second vm.qcow2)"
+    refuses "a volume of another pool that is based on an image" \
+        "would be left behind for: domain extra \($pool/base.qcow2\)" "${plan[@]}"
+    no_extra
+    refuses "the same, of no domain" "volume vm.qcow2 of pool second" "${plan[@]}"
+    qemu-img rebase -u -F qcow2 -b "json:{\"driver\":\"qcow2\",\"file\":{\"driver\":\"file\",\"filename\":\"$pool/base.qcow2\"}}" "$other/vm.qcow2"
+    refuses "the same, in JSON" "volume vm.qcow2 of pool second" "${plan[@]}"
+    rm "$other/vm.qcow2"
+    virsh_a pool-refresh second
+    check "without that it is planned" "${plan[@]}"
+    no_second_pool
+    mkdir "$pool/iso"
+    second_pool "$pool/iso"
+    refuses "a pool inside of it" "pool second \($pool/iso\)" "${plan[@]}"
+    no_second_pool
+    rmdir "$pool/iso"
+    ln "$pool/vol.img" "$other/hard.img"
+    define_extra "$(disk raw "$other/hard.img" vda)"
+    refuses "a hard link" "domain extra \($other/hard.img\)" "${plan[@]}"
+    no_extra
+    rm "$other/hard.img"
+    check "nothing was touched" untouched_but u1
+}
+
+# Its definition is another by now, but going back to the snapshot goes back to the old one.
+test_snapshot() {
+    local uuid
+    qemu-img create -q -f qcow2 "$pool/snap.qcow2" 8M
+    define_extra "$(disk qcow2 "$pool/snap.qcow2" vda)"
+    virsh_a snapshot-create-as extra s1 >/dev/null
+    uuid=$(virsh_a domuuid extra)
+    sed -i "s|<name>extra</name>|&<uuid>$uuid</uuid>|; s|$pool/snap.qcow2|$other/x.qcow2|" extra.xml
+    qemu-img create -q -f qcow2 "$other/x.qcow2" 8M
+    virsh_a define extra.xml >/dev/null
+    refuses "a snapshot of a domain that does not use the pool" "snapshot s1 of domain extra" \
+        move --dry-run "${share}u1" --mount "$scratch/mount"
+    no_extra
+    rm "$pool/snap.qcow2"
+    virsh_a pool-refresh images
+}
+
+# libvirt lists the controller that it adds last, until it is given the definition again.
+test_other_order() {
+    new_share u2
+    cat >q35.xml <<XML
+<domain type='qemu'><name>q35</name><memory unit='MiB'>32</memory>
+<os><type arch='x86_64' machine='q35'>hvm</type></os><features><acpi/></features>
+<devices>$(disk raw "$pool/vol.img" vda)
+<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel></devices></domain>
+XML
+    virsh_a define q35.xml >/dev/null
+    check "a q35 with a channel moves" move "${share}u2" --mount "$scratch/mount"
+    check "and is back with --undo" move --undo
+    check "its disk, too" same "$(virsh_a dumpxml --inactive q35 | grep -c "$pool/vol.img")" 1
+    check "the copies are gone" nothing_in u2
+    check "no journal is left, nor a lock" no_journal
+    virsh_a undefine q35 >/dev/null
+}
+
+# Of a pool that stays where it is: its volumes are the originals.
+test_delete_volume() {
+    new_share u3
+    check "network disks: the pool moves" move --target nfs "${share}u3"
+    define_extra "$(volume_disk raw images vol.img)"
+    refuses "to delete what a volume names" "still used by: domain extra \($pool/vol.img\)" \
+        move --delete-originals
+    virsh_a start extra >/dev/null
+    refuses "to delete what runs" "domain extra, which runs .*has $pool/vol.img open" \
+        move --delete-originals
+    virsh_a destroy extra >/dev/null
+    no_extra
+    qemu-img create -q -f qcow2 -b "$pool/base.qcow2" -F qcow2 "$other/late.qcow2"
+    define_extra "$(disk qcow2 "$other/late.qcow2" vda)"
+    refuses "to delete what an image elsewhere is based on" "domain extra \($pool/base.qcow2\)" \
+        move --delete-originals
+    no_extra
+    refuses "to delete what is open" "has $pool/cd.iso open" while_open move --delete-originals
+    check "the originals are there" originals_are_there
+    define_extra "<disk type='network'><driver name='qemu' type='raw'/><source protocol='nfs'
+        name='/export/u3/vol.img'><host name='nfs'/><identity user='0' group='0'/></source><target dev='vda' bus='virtio'/></disk>"
+    refuses "to undo under a domain that came later" \
+        "the copies in .* are used by: domain extra \(nfs://nfs/export/u3/vol.img\)" move --undo
+    no_extra
+    check "--undo then" move --undo
+    check "all is back" untouched_but u3
+}
+
+# Beside a process of the host that has an image open.
+while_open() {
+    local status=0 reader
+    "$lab" exec a sleep 3 <"$pool/cd.iso" &
+    reader=$!
+    sleep 0.3
+    "$@" || status=$?
+    kill "$reader" 2>/dev/null
+    wait "$reader" 2>/dev/null
+    return "$status"
+}
+
+# Somebody has led the pool back.
+test_delete_pool_elsewhere() {
+    new_share u4
+    check "moves" move "${share}u4" --mount "$scratch/mount"
+    virsh_a pool-destroy images >/dev/null
+    virsh_a pool-dumpxml images | sed "s|$scratch/mount|$pool|" >images.xml
+    virsh_a pool-define images.xml >/dev/null
+    virsh_a pool-start images >/dev/null
+    refuses "to delete while the pool is not at the mount" "is at $pool, not at the mount" \
+        move --delete-originals
+    check "the originals are there" originals_are_there
+    check "--undo" move --undo
+    check "all is back" untouched_but u4
+}
+
+test_volume_gone() {
+    truncate -s 1M "$pool/gone.img"
+    virsh_a pool-refresh images
+    rm "$pool/gone.img"
+    new_share u5
+    refuses "a volume that is gone, in libvirt's words" "gone.img: .*no storage vol with matching path" \
+        move --dry-run "${share}u5" --mount "$scratch/mount"
+    virsh_a pool-refresh images
+}
+
+mkdir "$other"
+make_pool
+remember
+(cd "$pool" && sha256sum -- * >"$scratch/sums")
+new_share u1
+test_left_behind
+test_snapshot
+test_other_order
+test_delete_volume
+test_delete_pool_elsewhere
+test_volume_gone
+tap_end

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "qmp/virt/users_chain.h"
+
+static char dir[64], seen[4096];
+
+static int make_dir(void **state)
+{
+    (void)state;
+    snprintf(dir, sizeof dir, "/tmp/godwit-test-XXXXXX");
+    return mkdtemp(dir) != NULL ? 0 : -1;
+}
+
+static int remove_dir(void **state)
+{
+    (void)state;
+    char command[128];
+    snprintf(command, sizeof command, "rm -rf %s", dir);
+    return system(command);
+}
+
+static void put32(uint8_t *at, uint32_t v)
+{
+    for (int i = 0; i < 4; i++)
+        at[i] = (uint8_t)(v >> (24 - 8 * i));
+}
+
+/* A qcow2 of version 2 with that backing name, as far as its header. */
+static void make_overlay(const char *name, const char *backing)
+{
+    static uint8_t image[3 * 65536];
+    char path[128];
+    memset(image, 0, sizeof image);
+    memcpy(image, "QFI\xfb", 4);
+    put32(image + 4, 2);
+    if (*backing != '\0') {
+        put32(image + 12, 1024);
+        put32(image + 16, (uint32_t)strlen(backing));
+        memcpy(image + 1024, backing, strlen(backing));
+    }
+    put32(image + 20, 16);            /* cluster bits */
+    put32(image + 28, 1 << 20);       /* virtual size */
+    put32(image + 36, 1);             /* L1 entries, */
+    put32(image + 44, 65536);         /* their table */
+    put32(image + 52, 2 * 65536);     /* refcount table, */
+    put32(image + 56, 1);             /* its clusters */
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    assert_int_equal(fwrite(image, 1, sizeof image, f), sizeof image);
+    assert_int_equal(fclose(f), 0);
+}
+
+/* Ends at what is in /pool. */
+static bool step(void *arg, const char *path)
+{
+    (void)arg;
+    strcat(strcat(seen, path), " ");
+    return strncmp(path, "/pool/", 6) != 0;
+}
+
+static int walk(const char *name, struct err *e)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    *seen = '\0';
+    return users_chain_walk(path, step, NULL, e);
+}
+
+static void expect_pool(const char *backing)
+{
+    struct err e = {0};
+    make_overlay("top", backing);
+    assert_int_equal(walk("top", &e), 0);
+    if (strstr(seen, "/pool/base") == NULL)
+        fail_msg("backing name %s: only '%s'", backing, seen);
+}
+
+static void test_spellings(void **state)
+{
+    (void)state;
+    static const char *const names[] = {
+        "/pool/base", "file:/pool/base", "file:///pool/base",
+        "json:{\"driver\":\"qcow2\",\"file\":{\"driver\":\"file\",\"filename\":\"/pool/base\"}}",
+        "json:{\"file.filename\":\"\\/pool\\/base\"}",
+    };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        expect_pool(names[i]);
+}
+
+/* Relative names count from the image; what is based on it in turn is looked at as well. */
+static void test_chain(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    char want[256];
+    make_overlay("top", "middle");
+    make_overlay("middle", "/pool/base");
+    assert_int_equal(walk("top", &e), 0);
+    snprintf(want, sizeof want, "%s/middle /pool/base ", dir);
+    assert_string_equal(seen, want);
+}
+
+static void test_nothing(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    make_overlay("alone", "");
+    assert_int_equal(walk("alone", &e), 0);
+    assert_string_equal(seen, "");
+    assert_int_equal(walk("absent", &e), 0);
+    make_overlay("far", "nbd://host/export");
+    assert_int_equal(walk("far", &e), 0);
+    assert_null(strstr(seen, "/pool"));
+}
+
+/* No answer is none. */
+static void test_unknown(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    char path[128];
+    make_overlay("loop", "loop");
+    assert_int_equal(walk("loop", &e), -1);
+    assert_non_null(strstr(e.msg, "no end"));
+    err_clear(&e);
+    snprintf(path, sizeof path, "%s/torn", dir);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    assert_true(fwrite("QFI\xfb\0\0\0\x09", 1, 8, f) == 8);
+    fclose(f);
+    assert_int_equal(walk("torn", &e), -1);
+    assert_int_equal(e.class, ERR_IO);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_spellings, make_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(test_chain, make_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(test_nothing, make_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(test_unknown, make_dir, remove_dir),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
