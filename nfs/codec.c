@@ -42,13 +42,17 @@ static uint8_t *put_opaque(uint8_t *p, const void *val, uint32_t len)
 static uint8_t *put_cred(uint8_t *p, const struct codec_cred *cred)
 {
     uint32_t name_len = (uint32_t)strnlen(cred->machine, CODEC_MACHINE_MAX);
+    assert(cred->n_groups <= CODEC_GROUPS_MAX);
     p = put32(p, AUTH_SYS_FLAVOR);
-    p = put32(p, 5 * 4 + name_len + codec_pad(name_len));
+    p = put32(p, (5 + cred->n_groups) * 4 + name_len + codec_pad(name_len));
     p = put32(p, 0); /* stamp: arbitrary */
     p = put_opaque(p, cred->machine, name_len);
     p = put32(p, cred->uid);
     p = put32(p, cred->gid);
-    return put32(p, 0); /* no other groups */
+    p = put32(p, cred->n_groups);
+    for (uint32_t i = 0; i < cred->n_groups; i++)
+        p = put32(p, cred->groups[i]);
+    return p;
 }
 
 /* All up to the procedure's own arguments, but for the record mark, which is filled in last. */

@@ -16,7 +16,8 @@
 enum {
     CODEC_FH_MAX = 64,      /* RFC 1813, NFS3_FHSIZE */
     CODEC_MACHINE_MAX = 32, /* longer names are cut */
-    CODEC_CALL_MAX = 192,   /* the longest head */
+    CODEC_GROUPS_MAX = 16,  /* RFC 5531, authsys_parms */
+    CODEC_CALL_MAX = 256,   /* the longest head */
     CODEC_REPLY_MAX = 576,  /* so is this, of replies */
     CODEC_XID_BYTES = 8,    /* what codec_reply_xid() needs of a reply */
     CODEC_VERIFIER_BYTES = 8,
@@ -26,6 +27,7 @@ enum codec_proc { CODEC_READ = 6, CODEC_WRITE = 7, CODEC_COMMIT = 21 };
 
 struct codec_cred {
     uint32_t uid, gid;
+    uint32_t n_groups, groups[CODEC_GROUPS_MAX]; /* besides gid */
     const char *machine;
 };
 

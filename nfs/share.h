@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A directory on an NFS share as a store: NFSv3, AUTH_SYS, the user's own uid and gid. */
+/* A directory on an NFS share as a store: NFSv3, AUTH_SYS, the user's own uid, gid and groups. */
 #ifndef NFS_SHARE_H
 #define NFS_SHARE_H
 

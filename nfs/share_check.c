@@ -22,6 +22,7 @@
 #include "core/clock.h"
 #include "core/units.h"
 #include "nfs/share_control.h"
+#include "nfs/share_cred.h"
 #include "nfs/share_names.h"
 #include "nfs/share_proc.h"
 
@@ -88,8 +89,9 @@ static struct share_conn *check_connect(struct share_check *s, const struct shar
         share_control_connect(share_of(s->place), NFS_PROGRAM, check_deadline(), e);
     if (c == NULL)
         return NULL;
-    rpc_set_uid(share_conn_rpc(c), (int)user->uid);
-    rpc_set_gid(share_conn_rpc(c), (int)user->gid);
+    /* Without groups, as QEMU's NFS driver speaks. */
+    const struct codec_cred cred = {.uid = user->uid, .gid = user->gid, .machine = "libnfs"};
+    share_cred_give(share_conn_rpc(c), &cred);
     return c;
 }
 

@@ -34,6 +34,7 @@
 #include "core/cleanup.h"
 #include "core/clock.h"
 #include "core/log.h"
+#include "nfs/share_cred.h"
 
 enum { CONN_SYN_COUNT = 3 };
 
@@ -415,6 +416,8 @@ struct share_conn *share_conn_open(struct ring *ring, const struct share_target 
     }
     c->base.ops = &conn_ops;
     c->ring = ring;
+    const struct codec_cred cred = share_cred_own();
+    share_cred_give(share_conn_rpc(c), &cred);
     nfs_set_autoreconnect(c->nfs, 0);
     nfs_set_timeout(c->nfs, (int)(target->timeout_ns / NS_PER_MS));
     nfs_set_tcp_syncnt(c->nfs, CONN_SYN_COUNT);

@@ -48,6 +48,7 @@
 #include "core/cleanup.h"
 #include "core/clock.h"
 #include "core/log.h"
+#include "nfs/share_cred.h"
 #include "nfs/share_receive.h"
 
 enum {
@@ -492,8 +493,7 @@ struct share_carrier *share_lane_adopt(struct ring *ring, struct share_conn *c, 
     l->ring = ring;
     l->fd = TAKE_FD(fd);
     l->timeout_ns = timeout_ns;
-    /* The very credential of the connections that libnfs serves: there the file was created. */
-    l->cred = (struct codec_cred){.uid = getuid(), .gid = getgid(), .machine = "libnfs"};
+    l->cred = share_cred_own();
     share_receive_init(&l->stream, &lane_receive_ops, l);
     lane_receive(l);
     return &l->base;

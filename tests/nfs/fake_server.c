@@ -14,7 +14,7 @@
 #include "core/clock.h"
 #include "fake_export.h"
 
-enum { CONNS = 16, MESSAGE_MAX = 1200000, CRED_MAX = 64, HELD_MAX = 16, HELD_MS = 5 };
+enum { CONNS = 16, MESSAGE_MAX = 1200000, CRED_MAX = 128, HELD_MAX = 16, HELD_MS = 5 };
 enum { MOUNT = 100005, NFS = 100003 };
 
 struct held {
@@ -38,6 +38,7 @@ struct fake_server {
     unsigned char cred[CRED_MAX]; /* of the first call that had one */
     size_t cred_len;
     bool creds_differ;
+    uint32_t groups[FAKE_GROUPS_MAX], n_groups; /* of the last one */
     unsigned char in[MESSAGE_MAX], out[MESSAGE_MAX];
 };
 
@@ -94,7 +95,7 @@ static void take_connection(struct fake_server *s)
 
 /* ---- calls ---- */
 
-/* Of AUTH_SYS: without the stamp before and the list of groups behind. */
+/* Of AUTH_SYS: without the stamp before it. */
 static void look_at_credential(struct fake_server *s, struct fake_xdr *in)
 {
     uint32_t flavour = fake_get32(in), len, name_len;
@@ -106,6 +107,11 @@ static void look_at_credential(struct fake_server *s, struct fake_xdr *in)
     const unsigned char *start = cred.at;
     fake_get_opaque(&cred, &name_len);
     fake_get64(&cred);
+    s->n_groups = fake_get32(&cred);
+    assert(s->n_groups <= FAKE_GROUPS_MAX);
+    for (uint32_t i = 0; i < s->n_groups; i++)
+        s->groups[i] = fake_get32(&cred);
+    assert(cred.at == cred.end);
     size_t n = (size_t)(cred.at - start);
     assert(flavour == 1 && n <= CRED_MAX);
     if (s->cred_len == 0)
@@ -379,6 +385,12 @@ unsigned fake_server_writes(const struct fake_server *s)
 unsigned fake_server_connections(const struct fake_server *s)
 {
     return s->connections;
+}
+
+uint32_t fake_server_groups(const struct fake_server *s, uint32_t groups[FAKE_GROUPS_MAX])
+{
+    memcpy(groups, s->groups, sizeof s->groups);
+    return s->n_groups;
 }
 
 bool fake_server_one_credential(const struct fake_server *s)

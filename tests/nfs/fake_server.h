@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { FAKE_FILES = 64, FAKE_NAME_MAX = 255 };
+enum { FAKE_FILES = 64, FAKE_NAME_MAX = 255, FAKE_GROUPS_MAX = 16 };
 
 struct fake_file {
     enum { FAKE_FREE, FAKE_REGULAR, FAKE_DIRECTORY, FAKE_LINK = 5 } type; /* as ftype3 */
@@ -72,7 +72,10 @@ unsigned fake_server_calls(const struct fake_server *s);
 unsigned fake_server_reads(const struct fake_server *s);
 unsigned fake_server_writes(const struct fake_server *s);
 unsigned fake_server_connections(const struct fake_server *s);
-/* Whether all calls but those without any came with the same credential: machine, uid and gid. */
+/* The supplementary groups of the last call that had a credential; how many. */
+uint32_t fake_server_groups(const struct fake_server *s, uint32_t groups[FAKE_GROUPS_MAX]);
+/* Whether all calls but those without any came with the same credential: machine, uid, gid and
+ * groups. */
 bool fake_server_one_credential(const struct fake_server *s);
 /* NULL: none. */
 const struct fake_file *fake_server_file(const struct fake_server *s, const char *path);

@@ -111,12 +111,26 @@ static void test_longest_call(void **state)
     memset(name, 'n', sizeof name - 1);
     name[sizeof name - 1] = '\0';
     memset(handle, 'h', sizeof handle);
-    const struct codec_cred long_cred = {.machine = name};
+    const struct codec_cred long_cred = {.machine = name, .n_groups = CODEC_GROUPS_MAX};
     const struct codec_fh long_fh = {.val = handle, .len = sizeof handle};
     uint8_t *head = malloc(CODEC_CALL_MAX); /* exact: ASan sees more */
     size_t len = codec_write_call(head, 1, &long_cred, long_fh, 0, 1 << 20, false);
     assert_true(len <= CODEC_CALL_MAX);
     free(head);
+}
+
+static void test_groups(void **state)
+{
+    (void)state;
+    const struct codec_cred in_two = {.machine = "", .gid = 5, .n_groups = 2, .groups = {7, 0x1234}};
+    static const uint8_t expected[] = {
+        0, 0, 0, 1, 0, 0, 0, 28, 0, 0, 0, 0, 0, 0, 0, 0,    /* AUTH_SYS, no stamp, no name */
+        0, 0, 0, 0, 0, 0, 0, 5,  0, 0, 0, 2, 0, 0, 0, 7, 0, 0, 0x12, 0x34,
+        0, 0, 0, 0, 0, 0, 0, 0, /* AUTH_NONE */
+    };
+    uint8_t head[CODEC_CALL_MAX];
+    codec_read_call(head, 1, &in_two, fh, 0, 1);
+    assert_memory_equal(head + 28, expected, sizeof expected);
 }
 
 static void test_pad(void **state)
@@ -354,6 +368,7 @@ int main(void)
         cmocka_unit_test(test_read_call),
         cmocka_unit_test(test_commit_call),
         cmocka_unit_test(test_longest_call),
+        cmocka_unit_test(test_groups),
         cmocka_unit_test(test_pad),
         cmocka_unit_test(test_marks_cut_anywhere),
         cmocka_unit_test(test_empty_fragments),
