@@ -262,11 +262,12 @@ static int migrate_release(void *ctx, struct err *e)
     struct vm *source = m->plan->source, *destination = m->plan->destination;
     (void)e;
     struct err restore = {0}, quit = {0};
-    if (destination->ops->configure(destination, NULL, NULL, &restore) < 0)
-        log_warn("cannot put the destination's migration settings back: %s", restore.msg);
+    /* first what could do harm if we were killed now */
     if (m->plan->quit_source && source->ops->quit(source, &quit) < 0)
         log_warn("the source is left over, stopped, and must not run again: %s; end it: %s",
                  quit.msg, source->by_hand.end);
+    if (destination->ops->configure(destination, NULL, NULL, &restore) < 0)
+        log_warn("cannot put the destination's migration settings back: %s", restore.msg);
     return 0;
 }
 

@@ -60,6 +60,18 @@ int virt_domain_active(const struct virt_domain *d, struct err *e)
     return virt_host_fail(d->host, e, d->name);
 }
 
+int virt_domain_instance(const struct virt_domain *d, struct err *e)
+{
+    if (virt_domain_active(d, e) <= 0)
+        return -1;
+    CLEANUP_DOMAIN virDomainPtr dom = virt_domain_get(d, e);
+    if (dom != NULL)
+        return (int)virDomainGetID(dom);
+    if (e->sys == ENOENT) /* a transient one, ended just now */
+        err_clear(e);
+    return -1;
+}
+
 char *virt_domain_xml(const struct virt_domain *d, unsigned flags, struct err *e)
 {
     CLEANUP_DOMAIN virDomainPtr dom = virt_domain_get(d, e);

@@ -40,6 +40,10 @@ virDomainPtr virt_domain_get(const struct virt_domain *d, struct err *e);
 /* Whether it exists and its QEMU lives, in libvirt's word: 1 or 0; -1: libvirt does not answer. */
 int virt_domain_active(const struct virt_domain *d, struct err *e);
 
+/* libvirt's number of the QEMU that runs for it, another one for each start; -1: it does not run, or
+ * libvirt does not answer (then *e is set). Numbers may come again after libvirtd has restarted. */
+int virt_domain_instance(const struct virt_domain *d, struct err *e);
+
 /* Its XML, with the secrets in it; `flags` is more of virDomainXMLFlags. free() it. */
 char *virt_domain_xml(const struct virt_domain *d, unsigned flags, struct err *e);
 

@@ -5,19 +5,32 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "qmp/virt/mark.h"
 #include "qmp/virt/xml.h"
 
 /* ---- the XML ---- */
 
-/* Takes "-incoming" and the argument behind it away. */
+/* What we have written: the two words, one behind the other. */
+#define ARGUMENT "/domain/qemu:commandline/qemu:arg"
+#define WORDS                                                                               \
+    ARGUMENT "[@value='-incoming' and following-sibling::qemu:arg[1]/@value='defer'] | "    \
+    ARGUMENT "[@value='defer' and preceding-sibling::qemu:arg[1]/@value='-incoming']"
+
 static void incoming_strip(xmlDocPtr doc)
 {
-    CLEANUP_NODES struct xml_nodes args = xml_select(
-        doc, NULL,
-        "/domain/qemu:commandline/qemu:arg[@value='-incoming'] | "
-        "/domain/qemu:commandline/qemu:arg[preceding-sibling::qemu:arg[1]/@value='-incoming']");
+    CLEANUP_NODES struct xml_nodes args = xml_select(doc, NULL, WORDS);
     for (size_t i = 0; i < args.n; i++)
         xml_remove(args.at[i]);
+    xmlNodePtr line = xml_first(doc, NULL, "/domain/qemu:commandline[not(*)]");
+    if (args.n > 0 && line != NULL)
+        xml_remove(line);
+    virt_mark_strip(doc);
+}
+
+int virt_incoming_leftover(const char *xml, struct err *e)
+{
+    CLEANUP_XML xmlDocPtr doc = xml_parse(xml, "the domain's XML", e);
+    return doc == NULL ? -1 : xml_has(doc, NULL, WORDS);
 }
 
 static void incoming_add(xmlDocPtr doc)
@@ -35,7 +48,8 @@ static void incoming_add(xmlDocPtr doc)
                    BAD_CAST words[i]);
 }
 
-static char *incoming_rewrite(const char *xml, const char *name, bool waits, struct err *e)
+/* `id`: it is to wait for that migration; NULL: it is not to wait. */
+static char *incoming_rewrite(const char *xml, const char *name, const char *id, struct err *e)
 {
     CLEANUP_XML xmlDocPtr doc = xml_parse(xml, "the domain's XML", e);
     if (doc == NULL)
@@ -47,22 +61,24 @@ static char *incoming_rewrite(const char *xml, const char *name, bool waits, str
     }
     xml_set_text(old, name);
     incoming_strip(doc);
-    if (waits)
+    if (id != NULL) {
         incoming_add(doc);
+        virt_mark_add(doc, id);
+    }
     char *text = xml_text(doc);
     if (text == NULL)
         err_set(e, ERR_IO, ENOMEM, "the domain's XML");
     return text;
 }
 
-char *virt_incoming_xml(const char *migratable, const char *name, struct err *e)
+char *virt_incoming_xml(const char *migratable, const char *name, const char *id, struct err *e)
 {
-    return incoming_rewrite(migratable, name, true, e);
+    return incoming_rewrite(migratable, name, id, e);
 }
 
 char *virt_incoming_definition(const char *inactive, const char *name, struct err *e)
 {
-    return incoming_rewrite(inactive, name, false, e);
+    return incoming_rewrite(inactive, name, NULL, e);
 }
 
 /* ---- which domains ---- */

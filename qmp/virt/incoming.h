@@ -7,17 +7,20 @@
 
 /*
  * The XML of the destination's domain: as the source's migratable XML, named `name`, with a QEMU
- * that waits for an incoming migration. An -incoming that an earlier migration has left in it goes.
- * free() it.
+ * that waits for an incoming migration, and the mark of migration `id` (qmp/virt/mark.h). What an
+ * earlier migration has left in it goes. free() it.
  */
-char *virt_incoming_xml(const char *migratable, const char *name, struct err *e);
+char *virt_incoming_xml(const char *migratable, const char *name, const char *id, struct err *e);
 
 /*
- * The definition that a domain is to have on the destination: this inactive XML, named `name`,
- * without such an -incoming: a transient domain that came by the direct route has it there, too.
- * free() it.
+ * The same XML, named `name`, without anything of ours: neither the arguments "-incoming defer",
+ * which the running XML of a domain has that came by the direct route, nor a mark. With these
+ * arguments a definition would start a QEMU that waits for a migration for ever. free() it.
  */
-char *virt_incoming_definition(const char *inactive, const char *name, struct err *e);
+char *virt_incoming_definition(const char *xml, const char *name, struct err *e);
+
+/* Whether it has these arguments: 1 or 0; -1: it is no XML. */
+int virt_incoming_leftover(const char *xml, struct err *e);
 
 /*
  * Whether the domain of this live XML has nothing but what the direct route has been seen to move

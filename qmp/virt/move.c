@@ -9,6 +9,7 @@
 #include "core/log.h"
 #include "core/text.h"
 #include "qmp/virt/incoming.h"
+#include "qmp/virt/mark.h"
 
 static int move_host_name(struct virt_host *h, char *name, size_t room, struct err *e)
 {
@@ -61,6 +62,18 @@ static int move_take_definition(struct virt_move *m, struct err *e)
     return m->definition != NULL ? 0 : -1;
 }
 
+/* libvirt would carry the arguments of an earlier direct migration on in the XML of the running
+ * domain. */
+static int move_take_clean(struct virt_move *m, struct err *e)
+{
+    CLEANUP_FREE char *live = virt_domain_xml(&m->source, VIR_DOMAIN_XML_MIGRATABLE, e);
+    int leftover = live != NULL ? virt_incoming_leftover(live, e) : -1;
+    if (leftover <= 0)
+        return leftover;
+    m->clean_xml = virt_incoming_definition(live, m->source.name, e);
+    return m->clean_xml != NULL ? 0 : -1;
+}
+
 int virt_move_open(struct virt_move *m, struct virt_host *source, struct virt_host *destination,
                    const struct virt_route_options *options, struct err *e)
 {
@@ -74,13 +87,18 @@ int virt_move_open(struct virt_move *m, struct virt_host *source, struct virt_ho
         m->destination.name = text_keep("%s", options->dname);
     if (move_find_address(m, e) < 0)
         return -1;
-    return options->persistent ? move_take_definition(m, e) : 0;
+    m->source_instance = virt_domain_instance(&m->source, e);
+    if (e->class != ERR_NONE)
+        return -1;
+    virt_mark_draw(m->id);
+    return move_take_clean(m, e) < 0 ? -1 : move_take_definition(m, e);
 }
 
 void virt_move_close(struct virt_move *m)
 {
     free(m->definition);
-    m->definition = NULL;
+    free(m->clean_xml);
+    m->definition = m->clean_xml = NULL;
 }
 
 void virt_move_tell_by_hand(const struct virt_domain *d, struct vm_by_hand *h)
@@ -120,6 +138,23 @@ static int move_define(const struct virt_move *m, struct err *e)
         return -1;
     CLEANUP_DOMAIN virDomainPtr dom = virDomainDefineXMLFlags(conn, m->definition, 0);
     return dom != NULL ? 0 : virt_host_fail(m->destination_host, e, "cannot define the domain");
+}
+
+int virt_move_cover(const struct virt_move *m, struct err *e)
+{
+    CLEANUP_DOMAIN virDomainPtr dom = virt_domain_get(&m->destination, e);
+    if (dom == NULL)
+        return -1;
+    int persistent = virDomainIsPersistent(dom);
+    if (persistent < 0)
+        return virt_host_fail(m->destination_host, e, m->destination.name);
+    if (persistent > 0) /* it has a definition of its own, which is not ours to change */
+        return 0;
+    if (move_define(m, e) < 0)
+        return -1;
+    if (virDomainUndefineFlags(dom, VIR_DOMAIN_UNDEFINE_KEEP_NVRAM) < 0)
+        return virt_host_fail(m->destination_host, e, "cannot undefine the domain");
+    return 0;
 }
 
 static int move_undefine(const struct virt_move *m, struct err *e)

@@ -16,7 +16,11 @@ struct virt_move {
     struct virt_host *source_host, *destination_host;
     struct virt_domain source, destination; /* the same UUID */
     const struct virt_route_options *options;
-    char *definition; /* of the source, as it is to be on the destination; NULL: none is wanted */
+    char *definition; /* of the source, as it is to be on the destination */
+    char *clean_xml; /* what it is to run by there, where the source's own XML has something of ours in
+                        it; NULL: as the source's */
+    int source_instance; /* the QEMU that is to be moved: virt_domain_instance() */
+    char id[VIRT_UUID_TEXT]; /* of this migration: qmp/virt/mark.h */
     struct virt_address address; /* where the stream goes */
 };
 
@@ -26,6 +30,17 @@ struct virt_move {
 int virt_move_open(struct virt_move *m, struct virt_host *source, struct virt_host *destination,
                    const struct virt_route_options *options, struct err *e);
 void virt_move_close(struct virt_move *m);
+
+/*
+ * The destination's domain has just been made from an XML with our arguments in it, and nothing can
+ * take them out of the XML of a running domain. What libvirt copies (virsh migrate --persistent,
+ * edit, dumpxml --inactive) is its definition, where it has one: one without them is given to it,
+ * and taken back at once if the domain is not to stay defined. libvirt keeps the definition of a
+ * domain that has been undefined while it runs.
+ * Source: libvirt 9.0, src/qemu/qemu_driver.c, qemuDomainUndefineFlags(), qemuDomainGetXMLDesc();
+ * src/qemu/qemu_migration.c, qemuMigrationSrcRun(), persistDef.
+ */
+int virt_move_cover(const struct virt_move *m, struct err *e);
 
 /* The guest runs on the destination, and no more on the source: what the options say about its
  * definition. Both are tried; the first error is reported. */

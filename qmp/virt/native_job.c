@@ -112,9 +112,11 @@ static void job_set_params(struct native_job *j, const struct virt_move *m,
                            const struct vm_settings *s)
 {
     char uri[VIRT_ADDRESS_HOST + 16];
+    if (m->clean_xml != NULL)
+        job_add_text(j, VIR_MIGRATE_PARAM_DEST_XML, m->clean_xml);
     if (m->options->dname != NULL)
         job_add_text(j, VIR_MIGRATE_PARAM_DEST_NAME, m->options->dname);
-    if (m->definition != NULL)
+    if (m->options->persistent)
         job_add_text(j, VIR_MIGRATE_PARAM_PERSIST_XML, m->definition);
     /* what was looked at is what is used, also where libvirt would have come to the same; the port is
      * libvirt's choice, out of its qemu.conf, where none was given */

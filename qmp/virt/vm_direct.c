@@ -31,9 +31,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/clock.h"
 #include "core/log.h"
 #include "qmp/virt/incoming.h"
+#include "qmp/virt/mark.h"
 #include "qmp/vm_qmp.h"
+
+/* How long libvirt may take to make a domain for a client that it has lost. */
+#define DIRECT_WITHDRAW_NS (10 * NS_PER_S)
+#define DIRECT_WITHDRAW_TICK_NS (200 * NS_PER_MS)
 
 struct vm_direct {
     struct vm_qmp qmp;
@@ -56,9 +62,43 @@ static int direct_start(struct vm *vm, const char *uri, struct err *e)
     return vm_qmp_ops.start(vm, direct(vm)->peer->stream, e);
 }
 
+/* Marked for as long as it may be resumed by somebody who does not know. */
+static int direct_configure_source(struct vm *vm, const struct vm_settings *s, int64_t *limit_ns,
+                                   struct err *e)
+{
+    const struct virt_move *m = direct(vm)->move;
+    struct err unmarked = {0};
+    if (s != NULL) {
+        if (virt_mark_set(&m->source, m->id, virt_host_uri(m->destination_host), e) < 0)
+            return -1;
+        if (vm_qmp_ops.configure(vm, s, limit_ns, e) == 0)
+            return 0;
+    }
+    if (virt_mark_clear(&m->source, &unmarked) < 0)
+        log_warn("%s", unmarked.msg);
+    return s != NULL ? -1 : vm_qmp_ops.configure(vm, NULL, NULL, e);
+}
+
+/* ---- either ---- */
+
+/* Only the QEMU of this migration is ended: the mark is on it. */
 static int direct_quit(struct vm *vm, struct err *e)
 {
-    return virt_domain_destroy(direct(vm)->qmp.ep.domain, e);
+    const struct vm_direct *d = direct(vm);
+    return virt_mark_destroy(d->qmp.ep.domain, d->move->id, e);
+}
+
+/* The same, before it is stopped or let run: another QEMU may have been started since. */
+static int direct_run(struct vm *vm, bool on, enum vm_run *now, struct err *e)
+{
+    const struct vm_direct *d = direct(vm);
+    int ours = virt_mark_is(d->qmp.ep.domain, d->move->id, e);
+    if (ours < 0)
+        return -1;
+    if (ours > 0)
+        return vm_qmp_ops.run(vm, on, now, e);
+    return err_set(e, ERR_LOST, 0, "%s: the QEMU of this migration does not run any more",
+                   vm->role);
 }
 
 /* ---- the destination ---- */
@@ -68,7 +108,7 @@ static int direct_run_destination(struct vm *vm, bool on, enum vm_run *now, stru
 {
     if (!on)
         direct(vm)->peer->qmp.gate_open = false;
-    return vm_qmp_ops.run(vm, on, now, e);
+    return direct_run(vm, on, now, e);
 }
 
 static int direct_foresee(struct vm *vm, struct vm_facts *f, struct err *e)
@@ -86,13 +126,38 @@ static int direct_check(struct vm *vm, const struct vm_settings *s, struct err *
     return vm_qmp_check_hypervisor(&direct(vm)->qmp, s, e);
 }
 
+/*
+ * The connection broke while libvirt was making the domain: it goes on by itself, and whether it has
+ * made it shows only later. One that bears our mark is ended; what cannot be looked at is told.
+ */
+static void direct_withdraw(struct vm_direct *d)
+{
+    const struct virt_move *m = d->move;
+    int64_t deadline_ns = clock_now_ns() + DIRECT_WITHDRAW_NS;
+    bool looked = false;
+    struct err e = {0};
+    while (clock_now_ns() < deadline_ns) {
+        err_clear(&e);
+        int ours = virt_mark_is(&m->destination, m->id, &e);
+        if (ours > 0 && virt_mark_destroy(&m->destination, m->id, &e) == 0) {
+            log_info("destination: the domain that was being made is ended");
+            return;
+        }
+        looked = ours == 0;
+        loop_sleep(d->qmp.vm.loop, DIRECT_WITHDRAW_TICK_NS);
+    }
+    if (!looked)
+        log_warn("a paused domain may be left over on the destination: %s; look: %s; end it: %s", e.msg,
+                 d->qmp.vm.by_hand.look, d->qmp.vm.by_hand.end);
+}
+
 static int direct_create(struct vm_direct *d, struct err *e)
 {
     struct virt_move *m = d->move;
     CLEANUP_FREE char *migratable = virt_domain_xml(&m->source, VIR_DOMAIN_XML_MIGRATABLE, e);
     if (migratable == NULL)
         return -1;
-    CLEANUP_FREE char *xml = virt_incoming_xml(migratable, m->destination.name, e);
+    CLEANUP_FREE char *xml = virt_incoming_xml(migratable, m->destination.name, m->id, e);
     if (xml == NULL)
         return -1;
     CLEANUP_CONNECTION virConnectPtr conn = virt_host_connection(m->destination_host, e);
@@ -105,27 +170,56 @@ static int direct_create(struct vm_direct *d, struct err *e)
     virt_host_fail(m->destination_host, e, "libvirt cannot make the domain");
     if (e->class == ERR_VIRT) /* nothing has happened yet: the other route may do better */
         e->class = ERR_REFUSED;
+    else
+        direct_withdraw(d);
     return -1;
 }
 
+/* It does without its cover only as long as nobody copies its XML. */
+static void direct_cover(const struct vm_direct *d)
+{
+    struct err e = {0};
+    if (virt_move_cover(d->move, &e) < 0)
+        log_warn("the destination's definition, which has -incoming in it, is not covered: %s", e.msg);
+}
+
+static int direct_prepare(struct vm_direct *d, const struct vm_settings *s, int64_t *limit_ns,
+                          struct err *e)
+{
+    struct err left = {0};
+    if (direct_create(d, e) < 0)
+        return -1;
+    direct_cover(d);
+    if (vm_qmp_connect(&d->qmp, e) == 0 &&
+        vm_qmp_ops.configure(&d->qmp.vm, s, limit_ns, e) == 0)
+        return 0;
+    if (virt_mark_destroy(&d->move->destination, d->move->id, &left) < 0)
+        log_warn("%s; look: %s; end it: %s", left.msg, d->qmp.vm.by_hand.look,
+                 d->qmp.vm.by_hand.end);
+    return -1;
+}
+
+/* NULL settings: the guest has arrived, and nothing of the migration is to stay with it. */
 static int direct_configure(struct vm *vm, const struct vm_settings *s, int64_t *limit_ns,
                             struct err *e)
 {
     struct vm_direct *d = direct(vm);
-    if (s == NULL)
-        return vm_qmp_ops.configure(vm, s, limit_ns, e);
-    if (direct_create(d, e) < 0)
-        return -1;
-    if (vm_qmp_connect(&d->qmp, e) == 0 && vm_qmp_ops.configure(vm, s, limit_ns, e) == 0)
-        return 0;
-    struct err left = {0};
-    if (virt_domain_destroy(&d->move->destination, &left) < 0)
-        log_warn("%s", left.msg);
-    return -1;
+    struct err unmarked = {0};
+    if (s != NULL)
+        return direct_prepare(d, s, limit_ns, e);
+    int rc = vm_qmp_ops.configure(vm, NULL, NULL, e);
+    if (virt_mark_clear(&d->move->destination, &unmarked) < 0)
+        log_warn("%s", unmarked.msg);
+    return rc;
 }
 
 static int direct_arm(struct vm_direct *d, struct err *e)
 {
+    int ours = virt_mark_is(&d->move->destination, d->move->id, e);
+    if (ours < 0)
+        return -1;
+    if (ours == 0)
+        return err_set(e, ERR_LOST, 0, "destination: the domain that was made has ended");
     CLEANUP_DOMAIN virDomainPtr dom = virt_domain_get(&d->move->destination, e);
     if (dom == NULL)
         return -1;
@@ -172,6 +266,7 @@ static struct vm_direct *direct_new(struct loop *loop, struct virt_move *m, cons
     d->ops = vm_qmp_ops;
     d->ops.route = "direct";
     d->ops.quit = direct_quit;
+    d->ops.run = direct_run;
     vm_qmp_init(&d->qmp, loop, role, &d->ops);
     virt_move_tell_by_hand(domain, &d->qmp.vm.by_hand);
     qmp_endpoint_of_domain(domain, &d->qmp.ep);
@@ -183,6 +278,7 @@ struct vm *vm_direct_source(struct loop *loop, struct virt_move *m, struct err *
     struct vm_direct *d = direct_new(loop, m, "source", &m->source, e);
     if (d == NULL)
         return NULL;
+    d->ops.configure = direct_configure_source;
     d->ops.start = direct_start;
     d->qmp.gated = true;
     if (vm_qmp_connect(&d->qmp, e) < 0) {

@@ -13,6 +13,11 @@
  * when the job has ended: until then libvirt may still take it back. When the job has failed, RESUME or
  * STOP, or a guest that runs there, means that both sides have run it: libvirt lets the source go on
  * when the last message of its migration, Finish, is lost, and the destination may have obeyed it.
+ *
+ * Neither side is suspended, resumed or ended by its UUID alone. libvirt says which QEMU it has started
+ * there for an incoming migration (its number, in the event "started, migrated"), and that one is
+ * ours; the number counts for as long as the connection lives that has brought it, since a restarted
+ * libvirtd gives numbers anew. Whatever else runs under the UUID is left alone, and told.
  */
 #include "qmp/virt/vm_native.h"
 
@@ -53,8 +58,9 @@ struct vm_native {
 
     /* the destination's */
     virConnectPtr events_conn; /* NULL: none */
-    int events;
+    int events, lifecycle;
     _Atomic int64_t resumed_ns, stopped_ns;
+    atomic_int made; /* libvirt's number of the QEMU that our job has made there; -1: none yet */
 };
 
 static struct vm_native *native(struct vm *vm)
@@ -210,9 +216,24 @@ static int native_set_running(const struct virt_domain *d, bool on, enum vm_run 
     return 0;
 }
 
+/* Of what runs under the domain's UUID: 0 if it is QEMU number `ours`, or nothing runs. */
+static int native_prove(const struct virt_domain *d, int ours, struct err *e)
+{
+    int there = virt_domain_instance(d, e);
+    if (e->class != ERR_NONE)
+        return -1;
+    if (there < 0 || (there == ours && ours >= 0))
+        return 0;
+    return err_set(e, ERR_REFUSED, 0, "%s: the QEMU that runs as domain %s is not known to be the one of this "
+                   "migration, and is left alone", virt_host_role(d->host), d->name);
+}
+
 static int native_run_source(struct vm *vm, bool on, enum vm_run *now, struct err *e)
 {
-    return native_set_running(&native(vm)->move->source, on, now, e);
+    const struct virt_move *m = native(vm)->move;
+    if (native_prove(&m->source, m->source_instance, e) < 0)
+        return -1;
+    return native_set_running(&m->source, on, now, e);
 }
 
 static int native_cancel(struct vm *vm, struct err *e)
@@ -268,8 +289,34 @@ static void native_on_event(virConnectPtr conn, virDomainPtr dom, const char *ev
     (void)details;
     bool resume = strcmp(event, "RESUME") == 0;
     if ((resume || strcmp(event, "STOP") == 0) && virDomainGetUUIDString(dom, uuid) == 0 &&
-        strcmp(uuid, n->move->destination.uuid) == 0)
+        strcmp(uuid, n->move->destination.uuid) == 0 && (int)virDomainGetID(dom) == atomic_load(&n->made))
         atomic_store(resume ? &n->resumed_ns : &n->stopped_ns, clock_now_ns());
+}
+
+/* In libvirt's event thread. */
+static int native_on_lifecycle(virConnectPtr conn, virDomainPtr dom, int event, int detail, void *arg)
+{
+    struct vm_native *n = arg;
+    char uuid[VIRT_UUID_TEXT];
+    (void)conn;
+    if (event == VIR_DOMAIN_EVENT_STARTED && detail == VIR_DOMAIN_EVENT_STARTED_MIGRATED &&
+        virDomainGetUUIDString(dom, uuid) == 0 && strcmp(uuid, n->move->destination.uuid) == 0)
+        atomic_store(&n->made, (int)virDomainGetID(dom));
+    return 0;
+}
+
+/* The number of the QEMU that our job has made; -1: that is not known (any more). */
+static int native_made(const struct vm_native *n)
+{
+    bool counts = n->events_conn != NULL && virConnectIsAlive(n->events_conn) == 1;
+    return counts ? atomic_load(&n->made) : -1;
+}
+
+/* Our job is known to have made nothing there. */
+static bool native_made_none(const struct vm_native *n)
+{
+    return n->events_conn != NULL && virConnectIsAlive(n->events_conn) == 1 &&
+           atomic_load(&n->made) < 0;
 }
 
 /* For the time of the pause: the domain does not exist yet, so we hear those of all domains. */
@@ -284,6 +331,11 @@ static int native_listen(struct vm *vm, const char *uri, struct err *e)
                                                          native_on_event, n, NULL, 0);
     if (n->events < 0)
         log_info("destination: the pause cannot be timed: %s", virGetLastErrorMessage());
+    n->lifecycle = virConnectDomainEventRegisterAny(
+        n->events_conn, NULL, VIR_DOMAIN_EVENT_ID_LIFECYCLE,
+        VIR_DOMAIN_EVENT_CALLBACK(native_on_lifecycle), n, NULL);
+    if (n->lifecycle < 0)
+        return virt_host_fail(n->move->destination_host, e, "cannot listen to libvirt's events");
     return 0;
 }
 
@@ -318,7 +370,12 @@ static int native_sample_destination(struct vm *vm, struct vm_sample *s, struct 
 static int native_hold_destination(struct vm_native *n, enum vm_run *now, struct err *e)
 {
     struct vm *vm = &n->qmp.vm;
-    if (native_look(&n->move->destination, now, e) < 0)
+    loop_sleep(vm->loop, NATIVE_EVENT_NS); /* for a word that is on its way */
+    *now = VM_RUN_INCOMING;
+    if (native_made_none(n)) /* whatever runs there */
+        return 0;
+    if (native_prove(&n->move->destination, native_made(n), e) < 0 ||
+        native_look(&n->move->destination, now, e) < 0)
         return -1;
     vm->seen.ran |= *now == VM_RUN_RUNNING;
     if (native_set_running(&n->move->destination, false, now, e) < 0)
@@ -345,6 +402,8 @@ static int native_run_destination(struct vm *vm, bool on, enum vm_run *now, stru
     if (failed && !on)
         return native_hold_destination(n, now, e);
     native_hear(n);
+    if (on && native_prove(&n->move->destination, native_made(n), e) < 0)
+        return -1;
     return on ? native_set_running(&n->move->destination, true, now, e)
               : native_look(&n->move->destination, now, e);
 }
@@ -363,7 +422,11 @@ static enum vm_death native_death(struct vm *vm)
 static int native_quit_destination(struct vm *vm, struct err *e)
 {
     struct vm_native *n = native(vm);
-    return n->peer->job == NULL ? 0 : virt_domain_destroy(&n->move->destination, e);
+    if (n->peer->job == NULL)
+        return 0;
+    if (native_prove(&n->move->destination, native_made(n), e) < 0)
+        return -1;
+    return virt_domain_destroy(&n->move->destination, e);
 }
 
 static void native_close_destination(struct vm *vm)
@@ -372,6 +435,8 @@ static void native_close_destination(struct vm *vm)
     if (n->events_conn != NULL) {
         if (n->events >= 0)
             virConnectDomainQemuMonitorEventDeregister(n->events_conn, n->events);
+        if (n->lifecycle >= 0)
+            virConnectDomainEventDeregisterAny(n->events_conn, n->lifecycle);
         virConnectClose(n->events_conn);
     }
     free(n);
@@ -388,6 +453,8 @@ static struct vm_native *native_new(struct loop *loop, struct virt_move *m, cons
         return NULL;
     }
     n->move = m;
+    n->events = n->lifecycle = -1;
+    atomic_init(&n->made, -1);
     n->ops = vm_qmp_ops;
     n->ops.route = "native";
     n->ops.check = native_check;

@@ -4,7 +4,7 @@
 # test-routes.sh BUILD [GROUP]...: godwit migrate on libvirt domains, with the lab up: the two routes, bad
 # input, and what happens to a migration in which something is killed, cut or interfered with.
 #
-# GROUP: ways, input, after, killed (godwit itself), faults (in precopy), phases (in the others); and only if it is named: slow (those
+# GROUP: ways, input, after, killed (godwit itself), owned (what is not ours is left alone), faults (in precopy), phases (in the others); and only if it is named: slow (those
 # that wait for a deadline), each (each daemon killed in each phase of each route, with a table of what came of
 # it). After each fault the guest must run once, or godwit must have said that it does not know.
 #
@@ -22,7 +22,7 @@ shift
 readonly lab=$root/tools/lab domain=$root/tools/domain godwit=$build/tools/godwit
 readonly vm=route uri_a=qemu:///system uri_b=qemu+ssh://root@b/system
 groups=("$@")
-((${#groups[@]})) || groups=(ways input after killed faults phases)
+((${#groups[@]})) || groups=(ways input after killed owned faults phases)
 # shellcheck source-path=SCRIPTDIR source=tap.bash
 . "$here/tap.bash"
 
@@ -169,6 +169,12 @@ definition_moved() {
         ! grep -q incoming "$scratch/b.xml"
 }
 
+# On a transient domain, too: libvirt copies its inactive XML.
+nothing_left_on() {
+    virsh_on "$1" dumpxml --inactive "$vm" >"$scratch/left.xml" && ! grep -nE 'incoming|godwit:' "$scratch/left.xml" &&
+        ! virsh_on "$1" metadata "$vm" urn:godwit:migration:1 2>/dev/null
+}
+
 migration_on() { virsh_on a qemu-monitor-command "$vm" "{\"execute\":\"query-migrate-$1\"}" | jq -S .return; }
 is_set() {
     migration_on capabilities | jq -e 'any(.[]; .capability == "auto-converge" and .state)' &&
@@ -197,6 +203,7 @@ group_ways() {
         check "$route: --set is in force, and put back" set_and_put_back "$route" || true
         check "$route: exit 0" migrate --route "$route" --downtime-limit 50ms || true
         check "$route: it runs there" moved_to_b || true
+        check "$route: nothing of the migration is left in what is copied from there" nothing_left_on b || true
         check "$route: and back, its definition with it" \
             migrate_back --route "$route" --persistent --undefine-source || true
         check "$route: it is defined where it runs, and nowhere else" eval 'runs_on a && no_trace_on b' || true
@@ -346,6 +353,12 @@ group_after() {
     check "virsh migrates it back" virsh_on b migrate --live "$vm" qemu+ssh://root@a/system || true
     check "... and it answers" eval 'runs_on a && answers' || true
     check "godwit again" migrate --route direct || true
+    virsh_on a undefine "$vm"
+    check "virsh migrate --persistent takes it back" virsh_on b migrate --live --persistent "$vm" qemu+ssh://root@a/system || true
+    check "... and nothing of the direct route into its definition" nothing_left_on a || true
+    check "godwit there, by the native route" migrate --route native || true
+    check "... which takes the arguments out of its running XML" \
+        eval "! virsh_on b dumpxml $vm | grep -nE 'incoming|godwit:'" || true
     check "godwit back" migrate_back --route direct || true
     check "it answers" eval 'runs_on a && answers' || true
     check "libvirtd restarts on the source" \
@@ -394,6 +407,58 @@ group_killed() {
         check "godwit is killed in precopy, after $seconds s, and the source is resumed: it runs once" \
             killed_in_precopy "$seconds" || true
     done
+    guest_off
+}
+
+# ---- only what this migration has made is touched ----
+
+# b's libvirt stands for 3 s in the middle of making a domain: a hook of its own sees to that.
+slow_making_on_b() {
+    "$lab" exec b sh -c 'mkdir -p /etc/libvirt/hooks && cat >/etc/libvirt/hooks/qemu && chmod +x /etc/libvirt/hooks/qemu' <<'HOOK'
+#!/bin/sh
+case $2 in prepare | migrate) touch /run/making; sleep 3 ;; esac
+HOOK
+    "$lab" kill b libvirtd
+    "$lab" start b
+}
+usual_making_on_b() {
+    "$lab" exec b rm -f /etc/libvirt/hooks/qemu /run/making
+    "$lab" kill b libvirtd
+    "$lab" start b
+}
+# begin_making OPTION...: begins a migration, until b's libvirt is making the domain.
+begin_making() {
+    "$lab" exec b rm -f /run/making
+    begin "$@"
+    await 20 "$lab" exec b test -e /run/making
+}
+# Every connection that somebody has to b by ssh ends, as when a firewall forgets them.
+hang_up_ssh() { "$lab" exec b sh -c 'kill $(pgrep -f "^sshd: root@")'; }
+
+owned_lost_in_making() {
+    begin_making --route direct && hang_up_ssh
+    ends 1 'on the source' && stays_on_a && sleep 1 && no_trace_on b
+}
+
+# Somebody starts a domain of that UUID there at the same time.
+owned_stranger() {
+    virsh_on a dumpxml "$vm" --migratable | sed 's|\.serial|.stranger|' >"$scratch/stranger.xml"
+    begin_making --route native && {
+        # libvirt holds no lock on the name meanwhile: it makes this one first
+        "$lab" exec b rm -f /etc/libvirt/hooks/qemu
+        virsh_on b create "$scratch/stranger.xml" >/dev/null
+    }
+    ends 1 'on the source' && runs_on a && beats_on a && runs_on b || return
+    virsh_on b destroy "$vm"
+}
+
+group_owned() {
+    guest_on_a "${calm[@]}" || return
+    slow_making_on_b
+    check "direct: the connection breaks while libvirt makes the domain: nothing is left" owned_lost_in_making || true
+    guest_on_a "${calm[@]}" || return
+    check "native: a stranger of the same UUID is neither suspended nor ended" owned_stranger || true
+    usual_making_on_b
     guest_off
 }
 

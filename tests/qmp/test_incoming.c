@@ -46,7 +46,7 @@ static void test_xml(void **state)
         snprintf(xml, sizeof xml,
                  "<domain type='kvm'%s>\n  <name>old</name>\n  <devices/>%s\n</domain>",
                  cases[i].root, cases[i].rest);
-        CLEANUP_FREE char *out = virt_incoming_xml(xml, "new", &e);
+        CLEANUP_FREE char *out = virt_incoming_xml(xml, "new", "id-1", &e);
         assert_non_null(out);
         assert_non_null(strstr(out, "<name>new</name>"));
         assert_int_equal(count(out, "<qemu:arg "), cases[i].args);
@@ -58,9 +58,55 @@ static void test_xml(void **state)
         assert_non_null(strstr(definition, "<name>third</name>"));
         assert_int_equal(count(definition, "incoming"), 0);
         assert_int_equal(count(definition, "<qemu:arg "), cases[i].args - 2);
-        CLEANUP_FREE char *again = virt_incoming_xml(out, "new", &e);
+        CLEANUP_FREE char *again = virt_incoming_xml(out, "new", "id-2", &e);
         assert_non_null(again);
         assert_int_equal(count(again, "<qemu:arg "), cases[i].args);
+    }
+}
+
+#define MARK(attributes) \
+    "<m:migration xmlns:m='urn:godwit:migration:1' id='1'" attributes "/>"
+
+/* What a killed migration may have left goes, and so does no more; the title is the guest's again. */
+static void test_leftovers(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *rest, *stays, *goes;
+        int leftover;
+    } cases[] = {
+        {"<title>mine</title>", "<title>mine</title>", "urn:", 0},
+        {"<title>moving</title><metadata>" MARK(" title='mine'") "</metadata>", "<title>mine</title>",
+         "metadata", 0},
+        {"<title>moving</title><metadata>" MARK(" title=''") "</metadata>", "<devices/>", "title", 0},
+        {"<title>mine</title><metadata>" MARK("") "</metadata>", "<title>mine</title>", "metadata", 0},
+        {"<metadata><x:y xmlns:x='urn:other'/>" MARK("") "</metadata>", "urn:other", "godwit", 0},
+        {"<metadata/>", "<metadata/>", "urn:", 0},
+        {"<qemu:commandline><qemu:arg value='-incoming'/><qemu:arg value='defer'/></qemu:commandline>",
+         "<devices/>", "commandline", 1},
+        {"<qemu:commandline><qemu:arg value='-incoming'/><qemu:arg value='defer'/>"
+         "<qemu:env name='A' value='b'/></qemu:commandline>", "qemu:env", "qemu:arg", 1},
+        /* not ours */
+        {"<qemu:commandline><qemu:arg value='-incoming'/><qemu:arg value='tcp:0:1'/></qemu:commandline>",
+         "tcp:0:1", "defer", 0},
+        {"<qemu:commandline><qemu:arg value='-x'/><qemu:arg value='defer'/></qemu:commandline>",
+         "defer", "incoming", 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct err e = {0};
+        char xml[1024];
+        snprintf(xml, sizeof xml, "<domain type='kvm'" QEMU_NS "><name>g</name><devices/>%s</domain>",
+                 cases[i].rest);
+        assert_int_equal(virt_incoming_leftover(xml, &e), cases[i].leftover);
+        CLEANUP_FREE char *out = virt_incoming_definition(xml, "g", &e);
+        assert_non_null(out);
+        if (strstr(out, cases[i].stays) == NULL || strstr(out, cases[i].goes) != NULL)
+            fail_msg("case %zu: %s", i, out);
+        CLEANUP_FREE char *waits = virt_incoming_xml(xml, "g", "id-7", &e);
+        assert_non_null(waits);
+        assert_int_equal(count(waits, "id=\"id-7\""), 1);
+        assert_int_equal(count(waits, "migration:1"), 1);
+        assert_int_equal(virt_incoming_leftover(waits, &e), 1);
     }
 }
 
@@ -70,7 +116,7 @@ static void test_bad_xml(void **state)
     static const char *const bad[] = {"", "<domain>", "no xml", "<domain><devices/></domain>"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct err e = {0};
-        assert_null(virt_incoming_xml(bad[i], "new", &e));
+        assert_null(virt_incoming_xml(bad[i], "new", "id", &e));
         assert_int_equal(e.class, ERR_PROTO);
     }
 }
@@ -81,7 +127,7 @@ static void test_name_is_text(void **state)
     (void)state;
     struct err e = {0};
     CLEANUP_FREE char *out =
-        virt_incoming_xml("<domain><name>a</name></domain>", "a<b>&c", &e);
+        virt_incoming_xml("<domain><name>a</name></domain>", "a<b>&c", "id", &e);
     assert_non_null(out);
     assert_non_null(strstr(out, "<name>a&lt;b&gt;&amp;c</name>"));
 }
@@ -153,6 +199,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_xml),
+        cmocka_unit_test(test_leftovers),
         cmocka_unit_test(test_bad_xml),
         cmocka_unit_test(test_name_is_text),
         cmocka_unit_test(test_check),
