@@ -83,6 +83,7 @@ struct store_io {
     void *lane;
     store_io_fn *then; /* the caller's done(), while the store has its own in its place */
     int64_t since_ns;  /* of its first failure */
+    int64_t started_ns, overtaken_ns; /* on the connection that it is on */
     unsigned tries;
     int what; /* read, write or commit, for one that starts it again, */
     void *by; /* which is this */

@@ -16,8 +16,8 @@ enum share_path {
 };
 
 struct share_options {
-    /* For so long a server that is lost or busy is tried again; one that leaves a request
-     * unanswered for half of it counts as lost. 0: a minute. */
+    /* For so long a server that is lost or busy is tried again; one that is silent for half of it,
+     * while it owes answers, counts as lost (nfs/share_progress.h). 0: a minute. */
     int64_t timeout_ns;
     enum share_path path;
     /* NULL, or: how many connections for data may yet be opened, by all places that have this same

@@ -35,6 +35,7 @@
 #include "core/clock.h"
 #include "core/log.h"
 #include "nfs/share_cred.h"
+#include "nfs/share_progress.h"
 
 enum { CONN_SYN_COUNT = 3 };
 
@@ -45,9 +46,11 @@ struct share_conn {
     struct ring *ring;
     struct nfs_context *nfs; /* NULL: lost */
     bool stopping;
+    bool late; /* it is lost for that */
     struct store_io *first, *last; /* under way */
     short armed; /* events that `poll` waits for */
     struct ring_op poll, tick, kick;
+    struct share_progress progress;
 };
 
 static struct share_conn *conn_of(struct share_carrier *c)
@@ -62,6 +65,8 @@ static void conn_arm(struct share_conn *c);
 
 static void conn_link(struct share_conn *c, struct store_io *io)
 {
+    share_progress_start(&c->progress, io, c->base.load == 0,
+                         c->nfs != NULL ? nfs_get_fd(c->nfs) : -1);
     io->lane = c;
     io->next = NULL;
     io->prev = c->last;
@@ -101,11 +106,24 @@ static void conn_polled(void *arg, int res)
     conn_arm(c);
 }
 
+/* Is the server silent, or has it forgotten one? */
+static bool conn_late(struct share_conn *c)
+{
+    int64_t now_ns = clock_now_ns();
+    if (share_progress_silent(&c->progress, nfs_get_fd(c->nfs), now_ns))
+        return true;
+    for (struct store_io *io = c->first; io != NULL; io = io->next)
+        if (share_progress_overtaken(&c->progress, io, now_ns))
+            return true;
+    return false;
+}
+
 static void conn_ticked(void *arg, int res)
 {
     struct share_conn *c = arg;
     (void)res;
-    if (c->stopping)
+    c->late = c->nfs != NULL && c->base.load > 0 && conn_late(c);
+    if (c->stopping || c->late)
         conn_lose(c);
     conn_serve(c, 0);
     conn_arm(c);
@@ -150,6 +168,8 @@ static void conn_finish(struct store_io *io, int res, enum err_class fault)
 {
     struct share_conn *c = io->lane;
     conn_unlink(c, io);
+    if (fault == ERR_NONE || fault == ERR_NFS || fault == ERR_PROTO)
+        share_progress_answered(&c->progress, io);
     io->res = res;
     io->fault = fault;
     io->done(io);
@@ -161,7 +181,7 @@ static void conn_finish_lost(struct store_io *io, int rpc_status)
     struct share_conn *c = io->lane;
     if (c->stopping)
         conn_finish(io, -ECANCELED, ERR_CANCELLED);
-    else if (rpc_status == RPC_STATUS_TIMEOUT)
+    else if (c->late || rpc_status == RPC_STATUS_TIMEOUT)
         conn_finish(io, -ETIMEDOUT, ERR_TIMEOUT);
     else
         conn_finish(io, -ECONNRESET, ERR_LOST);
@@ -338,8 +358,11 @@ static const struct share_carrier_ops conn_ops = {
     .close = conn_close,
 };
 
+/* libnfs's own timeout counts from when a request is queued: from here on ours is the one. */
 struct share_carrier *share_conn_carrier(struct share_conn *c)
 {
+    if (c->nfs != NULL)
+        nfs_set_timeout(c->nfs, -1);
     return &c->base;
 }
 
@@ -416,6 +439,7 @@ struct share_conn *share_conn_open(struct ring *ring, const struct share_target 
     }
     c->base.ops = &conn_ops;
     c->ring = ring;
+    c->progress.timeout_ns = target->timeout_ns;
     const struct codec_cred cred = share_cred_own();
     share_cred_give(share_conn_rpc(c), &cred);
     nfs_set_autoreconnect(c->nfs, 0);

@@ -49,6 +49,7 @@
 #include "core/clock.h"
 #include "core/log.h"
 #include "nfs/share_cred.h"
+#include "nfs/share_progress.h"
 #include "nfs/share_receive.h"
 
 enum {
@@ -69,7 +70,6 @@ struct lane_call {
     uint32_t index; /* in the table */
     uint32_t xid;
     struct store_io *io;
-    int64_t due_ns;
     struct lane_call *next; /* of the free ones, in the queue, or in the batch */
     size_t head_len;
     uint8_t head[CODEC_CALL_MAX];
@@ -79,7 +79,7 @@ struct share_lane {
     struct share_carrier base;
     struct ring *ring;
     int fd;
-    int64_t timeout_ns;
+    struct share_progress progress;
     struct codec_cred cred;
 
     struct lane_call **calls; /* the table: n_calls of room_calls */
@@ -141,7 +141,6 @@ static struct lane_call *call_new(struct share_lane *l, struct store_io *io)
     call->answered = false;
     call->io = io;
     call->xid = l->count++ << LANE_INDEX_BITS | call->index;
-    call->due_ns = clock_now_ns() + l->timeout_ns;
     return call;
 }
 
@@ -163,6 +162,7 @@ static void call_end_answered(struct share_lane *l, struct lane_call *call)
 {
     const struct codec_reply *r = &call->await.reply;
     struct store_io *io = call->io;
+    share_progress_answered(&l->progress, io);
     switch (r->outcome) {
     case CODEC_DONE:
         io->stable = r->stable;
@@ -207,7 +207,7 @@ static void lane_lose(struct share_lane *l, int res, enum err_class fault, const
     lane_settle(l);
 }
 
-/* While calls are under way: is one too old? */
+/* While calls are under way: is the server silent, or has it forgotten one? */
 static void lane_ticked(void *arg, int res)
 {
     struct share_lane *l = arg;
@@ -215,8 +215,11 @@ static void lane_ticked(void *arg, int res)
     if (l->stopping)
         lane_lose(l, -ECANCELED, ERR_CANCELLED, "stopped");
     int64_t now_ns = clock_now_ns();
+    if (!l->base.lost && l->base.load > 0 && share_progress_silent(&l->progress, l->fd, now_ns))
+        lane_lose(l, -ETIMEDOUT, ERR_TIMEOUT, "the server is silent");
     for (uint32_t i = 0; i < l->n_calls && !l->base.lost; i++)
-        if (l->calls[i]->state != CALL_FREE && l->calls[i]->due_ns < now_ns)
+        if (l->calls[i]->state != CALL_FREE &&
+            share_progress_overtaken(&l->progress, l->calls[i]->io, now_ns))
             lane_lose(l, -ETIMEDOUT, ERR_TIMEOUT, "a request was not answered in time");
     if (!l->base.lost && l->base.load > 0 && !ring_busy(&l->tick))
         ring_after(l->ring, &l->tick, LANE_TICK_NS, lane_ticked, l);
@@ -381,6 +384,7 @@ static void lane_start(struct share_lane *l, const struct share_fh *fh, struct s
 {
     struct lane_call *call = l->base.lost ? NULL : call_new(l, io);
     io->lane = l;
+    share_progress_start(&l->progress, io, l->base.load == 0, l->fd);
     l->base.load++;
     if (call == NULL) {
         ring_after(l->ring, &io->op, 0, lane_start_failed, io);
@@ -492,7 +496,7 @@ struct share_carrier *share_lane_adopt(struct ring *ring, struct share_conn *c, 
     l->base.ops = &lane_ops;
     l->ring = ring;
     l->fd = TAKE_FD(fd);
-    l->timeout_ns = timeout_ns;
+    l->progress.timeout_ns = timeout_ns;
     l->cred = share_cred_own();
     share_receive_init(&l->stream, &lane_receive_ops, l);
     lane_receive(l);

@@ -14,7 +14,8 @@
 #include "core/clock.h"
 #include "fake_export.h"
 
-enum { CONNS = 16, MESSAGE_MAX = 1200000, CRED_MAX = 128, HELD_MAX = 16, HELD_MS = 5 };
+enum { CONNS = 16, MESSAGE_MAX = 1200000, CRED_MAX = 128, HELD_MAX = 16, HELD_MS = 5,
+       SLOW_MS = 10, SLOW_BUFFER = 64 << 10 };
 enum { MOUNT = 100005, NFS = 100003 };
 
 struct held {
@@ -51,6 +52,11 @@ static void start_listening(struct fake_server *s)
     socklen_t len = sizeof at;
     int on = 1;
     s->listener = socket(AF_INET, SOCK_STREAM, 0);
+    if (s->faults.slow_bytes_ms > 0) { /* what the kernel takes by itself was not slow */
+        int few = SLOW_BUFFER;
+        setsockopt(s->listener, SOL_SOCKET, SO_RCVBUF, &few, sizeof few);
+        setsockopt(s->listener, SOL_SOCKET, SO_SNDBUF, &few, sizeof few);
+    }
     if (setsockopt(s->listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0 ||
         bind(s->listener, (struct sockaddr *)&at, len) < 0 || listen(s->listener, CONNS) < 0 ||
         getsockname(s->listener, (struct sockaddr *)&at, &len) < 0)
@@ -193,7 +199,8 @@ static bool serve_call(struct fake_server *s, struct fake_xdr *in, struct fake_x
 
 static bool answer(struct fake_server *s, int fd, unsigned char *record, size_t len)
 {
-    size_t most = s->faults.fragment > 0 ? s->faults.fragment : len;
+    unsigned slow = s->faults.slow_bytes_ms;
+    size_t most = s->faults.fragment > 0 ? s->faults.fragment : slow > 0 ? SLOW_MS * slow : len;
     for (size_t at = 0, n; at < len; at += n) {
         n = len - at < most ? len - at : most;
         uint32_t mark = htonl((at + n == len ? 0x80000000U : 0) | (uint32_t)n);
@@ -201,6 +208,8 @@ static bool answer(struct fake_server *s, int fd, unsigned char *record, size_t 
         const struct msghdr piece = {.msg_iov = parts, .msg_iovlen = 2};
         if (sendmsg(fd, &piece, MSG_NOSIGNAL) != (ssize_t)n + 4)
             return false;
+        if (slow > 0)
+            usleep((useconds_t)(n / slow * 1000));
     }
     return true;
 }
@@ -232,6 +241,20 @@ static void release(struct fake_server *s)
     }
 }
 
+/* All of it, as slowly as the link is. */
+static bool take(const struct fake_server *s, int fd, unsigned char *to, size_t len)
+{
+    size_t most = s->faults.slow_bytes_ms > 0 ? (size_t)SLOW_MS * s->faults.slow_bytes_ms : len;
+    for (size_t at = 0, n; at < len; at += n) {
+        n = len - at < most ? len - at : most;
+        if (recv(fd, to + at, n, MSG_WAITALL) != (ssize_t)n)
+            return false;
+        if (s->faults.slow_bytes_ms > 0)
+            usleep((useconds_t)(n / s->faults.slow_bytes_ms * 1000));
+    }
+    return true;
+}
+
 /* false: the connection is at its end. */
 static bool serve(struct fake_server *s, int fd)
 {
@@ -240,7 +263,7 @@ static bool serve(struct fake_server *s, int fd)
         return false;
     size_t len = ntohl(mark) & 0x7fffffff;
     assert(len <= MESSAGE_MAX);
-    if (recv(fd, s->in, len, MSG_WAITALL) != (ssize_t)len)
+    if (!take(s, fd, s->in, len))
         return false;
     struct fake_xdr in = {s->in, s->in + len}, out = {0};
     if (!serve_call(s, &in, &out))

@@ -46,6 +46,7 @@ struct fake_faults {
     uint32_t fragment;     /* answer in RPC fragments of so many bytes; 0: in one */
     unsigned page_entries; /* list so many at a time; 0: 8 */
     unsigned reverse;      /* hold so many answers to READ, WRITE or COMMIT, and turn them round */
+    unsigned slow_bytes_ms; /* take and give no more than so many bytes a millisecond; 0: all */
     bool no_plus;          /* READDIRPLUS is not known */
     bool bare;             /* leave out what is optional in answers */
     bool ignore_size;      /* of a CREATE */

@@ -17,6 +17,7 @@
 #include "nfs/share_lane.h"
 
 enum { SIZE = 300077, IOS = 8, FRESH = 0xee };
+enum { SLOW_TOTAL = 1 << 20, SLOW_IOS = 4 /* each of them takes half a second */ };
 
 /* Each test is run for each of these: its state. */
 struct variant {
@@ -250,10 +251,57 @@ static void test_lost(void **state)
             assert_true(f.ios[k].res < 0);
             assert_int_equal(f.ios[k].fault, classes[i]);
         }
-        if (v->own) /* libnfs gives up the request, but not the connection */
-            assert_false(f.carrier->ops->check(f.carrier));
+        assert_false(f.carrier->ops->check(f.carrier));
         tear_down(&f);
     }
+}
+
+/* Each request by itself would be in time. All of them wait for each other, on the way there or on the
+ * way back, for longer than the timeout of a second. */
+static void test_slow_link(void **state)
+{
+    struct fixture f;
+    int64_t start_ns = clock_now_ns();
+    set_up(&f, &(struct fake_faults){.slow_bytes_ms = SLOW_TOTAL / 2000}, state);
+    for (int i = 0; i < SLOW_IOS; i++) {
+        struct store_io *io = prepare(&f, i, 0, SLOW_TOTAL / SLOW_IOS);
+        for (uint32_t k = 0; k < io->len_bytes; k++)
+            ((uint8_t *)io->buf)[k] = content(k);
+        f.carrier->ops->write(f.carrier, &f.fh, io);
+    }
+    turn(&f);
+    assert_true(clock_now_ns() - start_ns > 3 * NS_PER_S / 2);
+    for (int i = 0; i < SLOW_IOS; i++)
+        assert_int_equal(f.ios[i].res, SLOW_TOTAL / SLOW_IOS);
+    for (int i = 0; i < SLOW_IOS; i++)
+        start_read(&f, i, 0, SLOW_TOTAL / SLOW_IOS);
+    turn(&f);
+    for (int i = 0; i < SLOW_IOS; i++)
+        assert_read(&f, i, SLOW_TOTAL / SLOW_IOS);
+    assert_true(f.carrier->ops->check(f.carrier));
+    tear_down(&f);
+}
+
+/* All goes on, but one request was forgotten. */
+static void test_one_forgotten(void **state)
+{
+    struct fixture f;
+    set_up(&f, &(struct fake_faults){.mute_from = 3, .mute_until = 3}, state);
+    fill_file(&f);
+    int64_t start_ns = clock_now_ns();
+    start_read(&f, 1, 0, 1000);
+    for (f.ios[1].res = 1; f.ios[1].res == 1;) {
+        start_read(&f, 2, 0, 1000);
+        while (f.under_way > 1 && f.ios[1].res == 1)
+            assert_int_equal(ring_turn(f.ring, 100 * NS_PER_MS), 0);
+        assert_true(clock_now_ns() - start_ns < 5 * NS_PER_S);
+        usleep(20000);
+    }
+    turn(&f);
+    assert_int_equal(f.ios[1].res, -ETIMEDOUT);
+    assert_int_equal(f.ios[1].fault, ERR_TIMEOUT);
+    assert_true(clock_now_ns() - start_ns > 3 * NS_PER_S / 2);
+    tear_down(&f);
 }
 
 /* ---- an answer that breaks off ---- */
@@ -347,9 +395,12 @@ static void test_half_an_answer(void **state)
 static struct variant own = {true, RING_AUTO}, own_calls = {true, RING_SYSCALLS},
                       libnfs = {false, RING_AUTO}, libnfs_calls = {false, RING_SYSCALLS};
 
-#define ALL(test)                                                    \
+#define EACH_PATH(test)                                              \
     {#test " (own)", test, NULL, NULL, &own},                         \
-    {#test " (libnfs)", test, NULL, NULL, &libnfs},                   \
+    {#test " (libnfs)", test, NULL, NULL, &libnfs}
+
+#define ALL(test)                                                    \
+    EACH_PATH(test),                                                  \
     {#test " (own, system calls)", test, NULL, NULL, &own_calls},     \
     {#test " (libnfs, system calls)", test, NULL, NULL, &libnfs_calls}
 
@@ -358,6 +409,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         ALL(test_reads),   ALL(test_answers_twice), ALL(test_short_reads),
         ALL(test_many),    ALL(test_refused),       ALL(test_lost),
+        EACH_PATH(test_slow_link), EACH_PATH(test_one_forgotten),
         ALL(test_half_an_answer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
