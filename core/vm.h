@@ -104,7 +104,9 @@ struct vm_sample {
     int64_t expected_downtime_ns; /* the same, of RAM only */
     uint64_t ram_total_bytes, ram_transferred_bytes, ram_remaining_bytes;
     uint64_t dirty_bytes_per_s, bandwidth_bytes_per_s;
-    uint64_t passes;   /* over RAM, the first included */
+    uint64_t ram_handled_bytes; /* of RAM, as pages: sent as data, as zero or compressed */
+    uint64_t passes;   /* over RAM, the first included (core/passes.h); 0: not known */
+    unsigned stuck_passes; /* how many in a row, up to this one, were no smaller than the one before */
     const char *reason; /* why it failed, in the hypervisor's words, kept; NULL: it does not say */
 };
 

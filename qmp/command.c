@@ -181,20 +181,23 @@ static int64_t command_ns(uint64_t ms)
 static int command_read_ram(struct json_object *r, struct watch_sample *w, struct err *e)
 {
     struct vm_sample *s = &w->vm;
-    uint64_t page_bytes = 0, dirty_pages_per_s = 0;
+    uint64_t page_bytes = 0, dirty_pages_per_s = 0, normal = 0, zero = 0, xbzrle = 0;
     double mbps = 0;
     if (field_u64_opt(r, "ram.total", &s->ram_total_bytes, e) < 0 ||
         field_u64_opt(r, "ram.transferred", &s->ram_transferred_bytes, e) < 0 ||
         field_u64_opt(r, "ram.remaining", &s->ram_remaining_bytes, e) < 0 ||
         field_u64_opt(r, "ram.page-size", &page_bytes, e) < 0 ||
         field_u64_opt(r, "ram.dirty-pages-rate", &dirty_pages_per_s, e) < 0 ||
-        field_u64_opt(r, "ram.dirty-sync-count", &s->passes, e) < 0 ||
+        field_u64_opt(r, "ram.normal", &normal, e) < 0 ||
+        field_u64_opt(r, "ram.duplicate", &zero, e) < 0 ||
+        field_u64_opt(r, "xbzrle-cache.pages", &xbzrle, e) < 0 ||
         field_u64_opt(r, "ram.postcopy-bytes", &w->postcopy_bytes, e) < 0 ||
         field_u64_opt(r, "ram.postcopy-requests", &w->postcopy_requests, e) < 0 ||
         field_u64_opt(r, "ram.dirty-sync-missed-zero-copy", &w->zero_copy_missed, e) < 0 ||
         field_double_opt(r, "ram.mbps", &mbps, e) < 0)
         return -1;
     s->dirty_bytes_per_s = dirty_pages_per_s * page_bytes;
+    s->ram_handled_bytes = (normal + zero + xbzrle) * page_bytes;
     s->bandwidth_bytes_per_s = mbps > 0 && mbps < 1e12 ? (uint64_t)(mbps * 1e6 / 8) : 0;
     return 0;
 }

@@ -36,7 +36,7 @@ int qmp_query_vcpus(struct qmp_client *c, unsigned *n, int64_t *thread, struct e
 /* The versioned machine type, without QEMU's "-machine" suffix. */
 int qmp_query_machine(struct qmp_client *c, char *name, size_t size, struct err *e);
 
-/* Fills in all of the sample but `run`. */
+/* Fills in all of the sample but `run` and the passes (core/passes.h). */
 int qmp_query_migrate(struct qmp_client *c, struct vm_sample *s, struct err *e);
 
 /* The same of an answer to query-migrate that has come, and all else that it tells. */

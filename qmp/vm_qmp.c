@@ -376,6 +376,7 @@ static int vm_qmp_start(struct vm *vm, const char *uri, struct err *e)
     if (c == NULL)
         return -1;
     vm->seen = (struct vm_seen){0};
+    vm_qmp(vm)->passes = (struct passes){0};
     vm_qmp(vm)->gate_open = vm_qmp(vm)->gated;
     return qmp_migrate(c, uri, e) < 0 ? err_wrap(e, "%s", vm->role) : 0;
 }
@@ -389,6 +390,7 @@ static int vm_qmp_sample(struct vm *vm, struct vm_sample *s, struct err *e)
         return -1;
     if (qmp_query_migrate(c, s, e) < 0 || qmp_query_status(c, &s->run, e) < 0)
         return err_wrap(e, "%s", vm->role);
+    passes_follow(&q->passes, s);
     /* the word that it stands there may never have come: libvirtd was restarting */
     if (q->gate_open && s->migration == VM_MIGRATION_ACTIVE && s->run == VM_RUN_FINISHING)
         qmp_migrate_continue(c);

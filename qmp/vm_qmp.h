@@ -3,6 +3,7 @@
 #ifndef QMP_VM_QMP_H
 #define QMP_VM_QMP_H
 
+#include "core/passes.h"
 #include "core/vm.h"
 #include "qmp/command.h"
 #include "qmp/endpoint.h"
@@ -30,6 +31,7 @@ struct vm_qmp {
     bool parameters_first; /* they were set before the capabilities */
     qmp_capability_set old_which, old_on;
     struct qmp_parameters old_parameters;
+    struct passes passes; /* of the migration that start() began */
     struct json_object *old_set; /* other parameters, as they were; NULL: none was set */
 
     /* Of a source with a gate: it stands when all but the last of the guest has been sent, until we

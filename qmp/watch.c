@@ -19,6 +19,7 @@
 
 #include "core/clock.h"
 #include "core/log.h"
+#include "core/passes.h"
 #include "qmp/client.h"
 #include "qmp/command.h"
 #include "qmp/virt/watched.h"
@@ -29,6 +30,8 @@ struct watch {
     bool here;
     watch_event_fn *on_event;
     void *event_arg;
+
+    struct passes passes; /* of the migration that goes on */
 
     watch_sample_fn *on_sample; /* NULL: no question is under way */
     void *sample_arg;
@@ -143,6 +146,18 @@ struct watch *watch_open_events(struct loop *loop, const char *uri, const char *
     return w;
 }
 
+/* QEMU's numbers stay after a migration until the next: what falls is a new one's. */
+static int watch_read(struct watch *w, struct json_object *answer, struct watch_sample *s,
+                      struct err *e)
+{
+    if (qmp_read_migrate(answer, s, e) < 0)
+        return -1;
+    if (s->vm.migration == VM_MIGRATION_SETUP || s->vm.ram_handled_bytes < w->passes.handled_bytes)
+        w->passes = (struct passes){0};
+    passes_follow(&w->passes, &s->vm);
+    return 0;
+}
+
 static void watch_on_answer(void *arg, struct json_object *result, const struct err *e)
 {
     struct watch *w = arg;
@@ -150,7 +165,7 @@ static void watch_on_answer(void *arg, struct json_object *result, const struct 
     struct watch_sample s = {0};
     struct err why = *e;
     w->on_sample = NULL;
-    bool good = result != NULL && qmp_read_migrate(result, &s, &why) == 0;
+    bool good = result != NULL && watch_read(w, result, &s, &why) == 0;
     fn(w->sample_arg, good ? &s : NULL, &why);
 }
 
@@ -177,7 +192,7 @@ int watch_sample(struct watch *w, int64_t timeout_ns, struct watch_sample *s, st
     if (watch_need_client(w, e) < 0 ||
         qmp_client_call(w->client, "query-migrate", NULL, timeout_ns, true, &r, e) < 0)
         return -1;
-    int rc = qmp_read_migrate(r, s, e);
+    int rc = watch_read(w, r, s, e);
     json_object_put(r);
     return rc;
 }

@@ -28,13 +28,15 @@ static void report_progress_text(struct progress *p, const struct migrate_progre
 {
     const struct vm_sample *s = &m->source;
     char sent[UNITS_TEXT_MAX], left[UNITS_TEXT_MAX], rate[UNITS_TEXT_MAX], dirty[UNITS_TEXT_MAX];
-    char eta[32] = "", line[240];
+    char eta[32] = "", pass[48] = "", line[300];
     if (report_eta_ns(s) >= 0 && s->ram_remaining_bytes > 0)
         snprintf(eta, sizeof eta, ", ETA %.0f s", (double)report_eta_ns(s) / 1e9);
-    snprintf(line, sizeof line, "%s: %s sent, %s left, %s/s, pass %" PRIu64 ", dirties %s/s%s",
+    if (s->passes > 0)
+        snprintf(pass, sizeof pass, "pass %" PRIu64 ", ", s->passes);
+    snprintf(line, sizeof line, "%s: %s sent, %s left, %s/s, %sdirties %s/s%s",
              phase_name(m->phase), units_format_size(sent, s->ram_transferred_bytes),
              units_format_size(left, s->ram_remaining_bytes),
-             units_format_size(rate, s->bandwidth_bytes_per_s), s->passes,
+             units_format_size(rate, s->bandwidth_bytes_per_s), pass,
              units_format_size(dirty, s->dirty_bytes_per_s), eta);
     progress_line(p, line);
 }
@@ -119,9 +121,12 @@ void report_migrate_json(const struct report_migrate *r, const struct err *e, FI
     json_ms(downtime, "observed", m->touched ? m->downtime_observed_ns : -1);
 
     struct json *ram = json_node(o, "ram");
-    json_u64(ram, "total_bytes", m->last.ram_total_bytes);
-    json_u64(ram, "transferred_bytes", m->last.ram_transferred_bytes);
-    json_u64(ram, "passes", m->last.passes);
+    if (m->last.ram_total_bytes > 0) {
+        json_u64(ram, "total_bytes", m->last.ram_total_bytes);
+        json_u64(ram, "transferred_bytes", m->last.ram_transferred_bytes);
+    }
+    if (m->last.passes > 0)
+        json_u64(ram, "passes", m->last.passes);
 
     report_phases_json(json_list(o, "phases"), m);
     report_side_json(o, "source", &m->source);
@@ -135,14 +140,19 @@ void report_migrate_json(const struct report_migrate *r, const struct err *e, FI
 void report_migrate_text(const struct report_migrate *r, FILE *to)
 {
     const struct migrate_report *m = r->report;
-    char sent[UNITS_TEXT_MAX];
+    char sent[UNITS_TEXT_MAX], ram[UNITS_TEXT_MAX];
     fprintf(to, "The guest is on the destination (route %s, %s to %s).\n", r->route,
             m->source.hypervisor, m->destination.hypervisor);
     if (r->route_reason != NULL)
         fprintf(to, "  route    %s: %s\n", r->route, r->route_reason);
-    fprintf(to, "  total    %.0f ms, %s of RAM sent in %" PRIu64 " passes\n",
-            report_ms(m->ended_ns - m->started_ns),
-            units_format_size(sent, m->last.ram_transferred_bytes), m->last.passes);
+    fprintf(to, "  total    %.0f ms", report_ms(m->ended_ns - m->started_ns));
+    if (m->last.ram_total_bytes > 0)
+        fprintf(to, ", %s sent for %s of RAM",
+                units_format_size(sent, m->last.ram_transferred_bytes),
+                units_format_size(ram, m->last.ram_total_bytes));
+    if (m->last.passes > 0)
+        fprintf(to, ", in %" PRIu64 " pass%s", m->last.passes, m->last.passes > 1 ? "es" : "");
+    fputc('\n', to);
     fputs("  pause    ", to);
     if (m->last.migration == VM_MIGRATION_COMPLETED && m->last.downtime_ns >= 0)
         fprintf(to, "QEMU says %.0f ms; ", report_ms(m->last.downtime_ns));

@@ -129,8 +129,11 @@ void report_watch_summary(const struct watch_view *v, FILE *to)
     char sent[UNITS_TEXT_MAX];
     summary_begin(v, to);
     int64_t total_ns = s->total_ns > 0 && v->end != WATCH_GOES_ON ? s->total_ns : v->elapsed_ns;
-    fprintf(to, "  total     %.1f s, %s of RAM sent in %" PRIu64 " passes\n", (double)total_ns / 1e9,
-            units_format_size(sent, s->vm.ram_transferred_bytes), s->vm.passes);
+    fprintf(to, "  total     %.1f s, %s of RAM sent", (double)total_ns / 1e9,
+            units_format_size(sent, s->vm.ram_transferred_bytes));
+    if (s->vm.passes > 0)
+        fprintf(to, " in %" PRIu64 " pass%s", s->vm.passes, s->vm.passes > 1 ? "es" : "");
+    fputc('\n', to);
     if (v->counted_by != NULL)
         fprintf(to, "  downtime  %.0f ms, as %s counts it\n", (double)s->vm.downtime_ns / 1e6,
                 v->counted_by);

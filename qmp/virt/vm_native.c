@@ -32,6 +32,7 @@
 #include "core/clock.h"
 #include "core/log.h"
 #include "core/text.h"
+#include "qmp/virt/job_stats.h"
 #include "qmp/virt/native_job.h"
 #include "qmp/virt/native_set.h"
 #include "qmp/vm_qmp.h"
@@ -55,6 +56,7 @@ struct vm_native {
     struct vm_settings settings;
     bool begun;                /* QEMU has said so: its status is not of an earlier one */
     struct vm_sample last;
+    bool counted;              /* it is of the end, as libvirt has it */
 
     /* the destination's */
     virConnectPtr events_conn; /* NULL: none */
@@ -107,6 +109,7 @@ static int native_start(struct vm *vm, const char *uri, struct err *e)
     struct vm_native *n = native(vm);
     (void)uri; /* libvirt's choice, or in the move */
     vm->seen = (struct vm_seen){0};
+    n->qmp.passes = (struct passes){0};
     n->job = native_job_start(vm->loop, n->move, &n->settings, native_on_end, n, e);
     return n->job != NULL ? 0 : -1;
 }
@@ -122,15 +125,34 @@ static void native_read_status(struct vm_native *n, struct vm_sample *s)
         s->migration = VM_MIGRATION_CANCELLING; /* libvirt tidies up */
 }
 
+/* The source's QEMU is gone before it could be asked at the end: our last sample is of the moment
+ * before the pause, or of the begin where the migration was quick. The destination's libvirt was told
+ * the end by the source's. Where it was not, what was sent is not known, and not made up. */
+static void native_count(struct vm_native *n)
+{
+    struct virt_job_stats stats;
+    struct err none = {0};
+    if (n->counted)
+        return;
+    n->counted = true;
+    if (virt_job_completed(&n->move->destination, &stats, &none) == 0 &&
+        stats.sample.ram_transferred_bytes >= n->last.ram_transferred_bytes) {
+        n->last = stats.sample;
+        passes_follow(&n->qmp.passes, &n->last);
+    } else if (n->last.migration != VM_MIGRATION_COMPLETED) {
+        log_info("libvirt does not tell what was sent at the end: %s", none.msg);
+        n->last = (struct vm_sample){.downtime_ns = -1};
+    }
+    n->last.migration = VM_MIGRATION_COMPLETED;
+    n->last.run = VM_RUN_MIGRATED;
+}
+
 static int native_sample_ended(struct vm_native *n, struct vm_sample *s, struct err *e)
 {
     struct err why = {0};
-    if (native_job_result(n->job, &why) == 0) { /* its QEMU has ended, or is about to */
+    if (native_job_result(n->job, &why) == 0) {
+        native_count(n);
         *s = n->last;
-        if (s->migration != VM_MIGRATION_COMPLETED)
-            s->downtime_ns = -1; /* QEMU was gone before it could be asked */
-        s->migration = VM_MIGRATION_COMPLETED;
-        s->run = VM_RUN_MIGRATED;
         return 0;
     }
     if (vm_qmp_ops.sample(&n->qmp.vm, s, e) < 0)

@@ -26,6 +26,7 @@
 #include "core/log.h"
 #include "qmp/command.h"
 #include "qmp/virt/domain.h"
+#include "qmp/virt/job_stats.h"
 #include "qmp/watch.h"
 
 struct virt_watched {
@@ -144,41 +145,19 @@ failed:
     return NULL;
 }
 
-static uint64_t watched_param(virTypedParameterPtr params, int n, const char *name)
-{
-    unsigned long long value = 0;
-    int count = 0;
-    if (virTypedParamsGetULLong(params, n, name, &value) == 1)
-        return value;
-    return virTypedParamsGetInt(params, n, name, &count) == 1 && count > 0 ? (uint64_t)count : 0;
-}
-
 int virt_watched_completed(const struct virt_watched *w, struct watch_sample *s, struct err *e)
 {
-    CLEANUP_DOMAIN virDomainPtr dom = virt_domain_get(&w->domain, e);
-    virTypedParameterPtr params = NULL;
-    int type = VIR_DOMAIN_JOB_NONE, n = 0;
-    if (dom == NULL)
+    struct virt_job_stats stats;
+    if (virt_job_completed(&w->domain, &stats, e) < 0)
         return -1;
-    if (virDomainGetJobStats(dom, &type, &params, &n,
-                             VIR_DOMAIN_JOB_STATS_COMPLETED |
-                                 VIR_DOMAIN_JOB_STATS_KEEP_COMPLETED) < 0)
-        return virt_host_fail(w->host, e, "cannot read the last job");
-    uint64_t sent = watched_param(params, n, VIR_DOMAIN_JOB_MEMORY_PROCESSED);
-    bool this_one =
-        type == VIR_DOMAIN_JOB_COMPLETED && sent >= s->vm.ram_transferred_bytes &&
-        watched_param(params, n, VIR_DOMAIN_JOB_OPERATION) == VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT;
-    if (this_one) {
-        s->vm.migration = VM_MIGRATION_COMPLETED;
-        s->vm.ram_transferred_bytes = sent;
-        s->vm.ram_remaining_bytes = 0;
-        s->vm.passes = watched_param(params, n, VIR_DOMAIN_JOB_MEMORY_ITERATION);
-        s->vm.downtime_ns =
-            (int64_t)watched_param(params, n, VIR_DOMAIN_JOB_DOWNTIME) * NS_PER_MS;
-        s->total_ns = (int64_t)watched_param(params, n, VIR_DOMAIN_JOB_TIME_ELAPSED) * NS_PER_MS;
-    }
-    virTypedParamsFree(params, n);
-    return this_one ? 0 : err_set(e, ERR_VIRT, 0, "%s: nothing is kept of it", w->domain.name);
+    if (!stats.outgoing || stats.sample.ram_transferred_bytes < s->vm.ram_transferred_bytes)
+        return err_set(e, ERR_VIRT, 0, "%s: nothing is kept of it", w->domain.name);
+    s->vm.migration = VM_MIGRATION_COMPLETED;
+    s->vm.ram_transferred_bytes = stats.sample.ram_transferred_bytes;
+    s->vm.ram_remaining_bytes = 0;
+    s->vm.downtime_ns = stats.sample.downtime_ns;
+    s->total_ns = stats.total_ns;
+    return 0;
 }
 
 bool virt_watched_here(const struct virt_watched *w)

@@ -23,8 +23,7 @@ struct virt_watched *virt_watched_open_events(const char *uri, const char *name,
 
 /*
  * Of one that was opened by virt_watched_open(): what libvirt keeps of its last migration, that has
- * completed. Sets the downtime (libvirt's count), the total, passes, and what was sent in *s; all
- * else is left alone. ERR_VIRT: nothing is kept, or of another than was sampled in *s before.
+ * completed. Sets the downtime (libvirt's count), the total, and what was sent in *s; all else is left alone. ERR_VIRT: nothing is kept, or of another than was sampled in *s before.
  */
 struct watch_sample;
 int virt_watched_completed(const struct virt_watched *w, struct watch_sample *s, struct err *e);
