@@ -292,6 +292,32 @@ static int64_t migrate_observed_ns(const struct migrate_plan *p)
     return stopped_ns == 0 || resumed_ns < stopped_ns ? -1 : resumed_ns - stopped_ns;
 }
 
+/* Where STOP or RESUME was not seen QEMU's own count is a lower bound, which can only miss. */
+static void migrate_judge_pause(const struct migrate_plan *p, struct migrate_report *r)
+{
+    const struct vm_settings *s = &p->settings;
+    const struct vm_seen *from = &p->source->seen;
+    int64_t observed_ns = migrate_observed_ns(p), limit_ns = r->downtime_limit_ns;
+    int64_t pause_ns = observed_ns >= 0 ? observed_ns : r->last.downtime_ns;
+    r->downtime_observed_ns = observed_ns;
+    r->pause = (struct migrate_pause){.excess_ns = -1, .sending_ns = -1, .starting_ns = -1};
+    if (r->guest != MIGRATE_GUEST_DESTINATION || r->source.run != VM_RUN_RUNNING)
+        return;
+    if (observed_ns >= 0 && from->sent_ns >= from->stopped_ns &&
+        from->sent_ns - from->stopped_ns <= observed_ns) {
+        r->pause.sending_ns = from->sent_ns - from->stopped_ns;
+        r->pause.starting_ns = observed_ns - r->pause.sending_ns;
+    }
+    if (s->postcopy || s->pause)
+        r->pause.limit = MIGRATE_LIMIT_NOT_MEANT;
+    else if (pause_ns > limit_ns)
+        r->pause.limit = MIGRATE_LIMIT_MISSED;
+    else if (observed_ns >= 0)
+        r->pause.limit = MIGRATE_LIMIT_KEPT;
+    if (r->pause.limit == MIGRATE_LIMIT_KEPT || r->pause.limit == MIGRATE_LIMIT_MISSED)
+        r->pause.excess_ns = pause_ns > limit_ns ? pause_ns - limit_ns : 0;
+}
+
 /*
  * Ends in a final phase. A failure before the point of no return has been undone, and so settled,
  * by the step engine; a later one is settled here. *e becomes unset if the guest has moved after
@@ -335,7 +361,7 @@ int migrate_run(const struct migrate_plan *plan, struct migrate_report *report, 
             rc = migrate_release(&m, e);
     }
     report->ended_ns = clock_now_ns();
-    report->downtime_observed_ns = migrate_observed_ns(plan);
+    migrate_judge_pause(plan, report);
     return rc;
 }
 

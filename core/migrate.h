@@ -15,6 +15,7 @@ struct migrate_progress {
     enum phase phase;
     int64_t elapsed_ns;
     struct vm_sample source;
+    bool diverges; /* pass after pass no less is left: by itself it will not end */
 };
 
 typedef void migrate_progress_fn(void *arg, const struct migrate_progress *p);
@@ -31,6 +32,22 @@ struct migrate_plan {
     void *progress_arg;
 };
 
+/* Whether the pause kept the downtime limit. */
+enum migrate_limit {
+    MIGRATE_LIMIT_UNKNOWN,   /* the pause was not seen, or there was none */
+    MIGRATE_LIMIT_NOT_MEANT, /* --pause or postcopy: the switchover did not wait for it */
+    MIGRATE_LIMIT_KEPT,
+    MIGRATE_LIMIT_MISSED,
+};
+
+/* The pause beside its limit. Times are of events as they reached us; -1: not known. */
+struct migrate_pause {
+    enum migrate_limit limit;
+    int64_t excess_ns;   /* above the limit; 0 where it was kept */
+    int64_t sending_ns;  /* of the pause: until the source had handed over the last byte */
+    int64_t starting_ns; /* … and from then until the destination ran */
+};
+
 /* What came of it; complete on failure, too. */
 struct migrate_report {
     enum migrate_guest guest;
@@ -40,6 +57,8 @@ struct migrate_report {
     int64_t downtime_limit_ns;
     int64_t downtime_observed_ns; /* the destination's RESUME after the source's STOP, as they
                                      reached us; -1 where one of the two was not seen */
+    struct migrate_pause pause;
+    bool diverges; /* it did not converge, when it was last seen in precopy */
     struct vm_facts source, destination;
     struct vm_sample last; /* the source's last word on the migration */
 };

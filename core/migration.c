@@ -9,7 +9,11 @@
  */
 #include "core/migration.h"
 
+#include <inttypes.h>
+
 #include "core/log.h"
+#include "core/text.h"
+#include "core/units.h"
 
 /* A stream that has not moved for so long will not: while the guest runs, and while it stands and
  * waits for it (and some downtime limits more, for what was promised is not a fault). */
@@ -45,8 +49,62 @@ static void migration_tell(struct migration *m)
         .phase = migration_phase(m),
         .elapsed_ns = clock_now_ns() - m->report->started_ns,
         .source = m->report->last,
+        .diverges = m->report->diverges && migration_phase(m) == PHASE_PRECOPY,
     };
     m->plan->progress(m->plan->progress_arg, &p);
+}
+
+static int64_t migration_need_ns(const struct vm_sample *s)
+{
+    double ns = s->bandwidth_bytes_per_s > 0
+                    ? (double)s->ram_remaining_bytes * 1e9 / (double)s->bandwidth_bytes_per_s : 0;
+    return ns < 1e15 ? (int64_t)ns : 0;
+}
+
+/* "the guest dirties 40 MiB/s, 20 MiB/s are sent, and 100 MiB are left": kept. */
+static const char *migration_state(const struct vm_sample *s)
+{
+    char dirty[UNITS_TEXT_MAX], sent[UNITS_TEXT_MAX], left[UNITS_TEXT_MAX];
+    units_format_size(sent, s->bandwidth_bytes_per_s);
+    units_format_size(left, s->ram_remaining_bytes);
+    if (s->passes <= 1)
+        return text_keep("the first pass over RAM goes on, %s/s are sent, and %s are left", sent, left);
+    return text_keep("the guest dirties %s/s, %s/s are sent, and %s are left",
+                     units_format_size(dirty, s->dirty_bytes_per_s), sent, left);
+}
+
+/* What makes it end. */
+static const char *migration_remedies(const struct migration *m)
+{
+    int64_t need_ns = migration_need_ns(&m->report->last);
+    const char *limit = need_ns > m->report->downtime_limit_ns
+                            ? text_keep("--downtime-limit %" PRIi64 "ms (what is left takes so long to "
+                                        "send; now %" PRIi64 "ms), ",
+                                        need_ns / NS_PER_MS + 1, m->report->downtime_limit_ns / NS_PER_MS)
+                            : "";
+    return text_keep("what makes it end: %s--postcopy, --pause, more bandwidth%s, or a guest that "
+                     "writes less (--set auto-converge=on)", limit,
+                     m->plan->settings.max_bandwidth_bytes_per_s > 0 ? " (--max-bandwidth limits it)"
+                     : m->plan->settings.multifd_channels == 0       ? " (--multifd)"
+                                                                     : "");
+}
+
+/* Pass after pass no less is left, and the guest dirties about what is sent, or it has been so for
+ * three passes: bandwidth and dirty rate are of the last moments, and may mislead. */
+static void migration_judge(struct migration *m)
+{
+    const struct vm_sample *s = &m->report->last;
+    const struct vm_settings *set = &m->plan->settings;
+    if (migration_phase(m) != PHASE_PRECOPY || s->migration != VM_MIGRATION_ACTIVE || set->pause ||
+        set->postcopy)
+        return;
+    bool ahead = s->dirty_bytes_per_s >= s->bandwidth_bytes_per_s / 10 * 9;
+    m->report->diverges = s->stuck_passes >= (ahead ? 1 : 3);
+    if (!m->report->diverges || m->diverges_told)
+        return;
+    m->diverges_told = true;
+    log_warn("the migration does not converge: %s, no less than in the pass before; %s",
+             migration_state(s), migration_remedies(m));
 }
 
 static int migration_source_over(const struct vm_sample *s, struct err *e)
@@ -68,6 +126,24 @@ static void migration_follow_pause(struct migration *m)
         migration_enter(m, PHASE_PRECOPY, seen->resumed_ns);
 }
 
+static int migration_cancelled(const struct migration *m, struct err *e)
+{
+    if (!m->report->diverges)
+        return err_set(e, ERR_CANCELLED, 0, "cancelled");
+    err_set(e, ERR_CANCELLED, 0, "cancelled; it did not converge: %s",
+            migration_state(&m->report->last));
+    return err_hint(e, "%s", migration_remedies(m));
+}
+
+static int migration_timed_out(const struct migration *m, struct err *e)
+{
+    err_set(e, ERR_TIMEOUT, 0, "not converged within the timeout: %s",
+            migration_state(&m->report->last));
+    return err_hint(e, "%s", m->report->last.passes > 1
+                                 ? migration_remedies(m)
+                                 : "a longer --timeout, or more bandwidth: one pass needs more");
+}
+
 int migration_wait(struct migration *m, bool givable, struct err *e)
 {
     struct vm *s = m->plan->source, *d = m->plan->destination;
@@ -79,10 +155,10 @@ int migration_wait(struct migration *m, bool givable, struct err *e)
     }
     while (!s->changed && !d->changed && (now_ns = clock_now_ns()) < tick_ns) {
         if (givable && loop_interrupts(loop) > 0)
-            return err_set(e, ERR_CANCELLED, 0, "cancelled");
+            return migration_cancelled(m, e);
         if (givable && m->plan->timeout_ns > 0 &&
             now_ns - m->report->started_ns > m->plan->timeout_ns)
-            return err_set(e, ERR_TIMEOUT, 0, "not converged within the timeout");
+            return migration_timed_out(m, e);
         loop_turn(loop, tick_ns - now_ns);
     }
     migration_follow_pause(m);
@@ -147,6 +223,7 @@ int migration_follow(struct migration *m, bool (*enough)(const struct migration 
         if (migration_ask_source(m, givable, e) < 0)
             return -1;
         migration_follow_pause(m);
+        migration_judge(m);
         migration_tell(m);
         if (enough(m))
             return 0;

@@ -28,6 +28,7 @@ struct migration {
     uint64_t moved_bytes;  /* how far the stream was, and when it came there */
     int64_t moved_ns;
     int interrupts_told;
+    bool diverges_told;
     struct err why_unknown; /* set with report->guest = unknown */
 };
 

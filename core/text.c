@@ -239,3 +239,59 @@ void text_fit(char *to, size_t room, const char *text)
     }
     snprintf(to, room, "%s", whole);
 }
+
+/* ---- what a program said ---- */
+
+struct text_line {
+    const char *at;
+    int len;
+};
+
+/* A frame of '@', a warning that goes before the reason, what is said of a step: no reason. */
+static bool text_line_is_noise(const struct text_line *l)
+{
+    static const char *const begins[] = {"Warning:", "** ", "debug1:", "debug2:", "debug3:", "@"};
+    int letters = 0;
+    for (int i = 0; i < l->len; i++)
+        letters += l->at[i] >= 'A' && l->at[i] <= 'z';
+    for (size_t i = 0; i < sizeof begins / sizeof *begins; i++)
+        if (strncmp(l->at, begins[i], strlen(begins[i])) == 0)
+            return true;
+    return letters < 3;
+}
+
+static bool text_line_has(const struct text_line *l, const char *words)
+{
+    return l->len > 0 && memmem(l->at, (size_t)l->len, words, strlen(words)) != NULL;
+}
+
+/* The next line, trimmed; false: there is none. */
+static bool text_next_line(const char **from, struct text_line *l)
+{
+    *from += strspn(*from, "\r\n \t");
+    l->at = *from;
+    l->len = (int)strcspn(*from, "\r\n");
+    *from += l->len;
+    while (l->len > 0 && (l->at[l->len - 1] == ' ' || l->at[l->len - 1] == '\t'))
+        l->len--;
+    return l->len > 0;
+}
+
+const char *text_why(const char *said)
+{
+    struct text_line line, last = {"", 0}, key = {"", 0}, file = {"", 0};
+    while (text_next_line(&said, &line)) {
+        if (text_line_is_noise(&line))
+            continue;
+        last = line;
+        /* "Host key for b has changed and …", "No ED25519 host key is known for b and …" */
+        if (text_line_has(&line, "Host key for") || text_line_has(&line, "host key is known for"))
+            key = line;
+        if (text_line_has(&line, "Offending "))
+            file = line;
+    }
+    if (key.len == 0)
+        return text_keep("%.*s", last.len, last.at);
+    return text_keep("%.*s%s%.*s%s%.*s", key.len, key.at, file.len > 0 ? " (" : "", file.len, file.at,
+                     file.len > 0 ? "): " : ": ", last.len, last.at);
+}

@@ -24,6 +24,11 @@ const char *text_keep_line_v(const char *fmt, va_list ap) __attribute__((format(
 /* Control characters become spaces: what a program said, or a user named, stays one line. */
 void text_one_line(char *text);
 
+/* What a program (ssh, above all) said in several lines before it failed, as the line that tells why:
+ * without banners, frames and warnings the last one; where a host's key is the matter, that line, too,
+ * and the file to look at. Kept. "" where nothing is left. */
+const char *text_why(const char *said);
+
 /* One word of a POSIX shell's command line, kept: as it is where that is safe, else in quotes. */
 const char *text_shell_word(const char *word);
 

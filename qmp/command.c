@@ -265,6 +265,11 @@ bool qmp_migration_at_gate(struct json_object *data)
     return strcmp(command_event_status(data), MIGRATION_GATE) == 0;
 }
 
+bool qmp_migration_is_sent(struct json_object *data)
+{
+    return strcmp(command_event_status(data), "completed") == 0;
+}
+
 bool qmp_migration_in_pause(struct json_object *data)
 {
     const char *status = command_event_status(data);

@@ -50,6 +50,8 @@ void qmp_event_detail(const char *name, struct json_object *data, char *detail, 
  * stays so until migrate-continue. */
 bool qmp_migration_in_pause(struct json_object *data);
 bool qmp_migration_at_gate(struct json_object *data);
+/* … whether all has been handed over. */
+bool qmp_migration_is_sent(struct json_object *data);
 
 /* *known: those that this QEMU has. */
 int qmp_query_capabilities(struct qmp_client *c, qmp_capability_set *on, qmp_capability_set *known,

@@ -35,6 +35,7 @@
 #include "core/cleanup.h"
 #include "core/clock.h"
 #include "core/log.h"
+#include "core/text.h"
 #include "qmp/virt/monitor.h"
 
 static int link_left_ms(int64_t deadline_ns)
@@ -150,21 +151,21 @@ static void link_exec_ssh(const struct qmp_endpoint *ep, const char *local, int 
     _exit(127);
 }
 
-/* The child has ended: the last line that it wrote to its standard error says why. */
+/* The child has ended: what it wrote to its standard error says why. */
 static int link_ssh_fault(const struct qmp_endpoint *ep, int status, int stderr_fd, struct err *e)
 {
     if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
         return err_set(e, ERR_IO, 0, "%s: there is no ssh program on this machine", ep->text);
 
-    char words[1024];
-    ssize_t n = read(stderr_fd, words, sizeof words - 1);
-    size_t len = n > 0 ? (size_t)n : 0;
-    while (len > 0 && (words[len - 1] == '\n' || words[len - 1] == '\r'))
-        len--;
+    char words[8192];
+    size_t len = 0;
+    ssize_t n;
+    while (len < sizeof words - 1 &&
+           (n = read(stderr_fd, words + len, sizeof words - 1 - len)) > 0)
+        len += (size_t)n;
     words[len] = '\0';
-    const char *last = strrchr(words, '\n');
-    err_set(e, ERR_IO, 0, "%s: ssh: %s", ep->text,
-            len == 0 ? "ended without a word" : (last != NULL ? last + 1 : words));
+    const char *why = text_why(words);
+    err_set(e, ERR_IO, 0, "%s: ssh: %s", ep->text, *why != '\0' ? why : "ended without a word");
     return err_hint(e, "'ssh %s%s%s true' must work without a question", ep->user,
                     ep->user[0] != '\0' ? "@" : "", ep->host);
 }

@@ -80,6 +80,8 @@ static void vm_qmp_on_event(void *arg, const char *name, struct json_object *dat
     } else if (strcmp(name, "MIGRATION") == 0) {
         if (q->gate_open && qmp_migration_at_gate(data))
             qmp_migrate_continue(q->client);
+        if (qmp_migration_is_sent(data))
+            q->vm.seen.sent_ns = clock_now_ns();
         q->vm.changed = q->vm.changed || !qmp_migration_in_pause(data);
     }
 }

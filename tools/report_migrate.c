@@ -29,7 +29,9 @@ static void report_progress_text(struct progress *p, const struct migrate_progre
     const struct vm_sample *s = &m->source;
     char sent[UNITS_TEXT_MAX], left[UNITS_TEXT_MAX], rate[UNITS_TEXT_MAX], dirty[UNITS_TEXT_MAX];
     char eta[32] = "", pass[48] = "", line[300];
-    if (report_eta_ns(s) >= 0 && s->ram_remaining_bytes > 0)
+    if (m->diverges)
+        snprintf(eta, sizeof eta, ", DOES NOT CONVERGE");
+    else if (report_eta_ns(s) >= 0 && s->ram_remaining_bytes > 0)
         snprintf(eta, sizeof eta, ", ETA %.0f s", (double)report_eta_ns(s) / 1e9);
     if (s->passes > 0)
         snprintf(pass, sizeof pass, "pass %" PRIu64 ", ", s->passes);
@@ -54,7 +56,8 @@ static void report_progress_json(const struct progress *p, const struct migrate_
     json_u64(o, "bandwidth_bytes_per_s", s->bandwidth_bytes_per_s);
     json_u64(o, "dirty_bytes_per_s", s->dirty_bytes_per_s);
     json_u64(o, "passes", s->passes);
-    json_ms(o, "eta_ms", report_eta_ns(s));
+    json_flag(o, "diverges", m->diverges);
+    json_ms(o, "eta_ms", m->diverges ? -1 : report_eta_ns(s));
     json_ms(o, "expected_downtime_ms", s->expected_downtime_ns);
     json_line(o, p->fd);
 }
@@ -102,6 +105,18 @@ static void report_settings_json(struct json *result, const struct report_migrat
         json_text(o, r->settings->set[i].name, r->settings->set[i].value);
 }
 
+static void report_pause_json(struct json *downtime, const struct migrate_pause *p)
+{
+    bool judged = p->limit == MIGRATE_LIMIT_KEPT || p->limit == MIGRATE_LIMIT_MISSED;
+    if (judged)
+        json_flag(downtime, "kept", p->limit == MIGRATE_LIMIT_KEPT);
+    else
+        json_text(downtime, "kept", NULL);
+    json_ms(downtime, "excess", judged ? p->excess_ns : -1);
+    json_ms(downtime, "sending", p->sending_ns);
+    json_ms(downtime, "starting", p->starting_ns);
+}
+
 void report_migrate_json(const struct report_migrate *r, const struct err *e, FILE *to)
 {
     const struct migrate_report *m = r->report;
@@ -119,6 +134,8 @@ void report_migrate_json(const struct report_migrate *r, const struct err *e, FI
     json_ms(downtime, "limit", m->touched ? m->downtime_limit_ns : -1);
     json_ms(downtime, "qemu", completed ? m->last.downtime_ns : -1);
     json_ms(downtime, "observed", m->touched ? m->downtime_observed_ns : -1);
+    report_pause_json(downtime, &m->pause);
+    json_flag(o, "diverges", m->diverges);
 
     struct json *ram = json_node(o, "ram");
     if (m->last.ram_total_bytes > 0) {
@@ -135,6 +152,36 @@ void report_migrate_json(const struct report_migrate *r, const struct err *e, FI
         report_observed_json(o, r->observed, r->observed_n, m->started_ns);
     json_error(o, e);
     json_print(o, to);
+}
+
+/* Whether the limit was kept, and what the pause was made of. */
+static void report_pause_text(const struct migrate_report *m, FILE *to)
+{
+    const struct migrate_pause *p = &m->pause;
+    if (m->last.migration == VM_MIGRATION_COMPLETED && m->last.downtime_ns >= 0)
+        fprintf(to, "QEMU says %.0f ms; ", report_ms(m->last.downtime_ns));
+    fprintf(to, "limit %.0f ms; STOP to RESUME ", report_ms(m->downtime_limit_ns));
+    if (m->downtime_observed_ns >= 0)
+        fprintf(to, "%.1f ms", report_ms(m->downtime_observed_ns));
+    else
+        fputs("not seen", to);
+    if (p->limit == MIGRATE_LIMIT_KEPT)
+        fputs(": the limit was kept", to);
+    else if (p->limit == MIGRATE_LIMIT_MISSED)
+        fprintf(to, ": the limit was MISSED by %.0f ms", report_ms(p->excess_ns));
+    else if (p->limit == MIGRATE_LIMIT_NOT_MEANT)
+        fputs(" (the switchover did not wait for the limit)", to);
+    fputc('\n', to);
+    if (p->sending_ns >= 0)
+        fprintf(to, "           %.1f ms to send the last of RAM and the devices, %.1f ms until the "
+                    "destination ran\n", report_ms(p->sending_ns), report_ms(p->starting_ns));
+    if (p->limit == MIGRATE_LIMIT_MISSED && p->sending_ns >= 0)
+        fprintf(to, "           %s\n",
+                p->sending_ns > m->downtime_limit_ns
+                    ? "the excess is in the sending: more was left than QEMU had estimated, or it was "
+                      "sent more slowly"
+                    : "QEMU reckons with RAM only: the excess is what the destination took to load and "
+                      "start");
 }
 
 void report_migrate_text(const struct report_migrate *r, FILE *to)
@@ -154,13 +201,7 @@ void report_migrate_text(const struct report_migrate *r, FILE *to)
         fprintf(to, ", in %" PRIu64 " pass%s", m->last.passes, m->last.passes > 1 ? "es" : "");
     fputc('\n', to);
     fputs("  pause    ", to);
-    if (m->last.migration == VM_MIGRATION_COMPLETED && m->last.downtime_ns >= 0)
-        fprintf(to, "QEMU says %.0f ms; ", report_ms(m->last.downtime_ns));
-    fprintf(to, "limit %.0f ms; STOP to RESUME ", report_ms(m->downtime_limit_ns));
-    if (m->downtime_observed_ns >= 0)
-        fprintf(to, "%.1f ms\n", report_ms(m->downtime_observed_ns));
-    else
-        fputs("not seen\n", to);
+    report_pause_text(m, to);
     for (size_t i = 0; i < r->settings->set_n; i++)
         fprintf(to, "%s%s=%s", i == 0 ? "  set      " : ", ", r->settings->set[i].name,
                 r->settings->set[i].value);

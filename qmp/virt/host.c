@@ -24,6 +24,7 @@
 
 #include "core/cleanup.h"
 #include "core/log.h"
+#include "core/text.h"
 #include "qmp/virt/xml.h"
 
 #define HOST_KEEPALIVE_S 5
@@ -95,6 +96,16 @@ static bool host_error_is_absence(const virError *error)
            error->code == VIR_ERR_NO_STORAGE_VOL || error->code == VIR_ERR_NO_NETWORK;
 }
 
+/* libvirt's words may have several lines: QEMU's last ones, of which the first tells most, or ssh's,
+ * with "Cannot recv data: " before them. */
+static const char *host_words(const char *words)
+{
+    static const char received[] = "Cannot recv data: ";
+    if (strncmp(words, received, sizeof received - 1) == 0 && strchr(words, '\n') != NULL)
+        return text_keep("ssh: %s", text_why(words + sizeof received - 1));
+    return text_keep("%.*s", (int)strcspn(words, "\n"), words);
+}
+
 int virt_host_fail(const struct virt_host *h, struct err *e, const char *what)
 {
     const virError *error = virGetLastError();
@@ -103,9 +114,8 @@ int virt_host_fail(const struct virt_host *h, struct err *e, const char *what)
     enum err_class class = host_error_is_loss(error)                      ? ERR_LOST
                            : error->code == VIR_ERR_OPERATION_TIMEOUT ? ERR_TIMEOUT
                                                                       : ERR_VIRT;
-    /* libvirt's words may have several lines: ssh's, or QEMU's last ones */
     const char *words = error->message != NULL ? error->message : "libvirt does not say why";
-    err_set(e, class, 0, "%s: %s: %.*s", h->role, what, (int)strcspn(words, "\n"), words);
+    err_set(e, class, 0, "%s: %s: %s", h->role, what, host_words(words));
     if (class == ERR_VIRT && host_error_is_absence(error))
         e->sys = ENOENT;
     else if (error->code == VIR_ERR_OPERATION_ABORTED)

@@ -184,10 +184,9 @@ static int shell_read(struct virt_shell *s, const char *mark, char *said, size_t
             continue;
         if (got <= 0) {
             said[*n] = '\0';
-            return err_set(e, ERR_LOST, 0, "%s%s: %.*s",
-                           s->kind == VIRT_SHELL_SSH ? "ssh " : "", where,
-                           (int)strcspn(said, "\r\n"),
-                           *said != '\0' ? said : "the shell has ended");
+            const char *why = text_why(said);
+            return err_set(e, ERR_LOST, 0, "%s%s: %s", s->kind == VIRT_SHELL_SSH ? "ssh " : "",
+                           where, *why != '\0' ? why : "the shell has ended");
         }
         *n += (size_t)got;
         status = shell_status(said, n, mark);

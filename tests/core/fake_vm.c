@@ -187,6 +187,7 @@ static bool source_complete(struct fake_pair *p)
         !p->all_sent || (p->return_path && !p->loaded))
         return false;
     s->migration = VM_MIGRATION_COMPLETED; /* without the big lock: the run state comes later */
+    s->vm.seen.sent_ns = clock_now_ns();
     s->vm.changed = true;
     return true;
 }
@@ -531,6 +532,11 @@ static int fake_sample(struct vm *vm, struct vm_sample *out, struct err *e)
         return -1;
     out->migration = s->migration;
     out->passes = s->passes;
+    if (s->pair->never_converges && s->passes > 2 && s == &s->pair->source) {
+        out->stuck_passes = (unsigned)s->passes - 2;
+        out->dirty_bytes_per_s = out->bandwidth_bytes_per_s = 10 << 20;
+        out->ram_remaining_bytes = 100 << 20;
+    }
     out->ram_transferred_bytes = s->pair->sent_bytes;
     pair_maybe_move(s->pair); /* query-migrate and query-status are two commands */
     if (s->dead)

@@ -32,6 +32,7 @@ struct outcome {
     struct err e;
     int rc;
     unsigned progress_calls;
+    bool diverged;
 };
 
 static void on_progress(void *arg, const struct migrate_progress *p)
@@ -39,6 +40,7 @@ static void on_progress(void *arg, const struct migrate_progress *p)
     struct outcome *o = arg;
     assert_true(p->elapsed_ns >= 0);
     o->progress_calls++;
+    o->diverged |= p->diverges;
 }
 
 /* A pair before its run, so that a test may change what it likes. */
@@ -262,14 +264,55 @@ static void test_timeout(void **state)
     (void)state;
     const struct scenario *sc = &(struct scenario){
         .name = "timeout", .never_converges = true, .timeout_ns = 5 * NS_PER_S};
+    unsigned told = 0;
     for (uint32_t seed = 0; seed < seeds(); seed++) {
         struct outcome outcome, *o = &outcome;
         play(o, sc, FAKE_NO_FAULT, 0, seed);
         check(o, sc, seed);
         CHECK(o->report.guest == MIGRATE_GUEST_SOURCE && o->e.class == ERR_TIMEOUT);
+        if (o->pair.source.passes > 2) { /* what is left takes 10 s, and the limit is 300 ms */
+            CHECK(o->diverged && o->report.diverges);
+            CHECK(strstr(o->e.msg, "the guest dirties 10.00 MiB/s, 10.00 MiB/s are sent") != NULL);
+            CHECK(strstr(o->e.hint, "--downtime-limit 10001ms") != NULL);
+            CHECK(strstr(o->e.hint, "--postcopy") != NULL);
+            told++;
+        }
         int64_t took_ns = o->report.ended_ns - o->report.started_ns;
         CHECK(took_ns > 5 * NS_PER_S && took_ns < 7 * NS_PER_S);
     }
+    assert_true(told > 0);
+}
+
+/* The pause beside the limit, which is 300 ms here: kept, missed and by what, or not to be told. */
+static void test_limit(void **state)
+{
+    (void)state;
+    static const struct scenario all[] = {{.name = "limit"},
+                                          {.name = "limit, postcopy", .postcopy = true, .never_converges = true},
+                                          {.name = "limit, paused", .source_paused = true}};
+    unsigned kept = 0, missed = 0;
+    for (uint32_t seed = 0; seed < seeds(); seed++) {
+        for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+            struct outcome outcome, *o = &outcome;
+            const struct scenario *sc = &all[i];
+            play(o, sc, FAKE_NO_FAULT, 0, seed);
+            const struct migrate_pause *p = &o->report.pause;
+            int64_t pause_ns = o->report.downtime_observed_ns;
+            if (i > 0) {
+                CHECK(p->limit == (i == 1 ? MIGRATE_LIMIT_NOT_MEANT : MIGRATE_LIMIT_UNKNOWN));
+                CHECK(p->excess_ns == -1);
+                continue;
+            }
+            CHECK(p->limit == (pause_ns > 300 * NS_PER_MS ? MIGRATE_LIMIT_MISSED : MIGRATE_LIMIT_KEPT));
+            kept += p->limit == MIGRATE_LIMIT_KEPT;
+            missed += p->limit == MIGRATE_LIMIT_MISSED;
+            CHECK(p->excess_ns == (pause_ns > 300 * NS_PER_MS ? pause_ns - 300 * NS_PER_MS : 0));
+            if (p->sending_ns >= 0)
+                CHECK(p->sending_ns + p->starting_ns == pause_ns);
+        }
+    }
+    print_message("kept %u, missed %u\n", kept, missed);
+    assert_true(kept > 0 && missed > 0);
 }
 
 /* The exit code of a cancel is its class: 3 on the source, 0 when it came too late. */
@@ -531,6 +574,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_plain),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_timeout),
+        cmocka_unit_test(test_limit),
         cmocka_unit_test(test_cancel_class),
         cmocka_unit_test(test_resume_unseen),
         cmocka_unit_test(test_resume_unseen_and_dead),

@@ -125,9 +125,33 @@ static void one_line(void **state)
     assert_string_equal(text, "a b c ");
 }
 
+static void test_why(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *said, *why;
+    } cases[] = {
+        {"", ""},
+        {"\n \r\n", ""},
+        {"one\ntwo\r\n", "two"},
+        {"Warning: Permanently added 'b' to the list of known hosts.\r\nroot@b: Permission denied.\r\n",
+         "root@b: Permission denied."},
+        {"@@@@@@@@@@@@@@@@\n@   WARNING: X   @\n@@@@@@@@@@@@@@@@\n", ""},
+        {"the reason\n@@@@@@@@@@@@@@@@\n", "the reason"},
+        {"** WARNING: connection is not using a post-quantum key exchange.\nlost", "lost"},
+        {"No ED25519 host key is known for b and you have requested strict checking.\n"
+         "Host key verification failed.: Connection reset by peer",
+         "No ED25519 host key is known for b and you have requested strict checking.: "
+         "Host key verification failed.: Connection reset by peer"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        assert_string_equal(text_why(cases[i].said), cases[i].why);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_why),
         cmocka_unit_test(kept_once),       cmocka_unit_test(kept_whole),
         cmocka_unit_test(shell_words),     cmocka_unit_test(commands),
         cmocka_unit_test(url_hosts),       cmocka_unit_test(fits),

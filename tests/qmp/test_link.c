@@ -107,6 +107,24 @@ static void test_ssh_fails(void **state)
     assert_string_equal(e.hint, "'ssh root@b true' must work without a question");
     no_directory_left(&l);
 
+    /* OpenSSH 9.2's words, more than a kilobyte of them */
+    install_ssh("f='@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@'; cat >&2 <<END\n"
+                "$f\n@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\n$f\n"
+                "IT IS POSSIBLE THAT SOMEONE IS DOING SOMETHING NASTY!\n"
+                "Someone could be eavesdropping on you right now (man-in-the-middle attack)!\n"
+                "It is also possible that a host key has just been changed.\n"
+                "The fingerprint for the ED25519 key sent by the remote host is\n"
+                "SHA256:x6q$f$f$f$f$f$f$f$f.\n"
+                "Please contact your system administrator.\n"
+                "Add correct host key in /root/.ssh/known_hosts to get rid of this message.\n"
+                "Offending ED25519 key in /root/.ssh/known_hosts:3\n"
+                "Host key for b has changed and you have requested strict checking.\n"
+                "Host key verification failed.\n$f\nEND\nexit 255");
+    assert_int_equal(open_text("qmp+ssh://root@b/run/x", 2 * NS_PER_S, &l, &e), -1);
+    assert_string_equal(e.msg, "qmp+ssh://root@b/run/x: ssh: Host key for b has changed and you have "
+                               "requested strict checking. (Offending ED25519 key in "
+                               "/root/.ssh/known_hosts:3): Host key verification failed.");
+
     install_ssh("exit 1");
     assert_int_equal(open_text("qmp+ssh://b/run/x", 2 * NS_PER_S, &l, &e), -1);
     assert_non_null(strstr(e.msg, "ended without a word"));
