@@ -177,7 +177,7 @@ static void report_pause_text(const struct migrate_report *m, FILE *to)
                     "destination ran\n", report_ms(p->sending_ns), report_ms(p->starting_ns));
     if (p->limit == MIGRATE_LIMIT_MISSED && p->sending_ns >= 0)
         fprintf(to, "           %s\n",
-                p->sending_ns > m->downtime_limit_ns
+                p->sending_ns - m->downtime_limit_ns > p->starting_ns
                     ? "the excess is in the sending: more was left than QEMU had estimated, or it was "
                       "sent more slowly"
                     : "QEMU reckons with RAM only: the excess is what the destination took to load and "

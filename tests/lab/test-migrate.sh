@@ -92,7 +92,8 @@ hop() {
         --json --quit-source >"$scratch/result.json" || return 1
     jq -e '.schema == 1 and .result == "done" and .guest == "destination" and .route == "qmp" and
         .total_ms > 0 and .downtime_ms.limit > 0 and .downtime_ms.qemu >= 0 and
-        .downtime_ms.observed > 0 and .ram.transferred_bytes > 0 and .ram.passes > 0 and
+        .downtime_ms.observed > 0 and
+        .downtime_ms.kept == (.downtime_ms.observed <= .downtime_ms.limit) and .ram.transferred_bytes > 0 and .ram.passes > 0 and
         (.phases[0] | .name == "planned" and .t_ms >= 0) and
         (.phases | map(.name) | index("precopy") and index("switchover") and index("done"))' \
         "$scratch/result.json" || return 1
@@ -313,6 +314,52 @@ ssh_is_cut() {
     wait "$pid"
 }
 
+# begin_over_ssh: both sides over ssh, slowly, in the background; sets pid.
+begin_over_ssh() {
+    "$lab" exec nfs "$godwit" migrate "qmp+ssh://root@a${sock[a]}" "qmp+ssh://root@b${sock[b]}" \
+        --via tcp:b:4444 --max-bandwidth "$slow" --json >"$scratch/result.json" 2>"$scratch/err" &
+    pid=$!
+    sleep 3
+}
+
+# Others hold the destination's monitor and fill its backlog: over ssh this looks like a socket that
+# nobody listens on. It lives, so it is asked until it answers, and is not armed any more then.
+backlog_is_full() {
+    local pid ssh
+    begin_over_ssh
+    ssh=$(pgrep -f -- "^ssh .*:${sock[b]} ") || return
+    kill "$ssh"
+    : >"$scratch/held"
+    for _ in 1 2 3 4 5 6; do
+        "$lab" exec b timeout 6 socat -u "UNIX-CONNECT:${sock[b]}" "OPEN:$scratch/held,append" 2>/dev/null &
+    done
+    await 5 test -s "$scratch/held" || return # the greeting of one of them
+    sleep 0.3
+    kill -INT "$pid"
+    sleep 2
+    kill -0 "$pid" || echo "it took no answer for an answer"
+    kill -0 "$pid" || return
+    wait "$pid"
+}
+
+# Its process there is gone: that is the proof, and the source goes on at once.
+dies_over_ssh() {
+    local pid
+    begin_over_ssh
+    SECONDS=0
+    "$lab" exec b kill -9 "$(cat "${pidfile[b]}")"
+    wait "$pid" || { local status=$?; ((SECONDS < 20)) && return "$status"; }
+    echo "after $SECONDS s"
+    return 99
+}
+
+misses_the_limit() {
+    migrate --downtime-limit 1ms --json >"$scratch/result.json" || return
+    jq -c .downtime_ms "$scratch/result.json"
+    jq -e '.downtime_ms | .kept == false and .excess > 0 and (.excess + 1 - .observed | fabs) < 0.1 and
+        (.sending + .starting - .observed | fabs) < 0.1' "$scratch/result.json"
+}
+
 # A second client, on a second QMP socket, while the first one's migration goes on.
 already_migrating() {
     local pid result
@@ -345,6 +392,18 @@ test_ends() {
     pair_that_never_ends
     check "both ssh connections are cut: it goes on, Ctrl-C: exit 3" exits_with 3 ssh_is_cut || true
     check "... and the guest goes on on the source" guest_is_on_source || true
+    pair_that_never_ends
+    check "the destination's backlog is full: it is asked again; Ctrl-C: exit 3" exits_with 3 backlog_is_full || true
+    check "... and its settings are as before" settings_are_as_before b || true
+    check "... and the guest goes on on the source" guest_is_on_source || true
+    pair_that_never_ends
+    check "over ssh, the destination dies: exit 1" exits_with 1 dies_over_ssh || true
+    check "... and the guest goes on on the source" guest_is_on_source || true
+    pair_that_never_ends
+    check "what does not converge is told" refused 1 'does not converge: the guest dirties .*--postcopy' \
+        migrate --max-bandwidth "$narrow" --downtime-limit 1ms --timeout 8s || true
+    pair
+    check "a downtime limit that is missed is told" misses_the_limit || true
     pair_with_two_sockets
     check "already migrating" already_migrating || true
     pair_that_never_ends
