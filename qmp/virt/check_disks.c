@@ -16,25 +16,43 @@ enum { QEMU_DROPS_CACHE = 4000000 /* 4.0.0 */ };
 
 /* ---- where it lies ---- */
 
-static int disk_magic(struct check_side *side, const char *path, uint64_t *magic,
-                      struct err *e)
+/*
+ * As libvirt finds it out: of what cannot be looked at, the directory above is asked, up to the mount,
+ * which root of a host may always look at. On the source itself the shell is started for FUSE alone.
+ */
+static bool disk_fs_here(const char *path, enum virt_fs *fs)
 {
-    struct statfs at;
-    char script[PATH_MAX + 64], said[400];
-    if (side->shell.kind == VIRT_SHELL_LOCAL) {
-        if (statfs(path, &at) < 0)
-            return err_set(e, ERR_IO, errno, "%s", path);
-        *magic = (uint64_t)at.f_type & UINT32_MAX;
+    char *at = strdup(path), *slash = NULL;
+    struct statfs is;
+    int rc = -1;
+    while (at != NULL && (rc = statfs(*at != '\0' ? at : "/", &is)) < 0 &&
+           (slash = strrchr(at, '/')) != NULL)
+        *slash = '\0';
+    free(at);
+    *fs = rc == 0 ? virt_fs_of_magic((uint64_t)is.f_type & UINT32_MAX) : VIRT_FS_UNKNOWN;
+    return rc == 0 && *fs != VIRT_FS_UNKNOWN;
+}
+
+static int disk_fs(struct check_side *side, const char *path, enum virt_fs *fs, struct err *e)
+{
+    char *script = NULL, said[400], *end;
+    if (side->shell.kind == VIRT_SHELL_LOCAL && disk_fs_here(path, fs))
         return 0;
-    }
-    snprintf(script, sizeof script, "stat -f -c %%t -- %s", text_shell_word(path));
+    if (asprintf(&script,
+                 "p=%s; until s=$(stat -f -c %%t -- \"$p\" 2>&1); do [ \"$p\" != / ] && "
+                 "p=$(dirname -- \"$p\") || break; done; echo \"$s $(findmnt -n -o FSTYPE -T \"$p\")\"",
+                 text_shell_word(path)) < 0)
+        return err_set(e, ERR_IO, ENOMEM, "%s", path);
     int status = virt_shell_run(&side->shell, script, said, sizeof said, CHECK_SHELL_NS, e);
+    free(script);
     if (status < 0)
         return -1;
-    char *end;
-    *magic = strtoull(said, &end, 16);
-    if (status != 0 || end == said || *end != '\0')
+    uint64_t magic = strtoull(said, &end, 16);
+    if (status != 0 || end == said || *end != ' ')
         return err_set(e, ERR_IO, 0, "%s: %s", side->name, said);
+    *fs = virt_fs_of_magic(magic);
+    if (*fs == VIRT_FS_UNKNOWN && end[1] != '\0')
+        *fs = virt_fs_of_fuse(end + 1);
     return 0;
 }
 
@@ -69,12 +87,11 @@ static void disk_rule(struct check_run *r, const struct virt_disk *d)
 {
     char what[80];
     enum virt_fs fs = VIRT_FS_UNKNOWN;
-    uint64_t magic = 0;
     const char *why;
     struct err e = {0};
     snprintf(what, sizeof what, "disk %s: libvirt's rule", d->target);
-    if (d->type == VIRT_DISK_FILE && !d->readonly && disk_magic(&r->from, d->path, &magic, &e) == 0)
-        fs = virt_fs_of_magic(magic);
+    if (d->type == VIRT_DISK_FILE && !d->readonly && disk_fs(&r->from, d->path, &fs, &e) < 0)
+        fs = VIRT_FS_UNKNOWN;
     if (virt_disk_is_safe(d, fs, r->from_qemu >= QEMU_DROPS_CACHE, &why)) {
         check_list_add(r->l, CHECK_OK, what, "%s",
                        d->type == VIRT_DISK_EMPTY     ? "it is empty"

@@ -14,23 +14,35 @@ static const char *const type_names[] = {
     [VIRT_DISK_VOLUME] = "volume", [VIRT_DISK_NVME] = "nvme",
 };
 
-/* Source: Linux, include/uapi/linux/magic.h; libvirt, src/util/virfile.c. */
+/*
+ * Source: libvirt 12.8, src/util/virfile.c, virFileIsSharedFSType() and virFileIsClusterFS(). It does
+ * not know SMB 2 and 3 (0xfe534d42), nor Lustre: what is there, it does not let go.
+ */
+enum { FUSE_MAGIC = 0x65735546 };
+
 static const struct {
     uint32_t magic;
     enum virt_fs fs;
 } file_systems[] = {
     {0x6969, VIRT_FS_SHARED},        /* NFS */
-    {0xff534d42, VIRT_FS_SHARED},    /* CIFS */
-    {0xfe534d42, VIRT_FS_SHARED},    /* SMB2 */
-    {0x517b, VIRT_FS_SHARED},        /* SMB */
-    {0x5346414f, VIRT_FS_SHARED},    /* AFS */
+    {0xff534d42, VIRT_FS_SHARED},    /* CIFS, which is SMB 1 */
+    {0x517b, VIRT_FS_SHARED},        /* SMB of old */
+    {0x6b414653, VIRT_FS_SHARED},    /* AFS */
     {0x47504653, VIRT_FS_SHARED},    /* GPFS */
-    {0x51626d6e, VIRT_FS_SHARED},    /* Quobyte, through its own driver */
+    {0x61636673, VIRT_FS_SHARED},    /* ACFS */
+    {0x19830326, VIRT_FS_SHARED},    /* BeeGFS */
     {0x01161970, VIRT_FS_CLUSTER},   /* GFS2 */
     {0x7461636f, VIRT_FS_CLUSTER},   /* OCFS2 */
     {0x00c36400, VIRT_FS_CLUSTER},   /* Ceph */
-    {0x65735546, VIRT_FS_UNKNOWN},   /* FUSE */
+    {FUSE_MAGIC, VIRT_FS_UNKNOWN},
 };
+
+enum virt_fs virt_fs_of_fuse(const char *mount_type)
+{
+    return strcmp(mount_type, "fuse.glusterfs") == 0 ? VIRT_FS_CLUSTER
+           : strcmp(mount_type, "fuse.quobyte") == 0 ? VIRT_FS_SHARED
+                                                     : VIRT_FS_LOCAL;
+}
 
 enum virt_fs virt_fs_of_magic(uint64_t magic)
 {
@@ -103,7 +115,7 @@ bool virt_disk_is_safe(const struct virt_disk *d, enum virt_fs fs, bool drop_cac
     if (d->type == VIRT_DISK_FILE && fs == VIRT_FS_CLUSTER)
         return true;
     if (d->type == VIRT_DISK_FILE && fs == VIRT_FS_LOCAL)
-        *why = "it is a file on a file system that is not shared";
+        *why = "it is a file on a file system that is not shared, for all that libvirt knows";
     else if (d->type == VIRT_DISK_FILE && fs == VIRT_FS_UNKNOWN)
         *why = "it is a file, and it is not known whether its file system is shared";
     else if (d->type == VIRT_DISK_NVME)

@@ -37,13 +37,15 @@ void virt_disk_of_node(xmlDocPtr doc, xmlNodePtr node, struct virt_disk *d);
 /* What kind of file system a file is on. */
 enum virt_fs {
     VIRT_FS_UNKNOWN,
-    VIRT_FS_LOCAL,
-    VIRT_FS_SHARED,  /* what libvirt calls so: NFS, SMB, AFS, … */
+    VIRT_FS_LOCAL,   /* for libvirt: also those that it does not know to be shared, as SMB 3 */
+    VIRT_FS_SHARED,  /* what libvirt calls so: NFS, SMB 1, AFS, … */
     VIRT_FS_CLUSTER, /* coherent among hosts whatever the cache mode: GFS2, OCFS2, Ceph, Gluster */
 };
 
 /* By the f_type of statfs(2). FUSE does not tell what is behind it: unknown. */
 enum virt_fs virt_fs_of_magic(uint64_t magic);
+/* What is behind FUSE, by the type in /proc/mounts: "fuse.glusterfs". */
+enum virt_fs virt_fs_of_fuse(const char *mount_type);
 
 /*
  * libvirt's rule, which its VIR_MIGRATE_UNSAFE overrides: true if this disk can be migrated without

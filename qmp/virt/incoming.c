@@ -108,11 +108,14 @@ static const char *const proven[] = {
     "self::serial[@type='file' or @type='pty' or @type='unix' or @type='null']",
     "self::console[@type='file' or @type='pty' or @type='unix' or @type='null']",
     "self::channel[@type='unix']",
-    "self::input[@bus='ps2' or @bus='usb' or @bus='virtio']",
+    "self::input[@type='mouse' or @type='tablet' or @type='keyboard']"
+    "[@bus='ps2' or @bus='usb' or @bus='virtio']",
     "self::graphics[@type='vnc']",
-    "self::video",
+    /* with 3D, blobs or a process of its own its state is outside of QEMU, in this host's GPU */
+    ("self::video[not(driver/@name='vhostuser')][not(model/@blob='on')]"
+     "[not(model/acceleration[@accel3d='yes' or @accel2d='yes' or @rendernode])]"),
     "self::audio[@type='none']",
-    "self::sound",
+    "self::sound[not(@model='usb' or @model='virtio')]",
     "self::watchdog",
     "self::rng[backend/@model='random']",
     "self::memballoon",
@@ -132,6 +135,7 @@ static const struct {
     {"/domain/qemu:commandline/qemu:arg[not(@value='-incoming' or @value='defer' or "
      "@value='-trace' or " TRACES ")]",
      "QEMU arguments of its own"},
+    {"/domain/qemu:override", "QEMU device properties of its own"},
 };
 
 static int incoming_check_device(xmlDocPtr doc, xmlNodePtr device, struct err *e)

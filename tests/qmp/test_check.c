@@ -58,6 +58,14 @@ static void devices_that_block(void **state)
         "virtiofs t", NULL);
     one(DOMAIN("<filesystem type='mount'><target dir='t'/></filesystem>"), CHECK_REFUSE, "9p t",
         NULL);
+    one(DOMAIN("<input type='passthrough' bus='virtio'><source evdev='/dev/input/event1'/></input>"),
+        CHECK_REFUSE, "host device /dev/input/event1", NULL);
+    one(DOMAIN("<input type='evdev'><source dev='/dev/input/event1'/></input>"), CHECK_WARN,
+        "host device /dev/input/event1", NULL);
+    one(DOMAIN("<video><model type='virtio'><acceleration accel3d='yes'/></model><alias name='video0'/></video>"),
+        CHECK_REFUSE, "3D video video0", NULL);
+    one(DOMAIN("<video><driver name='vhostuser'/><model type='virtio'/><alias name='video0'/></video>"),
+        CHECK_REFUSE, "vhost-user video video0", NULL);
     one("<domain><name>g</name><cpu><feature policy='require' name='invtsc'/></cpu><devices/>"
         "</domain>", CHECK_REFUSE, "CPU feature invtsc", NULL);
     one("<domain xmlns:qemu='" XML_QEMU_NAMESPACE "'><name>g</name><devices/><qemu:commandline>"
