@@ -10,10 +10,13 @@
 #include "tools/check_nfs.h"
 #include "tools/command.h"
 #include "tools/json.h"
+#include "tools/pool_move.h"
 
 struct check_options {
     const char *connect;
     const char *pool;
+    const char *mount, *state_dir;
+    int target;
     const char *dname;
     const char *migrateuri;
     bool unsafe;
@@ -24,12 +27,23 @@ struct check_options {
 
 #define AT(field) offsetof(struct check_options, field)
 
+static const char *const check_targets[] = {
+    [POOL_TARGET_FILE] = "file", [POOL_TARGET_NFS] = "nfs", NULL};
+
 static const struct option_def options[] = {
     {"connect", 'c', OPTION_TEXT, "URI",
      "the source's libvirt (qemu:///system)", AT(connect), 0, 0, NULL},
     {"pool", 0, OPTION_TEXT, "POOL",
      "check whether the images of this storage pool can go to a share, which is the operand",
      AT(pool), 0, 0, NULL},
+    {"mount", 0, OPTION_TEXT, "PATH",
+     "with --pool: where the share is mounted on this host, as in relocate --pool", AT(mount), 0, 0,
+     NULL},
+    {"target", 0, OPTION_CHOICE, "file|nfs",
+     "with --pool: whether disks become files of the mount (the default), or network disks",
+     AT(target), 0, 0, check_targets},
+    {"state-dir", 0, OPTION_TEXT, "DIRECTORY",
+     "with --pool: where the journals of moves are (/var/lib/godwit)", AT(state_dir), 0, 0, NULL},
     {"dname", 0, OPTION_TEXT, "NAME",
      "the domain's name on the destination, if it is to be another", AT(dname), 0, 0, NULL},
     {"migrateuri", 0, OPTION_TEXT, "URI",
@@ -156,12 +170,18 @@ static int check_pool(struct check_cmd *c, const char *url, const char *destinat
         return 0;
     if (virt_check_pool(c->source, c->opt.pool, &facts, &c->list, e) < 0)
         return -1;
+    const struct relocate_arguments move = {.pool = c->opt.pool,
+                                            .connect = {.at = {c->opt.connect}, .n = 1},
+                                            .mount = c->opt.mount,
+                                            .target = c->opt.target,
+                                            .state_dir = c->opt.state_dir};
+    pool_check(&move, url, &c->list);
     return check_nfs_share(c->source, c->destination, url, facts.allocated_bytes, &c->list, e);
 }
 
 static int check_main(const struct command *self, int argc, char **argv)
 {
-    struct check_cmd c = {.opt = {.connect = "qemu:///system"}};
+    struct check_cmd c = {.opt = {.connect = "qemu:///system", .state_dir = "/var/lib/godwit"}};
     struct err e = {0};
     int code;
     int first = command_parse(self, &c.opt, argc, argv, 1, 2, &code);

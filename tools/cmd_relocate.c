@@ -248,6 +248,16 @@ static int relocate_check_manifest(const struct relocate_call *c, struct err *e)
     return 0;
 }
 
+void relocate_call_init(struct relocate_call *c)
+{
+    *c = (struct relocate_call){
+        .arg = {.connections = 4, .depth = 16, .block_bytes = 1 << 20, .timeout_ns = 60 * NS_PER_S,
+                .state_dir = "/var/lib/godwit",
+                .shutdown_timeout_ns = 120 * NS_PER_S},
+        .progress = {.fd = -1},
+    };
+}
+
 int relocate_call_begin(struct relocate_call *c, struct err *e)
 {
     if (relocate_check_usage(c, e) < 0 || relocate_set_ionice(c->arg.ionice, e) < 0)
@@ -395,13 +405,9 @@ static int relocate_images(struct relocate_call *c, char **sources, size_t n,
 
 static int relocate_main(const struct command *self, int argc, char **argv)
 {
-    struct relocate_call c = {
-        .arg = {.connections = 4, .depth = 16, .block_bytes = 1 << 20, .timeout_ns = 60 * NS_PER_S,
-                .state_dir = "/var/lib/godwit",
-                .shutdown_timeout_ns = 120 * NS_PER_S},
-        .progress = {.fd = -1},
-    };
+    struct relocate_call c;
     int code;
+    relocate_call_init(&c);
     int first = command_parse(self, &c.arg, argc, argv, 0, RELOCATE_SOURCES_MAX + 1, &code);
     if (first < 0)
         return code;

@@ -49,11 +49,15 @@ void pool_close(struct pool_move *m)
     free(m->mount);
 }
 
+/* Stands for a mount that a check does not know yet; nothing is there, and nothing looks at it. */
+#define ANY_MOUNT "/godwit/mount"
+
 void pool_set_how(struct pool_move *m)
 {
+    bool any = m->call->arg.any_mount && m->mount == NULL && !m->journal->network;
     m->how = (struct domain_move){
         .pool = virt_pool_name(m->pool),
-        .directory = m->mount,
+        .directory = any ? ANY_MOUNT : m->mount,
         .host = m->journal->network ? m->url.host : NULL,
         .export = m->journal->network ? m->url.path : NULL,
         .name = pool_place_name,

@@ -17,6 +17,7 @@
 #ifndef TOOLS_POOL_MOVE_H
 #define TOOLS_POOL_MOVE_H
 
+#include "core/check_list.h"
 #include "qmp/virt/pool.h"
 #include "tools/pool_place.h"
 
@@ -62,6 +63,12 @@ int pool_open(struct pool_move *m, struct relocate_call *call, struct err *e);
 void pool_close(struct pool_move *m);
 
 int pool_plan(struct pool_move *m, const char *share, struct err *e);
+
+/*
+ * What pool_open() and pool_plan() would refuse of the move that `arg` is about, as a finding, in the
+ * same words; or that they would not. Of `arg` pool, connect, mount, target and state_dir count.
+ */
+void pool_check(const struct relocate_arguments *arg, const char *share, struct check_list *l);
 
 /* ERR_UNCERTAIN: it failed, and not all could be put back; else -1 is put back. */
 int pool_run(struct pool_move *m, struct err *e);

@@ -40,7 +40,7 @@ static int plan_operands(struct pool_move *m, const char *share, struct err *e)
         err_set(e, ERR_USAGE, 0, "%s: QEMU's NFS driver takes no ports", share);
         return err_hint(e, "--target=file works with any port");
     }
-    if (!network && a->mount == NULL) {
+    if (!network && a->mount == NULL && !a->any_mount) {
         err_set(e, ERR_USAGE, 0, "--mount is missing: where the share is mounted on this host");
         return err_hint(e, "without a mount, --target=nfs makes network disks of the disks");
     }

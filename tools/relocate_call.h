@@ -33,6 +33,7 @@ struct relocate_arguments {
     const char *mount, *state_dir;
     int target; /* enum pool_target */
     bool shutdown, dry_run, undo, delete_originals;
+    bool any_mount; /* of a check: where the mount is to be is not known yet */
     int64_t shutdown_timeout_ns;
 };
 
@@ -48,6 +49,9 @@ struct relocate_call {
 
 /* Set by SIGINT and SIGTERM. */
 extern volatile sig_atomic_t relocate_interrupted;
+
+/* What each argument is where nothing is said. */
+void relocate_call_init(struct relocate_call *c);
 
 /* Checks the arguments that a pool and single images have in common, and makes the options of them. */
 int relocate_call_begin(struct relocate_call *c, struct err *e);

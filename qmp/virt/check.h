@@ -72,8 +72,10 @@ struct virt_pool_facts {
     uint64_t images, allocated_bytes, capacity_bytes;
 };
 
-/* Adds findings about the pool. 1 and *facts; 0: there is no such pool, a refusal says so; -1. */
-int virt_check_pool(struct virt_host *h, const char *name, struct virt_pool_facts *facts,
+/* Adds findings about the pool, none of which says whether it can be moved: that it is there and active,
+ * too, is told by who would move it (tools/pool_check.c). 1 and *facts; 0: there is no such pool; -1. */
+int virt_check_pool(struct virt_host *h, const char *name_or_uuid,
+                    struct virt_pool_facts *facts,
                     struct check_list *l, struct err *e);
 
 #endif

@@ -87,11 +87,8 @@ static int pool_look(struct virt_host *h, virStoragePoolPtr pool, struct virt_po
     CLEANUP_FREE char *target = xml_value(doc, NULL, "/pool/target/path");
     snprintf(f->type, sizeof f->type, "%s", type != NULL ? type : "?");
     snprintf(what, sizeof what, "pool %.60s", name);
-    if (virStoragePoolIsActive(pool) != 1) {
-        check_list_add(l, CHECK_REFUSE, what, "it is not active");
-        check_list_mend(l, "virsh -c %s pool-start %s", virt_host_uri(h), name);
+    if (virStoragePoolIsActive(pool) != 1)
         return 1;
-    }
     pool_count(pool, f);
     check_list_add(l, CHECK_OK, what, "type %s, %llu images, %s allocated", f->type,
                    (unsigned long long)f->images, units_format_size(size, f->allocated_bytes));
@@ -102,23 +99,21 @@ static int pool_look(struct virt_host *h, virStoragePoolPtr pool, struct virt_po
     return 1;
 }
 
-int virt_check_pool(struct virt_host *h, const char *name, struct virt_pool_facts *facts,
+int virt_check_pool(struct virt_host *h, const char *name_or_uuid,
+                    struct virt_pool_facts *facts,
                     struct check_list *l, struct err *e)
 {
-    char what[80];
     *facts = (struct virt_pool_facts){0};
     CLEANUP_CONNECTION virConnectPtr conn = virt_host_connection(h, e);
     if (conn == NULL)
         return -1;
-    virStoragePoolPtr pool = virStoragePoolLookupByName(conn, name);
-    if (pool == NULL) {
-        if (!virt_last_error_is(VIR_ERR_NO_STORAGE_POOL))
-            return virt_host_fail(h, e, "cannot look up the pool");
-        snprintf(what, sizeof what, "pool %.60s", name);
-        check_list_add(l, CHECK_REFUSE, what, "there is none at %s", virt_host_uri(h));
-        check_list_mend(l, "virsh -c %s pool-list --all", virt_host_uri(h));
-        return 0;
-    }
+    virStoragePoolPtr pool = virStoragePoolLookupByName(conn, name_or_uuid);
+    if (pool == NULL && virt_last_error_is(VIR_ERR_NO_STORAGE_POOL))
+        pool = virStoragePoolLookupByUUIDString(conn, name_or_uuid);
+    if (pool == NULL)
+        return virt_last_error_is(VIR_ERR_NO_STORAGE_POOL) || virt_last_error_is(VIR_ERR_INVALID_ARG)
+                   ? 0
+                   : virt_host_fail(h, e, "cannot look up the pool");
     int rc = pool_look(h, pool, facts, l, e);
     virStoragePoolFree(pool);
     return rc;

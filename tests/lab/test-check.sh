@@ -276,6 +276,7 @@ test_no_way_there() {
 
 test_shares() {
     run share.out 0 --pool images nfs://nfs/export/ "$there"
+    finds "a pool that can be moved" ok 'pool images: relocate --pool: it can be moved: ' share.out
     finds "a pool, and a share that is fit" ok 'pool images: type dir' share.out
     finds "where the pool is mounted" ok 'pool: mount options: ' share.out
     finds "sync or async" '(ok|warn)' 'share .*: sync or async: a client cannot see it; a durable write' share.out
@@ -289,9 +290,25 @@ test_shares() {
     finds "read-only" refuse 'share .*the export is read-only' readonly.out
     run absent.out 2 --pool nosuch nfs://nfs/nosuch/
     finds "no such share" refuse 'share nfs://nfs/nosuch' absent.out
-    finds "no such pool" refuse 'pool nosuch: there is none' absent.out
+    finds "no such pool" refuse "pool nosuch: relocate --pool: there is no pool 'nosuch'" absent.out
     run nourl.out 2 --pool images /export
     test_full
+}
+
+# What relocate --pool would refuse, in its words, of a pool by its name or UUID: a domain that a test
+# before has left there, with a snapshot.
+test_pools() {
+    local uuid why
+    uuid=$(virsh_on a pool-uuid images)
+    why=$(on a "$godwit" relocate --pool images nfs://nfs/export/ --target nfs --dry-run 2>&1 |
+        sed -n 's/^godwit: error: //p')
+    check "relocate --pool refuses a domain" test -n "$why"
+    run pool.out 2 --pool images nfs://nfs/export/ --target nfs
+    finds "check does, in the same words" refuse "pool images: relocate --pool: $why" pool.out
+    run pool.out 2 --pool "$uuid" nfs://nfs/export/ --target nfs
+    finds "of a pool by its UUID, too" refuse "pool $uuid: relocate --pool: $why" pool.out
+    finds "which is found" ok 'pool images: type dir' pool.out
+    virsh_on a undefine bad --snapshots-metadata
 }
 
 # Links of one file need as much room as so many files.
@@ -319,6 +336,7 @@ test_address
 test_no_way_there
 check "nothing was touched" same "$(traces)" "$before"
 test_bad
+test_pools
 before=$(traces)
 test_shares
 test_machine
