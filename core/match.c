@@ -36,6 +36,12 @@ static int match_pair(const struct vm_facts *s, const struct vm_facts *d, struct
                 s->machine, d->machine);
         return err_hint(e, "start the destination's QEMU with -machine %s", s->machine);
     }
+    if (s->uuid[0] != '\0' && d->uuid[0] != '\0' && strcmp(s->uuid, d->uuid) != 0) {
+        err_set(e, ERR_REFUSED, 0, "UUIDs differ: %s on the source, %s on the destination", s->uuid,
+                d->uuid);
+        return err_hint(e, "is it the right one? Then start the destination's QEMU with -uuid %s",
+                        s->uuid);
+    }
     if (s->ram_bytes != d->ram_bytes)
         return err_set(e, ERR_REFUSED, 0,
                        "RAM sizes differ: %" PRIu64 " MiB on the source, %" PRIu64

@@ -71,6 +71,7 @@ struct vm_facts {
     uint64_t ram_bytes;
     unsigned vcpus;
     bool kvm;
+    char uuid[37]; /* of the guest, as the hypervisor was told; "": it was not */
     enum vm_run run;
     enum vm_migration migration;
     int64_t peer_pid; /* of a hypervisor process on this machine, else 0 */
@@ -147,12 +148,23 @@ struct vm_by_hand {
     const char *go_on; /* lets a stopped guest run */
 };
 
+/*
+ * Whether the stream is loaded by nobody but the QEMU that it is meant for: the source puts its guest's
+ * UUID into it, and a hypervisor that has another one does not take it. An address proves nothing: what
+ * listens there may be another's. check() sets `can`; the engine sets `on` for both, where both can, and
+ * configure() does it.
+ */
+struct vm_proof {
+    bool can, on;
+};
+
 struct vm {
     const struct vm_ops *ops;
     struct loop *loop;
     const char *role; /* "source" or "destination", for messages */
     struct vm_by_hand by_hand;
     struct vm_seen seen;
+    struct vm_proof proof;
     bool changed; /* it said something that calls for a sample, or was lost; the reader resets it */
 };
 

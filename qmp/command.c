@@ -120,6 +120,17 @@ int qmp_query_status(struct qmp_client *c, enum vm_run *run, struct err *e)
     return 0;
 }
 
+int qmp_query_uuid(struct qmp_client *c, char *uuid, size_t size, struct err *e)
+{
+    CLEANUP_JSON struct json_object *r = NULL;
+    const char *text;
+    if (command_look(c, "query-uuid", NULL, &r, e) < 0 || field_text(r, "UUID", &text, e) < 0)
+        return -1;
+    bool none = strspn(text, "0-") == strlen(text);
+    snprintf(uuid, size, "%s", none ? "" : text);
+    return 0;
+}
+
 int qmp_query_kvm(struct qmp_client *c, bool *enabled, struct err *e)
 {
     CLEANUP_JSON struct json_object *r = NULL;

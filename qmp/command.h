@@ -29,6 +29,8 @@ struct qmp_parameters {
 int qmp_query_version(struct qmp_client *c, struct qmp_version *v, struct err *e);
 struct qmp_schema *qmp_query_schema(struct qmp_client *c, struct err *e);
 int qmp_query_status(struct qmp_client *c, enum vm_run *run, struct err *e);
+/* As -uuid said; "" where nothing did. */
+int qmp_query_uuid(struct qmp_client *c, char *uuid, size_t size, struct err *e);
 int qmp_query_kvm(struct qmp_client *c, bool *enabled, struct err *e);
 int qmp_query_ram(struct qmp_client *c, uint64_t *bytes, struct err *e);
 /* *thread: of the first, on QEMU's host; 0: it does not say. Hotplug does not change it. */

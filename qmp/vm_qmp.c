@@ -148,7 +148,8 @@ static int vm_qmp_probe(struct vm *vm, struct vm_facts *f, struct err *e)
         qmp_query_migrate(c, &s, e) < 0 ||
         qmp_query_machine(c, f->machine, sizeof f->machine, e) < 0 ||
         qmp_query_ram(c, &f->ram_bytes, e) < 0 ||
-        qmp_query_vcpus(c, &f->vcpus, &q->thread, e) < 0 || qmp_query_kvm(c, &f->kvm, e) < 0)
+        qmp_query_vcpus(c, &f->vcpus, &q->thread, e) < 0 || qmp_query_kvm(c, &f->kvm, e) < 0 ||
+        qmp_query_uuid(c, f->uuid, sizeof f->uuid, e) < 0)
         return err_wrap(e, "%s: %s", vm->role, q->ep.text);
     memcpy(f->version, v.at, sizeof f->version);
     snprintf(f->hypervisor, sizeof f->hypervisor, "QEMU %d.%d.%d", v.at[0], v.at[1], v.at[2]);
@@ -167,6 +168,8 @@ static qmp_capability_set vm_qmp_wanted(const struct vm_qmp *q, const struct vm_
                                         const struct qmp_settings *set)
 {
     qmp_capability_set on = CAP_BIT(CAP_EVENTS);
+    if (q->vm.proof.on)
+        on |= CAP_BIT(CAP_VALIDATE_UUID);
     if (q->gated)
         on |= CAP_BIT(CAP_PAUSE_BEFORE_SWITCHOVER);
     if (s->multifd_channels > 0)
@@ -236,6 +239,7 @@ static int vm_qmp_check(struct vm *vm, const struct vm_settings *s, struct err *
         return -1;
     if (qmp_query_capabilities(c, &on, &known, e) < 0)
         return err_wrap(e, "%s", vm->role);
+    vm->proof.can = (known & CAP_BIT(CAP_VALIDATE_UUID)) != 0;
     wanted = vm_qmp_wanted(q, s, &set);
     others = on & ~(governed | set.which);
     for (int cap = 0; cap < CAP_COUNT; cap++)
@@ -346,7 +350,7 @@ static int vm_qmp_configure(struct vm *vm, const struct vm_settings *s, int64_t 
         return err_wrap(e, "%s", vm->role);
 
     qmp_capability_set wanted = vm_qmp_wanted(q, s, &set);
-    q->old_which = (governed | set.which) & known;
+    q->old_which = (governed | set.which | (wanted & CAP_BIT(CAP_VALIDATE_UUID))) & known;
     q->configured = true;
     /* QEMU refuses zero-copy-send while there is compression or TLS, and these while it is on */
     q->parameters_first = (wanted & CAP_BIT(CAP_ZERO_COPY_SEND)) != 0;

@@ -19,6 +19,10 @@
 
 enum { VIRT_UUID_TEXT = VIR_UUID_STRING_BUFLEN };
 
+/* VIR_DOMAIN_EVENT_CALLBACK() by way of the one type that any function may be cast to and from, so that
+ * clang does not warn: libvirt casts it back by the kind of event. */
+#define VIRT_EVENT_CALLBACK(fn) ((virConnectDomainEventGenericCallback)(void (*)(void))(fn))
+
 struct virt_host;
 
 /*

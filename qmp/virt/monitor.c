@@ -253,10 +253,6 @@ static int monitor_socket(struct virt_monitor *m, int *fd, struct err *e)
     return 0;
 }
 
-/* VIR_DOMAIN_EVENT_CALLBACK() by way of the one type that any function may be cast to and from:
- * libvirt casts it back by the kind of event. */
-#define MONITOR_CALLBACK(fn) ((virConnectDomainEventGenericCallback)(void (*)(void))(fn))
-
 /* The callbacks come first: what QEMU says from now on is in the stream. */
 static int monitor_listen(struct virt_monitor *m, const struct virt_domain *d, struct err *e)
 {
@@ -269,7 +265,7 @@ static int monitor_listen(struct virt_monitor *m, const struct virt_domain *d, s
     }
     m->lifecycle = virConnectDomainEventRegisterAny(
         m->conn, m->dom, VIR_DOMAIN_EVENT_ID_LIFECYCLE,
-        MONITOR_CALLBACK(monitor_on_lifecycle), monitor_get(m), monitor_put);
+        VIRT_EVENT_CALLBACK(monitor_on_lifecycle), monitor_get(m), monitor_put);
     if (m->lifecycle < 0) {
         virt_host_fail(d->host, e, "cannot listen to libvirt's events");
         monitor_put(m);

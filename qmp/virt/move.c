@@ -110,6 +110,12 @@ void virt_move_tell_by_hand(const struct virt_domain *d, struct vm_by_hand *h)
     h->go_on = text_command("virsh -c %s resume %s", uri, d->name);
 }
 
+/* validate-uuid came with QEMU 4.2; there is no schema to be asked yet. */
+bool virt_move_can_prove(const struct vm_facts *f)
+{
+    return f->version[0] > 4 || (f->version[0] == 4 && f->version[1] >= 2);
+}
+
 int virt_move_foresee(const struct virt_move *m, const struct vm_facts *source,
                       struct vm_facts *destination, struct err *e)
 {

@@ -49,6 +49,9 @@ int virt_move_definition(const struct virt_move *m, struct err *e);
 /* What a person types about a domain that is one side. */
 void virt_move_tell_by_hand(const struct virt_domain *d, struct vm_by_hand *h);
 
+/* Whether a QEMU that does not exist yet will prove by the UUID that a stream is its own (core/vm.h). */
+bool virt_move_can_prove(const struct vm_facts *f);
+
 /* What probe() can say of a destination that is yet to be made: its QEMU's version, and that it
  * will be as the source. */
 int virt_move_foresee(const struct virt_move *m, const struct vm_facts *source,

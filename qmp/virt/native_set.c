@@ -113,13 +113,33 @@ void native_set_keep_tuned(struct qmp_settings *set)
     *set = (struct qmp_settings){.parameters = kept};
 }
 
-/* The capabilities are libvirt's to set. */
+/* The capabilities are libvirt's to set; of one it knows nothing, and leaves it alone: that which proves
+ * to the destination that the stream is its own. The destination does so unasked.
+ * Source: libvirt 12.8, qemu_migration_params.c; QEMU 11.1, migration/savevm.c, vmstate_uuid_post_load(). */
+static int native_set_proof(struct vm_qmp *q, bool on, struct err *e)
+{
+    struct qmp_client *c;
+    if (!q->vm.proof.on || (q->old_on & CAP_BIT(CAP_VALIDATE_UUID)) != 0)
+        return 0;
+    c = vm_qmp_client(q, e);
+    if (c != NULL && qmp_set_capabilities(c, CAP_BIT(CAP_VALIDATE_UUID),
+                                          on ? CAP_BIT(CAP_VALIDATE_UUID) : 0, e) == 0)
+        return 0;
+    return -1;
+}
+
 int native_set_restore(struct vm_qmp *q, struct err *e)
 {
+    struct err second = {0};
     if (!q->configured)
         return 0;
     q->configured = false;
-    return vm_qmp_restore_parameters(q, e);
+    int rc = vm_qmp_restore_parameters(q, e);
+    if (native_set_proof(q, false, &second) == 0)
+        return rc;
+    if (rc == 0)
+        *e = second;
+    return -1;
 }
 
 int native_set_tune(struct vm_qmp *q, const struct vm_settings *s, int64_t *limit_ns,
@@ -130,7 +150,9 @@ int native_set_tune(struct vm_qmp *q, const struct vm_settings *s, int64_t *limi
     if (c == NULL || vm_qmp_read_settings(q, s, &set, e) < 0)
         return -1;
     native_set_keep_tuned(&set);
-    if (vm_qmp_remember_parameters(q, &set, e) < 0)
+    qmp_capability_set known;
+    if ((q->vm.proof.on && qmp_query_capabilities(c, &q->old_on, &known, e) < 0) ||
+        vm_qmp_remember_parameters(q, &set, e) < 0)
         return err_wrap(e, "%s", q->vm.role);
     struct qmp_parameters p = q->old_parameters;
     /* libvirt has no word for it; its destination, which is new, has no compression either */
@@ -142,7 +164,7 @@ int native_set_tune(struct vm_qmp *q, const struct vm_settings *s, int64_t *limi
     if (field_u64_opt(set.parameters, "downtime-limit", &p.downtime_limit_ms, e) < 0)
         return err_wrap(e, "%s", q->vm.role);
     q->configured = true;
-    if (qmp_set_parameters(c, &p, set.parameters, e) < 0) {
+    if (native_set_proof(q, true, e) < 0 || qmp_set_parameters(c, &p, set.parameters, e) < 0) {
         struct err ignored = {0};
         native_set_restore(q, &ignored);
         return err_wrap(e, "%s", q->vm.role);

@@ -123,6 +123,7 @@ static int direct_foresee(struct vm *vm, struct vm_facts *f, struct err *e)
 /* Its capabilities are known when it exists: configure() fails then where one is missing. */
 static int direct_check(struct vm *vm, const struct vm_settings *s, struct err *e)
 {
+    vm->proof.can = virt_move_can_prove(&direct(vm)->qmp.facts);
     return vm_qmp_check_hypervisor(&direct(vm)->qmp, s, e);
 }
 

@@ -76,6 +76,7 @@ static int native_check(struct vm *vm, const struct vm_settings *s, struct err *
 {
     if (native_set_check(s, e) < 0)
         return -1;
+    vm->proof.can = virt_move_can_prove(&native(vm)->qmp.facts);
     return vm_qmp_check_hypervisor(&native(vm)->qmp, s, e);
 }
 
@@ -83,9 +84,17 @@ static int native_check(struct vm *vm, const struct vm_settings *s, struct err *
 static int native_check_source(struct vm *vm, const struct vm_settings *s, struct err *e)
 {
     CLEANUP_SETTINGS struct qmp_settings set = {0};
-    if (vm_qmp_read_settings(&native(vm)->qmp, s, &set, e) < 0)
+    struct vm_qmp *q = &native(vm)->qmp;
+    qmp_capability_set on, known;
+    struct qmp_client *c = vm_qmp_client(q, e);
+    if (c == NULL || vm_qmp_read_settings(q, s, &set, e) < 0)
         return -1;
-    return native_check(vm, s, e);
+    if (qmp_query_capabilities(c, &on, &known, e) < 0)
+        return err_wrap(e, "%s", vm->role);
+    if (native_check(vm, s, e) < 0)
+        return -1;
+    vm->proof.can = (known & CAP_BIT(CAP_VALIDATE_UUID)) != 0;
+    return 0;
 }
 
 static int native_configure(struct vm *vm, const struct vm_settings *s, int64_t *limit_ns,

@@ -477,6 +477,7 @@ static int fake_check(struct vm *vm, const struct vm_settings *set, struct err *
         return -1;
     if (s->check_refuses)
         return err_set(e, ERR_REFUSED, 0, "%s: this cannot be done", vm->role);
+    vm->proof.can = s->can_prove;
     return side_end(s, e);
 }
 
@@ -491,6 +492,7 @@ static int fake_configure(struct vm *vm, const struct vm_settings *set, int64_t 
     s->configured = set != NULL;
     if (set != NULL) {
         *limit_ns = 300 * NS_PER_MS;
+        s->configured_to_prove = vm->proof.on;
         p->return_path = set->postcopy;
     }
     if (side_end(s, e) < 0) {

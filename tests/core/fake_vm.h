@@ -43,6 +43,7 @@ struct fake_side {
     enum vm_run run;
     enum vm_migration migration;
     bool dead, mute, check_refuses;
+    bool can_prove, configured_to_prove; /* vm.proof, as check() says and configure() saw it */
     bool lags; /* moves seldom */
     bool restarts; /* somebody lets its running guest run again when it is stopped */
     bool configured; /* has our settings */

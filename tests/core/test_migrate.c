@@ -391,6 +391,13 @@ static void same_process(struct fake_pair *p)
     p->destination.facts.peer_pid = p->source.facts.peer_pid;
 }
 
+static void differ_uuid(struct fake_pair *p)
+{
+    snprintf(p->source.facts.uuid, sizeof p->source.facts.uuid, "6ba7b810-9dad-11d1-80b4-00c04fd430c8");
+    snprintf(p->destination.facts.uuid, sizeof p->destination.facts.uuid,
+             "6ba7b811-9dad-11d1-80b4-00c04fd430c8");
+}
+
 static void source_busy(struct fake_pair *p)
 {
     p->source.migration = VM_MIGRATION_ACTIVE;
@@ -442,6 +449,7 @@ static void test_refused(void **state)
         const char *says;
     } cases[] = {
         {differ_machine, "machine types differ: pc-q35-10.0 on the source, pc-q35-7.2 on the"},
+        {differ_uuid, "UUIDs differ: 6ba7b810-9dad-11d1-80b4-00c04fd430c8 on the source, 6ba7b811-"},
         {differ_ram, "RAM sizes differ: 256 MiB on the source, 512 MiB"},
         {differ_vcpus, "vCPUs differ: 2 on the source, 3"},
         {differ_accelerator, "accelerators differ: KVM on the source, TCG"},
@@ -467,6 +475,24 @@ static void test_refused(void **state)
         CHECK(o->report.guest == MIGRATE_GUEST_SOURCE && o->report.phases.now == PHASE_FAILED);
         if (strstr(o->e.msg, cases[i].says) == NULL)
             fail_msg("'%s' does not say '%s'", o->e.msg, cases[i].says);
+    }
+}
+
+/* That the stream is loaded by the right one is proven where both sides can. */
+static void test_proof(void **state)
+{
+    (void)state;
+    const struct scenario *sc = &(struct scenario){.name = "proof"};
+    for (unsigned i = 0; i < 4; i++) {
+        struct outcome outcome, *o = &outcome;
+        const uint32_t seed = 1;
+        prepare(o, sc, FAKE_NO_FAULT, 0, seed);
+        o->pair.source.can_prove = i & 1;
+        o->pair.destination.can_prove = i & 2;
+        run(o, sc);
+        CHECK(o->rc == 0);
+        CHECK(o->pair.source.configured_to_prove == (i == 3));
+        CHECK(o->pair.destination.configured_to_prove == (i == 3));
     }
 }
 
@@ -573,6 +599,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_plain),
         cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_proof),
         cmocka_unit_test(test_timeout),
         cmocka_unit_test(test_limit),
         cmocka_unit_test(test_cancel_class),

@@ -19,7 +19,7 @@ readonly lab=$tools/lab guest=$tools/guest godwit=$build/tools/godwit
 
 scratch=$(mktemp -d)
 readonly scratch
-trap '"$guest" stop a g; "$guest" stop b g; rm -rf -- "$scratch"' EXIT
+trap '"$guest" stop a g; "$guest" stop a other; "$guest" stop b g; rm -rf -- "$scratch"' EXIT
 
 major=$("$lab" status --json | jq -r '.hosts.a.qemu | split(".")[0]')
 readonly major
@@ -167,6 +167,23 @@ pair() {
 }
 
 migrate() { "$godwit" migrate "$(endpoint a)" "$(endpoint b)" --via "unix:$scratch/stream" "$@"; }
+
+# Ours waits on b, and another one with the same devices on a, where the stream goes by mistake: each host
+# has a 127.0.0.1 of its own.
+another_is_there() {
+    local mine=6ba7b810-9dad-11d1-80b4-00c04fd430c8 others=6ba7b811-9dad-11d1-80b4-00c04fd430c8 socket
+    "$guest" stop a g
+    "$guest" stop b g
+    "$guest" start a g bare --accel "$accel" --build "$build" -- -uuid "$mine" &&
+        "$guest" start b g bare --accel "$accel" --incoming --build "$build" -- -uuid "$mine" &&
+        "$guest" start a other bare --accel "$accel" --incoming --build "$build" -- -uuid "$others" && beats a || return 1
+    socket=$("$guest" path a other qmp)
+    printf '%s\n' '{"execute": "qmp_capabilities"}' \
+        '{"execute": "migrate-incoming", "arguments": {"uri": "tcp:127.0.0.1:4444"}}' |
+        "$lab" exec a timeout 10 socat -t 1 - "UNIX-CONNECT:$socket" >/dev/null
+    refused 1 'the migration failed' "$godwit" migrate "$(endpoint a)" "$(endpoint b)" --via tcp:127.0.0.1:4444 &&
+        runs a && beats a && [[ $(qmp b query-status | jq -r .status) == inmigrate ]]
+}
 
 # begin_slowly [OPTION]...: the same in the background, so slowly that it never ends; its pid is in `pid`.
 begin_slowly() {
@@ -418,6 +435,8 @@ test_ends() {
 }
 
 test_ways() {
+    check "another QEMU listens where the stream goes: its UUID is another, and the guest stays" another_is_there || true
+    "$guest" stop a other
     for way in '--multifd 2' '--multifd 2 --compression zlib' '--multifd 2 --compression zstd' --postcopy \
         '--downtime-limit 20ms' '--multifd 2 --set multifd-compression=zstd --set multifd-zstd-level=3' \
         '--postcopy --set postcopy-preempt=on' '--set max-bandwidth=1G --set downtime-limit=50 --set xbzrle=on'; do

@@ -177,12 +177,13 @@ nothing_left_on() {
 
 migration_on() { virsh_on a qemu-monitor-command "$vm" "{\"execute\":\"query-migrate-$1\"}" | jq -S .return; }
 is_set() {
-    migration_on capabilities | jq -e 'any(.[]; .capability == "auto-converge" and .state)' &&
+    migration_on capabilities | jq -e 'any(.[]; .capability == "auto-converge" and .state) and
+        any(.[]; .capability == "validate-uuid" and .state)' &&
         migration_on parameters |
         jq -e '."cpu-throttle-initial" == 30 and ."max-postcopy-bandwidth" == 50 * 1048576'
 }
 
-# set_and_put_back ROUTE: what was set by name is in force, and after Ctrl-C it is as it was.
+# set_and_put_back ROUTE: what was set by name is in force, and that the stream is for this guest alone; and after Ctrl-C it is as it was.
 set_and_put_back() {
     local set=yes
     migration_on parameters >"$scratch/parameters" && migration_on capabilities >"$scratch/capabilities" &&

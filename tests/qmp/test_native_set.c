@@ -129,7 +129,7 @@ static void test_keep_tuned(void **state)
     "\"multifd-compression\":\"" compression "\"}"
 
 /* The source is tuned, and restored; `says`: how the first fails. */
-static void tune(const struct fake_step *steps, size_t count, const char *says)
+static void tune(const struct fake_step *steps, size_t count, bool proof, const char *says)
 {
     const struct vm_settings s = {.downtime_limit_ns = 20 * NS_PER_MS, .multifd_channels = 4};
     struct fake_qmp *fake = fake_qmp_start("10.0", FAKE_UNIX, steps, count);
@@ -141,6 +141,7 @@ static void tune(const struct fake_step *steps, size_t count, const char *says)
     struct vm *vm = vm_qmp_open(loop, &ep, "source", &e);
     assert_non_null(vm);
     struct vm_qmp *q = (struct vm_qmp *)vm;
+    vm->proof.on = proof;
     assert_int_equal(native_set_tune(q, &s, &limit_ns, &e), says == NULL ? 0 : -1);
     assert_string_equal(e.msg, says == NULL ? "" : says);
     assert_int_equal(limit_ns, says == NULL ? 20 * NS_PER_MS : 0);
@@ -162,8 +163,18 @@ static void test_tune_and_restore(void **state)
         {.what = FAKE_ACCEPT}, REPLY("query-migrate-parameters", PARAMETERS("300", "zlib")),
         {.what = FAKE_ERROR, .command = "migrate-set-parameters", .text = "too short"},
         SET(PARAMETERS("300", "zlib")), {.what = FAKE_EXPECT_END}};
-    tune(done, sizeof done / sizeof *done, NULL);
-    tune(fails, sizeof fails / sizeof *fails, "source: migrate-set-parameters: too short");
+#define UUID(on) "{\"capability\":\"validate-uuid\",\"state\":" on "}"
+#define SET_UUID(on)                                                                        \
+    {.what = FAKE_REPLY, .command = "migrate-set-capabilities",                             \
+     .arguments = "{\"capabilities\":[" UUID(on) "]}"}
+    static const struct fake_step proves[] = {
+        {.what = FAKE_ACCEPT}, REPLY("query-migrate-capabilities", "[" UUID("false") "]"),
+        REPLY("query-migrate-parameters", PARAMETERS("300", "zlib")),
+        SET_UUID("true"), SET(PARAMETERS("20", "none")),
+        SET(PARAMETERS("300", "zlib")), SET_UUID("false"), {.what = FAKE_EXPECT_END}};
+    tune(done, sizeof done / sizeof *done, false, NULL);
+    tune(proves, sizeof proves / sizeof *proves, true, NULL);
+    tune(fails, sizeof fails / sizeof *fails, false, "source: migrate-set-parameters: too short");
 }
 
 int main(void)

@@ -32,7 +32,9 @@
     {.what = FAKE_REPLY, .command = "qom-get", .text = "\"" name "-machine\"", \
      .arguments = "{\"path\":\"/machine\",\"property\":\"type\"}"}
 #define CPUS REPLY("query-cpus-fast", "[" CPU("0") "," CPU("1") "]")
-#define HARDWARE(kvm) MACHINE("pc-q35-10.0"), MEMORY, CPUS, KVM(kvm)
+#define UUID(text) REPLY("query-uuid", "{\"UUID\":\"" text "\"}")
+#define HARDWARE(kvm) \
+    MACHINE("pc-q35-10.0"), MEMORY, CPUS, KVM(kvm), UUID("6ba7b810-9dad-11d1-80b4-00c04fd430c8")
 #define PROBE(kvm) VERSION(10, 0), STATUS("running"), REPLY("query-migrate", "{}"), HARDWARE(kvm)
 #define PROBE_7(kvm) VERSION(7, 2), STATUS_7("running"), REPLY("query-migrate", "{}"), HARDWARE(kvm)
 
@@ -100,6 +102,7 @@ static void test_probe(void **state)
     assert_string_equal(s.facts.machine, "pc-q35-10.0");
     assert_int_equal(s.facts.ram_bytes, 268435456 + 65536);
     assert_int_equal(s.facts.vcpus, 2);
+    assert_string_equal(s.facts.uuid, "6ba7b810-9dad-11d1-80b4-00c04fd430c8");
     assert_true(s.facts.kvm);
     assert_int_equal(s.facts.run, VM_RUN_RUNNING);
     assert_int_equal(s.facts.migration, VM_MIGRATION_NONE);
@@ -238,6 +241,42 @@ static void test_configure_and_restore(void **state)
         assert_int_equal(s.vm->ops->configure(s.vm, NULL, NULL, &s.e), 0); /* nothing is left to do */
         close_side(&s);
     }
+}
+
+/* Where the engine has found that both sides can; else it stays as it is. */
+static void test_proof(void **state)
+{
+    (void)state;
+    static const struct fake_step steps[] = {
+        {.what = FAKE_ACCEPT}, PROBE("true"), CAPS(USUAL "," CAP("validate-uuid", "false")),
+        CAPS(USUAL "," CAP("validate-uuid", "false")), PARAMETERS,
+        SET("migrate-set-capabilities",
+            "{\"capabilities\":[" CAP("events", "true") "," CAP("multifd", "false") ","
+            CAP("postcopy-ram", "false") "," CAP("return-path", "false") ","
+            CAP("pause-before-switchover", "false") "," CAP("validate-uuid", "true") "]}"),
+        SET("migrate-set-parameters", NULL), SET("migrate-set-parameters", NULL),
+        SET("migrate-set-capabilities",
+            "{\"capabilities\":[" CAP("events", "false") "," CAP("multifd", "false") ","
+            CAP("postcopy-ram", "false") "," CAP("return-path", "false") ","
+            CAP("pause-before-switchover", "true") "," CAP("validate-uuid", "false") "]}"),
+        {.what = FAKE_EXPECT_END},
+    };
+    static const struct fake_step without[] = {
+        {.what = FAKE_ACCEPT}, PROBE("true"), CAPS(USUAL), {.what = FAKE_EXPECT_END}};
+    const struct vm_settings none = {0};
+    struct side s;
+    int64_t limit_ns;
+    open_probed(&s, FAKE_QMP("10.0", steps));
+    assert_int_equal(s.vm->ops->check(s.vm, &none, &s.e), 0);
+    assert_true(s.vm->proof.can && !s.vm->proof.on);
+    s.vm->proof.on = true;
+    assert_int_equal(s.vm->ops->configure(s.vm, &none, &limit_ns, &s.e), 0);
+    assert_int_equal(s.vm->ops->configure(s.vm, NULL, NULL, &s.e), 0);
+    close_side(&s);
+    open_probed(&s, FAKE_QMP("10.0", without));
+    assert_int_equal(s.vm->ops->check(s.vm, &none, &s.e), 0);
+    assert_false(s.vm->proof.can);
+    close_side(&s);
 }
 
 static void test_configure_fails_half_way(void **state)
@@ -854,7 +893,8 @@ static void open_over_ssh(struct side *s, pid_t thread, struct vm_sample *sample
         {.what = FAKE_ACCEPT}, VERSION(10, 0), STATUS("running"), REPLY("query-migrate", "{}"),
         MACHINE("pc-q35-10.0"), MEMORY,
         {.what = FAKE_REPLY, .command = "query-cpus-fast", .text = cpus},
-        KVM("true"), {.what = FAKE_CLOSE}, {.what = FAKE_ACCEPT_DUMB}, {.what = FAKE_CLOSE}};
+        KVM("true"), UUID("00000000-0000-0000-0000-000000000000"), {.what = FAKE_CLOSE},
+        {.what = FAKE_ACCEPT_DUMB}, {.what = FAKE_CLOSE}};
     struct qmp_endpoint ep;
     install_ssh();
     *s = (struct side){.fake = FAKE_QMP("10.0", steps)};
@@ -864,6 +904,7 @@ static void open_over_ssh(struct side *s, pid_t thread, struct vm_sample *sample
     s->vm = vm_qmp_open(s->loop, &ep, "destination", &s->e);
     if (s->vm == NULL || s->vm->ops->probe(s->vm, &s->facts, &s->e) < 0)
         fail_msg("%s", s->e.msg);
+    assert_string_equal(s->facts.uuid, ""); /* -uuid was not given */
     loop_sleep(s->loop, 20 * NS_PER_MS);
     assert_int_equal(s->vm->ops->sample(s->vm, sample, &s->e), -1);
     expect(s, ERR_LOST, "closed without a QMP greeting");
@@ -979,6 +1020,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_check_tcg),
         cmocka_unit_test(test_check_compression),
         cmocka_unit_test(test_configure_and_restore),
+        cmocka_unit_test(test_proof),
         cmocka_unit_test(test_configure_fails_half_way),
         cmocka_unit_test(test_check_by_name),
         cmocka_unit_test(test_unknown_name_has_a_hint),
