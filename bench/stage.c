@@ -424,7 +424,9 @@ int stage_make_directory(struct stage *s, const char *name, struct err *e)
 
 int stage_remove(struct stage *s, const char *name, struct err *e)
 {
-    return s->place->ops->remove(s->place, name, e);
+    struct store_attr attr;
+    int found = s->place->ops->lookup(s->place, name, &attr, e);
+    return found > 0 ? s->place->ops->remove(s->place, name, &attr, e) : found;
 }
 
 struct stage_leftovers {

@@ -71,6 +71,7 @@ struct range {
     unsigned blocks;             /* of it, under way */
     unsigned mismatches;
     bool unstable; /* some answer needs a COMMIT; then: */
+    bool several; /* its answers, stable ones among them, came from several instances of the server */
     bool mixed;    /* they had different verifiers, or else all had this: */
     uint8_t verifier[STORE_VERIFIER_BYTES];
     struct store_io commit;
@@ -168,7 +169,7 @@ static void range_restart(struct range *r)
     r->next = r->first;
     r->sent = false;
     r->again = true;
-    r->unstable = r->mixed = false;
+    r->unstable = r->mixed = r->r.written = r->several = false;
 }
 
 static void range_commit(struct range *r)
@@ -192,10 +193,13 @@ static void range_settle(struct range *r)
 {
     if (r->copy->failed || r->state != RANGE_SENDING || !r->sent || r->blocks > 0)
         return;
-    if (r->unstable)
+    if (r->unstable) {
         range_commit(r);
-    else
-        r->state = RANGE_DONE;
+        return;
+    }
+    if (r->several) /* which no single instance of the server has all of: */
+        memset(r->r.verifier, 0, sizeof r->r.verifier);
+    r->state = RANGE_DONE;
 }
 
 static void range_commit_done(struct store_io *io)
@@ -206,6 +210,8 @@ static void range_commit_done(struct store_io *io)
     if (io->res < 0) {
         copy_io_failed(c, io, "commit");
     } else if (!r->mixed && memcmp(r->verifier, io->verifier, sizeof r->verifier) == 0) {
+        if (r->several)
+            memset(r->r.verifier, 0, sizeof r->r.verifier);
         r->state = RANGE_DONE;
     } else {
         r->mismatches++;
@@ -219,6 +225,11 @@ static void range_commit_done(struct store_io *io)
 
 static void range_answer(struct range *r, const struct store_io *io)
 {
+    if (!r->r.written)
+        memcpy(r->r.verifier, io->verifier, sizeof r->r.verifier);
+    else if (memcmp(r->r.verifier, io->verifier, sizeof r->r.verifier) != 0)
+        r->several = true;
+    r->r.written = true;
     if (io->stable)
         return;
     if (!r->unstable)
@@ -490,6 +501,7 @@ void copy_give(struct copy *c, const struct copy_range *given)
     *r = (struct range){.copy = c, .r = *given, .state = RANGE_SENDING, .digest = digest};
     digest_begin(&r->digest, given->data, given->start);
     r->r.stray = UINT64_MAX;
+    r->r.written = false;
     r->first = r->next = extents_at(given->read, given->start);
     c->n_ranges++;
     if (extents_seek(given->read, &r->next) < given->end) {

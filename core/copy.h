@@ -28,6 +28,8 @@ struct copy_range {
 
     /* The answer. */
     unsigned char digest[CHECKSUM_BYTES]; /* XXH3-128 of the data, in order */
+    bool written;                               /* something had to be; then: */
+    uint8_t verifier[STORE_VERIFIER_BYTES];     /* that it was proven durable under */
     uint64_t stray; /* the offset of something that must be zero and is not; UINT64_MAX: none */
 };
 

@@ -151,8 +151,8 @@ static int worker_advance(struct worker *w, struct held *h, struct err *e)
     struct crew *c = w->crew;
     struct transfer *t = h->t;
     for (;;) {
-        enum transfer_phase next = transfer_phase_after(t, t->phase);
-        if (next == TRANSFER_VERIFY && transfer_begin_verify(t, &h->hands, e) < 0)
+        enum transfer_phase next;
+        if (transfer_end_phase(t, &h->hands, &next, e) < 0)
             return -1;
         uint64_t work_bytes = transfer_work_bytes(t); /* then its maps are given back */
         if (next == TRANSFER_END && transfer_finish(t, &h->hands, e) < 0)

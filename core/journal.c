@@ -2,7 +2,6 @@
 #include "core/journal.h"
 
 #include <assert.h>
-#include <ctype.h>
 #include <endian.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -12,10 +11,9 @@
 #include <time.h>
 #include <xxhash.h>
 
-#include "core/cleanup.h"
 #include "core/clock.h"
 
-enum { VERSION = 1, COMPAT_KNOWN = 0 };
+enum { VERSION = 2, COMPAT_KNOWN = 0 };
 
 /* Where what is; see the table in journal.h. */
 enum {
@@ -24,7 +22,7 @@ enum {
     AT_COMPAT = 12,
     AT_SIZE = 16,
     AT_CHUNK = 24,
-    AT_ZERO_1 = 28,
+    AT_STATE_BITS = 28,
     AT_SOURCE_INODE = 32,
     AT_SOURCE_MTIME = 40,
     AT_SOURCE_CTIME = 48,
@@ -33,18 +31,29 @@ enum {
     AT_BEGUN = 80,
     AT_WRITER_START = 88,
     AT_WRITER_PID = 96,
-    AT_ZERO_2 = 100,
+    AT_WRITER_SPACE = 100,
     AT_WRITER_BOOT_ID = 104,
     AT_WRITER_HOST = 120,
     AT_SOURCE = 184,
+    AT_PART_GENERATION = 456,
+    AT_WRITER_MACHINE = 464,
+    AT_ZERO = 472,
     AT_CHECKSUM = 496,
 };
-_Static_assert(AT_WRITER_HOST + JOURNAL_HOST_BYTES == AT_SOURCE &&
-                   AT_SOURCE + JOURNAL_SOURCE_BYTES == AT_CHECKSUM &&
+_Static_assert(AT_WRITER_HOST + OWNER_HOST_BYTES == AT_SOURCE &&
+                   AT_SOURCE + JOURNAL_SOURCE_BYTES == AT_PART_GENERATION &&
                    AT_CHECKSUM + sizeof(XXH128_canonical_t) == JOURNAL_HEADER_BYTES,
                "the texts end where the next begins");
 
-enum { AT_STATE = 0, AT_DATA = 4, AT_DIGEST = 8, AT_RECORD_CHECKSUM = 24 };
+enum {
+    AT_STATE = 0,
+    AT_WRITTEN = 1,
+    AT_DATA = 4,
+    AT_DIGEST = 8,
+    AT_VERIFIER = 24,
+    AT_RECORD_ZERO = 32,
+    AT_RECORD_CHECKSUM = 56,
+};
 
 enum { STATE_DURABLE = 1 };
 
@@ -110,65 +119,6 @@ uint64_t journal_record_offset(uint64_t chunk)
     return JOURNAL_HEADER_BYTES + chunk * JOURNAL_RECORD_BYTES;
 }
 
-/* ---- who writes ---- */
-
-/* The first line of a small file of the kernel's; false: there is none, or it does not fit. */
-static bool journal_read_line(const char *path, char *line, size_t size)
-{
-    CLEANUP_FCLOSE FILE *f = fopen(path, "re");
-    if (f == NULL || fgets(line, (int)size, f) == NULL)
-        return false;
-    size_t len = strcspn(line, "\n");
-    bool whole = line[len] == '\n';
-    line[len] = '\0';
-    return whole;
-}
-
-static bool journal_boot_id(uint8_t id[JOURNAL_BOOT_ID_BYTES])
-{
-    char text[64];
-    if (!journal_read_line("/proc/sys/kernel/random/boot_id", text, sizeof text))
-        return false;
-    size_t digits = 0;
-    for (const char *c = text; *c != '\0'; c++) {
-        if (*c == '-')
-            continue;
-        if (!isxdigit((unsigned char)*c) || digits == 2 * JOURNAL_BOOT_ID_BYTES)
-            return false;
-        int value = *c <= '9' ? *c - '0' : tolower((unsigned char)*c) - 'a' + 10;
-        id[digits / 2] = (uint8_t)(digits % 2 == 0 ? value << 4 : id[digits / 2] | value);
-        digits++;
-    }
-    return digits == 2 * JOURNAL_BOOT_ID_BYTES;
-}
-
-/* When process `pid` started; false: there is none, or it is a zombie. proc(5), /proc/PID/stat. */
-static bool journal_start_ticks(uint32_t pid, uint64_t *ticks)
-{
-    char path[32], line[1024];
-    snprintf(path, sizeof path, "/proc/%" PRIu32 "/stat", pid);
-    if (!journal_read_line(path, line, sizeof line))
-        return false;
-    const char *rest = strrchr(line, ')'); /* ends the 2nd field, which may hold anything */
-    char state;
-    return rest != NULL &&
-           sscanf(rest + 1,
-                  " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d"
-                  " %" SCNu64, &state, ticks) == 2 &&
-           state != 'Z' && state != 'X';
-}
-
-bool journal_writer_alive(const struct journal_header *h)
-{
-    char host[JOURNAL_HOST_BYTES + 1] = "";
-    uint8_t boot_id[JOURNAL_BOOT_ID_BYTES];
-    uint64_t ticks;
-    return h->writer_pid != 0 && h->writer_pid != (uint32_t)getpid() &&
-           gethostname(host, JOURNAL_HOST_BYTES) == 0 && strcmp(host, h->writer_host) == 0 &&
-           journal_boot_id(boot_id) && memcmp(boot_id, h->writer_boot_id, sizeof boot_id) == 0 &&
-           journal_start_ticks(h->writer_pid, &ticks) && ticks == h->writer_start_ticks;
-}
-
 /* ---- the header ---- */
 
 /* The source's name as far as it fits. Its end tells more than its beginning. */
@@ -184,8 +134,8 @@ static void journal_set_source(struct journal_header *h, const char *place, cons
 }
 
 int journal_begin(struct journal_header *h, const char *place, const char *name,
-                  const struct store_attr *attr, uint64_t part_inode, uint32_t chunk_bytes,
-                  struct err *e)
+                  const struct store_attr *attr, const struct store_attr *part,
+                  uint32_t chunk_bytes, struct err *e)
 {
     assert(chunk_bytes > 0);
     struct timespec now;
@@ -194,9 +144,9 @@ int journal_begin(struct journal_header *h, const char *place, const char *name,
         .size_bytes = attr->size_bytes,
         .chunk_bytes = chunk_bytes,
         .source_inode = attr->inode,
-        .part_inode = part_inode,
+        .part_inode = part != NULL ? part->inode : 0,
+        .part_generation = part != NULL ? part->generation : 0,
         .begun_ns = (int64_t)now.tv_sec * NS_PER_S + now.tv_nsec,
-        .writer_pid = (uint32_t)getpid(),
     };
     if (attr->type != STORE_BLOCK_DEVICE) {
         h->source_mtime_ns = attr->mtime_ns;
@@ -205,13 +155,7 @@ int journal_begin(struct journal_header *h, const char *place, const char *name,
     journal_set_source(h, place, name);
     if (getrandom(h->run_id, sizeof h->run_id, 0) != sizeof h->run_id)
         return err_set(e, ERR_IO, errno, "no random numbers");
-    if (gethostname(h->writer_host, JOURNAL_HOST_BYTES) < 0)
-        return err_set(e, ERR_IO, errno, "host name");
-    if (!journal_boot_id(h->writer_boot_id))
-        return err_set(e, ERR_IO, 0, "/proc/sys/kernel/random/boot_id: cannot be read");
-    if (!journal_start_ticks(h->writer_pid, &h->writer_start_ticks))
-        return err_set(e, ERR_IO, 0, "/proc/%" PRIu32 "/stat: cannot be read", h->writer_pid);
-    return 0;
+    return owner_self(&h->writer, e);
 }
 
 static void journal_header_checksum(const uint8_t *header, XXH128_canonical_t *sum)
@@ -233,10 +177,14 @@ void journal_encode_header(uint8_t out[JOURNAL_HEADER_BYTES], const struct journ
     put64(out + AT_PART_INODE, h->part_inode);
     memcpy(out + AT_RUN_ID, h->run_id, sizeof h->run_id);
     put64(out + AT_BEGUN, (uint64_t)h->begun_ns);
-    put64(out + AT_WRITER_START, h->writer_start_ticks);
-    put32(out + AT_WRITER_PID, h->writer_pid);
-    memcpy(out + AT_WRITER_BOOT_ID, h->writer_boot_id, sizeof h->writer_boot_id);
-    memcpy(out + AT_WRITER_HOST, h->writer_host, strnlen(h->writer_host, JOURNAL_HOST_BYTES));
+    put32(out + AT_STATE_BITS, h->state);
+    put64(out + AT_PART_GENERATION, h->part_generation);
+    put64(out + AT_WRITER_START, h->writer.start_ticks);
+    put64(out + AT_WRITER_MACHINE, h->writer.machine);
+    put32(out + AT_WRITER_PID, h->writer.pid);
+    put32(out + AT_WRITER_SPACE, h->writer.pid_space);
+    memcpy(out + AT_WRITER_BOOT_ID, h->writer.boot_id, sizeof h->writer.boot_id);
+    memcpy(out + AT_WRITER_HOST, h->writer.host, strnlen(h->writer.host, OWNER_HOST_BYTES));
     memcpy(out + AT_SOURCE, h->source, strnlen(h->source, JOURNAL_SOURCE_BYTES));
 
     XXH128_canonical_t sum;
@@ -259,12 +207,15 @@ static int journal_check_header(const uint8_t *in, size_t len, struct err *e)
     if (memcmp(&sum, in + AT_CHECKSUM, sizeof sum) != 0)
         return journal_refuse(e, "the journal is torn: its header has another checksum");
     if (get32(in + AT_VERSION) != VERSION)
-        return journal_refuse(e, "written by a newer godwit: the journal has version %" PRIu32,
+        return journal_refuse(e, "written by %s godwit: the journal has version %" PRIu32,
+                              get32(in + AT_VERSION) < VERSION ? "an older" : "a newer",
                               get32(in + AT_VERSION));
     if ((get32(in + AT_COMPAT) & ~(uint32_t)COMPAT_KNOWN) != 0)
         return journal_refuse(e, "written by a newer godwit: the journal needs features 0x%" PRIx32,
                               get32(in + AT_COMPAT));
-    if (get32(in + AT_CHUNK) == 0 || get32(in + AT_ZERO_1) != 0 || get32(in + AT_ZERO_2) != 0)
+    if (get32(in + AT_CHUNK) == 0 ||
+        (get32(in + AT_STATE_BITS) & ~(uint32_t)(JOURNAL_WHOLE | JOURNAL_DOUBT)) != 0 ||
+        !journal_is_zero(in + AT_ZERO, AT_CHECKSUM - AT_ZERO))
         return journal_refuse(e, "the journal has a header that makes no sense");
     return 1;
 }
@@ -281,13 +232,17 @@ int journal_decode_header(const uint8_t *in, size_t len, struct journal_header *
         .source_mtime_ns = (int64_t)get64(in + AT_SOURCE_MTIME),
         .source_ctime_ns = (int64_t)get64(in + AT_SOURCE_CTIME),
         .part_inode = get64(in + AT_PART_INODE),
+        .part_generation = get64(in + AT_PART_GENERATION),
+        .state = get32(in + AT_STATE_BITS),
         .begun_ns = (int64_t)get64(in + AT_BEGUN),
-        .writer_pid = get32(in + AT_WRITER_PID),
-        .writer_start_ticks = get64(in + AT_WRITER_START),
+        .writer = {.pid = get32(in + AT_WRITER_PID),
+                   .pid_space = get32(in + AT_WRITER_SPACE),
+                   .start_ticks = get64(in + AT_WRITER_START),
+                   .machine = get64(in + AT_WRITER_MACHINE)},
     };
     memcpy(h->run_id, in + AT_RUN_ID, sizeof h->run_id);
-    memcpy(h->writer_boot_id, in + AT_WRITER_BOOT_ID, sizeof h->writer_boot_id);
-    memcpy(h->writer_host, in + AT_WRITER_HOST, JOURNAL_HOST_BYTES);
+    memcpy(h->writer.boot_id, in + AT_WRITER_BOOT_ID, sizeof h->writer.boot_id);
+    memcpy(h->writer.host, in + AT_WRITER_HOST, OWNER_HOST_BYTES);
     memcpy(h->source, in + AT_SOURCE, JOURNAL_SOURCE_BYTES);
     return 1;
 }
@@ -310,6 +265,9 @@ int journal_continue(const struct journal_header *found, struct journal_header *
     if (found->part_inode != now->part_inode)
         return journal_refuse(e, "the part beside it is another file (inode %" PRIu64
                               ", was %" PRIu64 ")", now->part_inode, found->part_inode);
+    if (found->part_generation != now->part_generation)
+        return journal_refuse(e, "the part beside it is another file, which got the inode number "
+                              "%" PRIu64 " of the one that was there", now->part_inode);
     if (found->chunk_bytes != now->chunk_bytes)
         return journal_refuse(e, "it was begun with chunks of %" PRIu32 " bytes, not %" PRIu32,
                               found->chunk_bytes, now->chunk_bytes);
@@ -338,6 +296,9 @@ void journal_encode_record(uint8_t out[JOURNAL_RECORD_BYTES],
     out[AT_STATE] = STATE_DURABLE;
     put32(out + AT_DATA, r->data_bytes);
     memcpy(out + AT_DIGEST, r->digest, sizeof r->digest);
+    out[AT_WRITTEN] = r->written;
+    if (r->written)
+        memcpy(out + AT_VERIFIER, r->verifier, sizeof r->verifier);
     put64(out + AT_RECORD_CHECKSUM, journal_record_checksum(out, run_id, chunk));
 }
 
@@ -350,10 +311,14 @@ int journal_decode_record(const uint8_t in[JOURNAL_RECORD_BYTES],
     if (get64(in + AT_RECORD_CHECKSUM) != journal_record_checksum(in, run_id, chunk))
         return journal_refuse(e, "the journal is torn: the record of chunk %" PRIu64
                               " has another checksum", chunk);
-    if (in[AT_STATE] != STATE_DURABLE || !journal_is_zero(in + AT_STATE + 1, AT_DATA - 1))
+    if (in[AT_STATE] != STATE_DURABLE || in[AT_WRITTEN] > 1 ||
+        !journal_is_zero(in + AT_WRITTEN + 1, AT_DATA - AT_WRITTEN - 1) ||
+        !journal_is_zero(in + AT_RECORD_ZERO, AT_RECORD_CHECKSUM - AT_RECORD_ZERO))
         return journal_refuse(e, "the record of chunk %" PRIu64 " has a state that is not known",
                               chunk);
     r->data_bytes = get32(in + AT_DATA);
     memcpy(r->digest, in + AT_DIGEST, sizeof r->digest);
+    memcpy(r->verifier, in + AT_VERIFIER, sizeof r->verifier);
+    r->written = in[AT_WRITTEN] != 0;
     return 1;
 }

@@ -36,6 +36,9 @@ enum { LOCAL_ALIGN_GUESS_BYTES = 4096, LOCAL_ALIGN_MAX_BYTES = 65536 };
  * RAW_LOCK_PERM_BASE + the bit number of BLK_PERM_WRITE). */
 enum { QEMU_WRITER_BYTE = 100 + 1 };
 
+/* The byte that our own claims lock: far from QEMU's, and from any that a file has. */
+#define CLAIM_BYTE (INT64_C(0x676f64776974) << 8)
+
 static int local_fail(const struct local_file *f, const char *what, struct err *e)
 {
     return err_set(e, ERR_IO, errno, "%s%s: %s", f->base.place->url, f->name, what);
@@ -76,7 +79,7 @@ static int local_open_direct(const struct local_file *f, const char *last)
         f->parent_fd < 0
             ? local_open_source(local_file_place(f)->dir_fd, f->name, O_DIRECT)
             : openat(f->parent_fd, last, O_RDWR | O_DIRECT | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0 || local_name_attr_of(fd, &attr) < 0 || attr.inode != f->base.attr.inode ||
+    if (fd < 0 || local_name_attr_of(fd, &attr) < 0 || !store_same_file(&attr, &f->base.attr) ||
         attr.device != f->base.attr.device)
         return -1;
     return TAKE_FD(fd);
@@ -102,12 +105,50 @@ static void local_choose(struct local_file *f, const char *last)
                          : "no direct I/O here");
 }
 
-/* Somebody who writes to it may be seen by the lock; whoever only reads does not hold that one. */
-static bool local_in_use(int fd)
+static bool local_is_locked(int fd, off_t byte)
 {
-    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = QEMU_WRITER_BYTE,
-                         .l_len = 1};
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
     return fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+}
+
+/* Somebody who writes to it may be seen by the lock; whoever only reads does not hold that one. */
+static void local_see_locks(struct local_file *f)
+{
+    f->base.in_use = local_is_locked(f->buffered_fd, QEMU_WRITER_BYTE);
+    f->base.claimed = local_is_locked(f->buffered_fd, CLAIM_BYTE);
+}
+
+struct local_claim {
+    struct store_claim base;
+    int fd; /* of the same open file as that which was claimed: the lock is that one's */
+};
+
+static void local_unclaim(struct store_claim *claim)
+{
+    struct local_claim *c = (struct local_claim *)claim;
+    close(c->fd);
+    free(c);
+}
+
+int local_file_claim(struct store_file *file, struct store_claim **claim, struct err *e)
+{
+    struct local_file *f = (struct local_file *)file;
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = CLAIM_BYTE, .l_len = 1};
+    *claim = NULL;
+    if (fcntl(f->buffered_fd, F_OFD_SETLK, &lock) < 0) {
+        if (errno == EAGAIN || errno == EACCES)
+            return 0;
+        log_debug("%s%s: cannot be locked here: %s", file->place->url, file->name, strerror(errno));
+        return 1;
+    }
+    struct local_claim *c = calloc(1, sizeof *c);
+    if (c == NULL || (c->fd = fcntl(f->buffered_fd, F_DUPFD_CLOEXEC, 0)) < 0) {
+        free(c);
+        return local_fail(f, "cannot keep its lock", e);
+    }
+    c->base.release = local_unclaim;
+    *claim = &c->base;
+    return 1;
 }
 
 /* "All data" although there are fewer blocks than that: somebody cannot tell, or compresses. */
@@ -136,7 +177,7 @@ static int local_open_read(struct local_file *f, struct err *e)
     if (f->base.attr.type == STORE_OTHER)
         return err_set(e, ERR_REFUSED, 0, "%s%s: neither a file nor a block device",
                        f->base.place->url, f->name);
-    f->base.in_use = local_in_use(f->buffered_fd);
+    local_see_locks(f);
     f->base.holes_unknown = local_holes_unknown(f);
     local_choose(f, f->name);
     return 0;
@@ -175,13 +216,14 @@ static int local_open_update(struct local_file *f, const char *last, struct err 
     f->buffered_fd = openat(f->parent_fd, last, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (f->buffered_fd < 0 || local_name_attr_of(f->buffered_fd, &f->base.attr) < 0)
         return local_fail(f, "cannot open it for writing", e);
-    f->base.in_use = local_in_use(f->buffered_fd);
+    local_see_locks(f);
     return 0;
 }
 
 static int local_open_directory(struct local_file *f, const char *last, struct err *e)
 {
-    if (*last != '\0' && mkdirat(f->parent_fd, last, 0700) < 0 && errno != EEXIST)
+    f->base.made = *last != '\0' && mkdirat(f->parent_fd, last, 0700) == 0;
+    if (*last != '\0' && !f->base.made && errno != EEXIST)
         return local_fail(f, "cannot make this directory", e);
     f->buffered_fd = local_name_directory(local_file_place(f)->dir_fd, f->name);
     if (f->buffered_fd < 0 || local_name_attr_of(f->buffered_fd, &f->base.attr) < 0)
@@ -214,7 +256,7 @@ struct store_file *local_file_open(struct store_place *p, const char *name, enum
                                    uint64_t size_bytes, struct err *e)
 {
     struct local_file *f = calloc(1, sizeof *f);
-    if (f == NULL || strlen(name) > STORE_NAME_MAX) {
+    if (f == NULL || strlen(name) >= sizeof f->name) {
         err_set(e, ERR_IO, f == NULL ? ENOMEM : ENAMETOOLONG, "%s%s", p->url, name);
         free(f);
         return NULL;

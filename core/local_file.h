@@ -4,6 +4,8 @@
 #ifndef CORE_LOCAL_FILE_H
 #define CORE_LOCAL_FILE_H
 
+#include <limits.h>
+
 #include "core/store.h"
 
 struct local_place {
@@ -25,7 +27,7 @@ struct local_file {
     struct store_io *syncs;   /* commits that the sync under way is for; NULL: none is */
     struct store_io *waiting; /* those that came since it was started */
     unsigned stops;           /* the place's, when the first of `waiting` came */
-    char name[STORE_NAME_MAX + 1];
+    char name[PATH_MAX];
 };
 
 static inline struct local_place *local_file_place(const struct local_file *f)
@@ -37,6 +39,7 @@ struct store_file *local_file_open(struct store_place *p, const char *name, enum
                                    uint64_t size_bytes, struct err *e);
 int local_file_extent(struct store_file *file, uint64_t offset, struct store_extent *x,
                       struct err *e);
+int local_file_claim(struct store_file *file, struct store_claim **claim, struct err *e);
 void local_file_close(struct store_file *file);
 
 #endif

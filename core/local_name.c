@@ -3,12 +3,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <linux/openat2.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #include "core/cleanup.h"
 #include "core/clock.h"
@@ -63,10 +67,10 @@ int local_name_directory(int dir_fd, const char *name)
 
 int local_name_parent(int dir_fd, const char *name, const char **last)
 {
-    char parent[STORE_NAME_MAX + 1];
+    char parent[PATH_MAX];
     const char *slash = strrchr(name, '/');
     size_t len = slash != NULL ? (size_t)(slash - name) : 0;
-    if (len > STORE_NAME_MAX) {
+    if (len >= sizeof parent) {
         errno = ENAMETOOLONG;
         return -1;
     }
@@ -79,6 +83,30 @@ int local_name_parent(int dir_fd, const char *name, const char **last)
 static int64_t name_time_ns(struct timespec t)
 {
     return (int64_t)t.tv_sec * NS_PER_S + t.tv_nsec;
+}
+
+/*
+ * What tells a file from another one that had its inode: its handle, which holds a number that is
+ * another for each (name_to_handle_at(2); of FUSE it changes by itself), and when it was born, which
+ * nobody can set. 0: this file system has neither.
+ */
+static uint64_t name_generation(int fd)
+{
+    struct {
+        struct file_handle head;
+        unsigned char more[MAX_HANDLE_SZ];
+    } handle = {.head.handle_bytes = MAX_HANDLE_SZ};
+    struct statx born = {0};
+    struct statfs fs;
+    int mount;
+    uint64_t all[2] = {0};
+    if (fstatfs(fd, &fs) < 0 || fs.f_type == FUSE_SUPER_MAGIC)
+        return 0;
+    if (name_to_handle_at(fd, "", &handle.head, &mount, AT_EMPTY_PATH) == 0)
+        all[0] = XXH3_64bits(handle.head.f_handle, handle.head.handle_bytes);
+    if (statx(fd, "", AT_EMPTY_PATH, STATX_BTIME, &born) == 0 && (born.stx_mask & STATX_BTIME) != 0)
+        all[1] = (uint64_t)born.stx_btime.tv_sec * NS_PER_S + born.stx_btime.tv_nsec;
+    return all[0] == 0 && all[1] == 0 ? 0 : XXH3_64bits(all, sizeof all);
 }
 
 static void name_attr(const struct stat *st, struct store_attr *attr)
@@ -103,14 +131,16 @@ static void name_attr(const struct stat *st, struct store_attr *attr)
 
 int local_name_attr(int dir_fd, const char *name, int flags, struct store_attr *attr)
 {
+    int follow = (flags & AT_SYMLINK_NOFOLLOW) != 0 ? O_NOFOLLOW : 0;
+    CLEANUP_CLOSE int fd =
+        openat(dir_fd, *name != '\0' ? name : ".", O_PATH | O_CLOEXEC | follow);
     struct stat st;
-    if (fstatat(dir_fd, name, &st, flags) < 0)
+    if (fd < 0 || fstat(fd, &st) < 0)
         return -1;
-    name_attr(&st, attr);
-    if (attr->type != STORE_BLOCK_DEVICE)
-        return 0;
-    CLEANUP_CLOSE int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    return fd < 0 ? -1 : local_name_attr_of(fd, attr);
+    if (!S_ISBLK(st.st_mode))
+        return local_name_attr_of(fd, attr);
+    CLEANUP_CLOSE int device = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    return device < 0 ? -1 : local_name_attr_of(device, attr);
 }
 
 int local_name_attr_of(int fd, struct store_attr *attr)
@@ -119,7 +149,16 @@ int local_name_attr_of(int fd, struct store_attr *attr)
     if (fstat(fd, &st) < 0)
         return -1;
     name_attr(&st, attr);
+    attr->generation = name_generation(fd);
     if (attr->type == STORE_BLOCK_DEVICE)
         return ioctl(fd, BLKGETSIZE64, &attr->size_bytes);
     return 0;
+}
+
+int local_name_is(int dir_fd, const char *name, const struct store_attr *is)
+{
+    struct store_attr now;
+    if (local_name_attr(dir_fd, name, AT_SYMLINK_NOFOLLOW, &now) < 0)
+        return errno == ENOENT ? 0 : -1;
+    return store_same_file(&now, is) && now.device == is->device;
 }

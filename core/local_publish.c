@@ -14,6 +14,7 @@
 
 #include "core/clock.h"
 #include "core/local_file.h"
+#include "core/local_name.h"
 #include "core/log.h"
 
 enum { MODE_SET_ID = 06000 };
@@ -52,12 +53,27 @@ static int publish_attributes(const struct local_file *f, const struct store_att
     return fsync(fd) < 0 ? publish_fail(f, "sync it", e) : 0;
 }
 
-/* Where the file system cannot refuse to replace, we look first; what somebody makes between our
- * look and the rename is lost then, as it is over NFS. */
-static int publish_rename(int dir_fd, const char *from, const char *to, bool overwrite)
+/*
+ * The second name is given to what the descriptor is, whatever its name leads to by now; and the
+ * kernel refuses where something has that name. Then the first name goes, if it is still this file's.
+ * 1; 0: not to be had here (no hard links, no /proc, or not permitted); -1.
+ */
+static int publish_link(const struct local_file *f, const char *from, const char *to)
+{
+    char self[32];
+    snprintf(self, sizeof self, "/proc/self/fd/%d", f->buffered_fd);
+    if (linkat(AT_FDCWD, self, f->parent_fd, to, AT_SYMLINK_FOLLOW) < 0)
+        return errno == EEXIST || errno == ENOSPC || errno == EDQUOT || errno == EROFS ? -1 : 0;
+    int is = local_name_is(f->parent_fd, from, &f->base.attr);
+    return is > 0 && unlinkat(f->parent_fd, from, 0) < 0 && errno != ENOENT ? -1 : 1;
+}
+
+/* By name, which was looked at a moment ago. Where the file system cannot refuse to replace, we look
+ * first; what somebody makes between our look and the rename is lost then. */
+static int publish_rename(int dir_fd, const char *from, const char *to, bool replaces)
 {
     struct stat st;
-    if (overwrite)
+    if (replaces)
         return renameat(dir_fd, from, dir_fd, to);
     if (renameat2(dir_fd, from, dir_fd, to, RENAME_NOREPLACE) == 0)
         return 0;
@@ -68,6 +84,47 @@ static int publish_rename(int dir_fd, const char *from, const char *to, bool ove
         return -1;
     }
     return errno == ENOENT ? renameat(dir_fd, from, dir_fd, to) : -1;
+}
+
+/* What is to be replaced is still that, or nothing: then *replaces is NULL. */
+static int publish_check_old(const struct local_file *f, const char *to, const char *name,
+                             const struct store_attr **replaces, struct err *e)
+{
+    struct store_attr now;
+    if (*replaces == NULL)
+        return 0;
+    if (local_name_attr(f->parent_fd, to, AT_SYMLINK_NOFOLLOW, &now) == 0) {
+        if (store_unchanged(&now, *replaces))
+            return 0;
+        err_set(e, ERR_IO, 0, "%s%s: was changed or replaced under the copy, and is left alone",
+                f->base.place->url, name);
+        e->sys = ESTALE;
+        return err_hint(e, "look at it; run it again with --overwrite to replace it all the same");
+    }
+    *replaces = NULL;
+    return errno == ENOENT ? 0 : publish_fail(f, "look at what it replaces", e);
+}
+
+static int publish_name(const struct local_file *f, const char *from, const char *to,
+                        const char *name, const struct store_attr *replaces, struct err *e)
+{
+    if (publish_check_old(f, to, name, &replaces, e) < 0)
+        return -1;
+    int is = local_name_is(f->parent_fd, from, &f->base.attr);
+    if (is < 0)
+        return publish_fail(f, "look at it", e);
+    if (is == 0)
+        return store_not_ours(f->base.place, f->name, e);
+    int rc = replaces == NULL ? publish_link(f, from, to) : 0;
+    if (rc == 0)
+        rc = publish_rename(f->parent_fd, from, to, replaces != NULL);
+    if (rc < 0)
+        return err_set(e, ERR_IO, errno, "%s%s: cannot give it this name, it stays %s",
+                       f->base.place->url, name, f->name);
+    if (local_name_is(f->parent_fd, to, &f->base.attr) == 1)
+        return 0;
+    return err_set(e, ERR_LOST, 0, "%s%s: is not what was just given this name: somebody else is at "
+                   "work there", f->base.place->url, name);
 }
 
 static const char *publish_last(const char *name)
@@ -86,10 +143,10 @@ static int publish_sync_parent(const struct local_file *f, bool renamed, struct 
 }
 
 int local_publish(struct store_file *file, const char *final, const struct store_attr *attr,
-                  bool overwrite, struct err *e)
+                  const struct store_attr *replaces, struct err *e)
 {
     struct local_file *f = (struct local_file *)file;
-    if (publish_attributes(f, attr, e) < 0)
+    if (attr != NULL && publish_attributes(f, attr, e) < 0)
         return -1;
     if (final == NULL)
         return publish_sync_parent(f, false, e);
@@ -102,9 +159,8 @@ int local_publish(struct store_file *file, const char *final, const struct store
         errno = ENAMETOOLONG;
         return publish_fail(f, "give it its name", e);
     }
-    if (publish_rename(f->parent_fd, f->name + dir_len, last, overwrite) < 0)
-        return err_set(e, ERR_IO, errno, "%s%s: cannot give it this name, it stays %s",
-                       f->base.place->url, name, f->name);
+    if (publish_name(f, f->name + dir_len, last, name, replaces, e) < 0)
+        return -1;
     strcpy(f->name, name);
     return publish_sync_parent(f, true, e);
 }

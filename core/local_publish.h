@@ -6,6 +6,6 @@
 
 /* publish() of the local store, see core/store.h. */
 int local_publish(struct store_file *file, const char *final, const struct store_attr *attr,
-                  bool overwrite, struct err *e);
+                  const struct store_attr *replaces, struct err *e);
 
 #endif

@@ -4,20 +4,25 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
+
+#include "core/cleanup.h"
+#include "core/owner.h"
 
 static const char *const suffixes[] = {
     [PART_NAME_DATA] = ".godwit-part",
     [PART_NAME_JOURNAL] = ".godwit-journal",
+    [PART_NAME_DIRECTORY] = ".godwit-directory",
 };
 
 /*
- * Room for the middle, between the dot and the longest suffix. A middle that was cut has exactly
+ * Room for the middle, between the dot and the longest suffix with an owner. A middle that was cut has exactly
  * that length, and one that was not is shorter: so they can't be equal.
  */
 enum {
-    MIDDLE_BYTES = 255 - 1 - 15,
+    MIDDLE_BYTES = 255 - 1 - 17 - OWNER_TEXT_MAX,
     HASH_BYTES = 1 + 16, /* "-" and XXH3-64 in hexadecimal */
     KEPT_BYTES = MIDDLE_BYTES - HASH_BYTES,
 };
@@ -53,16 +58,37 @@ char *part_name_new(const char *name, enum part_name_use use)
     return n < 0 ? NULL : out;
 }
 
+char *part_name_owned(const char *name, enum part_name_use use, const char *owner)
+{
+    CLEANUP_FREE char *plain = part_name_new(name, use);
+    char *out = NULL;
+    return plain == NULL || asprintf(&out, "%s-%s", plain, owner) < 0 ? NULL : out;
+}
+
+const char *part_name_owner(const char *name, const char *plain)
+{
+    size_t len = strlen(plain);
+    return strncmp(name, plain, len) == 0 && name[len] == '-' ? name + len + 1 : NULL;
+}
+
+/* What the owner is made of (core/owner.h). */
+static bool part_name_has_owner(const char *text)
+{
+    return *text == '\0' ||
+           (*text == '-' && text[1] != '\0' && text[1 + strspn(text + 1, "0123456789abcdef-")] == '\0');
+}
+
 bool part_name_is(const char *name)
 {
     const char *slash = strrchr(name, '/');
     const char *base = slash != NULL ? slash + 1 : name;
-    size_t len = strlen(base);
     if (base[0] != '.')
         return false;
     for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {
-        size_t suffix = strlen(suffixes[i]);
-        if (len > 1 + suffix && strcmp(base + len - suffix, suffixes[i]) == 0)
+        const char *at = NULL;
+        for (const char *next = base; (next = strstr(next, suffixes[i])) != NULL; next++)
+            at = next;
+        if (at != NULL && at > base + 1 && part_name_has_owner(at + strlen(suffixes[i])))
             return true;
     }
     return false;

@@ -54,6 +54,7 @@ int plan_add(struct plan *p, const struct relocate_source *s, const struct store
     struct transfer *t = transfer_new(&p->options, s, attr, e);
     if (t == NULL)
         return -1;
+    t->self = &p->self;
     p->transfers[p->n++] = t;
     return 0;
 }
@@ -127,7 +128,9 @@ static int plan_walk(struct plan *p, const struct relocate_source *s,
     struct plan_directory *d = &more[p->n_directories++];
     *d = (struct plan_directory){
         .from = s->from, .name = strdup(s->name), .as = strdup(s->as), .attr = *attr};
-    if (d->name == NULL || d->as == NULL)
+    if (*s->as != '\0')
+        d->record = part_name_new(s->as, PART_NAME_DIRECTORY);
+    if (d->name == NULL || d->as == NULL || (*s->as != '\0' && d->record == NULL))
         return err_set(e, ERR_IO, ENOMEM, "%s%s", s->from->url, s->name);
     struct store_place *from = place_set_get(&p->places, s->from, e);
     struct walk w = {p, s};
@@ -189,12 +192,14 @@ static int plan_check_twins(const struct plan *p, struct err *e)
 static int plan_check_sources(struct plan *p, struct err *e)
 {
     for (size_t i = 0; i < p->n; i++) {
-        const struct transfer *t = p->transfers[i];
+        struct transfer *t = p->transfers[i];
         struct store_place *from = place_set_get(&p->places, t->image.from, e);
         struct store_file *f = transfer_file(from, t->image.name, STORE_READ, e);
         if (f == NULL)
             return -1;
         int rc = transfer_check_opened(t, f, e);
+        if (rc == 0 && t->attr.generation == 0 && f->attr.inode == t->attr.inode)
+            t->attr.generation = f->attr.generation; /* which a listing may have left out */
         from->ops->file_close(f);
         if (rc < 0)
             return -1;
@@ -282,9 +287,10 @@ static int plan_survey(struct plan *p, struct err *e)
     return 0;
 }
 
-static bool plan_same(const struct store_attr *a, const struct store_attr *b)
+static bool plan_same(const struct store_attr *there, const struct store_attr *source)
 {
-    return a->size_bytes == b->size_bytes && a->mtime_ns == b->mtime_ns;
+    return there->size_bytes == source->size_bytes &&
+           store_same_time(there->mtime_ns, source->mtime_ns);
 }
 
 static int plan_exists(const struct plan *p, const struct transfer *t, struct err *e)
@@ -307,50 +313,158 @@ static bool plan_is_source(struct plan *p, const struct transfer *t,
            (from->ops != p->to->ops || final->device == t->attr.device);
 }
 
-/* What an image that stands there already still has to go through. */
+/* What an image that stands there already still has to go through. Its size and times are good enough
+ * not to copy it again; to remove a source takes a proof. */
 static void plan_was_there(const struct plan *p, struct transfer *t)
 {
+    bool prove = p->options.verify || (!t->proven && (p->options.move || t->journaled));
     t->image.was_there = true;
-    t->phases = p->options.verify ? TRANSFER_DIGEST | TRANSFER_VERIFY
-                                  : p->options.whole_sums ? TRANSFER_DIGEST : 0;
+    t->phases = prove ? TRANSFER_DIGEST | TRANSFER_VERIFY
+                      : p->options.whole_sums ? TRANSFER_DIGEST : 0;
+}
+
+/* *attr of a name that the survey has seen. 1; 0: there is none (any more); -1. */
+static int plan_look(const struct plan *p, const char *name, struct store_attr *attr, struct err *e)
+{
+    return plan_present(p, name) == NULL ? 0 : p->to->ops->lookup(p->to, name, attr, e);
+}
+
+/* What runs that have ended have left of it is noted, to be removed; of one that has not, refused. */
+static int plan_note_left(const struct plan *p, struct transfer *t, const char *name, struct err *e)
+{
+    const char *owner = part_name_owner(name, t->part);
+    if (owner == NULL)
+        owner = part_name_owner(name, t->journal);
+    if (owner == NULL)
+        return 0;
+    int judged = resume_judge_left(t, owner, e);
+    if (judged < 0)
+        return err_wrap(e, "%s%s", p->to->url, name);
+    if (judged == 0 && !p->to->claims_bind) {
+        log_warn("%s%s: is of a run on another host, or in another container: left alone", p->to->url,
+                 name);
+        return 0;
+    }
+    char **more = realloc(t->left, (t->n_left + 1) * sizeof *more);
+    if (more != NULL)
+        t->left = more;
+    if (more == NULL || (more[t->n_left] = strdup(name)) == NULL)
+        return err_set(e, ERR_IO, ENOMEM, "%s", name);
+    t->n_left++;
+    return 0;
+}
+
+/* The names that begin like its part's stand together. */
+static int plan_find_left(const struct plan *p, struct transfer *t, const char *plain, struct err *e)
+{
+    size_t at = 0, end = p->n_present, len = strlen(plain);
+    while (at < end) {
+        size_t middle = at + (end - at) / 2;
+        if (strcmp(p->present[middle].name, plain) < 0)
+            at = middle + 1;
+        else
+            end = middle;
+    }
+    for (; at < p->n_present && strncmp(p->present[at].name, plain, len) == 0; at++)
+        if (plan_note_left(p, t, p->present[at].name, e) < 0)
+            return -1;
+    return 0;
+}
+
+/* An image that is to be replaced must not be in use. */
+static int plan_check_replaced(const struct plan *p, const struct transfer *t, struct err *e)
+{
+    if (!p->options.overwrite || p->options.force || p->to->ops->read == NULL)
+        return 0;
+    struct store_file *f = transfer_file(p->to, t->image.as, STORE_READ, e);
+    if (f == NULL)
+        return -1;
+    bool in_use = f->in_use;
+    p->to->ops->file_close(f);
+    if (!in_use)
+        return 0;
+    err_set(e, ERR_REFUSED, 0, "%s%s: a running QEMU writes to it", p->to->url, t->image.as);
+    return err_hint(e, "shut that guest down first; --force replaces it all the same");
+}
+
+static int plan_decide_final(struct plan *p, struct transfer *t, const struct store_attr *final,
+                             struct err *e)
+{
+    if (plan_is_source(p, t, final, e))
+        return err_set(e, ERR_REFUSED, 0, "%s%s: is the source itself", p->to->url, t->image.as);
+    t->there_is = *final;
+    if (t->image.was_there)
+        return 0;
+    if (p->options.overwrite) {
+        t->replaces = *final;
+        t->overwrites = true;
+        return plan_check_replaced(p, t, e);
+    }
+    if (!plan_same(final, &t->attr))
+        return plan_exists(p, t, e);
+    t->image.was_there = true;
+    return 0;
+}
+
+static int plan_decide_copy(struct plan *p, struct transfer *t, bool has_final, struct err *e)
+{
+    struct store_attr final, part;
+    int found = has_final ? plan_look(p, t->image.as, &final, e) : 0;
+    int parted = found < 0 ? -1 : plan_look(p, t->part, &part, e);
+    if (parted < 0)
+        return -1;
+    if (plan_present(p, t->journal) != NULL &&
+        resume_examine(t, p->to, parted > 0 ? &part : NULL, found > 0 ? &final : NULL, e) < 0)
+        return err_wrap(e, "%s%s", p->to->url, t->journal);
+    if (plan_find_left(p, t, t->part, e) < 0 || plan_find_left(p, t, t->journal, e) < 0 ||
+        (found > 0 && plan_decide_final(p, t, &final, e) < 0))
+        return -1;
+    if (t->image.was_there) {
+        plan_was_there(p, t);
+        return 0;
+    }
+    t->phases = TRANSFER_COPY | (p->options.verify ? TRANSFER_VERIFY : 0);
+    t->publish = true;
+    return 0;
 }
 
 static int plan_decide(struct plan *p, struct transfer *t, struct err *e)
 {
     const struct store_attr *final = plan_present(p, t->image.as);
-    const struct store_attr *part = plan_present(p, t->part);
-    const struct store_attr *journal = plan_present(p, t->journal);
     if (final != NULL && final->type != STORE_REGULAR)
         return err_set(e, ERR_REFUSED, 0, "%s%s: exists and is not a file", p->to->url,
                        t->image.as);
     if (p->options.verify_only) {
         t->phases = TRANSFER_DIGEST | TRANSFER_VERIFY;
-        return final != NULL ? 0
-                             : err_set(e, ERR_REFUSED, ENOENT, "%s%s", p->to->url, t->image.as);
-    }
-    if (final != NULL && plan_is_source(p, t, final, e))
-        return err_set(e, ERR_REFUSED, 0, "%s%s: is the source itself", p->to->url, t->image.as);
-    if (journal != NULL && resume_examine(t, p->to, part, final, e) < 0)
-        return err_wrap(e, "%s%s", p->to->url, t->journal);
-    if (!t->image.was_there && final != NULL && !p->options.overwrite) {
-        if (!plan_same(final, &t->attr))
-            return plan_exists(p, t, e);
-        t->image.was_there = true;
-    }
-    if (t->image.was_there) {
-        plan_was_there(p, t);
-    } else {
-        t->phases = TRANSFER_COPY | (p->options.verify ? TRANSFER_VERIFY : 0);
-        t->publish = true;
+        if (final == NULL)
+            return err_set(e, ERR_REFUSED, ENOENT, "%s%s", p->to->url, t->image.as);
+    } else if (plan_decide_copy(p, t, final != NULL, e) < 0) {
+        return -1;
     }
     t->work_bytes = transfer_work_bytes(t);
     return 0;
 }
 
-/* Images that all stand there already are no unfinished run, but a mistake. */
+/* 1: a directory waits for its attributes, which an earlier run was to give it; 0; -1. */
+static int plan_find_records(const struct plan *p, struct err *e)
+{
+    int found = 0;
+    for (size_t i = 0; i < p->n_directories && found == 0; i++) {
+        struct store_attr attr;
+        if (p->directories[i].record != NULL)
+            found = p->to->ops->lookup(p->to, p->directories[i].record, &attr, e);
+    }
+    return found;
+}
+
+/* Images that all stand there already are no unfinished run, but a mistake; unless something else is
+ * still to be done: their sources to be removed, or directories to be given their attributes. */
 static int plan_check_continues(const struct plan *p, struct err *e)
 {
     const struct transfer *there = NULL;
+    int more = p->options.move ? 1 : plan_find_records(p, e);
+    if (more != 0)
+        return more < 0 ? -1 : 0;
     for (size_t i = 0; i < p->n; i++) {
         const struct transfer *t = p->transfers[i];
         if (!t->image.was_there || t->journaled)
@@ -392,8 +506,6 @@ static int plan_check_destination(struct plan *p, struct err *e)
     for (size_t i = 0; i < p->n; i++)
         if (plan_decide(p, p->transfers[i], e) < 0)
             return -1;
-    for (size_t i = 0; i < p->n_directories; i++)
-        p->directories[i].made = plan_present(p, p->directories[i].as) == NULL;
     if (p->options.verify_only)
         return 0;
     return plan_check_continues(p, e) < 0 ? -1 : plan_check_room(p, e);
@@ -414,6 +526,8 @@ static void plan_fit(struct plan *p, const struct store_place *place)
 
 int plan_make(struct plan *p, const struct relocate_source *sources, size_t n, struct err *e)
 {
+    if (owner_self(&p->self, e) < 0)
+        return -1;
     p->ring = p->places.ring = ring_new(p->options.ring, e);
     if (p->ring == NULL)
         return -1;
@@ -439,6 +553,7 @@ void plan_close(struct plan *p)
     for (size_t i = 0; i < p->n_directories; i++) {
         free(p->directories[i].name);
         free(p->directories[i].as);
+        free(p->directories[i].record);
     }
     for (size_t i = 0; i < p->n_present; i++)
         free(p->present[i].name);

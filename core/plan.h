@@ -15,13 +15,16 @@ struct plan_present {
 struct plan_directory {
     const struct relocate_site *from;
     char *name, *as;
+    char *record; /* the name of what says that we have made it; NULL for the place itself */
     struct store_attr attr;
-    bool made; /* it was not there */
+    bool made;                       /* by this run, or by one that it continues: */
+    struct store_attr is, record_is; /* then */
 };
 
 struct plan {
     const struct relocate_site *to_site;
     struct relocate_options options;
+    struct owner self;
     struct ring *ring;
     struct place_set places;
     struct store_place *to;

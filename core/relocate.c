@@ -14,6 +14,7 @@
 #include <stdlib.h>
 
 #include "core/crew.h"
+#include "core/directories.h"
 #include "core/log.h"
 #include "core/plan.h"
 
@@ -52,49 +53,6 @@ void relocate_free(struct relocate *r)
 
 /* ---- the run ---- */
 
-static int relocate_make_directories(struct relocate *r, struct err *e)
-{
-    struct store_place *to = r->plan.to;
-    for (size_t i = 0; i < r->plan.n_directories; i++) {
-        const char *as = r->plan.directories[i].as;
-        struct store_file *f =
-            *as == '\0' ? NULL : to->ops->open(to, as, STORE_MAKE_DIRECTORY, 0, e);
-        if (f == NULL && *as != '\0')
-            return -1;
-        if (f != NULL)
-            to->ops->file_close(f);
-    }
-    return 0;
-}
-
-static int relocate_end_directory(struct relocate *r, const struct plan_directory *d, struct err *e)
-{
-    if (d->made && *d->as != '\0') {
-        struct store_file *f = r->plan.to->ops->open(r->plan.to, d->as, STORE_MAKE_DIRECTORY, 0, e);
-        if (f == NULL)
-            return -1;
-        int rc = r->plan.to->ops->publish(f, NULL, &d->attr, false, e);
-        r->plan.to->ops->file_close(f);
-        if (rc < 0)
-            return -1;
-    }
-    if (!r->plan.options.move || *d->name == '\0')
-        return 0;
-    struct store_place *from = place_set_get(&r->plan.places, d->from, e);
-    struct err left = {0};
-    if (from->ops->remove(from, d->name, &left) < 0)
-        log_warn("%s", left.msg);
-    return 0;
-}
-
-static int relocate_end_directories(struct relocate *r, struct err *e)
-{
-    for (size_t i = r->plan.n_directories; i-- > 0 && !r->plan.options.verify_only;)
-        if (relocate_end_directory(r, &r->plan.directories[i], e) < 0)
-            return -1;
-    return 0;
-}
-
 /* After a failure, which *e tells. */
 static void relocate_abandon(struct relocate *r, struct err *e)
 {
@@ -114,6 +72,8 @@ static void relocate_abandon(struct relocate *r, struct err *e)
         kept += t->image.state == RELOCATE_KEPT;
         left += t->journaled || t->part_made;
     }
+    if (to != NULL && !r->plan.options.verify_only)
+        directories_abandon(&r->plan);
     if (kept > 0 && e->hint == NULL)
         err_hint(e, "what is durable was kept: run the same again to continue");
     else if (left > 0 && e->hint == NULL)
@@ -143,13 +103,14 @@ int relocate_run(struct relocate *r, struct err *e)
         .n = r->plan.n,
         .totals = &r->totals,
     };
-    int rc = r->plan.options.verify_only ? 0 : relocate_make_directories(r, e);
+    bool writes = !r->plan.options.verify_only;
+    int rc = writes ? directories_make(&r->plan, e) : 0;
     if (rc == 0)
         rc = crew_run(&job, e);
-    if (rc == 0)
-        rc = relocate_end_directories(r, e);
-    else
+    if (rc < 0)
         relocate_abandon(r, e);
+    else if (writes)
+        rc = directories_end(&r->plan, e);
     if (rc < 0 && e->class == ERR_REFUSED) /* that would say that nothing was touched */
         e->class = ERR_IO;
     relocate_count(r);

@@ -1,4 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation
+ *
+ * A journal under its name is the record of whose the image is. It is written under a name of its
+ * process first, and then given the name, which the store refuses where one stands already: so it is
+ * never found without its owner, and there is one owner. Whoever has it may make and remove the part;
+ * it goes last. Another run takes it over only where the owner is known to have ended: by its process,
+ * or because it does not claim the file any more. Two that take it over at once: where claims bind only
+ * one can; elsewhere both go on with one source and one part, and the first to give it its name wins,
+ * since the other one then does not find it any more.
+ */
 #include "core/resume.h"
 
 #include <errno.h>
@@ -6,11 +17,13 @@
 #include <string.h>
 
 #include "core/cleanup.h"
+#include "core/log.h"
+#include "core/part_name.h"
 
-static int resume_header(const struct transfer *t, struct journal_header *h, uint64_t inode,
-                         struct err *e)
+static int resume_header(const struct transfer *t, struct journal_header *h,
+                         const struct store_attr *part, struct err *e)
 {
-    return journal_begin(h, t->image.from->url, t->image.name, &t->attr, inode,
+    return journal_begin(h, t->image.from->url, t->image.name, &t->attr, part,
                          (uint32_t)t->options->chunk_bytes, e);
 }
 
@@ -49,8 +62,11 @@ static int resume_read_records(struct transfer *t, struct transfer_hands *h, str
         struct journal_record r;
         if (journal_decode_record(bytes + i * JOURNAL_RECORD_BYTES, t->header.run_id, i, &r, e) < 1)
             continue;
-        t->chunks[i].durable = true;
+        t->chunks[i].durable = t->chunks[i].known = true;
+        t->chunks[i].written = r.written;
+        t->chunks[i].doubted = (t->header.state & JOURNAL_DOUBT) != 0;
         memcpy(t->chunks[i].digest, r.digest, sizeof r.digest);
+        memcpy(t->chunks[i].verifier, r.verifier, sizeof r.verifier);
         t->image.resumed_bytes += r.data_bytes;
     }
     return 0;
@@ -64,32 +80,102 @@ static int resume_read_header(struct store_file *log, struct journal_header *fou
     return len < 0 ? -1 : journal_decode_header(bytes, (size_t)len, found, e);
 }
 
+static int resume_is_anothers(const char *what, struct err *e)
+{
+    err_set(e, ERR_REFUSED, 0, "%s", what);
+    return err_hint(e, "wait until that has ended");
+}
+
+/* The image is ours from here on, as far as the store can say so. */
+static int resume_claim(struct transfer *t, struct store_file *f, struct err *e)
+{
+    const struct store_ops *ops = f->place->ops;
+    int rc = ops->claim != NULL ? ops->claim(f, &t->claim, e) : 1;
+    if (rc == 0)
+        return resume_is_anothers("another godwit is at work on it", e);
+    return rc < 0 ? -1 : 0;
+}
+
 /* The plan has found it good; it is looked at again, because time has passed. */
 int resume_continue(struct transfer *t, struct transfer_hands *h, struct err *e)
 {
     struct journal_header found;
-    h->log = transfer_file(h->to, t->journal, STORE_UPDATE, e);
-    if (h->log == NULL)
+    h->log = transfer_file_is(h->to, t->journal, STORE_UPDATE, &t->journal_is, e);
+    if (h->log == NULL || resume_claim(t, h->log, e) < 0)
         return -1;
     int rc = resume_read_header(h->log, &found, e);
     if (rc == 0)
         return err_set(e, ERR_IO, 0, "was emptied meanwhile");
-    if (rc < 0 || resume_header(t, &t->header, t->part_inode, e) < 0 ||
-        journal_continue(&found, &t->header, e) < 0 || resume_read_records(t, h, e) < 0)
+    if (rc < 0)
+        return -1;
+    if (found.writer.pid != t->header.writer.pid ||
+        found.writer.start_ticks != t->header.writer.start_ticks ||
+        memcmp(found.run_id, t->header.run_id, sizeof found.run_id) != 0)
+        return resume_is_anothers("another godwit has just begun to continue it", e);
+    if (resume_header(t, &t->header, &t->part_is, e) < 0 ||
+        journal_continue(&found, &t->header, e) < 0)
+        return -1;
+    t->header.state = found.state & JOURNAL_DOUBT;
+    if (resume_read_records(t, h, e) < 0)
         return -1;
     t->journaled = true;
     return resume_write_header(t, h, e);
 }
 
+/* Under a name of our own first, so that nobody ever finds it without its header. */
+static int resume_write_new(struct transfer *t, struct transfer_hands *h, const char *own,
+                            struct err *e)
+{
+    const struct store_ops *ops = h->to->ops;
+    h->log = ops->open(h->to, own, STORE_CREATE, journal_size(t->n_chunks), e);
+    if (h->log == NULL || resume_claim(t, h->log, e) < 0 ||
+        resume_header(t, &t->header, NULL, e) < 0 || resume_write_header(t, h, e) < 0)
+        return -1;
+    t->journal_is = h->log->attr;
+    if (ops->publish(h->log, t->journal, NULL, NULL, e) == 0)
+        return 0;
+    if (e->sys != EEXIST)
+        return -1;
+    err_clear(e);
+    return resume_is_anothers("another godwit has just begun it", e);
+}
+
 int resume_make(struct transfer *t, struct transfer_hands *h, struct err *e)
 {
-    h->log = transfer_create(h->to, t->journal, journal_size(t->n_chunks), e);
-    if (h->log == NULL)
-        return -1;
-    t->journaled = true;
-    if (resume_header(t, &t->header, t->part_inode, e) < 0)
-        return -1;
+    char text[OWNER_TEXT_MAX];
+    owner_text(t->self, text);
+    CLEANUP_FREE char *own = part_name_owned(t->image.as, PART_NAME_JOURNAL, text);
+    if (own == NULL)
+        return err_set(e, ERR_IO, ENOMEM, "%s", t->journal);
+    if (resume_write_new(t, h, own, e) == 0) {
+        t->journaled = true;
+        return 0;
+    }
+    struct err left = {0};
+    if (h->log != NULL && h->to->ops->remove(h->to, own, &h->log->attr, &left) < 0)
+        log_warn("%s", left.msg);
+    return -1;
+}
+
+int resume_name_part(struct transfer *t, struct transfer_hands *h, struct err *e)
+{
+    t->header.part_inode = t->part_is.inode;
+    t->header.part_generation = t->part_is.generation;
     return resume_write_header(t, h, e);
+}
+
+int resume_mark(struct transfer *t, struct transfer_hands *h, uint32_t state, struct err *e)
+{
+    struct transfer_hands log = {.to = h->to};
+    if (!t->journaled || t->header.state == state)
+        return 0;
+    t->header.state = state;
+    if (h->log != NULL)
+        return resume_write_header(t, h, e);
+    log.log = transfer_file_is(h->to, t->journal, STORE_UPDATE, &t->journal_is, e);
+    int rc = log.log != NULL ? resume_write_header(t, &log, e) : -1;
+    transfer_let_go(&log);
+    return rc;
 }
 
 /* The header and all records, each of which is looked at now. As journal_decode_header(). */
@@ -105,10 +191,30 @@ static int resume_check(const struct transfer *t, struct store_file *log,
     return resume_load(log, found, n, &bytes, e) < 0 ? -1 : 1;
 }
 
+/* Whether a process that this was begun by may still be at work on it. */
+static int resume_check_owner(const struct transfer *t, const struct store_file *log,
+                              const struct journal_header *found, struct err *e)
+{
+    enum owner_state state = owner_state(&found->writer);
+    bool proven_dead = log->place->claims_bind; /* and not claimed */
+    if (log->claimed)
+        return resume_is_anothers("another godwit is at work on it", e);
+    if (state == OWNER_ALIVE) {
+        err_set(e, ERR_REFUSED, 0, "process %u is at work on it", found->writer.pid);
+        return err_hint(e, "wait until that has ended");
+    }
+    if (state != OWNER_UNKNOWN || proven_dead || t->options->restart)
+        return 0;
+    err_set(e, ERR_REFUSED, 0, "was begun by process %u on %s, which may still be at work on it",
+            found->writer.pid, found->writer.host);
+    return err_hint(e, "run the same there to continue it; once that process has certainly ended, "
+                       "--restart begins anew from here");
+}
+
 /* Whether an earlier run was ended in the middle, or at its very end. 1: *found. With --restart a
  * journal that is none counts as empty. */
-static int resume_find(const struct transfer *t, struct store_place *to,
-                       struct journal_header *found, struct err *e)
+static int resume_find(struct transfer *t, struct store_place *to, struct journal_header *found,
+                       struct err *e)
 {
     struct err why = {0};
     *found = (struct journal_header){0};
@@ -116,16 +222,28 @@ static int resume_find(const struct transfer *t, struct store_place *to,
     if (log == NULL)
         return -1;
     int rc = resume_check(t, log, found, &why);
+    t->journal_is = log->attr;
+    int free = resume_check_owner(t, log, found, e);
     to->ops->file_close(log);
-    if (journal_writer_alive(found)) {
-        err_set(e, ERR_REFUSED, 0, "process %u is at work on it", found->writer_pid);
-        return err_hint(e, "wait until that has ended");
-    }
+    if (free < 0)
+        return -1;
     if (rc < 0 && t->options->restart && why.class == ERR_REFUSED)
         return 0;
     if (rc < 0)
         *e = why;
     return rc;
+}
+
+/* The journal's part has its final name already. What proves it: the record that it was whole; that
+ * it is the very file; and that nobody has written to it since, as far as its times tell. */
+static void resume_was_published(struct transfer *t, const struct journal_header *found,
+                                 const struct store_attr *final)
+{
+    t->stale_journal = false;
+    t->journaled = t->image.was_there = true;
+    t->proven = (found->state & JOURNAL_WHOLE) != 0 && final->generation != 0 &&
+                final->size_bytes == found->size_bytes &&
+                store_same_time(final->mtime_ns, found->source_mtime_ns);
 }
 
 int resume_examine(struct transfer *t, struct store_place *to, const struct store_attr *part,
@@ -139,19 +257,42 @@ int resume_examine(struct transfer *t, struct store_place *to, const struct stor
         return rc;
     if (t->options->restart || t->attr.type == STORE_BLOCK_DEVICE)
         return 0; /* a block device does not tell whether it was written to since */
-    if (part == NULL && final == NULL)
+    const struct store_attr *made = part != NULL ? part : final;
+    if (made == NULL || found.part_inode == 0)
         return 0;
-    if (resume_header(t, &now, part != NULL ? part->inode : final->inode, e) < 0)
+    if (resume_header(t, &now, made, e) < 0)
         return -1;
     rc = journal_continue(&found, &now, &differs);
     if (rc < 0 && part != NULL) {
         *e = differs;
         return -1;
     }
-    t->stale_journal = rc < 0;
-    t->resume = rc == 0 && part != NULL;
-    t->journaled = t->image.was_there = rc == 0 && part == NULL;
+    if (rc < 0)
+        return 0;
+    t->header = found;
+    t->part_is = *made;
+    t->part_made = part != NULL;
+    if (final != NULL && store_same_file(made, final)) {
+        resume_was_published(t, &found, final);
+    } else if (part->size_bytes == found.size_bytes) {
+        t->stale_journal = false;
+        t->resume = true;
+    } else { /* a server that forgets may forget this, too */
+        log_warn("%s%s: has another size than it was given: begun anew", to->url, t->part);
+    }
     return 0;
+}
+
+int resume_judge_left(const struct transfer *t, const char *left, struct err *e)
+{
+    uint32_t pid;
+    enum owner_state state = owner_text_state(left, &pid);
+    if (state == OWNER_UNKNOWN)
+        return t->options->restart;
+    if (state != OWNER_ALIVE)
+        return 1;
+    err_set(e, ERR_REFUSED, 0, "process %u is at work on it", pid);
+    return err_hint(e, "wait until that has ended");
 }
 
 int resume_record(const struct transfer *t, const struct transfer_hands *h, size_t chunk,
@@ -165,6 +306,8 @@ int resume_record(const struct transfer *t, const struct transfer_hands *h, size
     if (!t->journaled)
         return 0;
     memcpy(r.digest, t->chunks[chunk].digest, sizeof r.digest);
+    memcpy(r.verifier, t->chunks[chunk].verifier, sizeof r.verifier);
+    r.written = t->chunks[chunk].written;
     if (durable)
         journal_encode_record(bytes, t->header.run_id, chunk, &r);
     if (store_write_at(h->log, bytes, sizeof bytes, journal_record_offset(chunk), e) < 0)

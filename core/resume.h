@@ -9,16 +9,27 @@
 /*
  * For the plan: a journal is there; and a part and an image under the final name, or NULL. Finds
  * out whether an earlier run is to be continued (`resume`), has only missed to remove its journal
- * (`was_there`), or has left nothing of use; -1: it is none of these.
+ * (`was_there`; `proven`, if the journal proves that what stands there is what was made), or has left
+ * nothing of use; -1: it is none of these, or another process has it in hand, or may have.
  */
 int resume_examine(struct transfer *t, struct store_place *to, const struct store_attr *part,
                    const struct store_attr *final, struct err *e);
 
+/* For the plan: `left` is the owner in the name of a leftover. 1: of no use to anybody, to be removed;
+ * 0: it is not known whose it is, and is left alone; -1: another process is at work on this image. */
+int resume_judge_left(const struct transfer *t, const char *left, struct err *e);
+
 /* Opens the journal that the plan has found good; its chunks are durable. */
 int resume_continue(struct transfer *t, struct transfer_hands *h, struct err *e);
 
-/* Makes a new one. */
+/* Makes a new one, before there is a part: from then on the image is ours. */
 int resume_make(struct transfer *t, struct transfer_hands *h, struct err *e);
+
+/* Durably: which the part is. */
+int resume_name_part(struct transfer *t, struct transfer_hands *h, struct err *e);
+
+/* Durably: enum journal_state. Without a journal, nothing. */
+int resume_mark(struct transfer *t, struct transfer_hands *h, uint32_t state, struct err *e);
 
 /* Durably: that a chunk is durable, or that it is not any more. Without a journal, nothing. */
 int resume_record(const struct transfer *t, const struct transfer_hands *h, size_t chunk,

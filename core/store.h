@@ -18,7 +18,16 @@
  * Proof of durability (RFC 1813, 3.3.7 and 3.3.21): a write is either `stable` when it is
  * answered, or it comes with a verifier, and is durable only when a later commit() that covers it
  * gives the very same verifier. Any other verifier means that the server may have lost it: write
- * it again.
+ * it again. A server that was told to lie about it (an async export) loses even that when its machine
+ * fails: only another verifier tells, so what one instance of the server has confirmed is no proof
+ * under the next (`may_forget`).
+ *
+ * Own before you act. A name is no identity, and an inode number alone is none: both are given to
+ * other files. Whatever removes, replaces or names a file is given the identity of what it acts on,
+ * and proves it again right before (store_same_file(); for what may have been written to meanwhile
+ * store_unchanged()); when it has acted it proves that the name leads to what it should. What cannot
+ * be proven is an error that names the thing, and nothing is done. lookup(), list() and open() for
+ * reading change nothing.
  */
 #ifndef CORE_STORE_H
 #define CORE_STORE_H
@@ -40,7 +49,8 @@ struct store_io;
 struct store_attr {
     uint64_t size_bytes; /* of a block device, too */
     uint64_t used_bytes;
-    uint64_t device, inode; /* together the identity of a file while it exists */
+    uint64_t device, inode; /* together tell a file from all others that exist now */
+    uint64_t generation;    /* tells it from those that had its inode before it; 0: not known */
     int64_t atime_ns, mtime_ns, ctime_ns; /* since 1970 */
     uint32_t mode;                        /* permission bits, 07777 */
     uint32_t uid, gid;
@@ -51,7 +61,7 @@ enum store_how {
     STORE_READ,      /* what is there, to be read; symbolic links are followed */
     STORE_CREATE,    /* a new file, mode 0600, all holes, to be written and read; EEXIST */
     STORE_UPDATE,    /* a regular file that is there, to be written and read; ENOENT */
-    STORE_MAKE_DIRECTORY, /* made if it is not there: only to be published and closed */
+    STORE_MAKE_DIRECTORY, /* made (0700) if it is not there: only to be published and closed */
 };
 
 /* Data that may differ from zero; everything outside of extents reads as zeros. */
@@ -89,6 +99,11 @@ struct store_io {
     void *by; /* which is this */
 };
 
+/* That a file is ours. Given back by release(), from any thread; it needs no place any more. */
+struct store_claim {
+    void (*release)(struct store_claim *c);
+};
+
 typedef int store_list_fn(void *arg, const char *name, const struct store_attr *attr,
                           struct err *e);
 
@@ -100,11 +115,12 @@ struct store_ops {
     const char *scheme; /* "file", "nfs", "null" */
 
     /* What `name` is, "" being the place itself. 1 and *attr; 0 when there is no such name; -1.
-     * Symbolic links are followed. */
+     * Symbolic links are followed. `generation` is given where the store has one. */
     int (*lookup)(struct store_place *p, const char *name, struct store_attr *attr, struct err *e);
 
     /* Calls fn for each entry of directory `name` but "." and "..", with its name in there, in any
-     * order; symbolic links are not followed. fn may use the place. 0; -1: an error, or fn's -1. */
+     * order; symbolic links are not followed; `generation` may be missing. fn may use the place. 0;
+     * -1: an error, or fn's -1. */
     int (*list)(struct store_place *p, const char *name, store_list_fn *fn, void *arg,
                 struct err *e);
 
@@ -121,17 +137,30 @@ struct store_ops {
     void (*commit)(struct store_io *io);
 
     /*
-     * Gives a written file (or a directory) the mode, owner and times of *attr, and, unless it is
-     * NULL, the name `final` in its directory, durably. What stands there is replaced with
-     * `overwrite`, else it is an error (EEXIST). Owner and group are kept as far as the store
-     * permits it; the log tells. On failure it has its old name; where that could not be found out
-     * ERR_LOST.
+     * Gives a written file (or a directory) the mode, owner and times of *attr, unless that is NULL;
+     * and, unless it is NULL, the name `final` in its directory, durably, after which `final` was
+     * seen to lead to this very file. Owner and group are kept as far as the store permits it; the
+     * log tells.
+     *
+     * What stands at `final` is replaced if it is still *replaces, unchanged since that was looked
+     * up; with NULL nothing may stand there (EEXIST). The file must still have the name that it was
+     * opened by (ESTALE). On failure it has its old name; where that could not be found out, or
+     * something else stands at `final` afterwards, ERR_LOST.
      */
     int (*publish)(struct store_file *f, const char *final, const struct store_attr *attr,
-                   bool overwrite, struct err *e);
+                   const struct store_attr *replaces, struct err *e);
 
-    /* Removes a file or an empty directory. A name that is not there counts as removed. */
-    int (*remove)(struct store_place *p, const char *name, struct err *e);
+    /* Removes a file or an empty directory, if it is still *is (store_same_file()); ESTALE when the
+     * name leads to another by now. A name that is not there counts as removed. */
+    int (*remove)(struct store_place *p, const char *name, const struct store_attr *is,
+                  struct err *e);
+
+    /*
+     * Claims a file that was opened to be written, for as long as the claim is kept or this process
+     * lives. 1 and *claim; 0: another process has it, or may; -1. A store whose files cannot be
+     * claimed has none of it (NULL); where this one can't be, *claim is NULL.
+     */
+    int (*claim)(struct store_file *f, struct store_claim **claim, struct err *e);
 
     /* Ends all I/O under way soon, with -ECANCELED, from ring_turn(). */
     void (*stop)(struct store_place *p);
@@ -148,6 +177,8 @@ struct store_place {
     const char *url;       /* as the operator wrote it, for messages; ends in a slash, if any */
     uint32_t io_max_bytes; /* the largest read or write */
     uint64_t free_bytes;   /* for us, when the place was opened; UINT64_MAX: not known */
+    bool may_forget; /* what was committed, when its verifier becomes another: it says nothing else */
+    bool claims_bind; /* a claim is seen by whoever else can reach the file, on any host */
 };
 
 /* The common head of every store's file; written by the store alone. */
@@ -157,8 +188,23 @@ struct store_file {
     uint32_t align_bytes;   /* of buffer, offset and length; a power of two, 1: any */
     struct store_attr attr; /* as it was when it was opened */
     bool in_use;            /* another process writes to it, or may: a QEMU holds its image lock */
+    bool claimed;           /* by another process */
+    bool made;              /* a directory: by this open() */
     bool holes_unknown;     /* extent() cannot tell holes from zeros that were written */
 };
+
+/* The same file, as far as the store can tell: one inode, of one generation. */
+bool store_same_file(const struct store_attr *a, const struct store_attr *b);
+
+/* The same file, and nobody has written to it or given it other attributes in between. */
+bool store_unchanged(const struct store_attr *a, const struct store_attr *b);
+
+/* Whether a store that was told to keep `ns` would keep it as `stored_ns`: some have coarser times,
+ * of up to 2 s. */
+bool store_same_time(int64_t stored_ns, int64_t ns);
+
+/* ERR_IO, ESTALE: the name leads to another file by now. */
+int store_not_ours(const struct store_place *p, const char *name, struct err *e);
 
 /*
  * For what is small, and read or written in one go: starts the I/O and turns the ring until it has
@@ -169,5 +215,8 @@ ssize_t store_read_at(struct store_file *f, void *buf, uint32_t len_bytes, uint6
                       struct err *e);
 int store_write_at(struct store_file *f, const void *buf, uint32_t len_bytes, uint64_t offset,
                    struct err *e);
+
+/* The verifier of the server as it is now, by a commit() of next to nothing. */
+int store_verifier(struct store_file *f, uint8_t verifier[STORE_VERIFIER_BYTES], struct err *e);
 
 #endif

@@ -10,8 +10,10 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/statfs.h>
 #include <sys/statvfs.h>
 
 #include "core/cleanup.h"
@@ -29,7 +31,7 @@ static int local_lookup(struct store_place *p, const char *name, struct store_at
                         struct err *e)
 {
     const struct local_place *place = (const struct local_place *)p;
-    if (local_name_attr(place->dir_fd, name, AT_EMPTY_PATH, attr) == 0)
+    if (local_name_attr(place->dir_fd, name, 0, attr) == 0)
         return 1;
     if (local_is_absent(errno))
         return 0;
@@ -83,14 +85,20 @@ static int local_list(struct store_place *p, const char *name, store_list_fn *fn
     return rc;
 }
 
-static int local_remove(struct store_place *p, const char *name, struct err *e)
+/* The kernel removes names, not files: between our look and its removal a name may still be led to
+ * another file. Nothing of ours does that. */
+static int local_remove(struct store_place *p, const char *name, const struct store_attr *is,
+                        struct err *e)
 {
     const struct local_place *place = (const struct local_place *)p;
     const char *last;
+    struct store_attr now;
     CLEANUP_CLOSE int parent = local_name_parent(place->dir_fd, name, &last);
-    int rc = parent < 0 ? -1 : unlinkat(parent, last, 0);
-    if (parent >= 0 && rc < 0 && errno == EISDIR)
-        rc = unlinkat(parent, last, AT_REMOVEDIR);
+    int rc = parent < 0 ? -1 : local_name_attr(parent, last, AT_SYMLINK_NOFOLLOW, &now);
+    if (rc == 0 && !(store_same_file(&now, is) && now.device == is->device))
+        return store_not_ours(p, name, e);
+    if (rc == 0)
+        rc = unlinkat(parent, last, now.type == STORE_DIRECTORY ? AT_REMOVEDIR : 0);
     if (rc == 0 || local_is_absent(errno))
         return 0;
     return err_set(e, ERR_IO, errno, "%s%s: cannot remove it", p->url, name);
@@ -122,10 +130,28 @@ static const struct store_ops local_ops = {
     .commit = local_io_commit,
     .publish = local_publish,
     .remove = local_remove,
+    .claim = local_file_claim,
     .stop = local_stop,
     .file_close = local_file_close,
     .place_close = local_place_close,
 };
+
+/* Locks of a file system that several hosts may have mounted may be each host's own. */
+static bool local_is_of_this_host(int fd)
+{
+    struct statfs fs;
+    if (fstatfs(fd, &fs) < 0)
+        return false;
+    switch ((uint32_t)fs.f_type) {
+    case EXT4_SUPER_MAGIC:
+    case XFS_SUPER_MAGIC:
+    case BTRFS_SUPER_MAGIC:
+    case F2FS_SUPER_MAGIC:
+    case TMPFS_MAGIC:
+    case OVERLAYFS_SUPER_MAGIC: return true;
+    default: return false;
+    }
+}
 
 static int local_find(struct local_place *place, const char *path, struct err *e)
 {
@@ -134,6 +160,7 @@ static int local_find(struct local_place *place, const char *path, struct err *e
     if (place->dir_fd < 0 || fstatvfs(place->dir_fd, &fs) < 0)
         return err_set(e, ERR_IO, errno, "%s", path);
     place->base.free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
+    place->base.claims_bind = local_is_of_this_host(place->dir_fd);
     if (getrandom(&place->verifier, sizeof place->verifier, 0) != sizeof place->verifier)
         return err_set(e, ERR_IO, errno, "random bytes");
     return 0;

@@ -47,9 +47,9 @@ static void null_write(struct store_io *io)
 }
 
 static int null_publish(struct store_file *f, const char *final, const struct store_attr *attr,
-                        bool overwrite, struct err *e)
+                        const struct store_attr *replaces, struct err *e)
 {
-    (void)f, (void)final, (void)attr, (void)overwrite, (void)e;
+    (void)f, (void)final, (void)attr, (void)replaces, (void)e;
     return 0;
 }
 
@@ -59,9 +59,10 @@ static void null_stop(struct store_place *p)
     (void)p;
 }
 
-static int null_remove(struct store_place *p, const char *name, struct err *e)
+static int null_remove(struct store_place *p, const char *name, const struct store_attr *is,
+                       struct err *e)
 {
-    (void)p, (void)name, (void)e;
+    (void)p, (void)name, (void)is, (void)e;
     return 0;
 }
 

@@ -8,17 +8,27 @@
  *
  * What survives the death of this process is decided by the order of things at the destination:
  *
- *   1. the part is created, empty, under its own name
- *   2. the journal is created, and its header, with the file id of the part, is made durable
+ *   1. the journal is created, with our name in it: the image is ours (core/resume.c)
+ *   2. the part is created, empty, and its identity is written to the journal, durably
  *   3. data is written and committed; then the record of its chunk is written, durably
- *   4. the part gets its final name
- *   5. the journal is removed
+ *   4. that all of it is there is written to the journal, durably
+ *   5. the part gets its final name
+ *   6. the journal is removed
  *
  * So a part without a journal has nothing to be continued, and is made anew. A journal whose part
- * is gone, while a file with the same file id stands under the final name, means that only 5 was
- * missed. A record is never ahead of its data.
+ * is gone, while that very file stands under the final name, means that only 6 was missed. A record is
+ * never ahead of its data.
  *
- * An image of one chunk has no journal: there is nothing between nothing and all of it.
+ * An image of one chunk has no journal: there is nothing between nothing and all of it. Its part has
+ * our name in its own, and no other process touches that while ours may live.
+ *
+ * A server that forgets (`may_forget`, core/store.h) shows it by its verifier alone. After each phase
+ * it is asked for that; what this instance of it has not confirmed is read back and compared, and what
+ * is gone is copied again, until an instance has confirmed all of it. Records keep the verifier, so
+ * that this holds across runs, too.
+ *
+ * Whatever is named, replaced or removed is known by its identity, and looked at right before: the
+ * part, the journal, what stands at the final name, the source.
  */
 #include "core/transfer.h"
 
@@ -32,10 +42,7 @@
 #include "core/log.h"
 #include "core/part_name.h"
 #include "core/resume.h"
-#include "core/step.h"
-
-#define WHOLE_SIZE_MAX_BYTES (UINT64_C(16) << 30)
-#define WHOLE_HOLES_MAX_BYTES (UINT64_C(4) << 30)
+#include "core/transfer_parts.h"
 
 struct transfer *transfer_new(const struct relocate_options *options,
                               const struct relocate_source *source, const struct store_attr *attr,
@@ -61,8 +68,7 @@ struct transfer *transfer_new(const struct relocate_options *options,
     return t;
 }
 
-/* Of one that has ended, only what it tells is kept. */
-static void transfer_shrink(struct transfer *t)
+void transfer_shrink(struct transfer *t)
 {
     extents_free(&t->map);
     extents_free(&t->back);
@@ -72,11 +78,22 @@ static void transfer_shrink(struct transfer *t)
     t->whole = NULL;
 }
 
+void transfer_unclaim(struct transfer *t)
+{
+    if (t->claim != NULL)
+        t->claim->release(t->claim);
+    t->claim = NULL;
+}
+
 void transfer_free(struct transfer *t)
 {
     if (t == NULL)
         return;
     transfer_shrink(t);
+    transfer_unclaim(t);
+    for (size_t i = 0; i < t->n_left; i++)
+        free(t->left[i]);
+    free(t->left);
     free((char *)(uintptr_t)t->image.name);
     free((char *)(uintptr_t)t->image.as);
     free(t->part);
@@ -104,15 +121,10 @@ uint64_t transfer_work_bytes(const struct transfer *t)
         bytes += data;
     if ((t->phases & TRANSFER_VERIFY) != 0)
         bytes += t->back.size_bytes > 0 ? t->back.data_bytes : data;
-    return bytes;
+    return bytes + t->more_work_bytes;
 }
 
-/* ---- opening ---- */
-
-struct opening {
-    struct transfer *t;
-    struct transfer_hands *h;
-};
+/* ---- files ---- */
 
 void transfer_let_go(struct transfer_hands *h)
 {
@@ -130,13 +142,25 @@ struct store_file *transfer_file(struct store_place *p, const char *name, enum s
     return p->ops->open(p, name, how, 0, e);
 }
 
-/* What is read is one state of the source only if nobody wrote to it since it was planned. */
-static int transfer_check_source(const struct transfer *t, const struct store_attr *now,
-                                 struct err *e)
+struct store_file *transfer_file_is(struct store_place *p, const char *name, enum store_how how,
+                                    const struct store_attr *is, struct err *e)
+{
+    struct store_file *f = transfer_file(p, name, how, e);
+    if (f == NULL || store_same_file(&f->attr, is))
+        return f;
+    p->ops->file_close(f);
+    err_set(e, ERR_IO, 0, "%s%s: was replaced under the copy", p->url, name);
+    e->sys = ESTALE;
+    return NULL;
+}
+
+int transfer_check_source(const struct transfer *t, const struct store_attr *now,
+                          struct err *e)
 {
     const struct store_attr *then = &t->attr;
     bool same = now->device == then->device && now->inode == then->inode &&
-                now->size_bytes == then->size_bytes;
+                now->size_bytes == then->size_bytes &&
+                (now->generation == then->generation || then->generation == 0);
     if (same && then->type == STORE_REGULAR)
         same = now->mtime_ns == then->mtime_ns && now->ctime_ns == then->ctime_ns;
     if (same)
@@ -160,7 +184,7 @@ int transfer_check_opened(const struct transfer *t, const struct store_file *src
     return 0;
 }
 
-static int transfer_open_source(const struct transfer *t, struct transfer_hands *h, struct err *e)
+int transfer_open_source(const struct transfer *t, struct transfer_hands *h, struct err *e)
 {
     h->src = transfer_file(h->from, t->image.name, STORE_READ, e);
     if (h->src == NULL)
@@ -172,18 +196,6 @@ static int transfer_open_source(const struct transfer *t, struct transfer_hands 
     return -1;
 }
 
-static int open_source(void *ctx, struct err *e)
-{
-    struct opening *o = ctx;
-    return transfer_open_source(o->t, o->h, e);
-}
-
-static void undo_open(void *ctx)
-{
-    struct opening *o = ctx;
-    transfer_let_go(o->h);
-}
-
 uint64_t transfer_chunk_end(const struct transfer *t, size_t chunk)
 {
     uint64_t end = (chunk + 1) * t->options->chunk_bytes;
@@ -193,100 +205,20 @@ uint64_t transfer_chunk_end(const struct transfer *t, size_t chunk)
 bool transfer_may_be_shared(const struct transfer *t)
 {
     const struct relocate_options *o = t->options;
-    bool small = t->attr.size_bytes <= WHOLE_SIZE_MAX_BYTES && !t->resume;
+    bool small = t->attr.size_bytes <= TRANSFER_WHOLE_MAX_BYTES && !t->resume;
     return !o->whole_sums && (o->chunk_sums || !small || (t->phases & TRANSFER_VERIFY) != 0);
-}
-
-/* Zeros are digested at some 40 GB/s, too: 25 ms a GiB. */
-static bool transfer_wants_whole(const struct transfer *t)
-{
-    const struct relocate_options *o = t->options;
-    bool cheap = t->map.size_bytes <= WHOLE_SIZE_MAX_BYTES &&
-                 t->map.size_bytes - t->map.data_bytes <= WHOLE_HOLES_MAX_BYTES && !t->resume;
-    return o->whole_sums || (cheap && !o->chunk_sums);
-}
-
-static int open_map(void *ctx, struct err *e)
-{
-    struct opening *o = ctx;
-    struct transfer *t = o->t;
-    if (extents_scan(&t->map, o->h->src, e) < 0)
-        return -1;
-    t->n_chunks = journal_chunks(t->map.size_bytes, (uint32_t)t->options->chunk_bytes);
-    t->chunks = calloc(t->n_chunks + 1, sizeof *t->chunks);
-    if (t->chunks == NULL)
-        return err_set(e, ERR_IO, ENOMEM, "%zu chunks", t->n_chunks);
-    t->image.data_bytes = t->map.data_bytes;
-    if (transfer_wants_whole(t) && (t->whole = checksum_new()) == NULL)
-        return err_set(e, ERR_IO, ENOMEM, "a checksum");
-    return 0;
-}
-
-struct store_file *transfer_create(struct store_place *p, const char *name, uint64_t size,
-                                   struct err *e)
-{
-    struct store_file *f = p->ops->open(p, name, STORE_CREATE, size, e);
-    if (f != NULL || e->sys != EEXIST)
-        return f;
-    log_info("%s%s: left by an unfinished run, made anew", p->url, name);
-    err_clear(e);
-    return p->ops->remove(p, name, e) < 0 ? NULL : p->ops->open(p, name, STORE_CREATE, size, e);
-}
-
-static int open_part(void *ctx, struct err *e)
-{
-    struct opening *o = ctx;
-    struct transfer *t = o->t;
-    struct store_place *to = o->h->to;
-    if ((t->phases & TRANSFER_COPY) == 0)
-        return 0;
-    if (t->stale_journal && to->ops->remove(to, t->journal, e) < 0)
-        return -1;
-    o->h->dst = t->resume ? transfer_file(to, t->part, STORE_UPDATE, e)
-                          : transfer_create(to, t->part, t->map.size_bytes, e);
-    if (o->h->dst == NULL)
-        return -1;
-    t->part_inode = o->h->dst->attr.inode;
-    t->part_made = true;
-    return 0;
-}
-
-static int open_journal(void *ctx, struct err *e)
-{
-    struct opening *o = ctx;
-    struct transfer *t = o->t;
-    bool keeps = o->h->to->ops->read != NULL;
-    if ((t->phases & TRANSFER_COPY) == 0 || t->n_chunks < 2 || !keeps)
-        return 0;
-    int rc = t->resume ? resume_continue(t, o->h, e) : resume_make(t, o->h, e);
-    return rc < 0 ? err_wrap(e, "%s%s", o->h->to->url, t->journal) : 0;
-}
-
-static const struct step opening_steps[] = {
-    {"open the source", open_source, undo_open, 0},
-    {"find its holes", open_map, NULL, 0},
-    {"open the part", open_part, NULL, 0},
-    {"open the journal", open_journal, NULL, 0},
-};
-
-int transfer_open(struct transfer *t, struct transfer_hands *h, struct err *e)
-{
-    struct opening o = {t, h};
-    bool returnable;
-    h->phase = t->phase;
-    return step_run(opening_steps, sizeof opening_steps / sizeof *opening_steps, &o, &returnable,
-                    e);
 }
 
 /* The destination, as it is found under its name. */
 static int transfer_open_back(const struct transfer *t, struct transfer_hands *h, struct err *e)
 {
-    h->dst = transfer_file(h->to, t->publish ? t->part : t->image.as, STORE_READ, e);
-    if (h->dst == NULL)
-        return -1;
-    if (t->publish && h->dst->attr.inode != t->part_inode)
-        return err_set(e, ERR_IO, 0, "%s%s: was replaced under the copy", h->to->url, t->part);
-    return 0;
+    if (t->publish)
+        h->dst = transfer_file_is(h->to, t->part, STORE_READ, &t->part_is, e);
+    else if (t->image.was_there)
+        h->dst = transfer_file_is(h->to, t->image.as, STORE_READ, &t->there_is, e);
+    else
+        h->dst = transfer_file(h->to, t->image.as, STORE_READ, e);
+    return h->dst != NULL ? 0 : -1;
 }
 
 static int transfer_open_more(const struct transfer *t, struct transfer_hands *h, struct err *e)
@@ -297,13 +229,11 @@ static int transfer_open_more(const struct transfer *t, struct transfer_hands *h
         return -1;
     if (h->phase != TRANSFER_COPY)
         return 0;
-    h->dst = transfer_file(h->to, t->part, STORE_UPDATE, e);
+    h->dst = transfer_file_is(h->to, t->part, STORE_UPDATE, &t->part_is, e);
     if (h->dst == NULL)
         return -1;
-    if (h->dst->attr.inode != t->part_inode)
-        return err_set(e, ERR_IO, 0, "%s%s: was replaced under the copy", h->to->url, t->part);
     if (t->journaled)
-        h->log = transfer_file(h->to, t->journal, STORE_UPDATE, e);
+        h->log = transfer_file_is(h->to, t->journal, STORE_UPDATE, &t->journal_is, e);
     return t->journaled && h->log == NULL ? -1 : 0;
 }
 
@@ -325,13 +255,27 @@ static bool transfer_has_data(const struct extents *map, uint64_t start, uint64_
     return extents_seek(map, &c) < end;
 }
 
+bool transfer_is_unproven(const struct transfer *t, const struct transfer_chunk *c)
+{
+    return c->durable && (c->doubted || (t->may_forget && c->written &&
+                                         memcmp(c->verifier, t->instance, sizeof c->verifier) != 0));
+}
+
+bool transfer_is_to_compare(const struct transfer *t, const struct transfer_chunk *c)
+{
+    bool asked = (t->phases & TRANSFER_VERIFY) != 0 && !c->compared;
+    return asked || (t->publish && transfer_is_unproven(t, c));
+}
+
 static bool transfer_needs(const struct transfer *t, size_t chunk)
 {
+    const struct transfer_chunk *c = &t->chunks[chunk];
     uint64_t start = chunk * t->options->chunk_bytes, end = transfer_chunk_end(t, chunk);
     bool data = transfer_has_data(&t->map, start, end);
     switch (t->phase) {
-    case TRANSFER_COPY: return data && (!t->chunks[chunk].durable || t->whole != NULL);
-    case TRANSFER_VERIFY: return data || transfer_has_data(&t->back, start, end);
+    case TRANSFER_COPY: return data && (!c->durable || (t->whole != NULL && !t->again));
+    case TRANSFER_VERIFY:
+        return (data || transfer_has_data(&t->back, start, end)) && transfer_is_to_compare(t, c);
     default: return data;
     }
 }
@@ -362,7 +306,7 @@ void transfer_range(struct transfer *t, const struct transfer_hands *h, size_t c
         .data = &t->map,
         .start = chunk * t->options->chunk_bytes,
         .end = transfer_chunk_end(t, chunk),
-        .whole = back ? NULL : t->whole,
+        .whole = back || t->again ? NULL : t->whole,
         .whole_to = &t->whole_to,
         .owner = t,
         .index = chunk,
@@ -370,17 +314,30 @@ void transfer_range(struct transfer *t, const struct transfer_hands *h, size_t c
 }
 
 /* What differs is not relied on any more, by this run or by the next. */
+static int transfer_forget(struct transfer *t, const struct transfer_hands *h, size_t chunk,
+                           struct err *e)
+{
+    struct transfer_hands log = {.to = h->to};
+    t->chunks[chunk].durable = t->chunks[chunk].doubted = false;
+    if (!t->journaled)
+        return 0;
+    log.log = transfer_file_is(h->to, t->journal, STORE_UPDATE, &t->journal_is, e);
+    int rc = log.log != NULL ? resume_record(t, &log, chunk, false, e) : -1;
+    transfer_let_go(&log);
+    return rc;
+}
+
 static int transfer_differs(struct transfer *t, const struct transfer_hands *h, size_t chunk,
                             uint64_t offset, struct err *e)
 {
-    struct err ignored = {0};
-    struct transfer_hands log = {.to = h->to};
-    t->chunks[chunk].durable = false;
-    if (t->publish && t->journaled &&
-        (log.log = transfer_file(h->to, t->journal, STORE_UPDATE, &ignored)) != NULL) {
-        resume_record(t, &log, chunk, false, &ignored);
-        transfer_let_go(&log);
+    struct err ignored = {0}; /* then the journal says that it was in doubt */
+    if (t->publish && transfer_is_unproven(t, &t->chunks[chunk]) &&
+        offset == chunk * t->options->chunk_bytes) {
+        log_warn("%s%s: the server has lost %" PRIu64 " to %" PRIu64 ", which it had called durable",
+                 h->to->url, t->image.as, offset, transfer_chunk_end(t, chunk));
+        return transfer_forget(t, h, chunk, e);
     }
+    transfer_forget(t, h, chunk, &ignored);
     err_set(e, ERR_IO, 0, "%s%s: differs from %s%s between %" PRIu64 " and %" PRIu64, h->to->url,
             t->image.as, t->image.from->url, t->image.name, offset, transfer_chunk_end(t, chunk));
     if (t->publish)
@@ -388,171 +345,39 @@ static int transfer_differs(struct transfer *t, const struct transfer_hands *h, 
     return -1;
 }
 
+static int transfer_compared(struct transfer *t, const struct transfer_hands *h,
+                             const struct copy_range *r, struct err *e)
+{
+    struct transfer_chunk *c = &t->chunks[r->index];
+    if (r->stray != UINT64_MAX)
+        return transfer_differs(t, h, r->index, r->stray, e);
+    bool digested = transfer_has_data(&t->map, r->start, r->end); /* else all is a hole */
+    if (digested && memcmp(c->digest, r->digest, sizeof c->digest) != 0)
+        return transfer_differs(t, h, r->index, r->start, e);
+    c->compared = true;
+    c->doubted = false;
+    memcpy(c->verifier, t->instance, sizeof c->verifier);
+    return 0;
+}
+
 int transfer_took(struct transfer *t, const struct transfer_hands *h, const struct copy_range *r,
                   struct err *e)
 {
     struct transfer_chunk *c = &t->chunks[r->index];
-    if (h->phase == TRANSFER_VERIFY) {
-        if (r->stray != UINT64_MAX)
-            return transfer_differs(t, h, r->index, r->stray, e);
-        bool digested = transfer_has_data(&t->map, r->start, r->end); /* else all is a hole */
-        if (digested && memcmp(c->digest, r->digest, sizeof c->digest) != 0)
-            return transfer_differs(t, h, r->index, r->start, e);
-        return 0;
-    }
-    if (c->durable && memcmp(c->digest, r->digest, sizeof c->digest) != 0)
-        return err_set(e, ERR_IO, 0, "%s%s: is not what an earlier run has read at %" PRIu64,
+    if (h->phase == TRANSFER_VERIFY)
+        return transfer_compared(t, h, r, e);
+    if (c->known && memcmp(c->digest, r->digest, sizeof c->digest) != 0)
+        return err_set(e, ERR_IO, 0, "%s%s: is not what was read of it earlier, at %" PRIu64,
                        t->image.from->url, t->image.name, r->start);
     memcpy(c->digest, r->digest, sizeof c->digest);
+    c->known = true;
     if (r->dst == NULL)
         return 0;
+    memcpy(c->verifier, r->verifier, sizeof c->verifier);
+    c->written = r->written;
+    c->compared = false;
     if (resume_record(t, h, r->index, true, e) < 0)
         return -1;
     c->durable = true;
-    return 0;
-}
-
-/* ---- the end ---- */
-
-enum transfer_phase transfer_phase_after(const struct transfer *t, enum transfer_phase phase)
-{
-    unsigned next = phase == 0 ? TRANSFER_COPY : (unsigned)phase << 1;
-    while (next < TRANSFER_END && (t->phases & next) == 0)
-        next <<= 1;
-    return next < TRANSFER_END ? next : TRANSFER_END;
-}
-
-int transfer_begin_verify(struct transfer *t, struct transfer_hands *h, struct err *e)
-{
-    transfer_let_go(h);
-    if (transfer_join(t, h, TRANSFER_VERIFY, e) < 0)
-        return -1;
-    if (h->dst->attr.size_bytes != t->map.size_bytes)
-        return err_set(e, ERR_IO, 0, "%s%s: has %" PRIu64 " bytes, and its source %" PRIu64,
-                       h->to->url, t->image.as, h->dst->attr.size_bytes, t->map.size_bytes);
-    return extents_scan(&t->back, h->dst, e);
-}
-
-static int finish_recheck(void *ctx, struct err *e)
-{
-    struct opening *o = ctx;
-    struct transfer *t = o->t;
-    struct store_place *from = o->h->from;
-    struct store_attr now = {0};
-    int found = from->ops->lookup(from, t->image.name, &now, e);
-    if (found < 0)
-        return -1;
-    t->useless = transfer_check_source(t, &now, e) < 0;
-    return t->useless ? -1 : 0;
-}
-
-static int finish_publish(void *ctx, struct err *e)
-{
-    struct opening *o = ctx;
-    struct transfer *t = o->t;
-    struct store_place *to = o->h->to;
-    if (!t->publish)
-        return 0;
-    if (o->h->phase == TRANSFER_VERIFY) { /* it was opened for reading */
-        to->ops->file_close(TAKE(o->h->dst));
-        o->h->dst = transfer_file(to, t->part, STORE_UPDATE, e);
-        if (o->h->dst == NULL)
-            return -1;
-    }
-    if (to->ops->publish(o->h->dst, t->image.as, &t->attr, t->options->overwrite, e) < 0)
-        return -1;
-    t->publish = t->part_made = false;
-    return 0;
-}
-
-/* Looks again, as anybody else would. A place that keeps nothing finds nothing. */
-static int finish_confirm(void *ctx, struct err *e)
-{
-    struct opening *o = ctx;
-    const struct transfer *t = o->t;
-    struct store_place *to = o->h->to;
-    struct store_attr now;
-    if (!t->options->move || (t->phases & TRANSFER_COPY) == 0)
-        return 0;
-    int found = to->ops->lookup(to, t->image.as, &now, e);
-    if (found < 0)
-        return -1;
-    if (found == 0 || now.inode != t->part_inode || now.size_bytes != t->attr.size_bytes)
-        return err_set(e, ERR_IO, 0, "%s%s: is not what was written there a moment ago", to->url,
-                       t->image.as);
-    return 0;
-}
-
-static int finish_journal(void *ctx, struct err *e)
-{
-    struct opening *o = ctx;
-    struct transfer *t = o->t;
-    struct store_place *to = o->h->to;
-    if (!t->journaled)
-        return 0;
-    if (o->h->log != NULL)
-        to->ops->file_close(TAKE(o->h->log));
-    if (to->ops->remove(to, t->journal, e) < 0)
-        return -1;
-    t->journaled = false;
-    return 0;
-}
-
-static int finish_move(void *ctx, struct err *e)
-{
-    struct opening *o = ctx;
-    struct transfer *t = o->t;
-    struct store_place *from = o->h->from;
-    if (!t->options->move)
-        return 0;
-    if (finish_recheck(ctx, e) < 0 || from->ops->remove(from, t->image.name, e) < 0)
-        return -1;
-    t->image.moved = true;
-    return 0;
-}
-
-static const struct step finishing_steps[] = {
-    {"check the source again", finish_recheck, NULL, 0},
-    {"publish", finish_publish, NULL, STEP_POINT_OF_NO_RETURN},
-    {"look for it", finish_confirm, NULL, 0},
-    {"remove the journal", finish_journal, NULL, 0},
-    {"remove the source", finish_move, NULL, 0},
-};
-
-int transfer_finish(struct transfer *t, struct transfer_hands *h, struct err *e)
-{
-    struct opening o = {t, h};
-    bool returnable;
-    if (step_run(finishing_steps, sizeof finishing_steps / sizeof *finishing_steps, &o,
-                 &returnable, e) < 0)
-        return -1;
-    if (t->whole != NULL) {
-        checksum_add_zeros(t->whole, t->map.size_bytes - t->whole_to);
-        checksum_hex(t->whole, t->image.xxh3_128);
-    }
-    t->image.verified = (t->phases & TRANSFER_VERIFY) != 0;
-    t->image.state = RELOCATE_DONE;
-    transfer_let_go(h);
-    transfer_shrink(t);
-    return 0;
-}
-
-int transfer_abandon(struct transfer *t, struct store_place *to, struct err *e)
-{
-    bool worth = t->resume; /* it was for an earlier run, however far this one came */
-    for (size_t i = 0; t->journaled && !worth && i < t->n_chunks; i++)
-        worth = t->chunks[i].durable;
-    if (worth && !t->useless) {
-        t->image.state = RELOCATE_KEPT;
-        return 0;
-    }
-    if (to == NULL)
-        return 0;
-    if (t->journaled && to->ops->remove(to, t->journal, e) < 0)
-        return err_wrap(e, "%s%s is left there", to->url, t->journal);
-    t->journaled = false;
-    if (t->part_made && to->ops->remove(to, t->part, e) < 0)
-        return err_wrap(e, "%s%s is left there", to->url, t->part);
-    t->part_made = false;
     return 0;
 }

@@ -22,7 +22,12 @@ enum transfer_phase {
 
 struct transfer_chunk {
     unsigned char digest[CHECKSUM_BYTES];
-    bool durable; /* proven, and in the journal if there is one; then the digest is known, too */
+    uint8_t verifier[STORE_VERIFIER_BYTES]; /* that it was proven durable under, if it was `written` */
+    bool durable;  /* proven, and in the journal if there is one */
+    bool known;    /* its digest */
+    bool written;  /* not only zeros */
+    bool compared; /* read back and found right */
+    bool doubted;  /* to be read back in any case */
 };
 
 struct transfer {
@@ -30,11 +35,18 @@ struct transfer {
     struct relocate_image image;
     struct store_attr attr; /* of the source, as planned */
     char *part, *journal;   /* names beside image.as */
+    const struct owner *self;
+    char **left; /* names of what ended runs have left, of no use: n_left of them */
+    size_t n_left;
+    struct store_attr replaces; /* what stands at image.as, if `overwrites` */
+    bool overwrites;
     const struct transfer *after; /* is to have ended before; or NULL */
     unsigned phases;        /* that it goes through */
     bool resume;            /* a part and a journal of an earlier run are there, and are good */
-    bool stale_journal;     /* a journal is there that nothing is to be continued with */
+    bool stale_journal;     /* a journal is there that nothing is to be continued with: journal_is */
     bool publish;           /* it is a part yet */
+    bool proven;            /* image.was_there, and that it is what we have made is on record */
+    struct store_attr there_is; /* image.was_there: what stands at image.as */
     bool useless;           /* what was copied is of a source that is not there any more */
 
     enum { TRANSFER_PENDING, TRANSFER_OPENING, TRANSFER_OPEN, TRANSFER_ENDED } state; /* [lock] */
@@ -43,9 +55,15 @@ struct transfer {
     uint64_t work_bytes;        /* [lock] of data that its phases go over; an estimate at first */
     unsigned owner;             /* the worker that has it alone, when it has `whole` */
 
-    bool part_made, journaled; /* are there now */
-    uint64_t part_inode;
+    bool part_made, journaled; /* are there now, and ours: */
+    struct store_attr part_is, journal_is;
+    struct store_claim *claim; /* of one of them; or NULL */
     struct journal_header header;
+    uint8_t instance[STORE_VERIFIER_BYTES]; /* of the server, at the end of the last phase */
+    unsigned proofs;   /* so often it was another one */
+    bool again;        /* chunks that were copied are copied once more */
+    bool may_forget;   /* the destination's place may */
+    uint64_t more_work_bytes; /* than its phases */
     struct extents map;  /* of the source */
     struct extents back; /* of the destination, for TRANSFER_VERIFY */
     struct transfer_chunk *chunks;
@@ -73,12 +91,13 @@ int transfer_check_opened(const struct transfer *t, const struct store_file *src
 /* The end of a chunk: that of the image cuts it short. */
 uint64_t transfer_chunk_end(const struct transfer *t, size_t chunk);
 
-/* A file as it is; or a new one, even where an unfinished run has left one with nothing in it to be
- * continued. */
+/* A file as it is. */
 struct store_file *transfer_file(struct store_place *p, const char *name, enum store_how how,
                                  struct err *e);
-struct store_file *transfer_create(struct store_place *p, const char *name, uint64_t size_bytes,
-                                   struct err *e);
+
+/* The same, if it is *is; else ESTALE. */
+struct store_file *transfer_file_is(struct store_place *p, const char *name, enum store_how how,
+                                    const struct store_attr *is, struct err *e);
 
 /* The first worker: opens the source, finds its holes, makes the part or continues with it. On
  * failure the hands are empty again. */
@@ -105,10 +124,15 @@ int transfer_took(struct transfer *t, const struct transfer_hands *h, const stru
 /* Which phase follows; 0 is before the first. */
 enum transfer_phase transfer_phase_after(const struct transfer *t, enum transfer_phase phase);
 
-/* All chunks of a phase are done. By whoever was last: what TRANSFER_VERIFY needs, */
-int transfer_begin_verify(struct transfer *t, struct transfer_hands *h, struct err *e);
+/*
+ * All chunks of the phase are done; *next is what follows: where the server has become another
+ * instance meanwhile, what that one has not confirmed is read back, and what is not there any more is
+ * copied again. The hands are ready for *next then.
+ */
+int transfer_end_phase(struct transfer *t, struct transfer_hands *h, enum transfer_phase *next,
+                       struct err *e);
 
-/* or, before TRANSFER_END, what gives the image its name. */
+/* Before TRANSFER_END, by whoever was last: gives the image its name. */
 int transfer_finish(struct transfer *t, struct transfer_hands *h, struct err *e);
 
 /* After a failure: removes what is not worth to be kept, or, with `to` NULL, only finds out what

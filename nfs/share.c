@@ -126,7 +126,8 @@ static struct share_place *share_new(struct ring *ring, const struct share_url *
         p->options.timeout_ns = SHARE_TIMEOUT_NS;
     snprintf(p->text, room, "nfs://%s%s%s", url->host, url->path,
              strcmp(url->path, "/") == 0 ? "" : "/");
-    p->base = (struct store_place){.ops = &share_ops, .ring = ring, .url = p->text};
+    p->base = (struct store_place){.ops = &share_ops, .ring = ring, .url = p->text,
+                                   .may_forget = true};
     p->data[0] = share_data_new(p);
     if (p->data[0] == NULL) {
         err_set(e, ERR_NFS, ENOMEM, "%s", p->text);

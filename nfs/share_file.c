@@ -6,11 +6,14 @@
  * stale the name leads to the new one, as long as the file's id is the same.
  *
  * Requests whose answer got lost. A CREATE that finds its name taken is answered as EEXIST, be it
- * by a file of ours or not: the engine knows what to make of it. After a RENAME that finds nothing
- * under the old name, the final name is looked at: if our file stands there, it was done.
+ * by a file of ours or not: the engine knows what to make of it. After a LINK or RENAME whose answer
+ * got lost the final name is looked at: if our file stands there, it was done.
  *
- * NFS has no rename that refuses to replace. publish() looks first; a file that somebody else makes
- * under that name between the look and the rename is replaced.
+ * Publishing. RENAME takes names and replaces whatever stands there; LINK takes the file's handle, and
+ * the server refuses where the name is taken. So a new name is given by LINK, to the very file that was
+ * written, and then the old name is removed, if it leads to that file still. Only where something
+ * is to be replaced, or the server has no LINK, it is a RENAME: both names are looked at right before,
+ * and the new one after it.
  */
 #include "nfs/share_file.h"
 
@@ -38,6 +41,8 @@ struct file_open {
     uint64_t size_bytes;
     struct share_entry at;
     bool made; /* by us: the server said so */
+    bool writes;
+    bool asked; /* MKDIR was sent, and its answer may be lost */
 };
 
 static int file_is_there(const struct file_open *o, int found, struct err *e)
@@ -119,17 +124,21 @@ static int file_ask_make_directory(struct share_place *p, struct share_conn *c, 
     const char *last;
     if (file_find_directory(p, c, o->name, &dir, &last, t, e) < 0)
         return -1;
-    if (share_proc_mkdir(c, &dir, last, &o->at, t->deadline_ns, e) == 0)
+    o->made = share_proc_mkdir(c, &dir, last, &o->at, t->deadline_ns, e) == 0;
+    if (o->made)
         return 0;
+    bool again = o->asked;
+    o->asked = true;
     if (e->class != ERR_NFS || e->sys != EEXIST)
         return -1;
     err_clear(e);
     int found = share_names_find(p, c, o->name, &o->at, t->deadline_ns, e);
     if (found < 0)
         return -1;
-    if (found > 0 && o->at.attr.type == STORE_DIRECTORY)
-        return 0;
-    return err_set(e, ERR_NFS, EEXIST, "not a directory");
+    if (found == 0 || o->at.attr.type != STORE_DIRECTORY)
+        return err_set(e, ERR_NFS, EEXIST, "not a directory");
+    o->made = again && o->at.attr.mode == 0700; /* by the MKDIR whose answer was lost */
+    return 0;
 }
 
 static struct share_file *file_new(struct store_place *place, const struct file_open *o)
@@ -140,11 +149,13 @@ static struct share_file *file_new(struct store_place *place, const struct file_
         return NULL;
     }
     f->fh = o->at.fh;
+    f->writes = o->writes;
     f->base = (struct store_file){
         .place = place,
         .name = f->name,
         .align_bytes = 1,
         .attr = o->at.attr,
+        .made = o->made,
         .holes_unknown = true,
     };
     return f;
@@ -163,7 +174,7 @@ struct store_file *share_file_open(struct store_place *place, const char *name, 
         [STORE_MAKE_DIRECTORY] = {file_ask_make_directory, "cannot make the directory"},
     };
     struct share_place *p = share_of(place);
-    struct file_open o = {.name = name, .size_bytes = size_bytes};
+    struct file_open o = {.name = name, .size_bytes = size_bytes, .writes = how != STORE_READ};
     if (share_control_ask(p, ways[how].ask, &o, p->options.timeout_ns, e) < 0) {
         err_wrap(e, "%s%s: %s", p->text, name, ways[how].what);
         return NULL;
@@ -187,17 +198,35 @@ void share_file_close(struct store_file *file)
 
 /* ---- renewing ---- */
 
+/* Its handle is no good any more, so that all there is to go by is what nobody but us has changed. */
+static bool file_is_likely(const struct share_file *f, const struct store_attr *now)
+{
+    const struct store_attr *then = &f->base.attr;
+    bool same = now->inode == then->inode && now->type == then->type;
+    if (then->type == STORE_DIRECTORY)
+        return same;
+    same = same && now->size_bytes == then->size_bytes;
+    return same && (f->writes || (now->mtime_ns == then->mtime_ns && now->ctime_ns == then->ctime_ns));
+}
+
+static int file_find_as(struct share_place *p, struct share_conn *c, struct share_file *f,
+                        const char *name, int64_t deadline_ns, struct err *e)
+{
+    struct share_entry at;
+    int found = share_names_find(p, c, name, &at, deadline_ns, e);
+    if (found < 0)
+        return -1;
+    if (found == 0 || !file_is_likely(f, &at.attr))
+        return err_set(e, ERR_NFS, ENOENT, "%s%s: is another file now, or none", p->text, f->name);
+    f->fh = at.fh;
+    f->base.attr.generation = at.attr.generation;
+    return 0;
+}
+
 static int file_find_again(struct share_place *p, struct share_conn *c, struct share_file *f,
                            int64_t deadline_ns, struct err *e)
 {
-    struct share_entry at;
-    int found = share_names_find(p, c, f->name, &at, deadline_ns, e);
-    if (found < 0)
-        return -1;
-    if (found == 0 || at.attr.inode != f->base.attr.inode || at.attr.type != f->base.attr.type)
-        return err_set(e, ERR_NFS, ENOENT, "%s%s: is another file now, or none", p->text, f->name);
-    f->fh = at.fh;
-    return 0;
+    return file_find_as(p, c, f, f->name, deadline_ns, e);
 }
 
 static int file_ask_renew(struct share_place *p, struct share_conn *c, void *arg,
@@ -221,10 +250,10 @@ int share_file_renew(struct share_file *f, struct err *e)
 struct file_publish {
     struct share_file *f;
     const char *final; /* the last part alone; NULL: the name stays */
-    const struct store_attr *attr;
-    bool overwrite;
+    const char *path;  /* all of it */
+    const struct store_attr *attr, *replaces; /* or NULL */
     bool attributes_given;
-    bool renaming; /* a RENAME was sent whose answer has not come */
+    bool naming; /* a LINK or RENAME was sent whose answer has not come */
 };
 
 /* Only root, and only where the server does not squash it, may give a file away. */
@@ -242,37 +271,120 @@ static int file_give_attributes(struct share_place *p, struct share_conn *c,
     return share_proc_setattr(c, &b->f->fh, attr, false, deadline_ns, e);
 }
 
-static int file_rename(struct share_conn *c, struct file_publish *b, const struct share_fh *dir,
-                       const char *from, int64_t deadline_ns, struct err *e)
+/* 1: `name` in `dir` is this very file; 0: it is another, which is *at then, or none; -1. */
+static int file_is(struct share_conn *c, const struct share_file *f, const struct share_fh *dir,
+                   const char *name, struct share_entry *at, bool *found, int64_t deadline_ns,
+                   struct err *e)
+{
+    int rc = share_proc_lookup(c, dir, name, at, deadline_ns, e);
+    *found = rc > 0;
+    if (rc < 0)
+        return -1;
+    return rc > 0 && store_same_file(&at->attr, &f->base.attr) &&
+           at->attr.device == f->base.attr.device;
+}
+
+/* The old name goes, once the file has the new one. */
+static int file_drop_name(struct share_conn *c, const struct file_publish *b,
+                          const struct share_fh *dir, const char *from, int64_t deadline_ns,
+                          struct err *e)
 {
     struct share_entry at;
-    bool again = b->renaming;
-    int found = b->overwrite || again
-                    ? 0
-                    : share_proc_lookup(c, dir, b->final, &at, deadline_ns, e);
-    if (found < 0)
-        return -1;
-    if (found > 0)
-        return err_set(e, ERR_NFS, EEXIST, "somebody else has made it meanwhile");
-    b->renaming = true;
-    if (share_proc_rename(c, dir, from, b->final, deadline_ns, e) == 0)
-        return 0;
-    if (e->class != ERR_NFS)
-        return -1;
-    b->renaming = again;
-    if (!again || e->sys != ENOENT)
-        return -1;
-    struct err look = {0};
-    found = share_proc_lookup(c, dir, b->final, &at, deadline_ns, &look);
-    if (found < 0) {
-        *e = look;
-        return -1;
-    }
-    b->renaming = false;
-    if (found == 0 || at.attr.inode != b->f->base.attr.inode)
+    bool found;
+    int is = file_is(c, b->f, dir, from, &at, &found, deadline_ns, e);
+    if (is <= 0 || share_proc_remove(c, dir, from, deadline_ns, e) == 0)
+        return is < 0 ? -1 : 0;
+    if (e->class != ERR_NFS || e->sys != ENOENT)
         return -1;
     err_clear(e);
     return 0;
+}
+
+/* Whether what the server said to a LINK may mean that it has none, for this file or for us. */
+static bool file_has_no_link(const struct err *e)
+{
+    switch (e->sys) {
+    case EOPNOTSUPP:
+    case EPERM:
+    case EACCES:
+    case EINVAL:
+    case EIO:
+    case EMLINK: return e->class == ERR_NFS;
+    default: return false;
+    }
+}
+
+/* 1; 0: LINK is not to be had; -1. */
+static int file_link(struct share_conn *c, struct file_publish *b, const struct share_fh *dir,
+                     const char *from, int64_t deadline_ns, struct err *e)
+{
+    b->naming = true;
+    if (share_proc_link(c, &b->f->fh, dir, b->final, deadline_ns, e) < 0) {
+        b->naming = e->class != ERR_NFS;
+        if (!file_has_no_link(e))
+            return -1;
+        log_debug("%s: no hard links here: %s", share_of(b->f->base.place)->text, e->msg);
+        err_clear(e);
+        return 0;
+    }
+    return file_drop_name(c, b, dir, from, deadline_ns, e) < 0 ? -1 : 1;
+}
+
+static int file_rename(struct share_conn *c, struct file_publish *b, const struct share_fh *dir,
+                       const char *from, int64_t deadline_ns, struct err *e)
+{
+    struct store_place *p = b->f->base.place;
+    struct share_entry at;
+    bool found;
+    int is = file_is(c, b->f, dir, from, &at, &found, deadline_ns, e);
+    if (is <= 0)
+        return is < 0 ? -1 : store_not_ours(p, b->f->name, e);
+    b->naming = true;
+    if (share_proc_rename(c, dir, from, b->final, deadline_ns, e) < 0) {
+        b->naming = e->class != ERR_NFS;
+        return -1;
+    }
+    is = file_is(c, b->f, dir, b->final, &at, &found, deadline_ns, e);
+    if (is != 0)
+        return is < 0 ? -1 : 0;
+    return err_set(e, ERR_LOST, 0, "what was just given this name is not there: somebody else is at "
+                   "work there");
+}
+
+/* Each try first looks at what stands at the final name: our file, if the answer got lost. */
+static int file_name(struct share_conn *c, struct file_publish *b, const struct share_fh *dir,
+                     const char *from, int64_t deadline_ns, struct err *e)
+{
+    struct share_entry at;
+    bool found;
+    int is = file_is(c, b->f, dir, b->final, &at, &found, deadline_ns, e);
+    if (is < 0)
+        return -1;
+    if (is > 0)
+        return file_drop_name(c, b, dir, from, deadline_ns, e);
+    b->naming = false;
+    if (found && b->replaces == NULL)
+        return err_set(e, ERR_NFS, EEXIST, "somebody else has made it meanwhile");
+    if (found && !store_unchanged(&at.attr, b->replaces)) {
+        err_set(e, ERR_IO, 0, "what stands there was changed or replaced meanwhile, and is left alone");
+        e->sys = ESTALE;
+        return err_hint(e, "look at it; run it again with --overwrite to replace it all the same");
+    }
+    int linked = found ? 0 : file_link(c, b, dir, from, deadline_ns, e);
+    if (linked != 0)
+        return linked < 0 ? -1 : 0;
+    return file_rename(c, b, dir, from, deadline_ns, e);
+}
+
+/* The handle went stale: it is looked up by either of its names. */
+static int file_find_published(struct share_place *p, struct share_conn *c, struct file_publish *b,
+                               int64_t deadline_ns, struct err *e)
+{
+    int rc = file_find_again(p, c, b->f, deadline_ns, e);
+    if (rc == 0 || b->path == NULL || e->class != ERR_NFS || e->sys != ENOENT)
+        return rc;
+    err_clear(e);
+    return file_find_as(p, c, b->f, b->path, deadline_ns, e);
 }
 
 static int file_ask_publish(struct share_place *p, struct share_conn *c, void *arg,
@@ -281,17 +393,17 @@ static int file_ask_publish(struct share_place *p, struct share_conn *c, void *a
     struct file_publish *b = arg;
     struct share_fh dir;
     const char *last;
-    if (t->stale > 0 && !b->attributes_given &&
-        file_find_again(p, c, b->f, t->deadline_ns, e) < 0)
+    if (t->stale > 0 && file_find_published(p, c, b, t->deadline_ns, e) < 0)
         return -1;
-    if (!b->attributes_given && file_give_attributes(p, c, b, t->deadline_ns, e) < 0)
+    if (!b->attributes_given && b->attr != NULL &&
+        file_give_attributes(p, c, b, t->deadline_ns, e) < 0)
         return -1;
     b->attributes_given = true;
     if (b->final == NULL)
         return 0;
     if (file_find_directory(p, c, b->f->name, &dir, &last, t, e) < 0)
         return -1;
-    return file_rename(c, b, &dir, last, t->deadline_ns, e);
+    return file_name(c, b, &dir, last, t->deadline_ns, e);
 }
 
 /* The directory of `name`, with its slash if there is one, and `last`. NULL: no memory. */
@@ -308,7 +420,7 @@ static char *file_sibling(const char *name, const char *last)
 }
 
 int share_file_publish(struct store_file *file, const char *final, const struct store_attr *attr,
-                       bool overwrite, struct err *e)
+                       const struct store_attr *replaces, struct err *e)
 {
     struct share_file *f = file_of(file);
     struct share_place *p = share_of(file->place);
@@ -317,13 +429,14 @@ int share_file_publish(struct store_file *file, const char *final, const struct 
         .f = f,
         .final = slash != NULL ? slash + 1 : final,
         .attr = attr,
-        .overwrite = overwrite,
+        .replaces = replaces,
     };
     CLEANUP_FREE char *name = file_sibling(f->name, b.final != NULL ? b.final : "");
     if (name == NULL)
         return err_set(e, ERR_NFS, ENOMEM, "%s%s", p->text, f->name);
+    b.path = b.final != NULL ? name : NULL;
     if (share_control_ask(p, file_ask_publish, &b, p->options.timeout_ns, e) < 0) {
-        if (b.renaming) /* not known: by the contract ERR_LOST, whatever came last */
+        if (b.naming) /* not known: by the contract ERR_LOST, whatever came last */
             e->class = ERR_LOST;
         return b.final == NULL ? err_wrap(e, "%s%s: cannot set its attributes", p->text, f->name)
                                : err_wrap(e, "%s%s: cannot publish it as %s", p->text, f->name,

@@ -16,7 +16,7 @@ int share_file_renew(struct share_file *f, struct err *e);
 struct store_file *share_file_open(struct store_place *place, const char *name, enum store_how how,
                                    uint64_t size_bytes, struct err *e);
 int share_file_publish(struct store_file *file, const char *final, const struct store_attr *attr,
-                       bool overwrite, struct err *e);
+                       const struct store_attr *replaces, struct err *e);
 void share_file_close(struct store_file *file);
 
 #endif

@@ -267,34 +267,40 @@ static bool names_is_gone(struct err *e)
     return gone;
 }
 
-/* What REMOVE says of a directory differs: it is looked at only then. */
+struct names_remove {
+    const char *name;
+    const struct store_attr *is;
+};
+
+/* NFS removes names, not files: it is looked at right before. After a lost answer it may be gone. */
 static int names_ask_remove(struct share_place *p, struct share_conn *c, void *arg,
                             const struct share_try *t, struct err *e)
 {
+    const struct names_remove *r = arg;
     struct share_fh dir;
+    struct share_entry at;
     const char *last;
-    int found = share_names_directory(p, c, arg, &dir, &last, t->deadline_ns, e);
+    int found = share_names_directory(p, c, r->name, &dir, &last, t->deadline_ns, e);
+    if (found > 0)
+        found = share_proc_lookup(c, &dir, last, &at, t->deadline_ns, e);
     if (found <= 0)
         return found;
-    if (share_proc_remove(c, &dir, last, t->deadline_ns, e) == 0 || names_is_gone(e))
-        return 0;
-    if (e->class != ERR_NFS || e->sys == ESTALE || e->sys == EAGAIN)
-        return -1;
-    struct share_entry at;
-    struct err unused = {0};
-    if (share_proc_lookup(c, &dir, last, &at, t->deadline_ns, &unused) <= 0 ||
-        at.attr.type != STORE_DIRECTORY)
-        return -1;
-    err_clear(e);
-    share_names_forget(p);
-    return share_proc_rmdir(c, &dir, last, t->deadline_ns, e) == 0 || names_is_gone(e) ? 0 : -1;
+    if (!store_same_file(&at.attr, r->is) || at.attr.device != r->is->device)
+        return store_not_ours(&p->base, r->name, e);
+    if (at.attr.type == STORE_DIRECTORY)
+        share_names_forget(p);
+    int rc = at.attr.type == STORE_DIRECTORY
+                 ? share_proc_rmdir(c, &dir, last, t->deadline_ns, e)
+                 : share_proc_remove(c, &dir, last, t->deadline_ns, e);
+    return rc == 0 || names_is_gone(e) ? 0 : -1;
 }
 
-int share_names_remove(struct store_place *place, const char *name, struct err *e)
+int share_names_remove(struct store_place *place, const char *name, const struct store_attr *is,
+                       struct err *e)
 {
     struct share_place *p = share_of(place);
-    if (share_control_ask(p, names_ask_remove, (void *)(uintptr_t)name, p->options.timeout_ns,
-                          e) < 0)
+    struct names_remove r = {name, is};
+    if (share_control_ask(p, names_ask_remove, &r, p->options.timeout_ns, e) < 0)
         return err_wrap(e, "%s%s: cannot remove it", p->text, name);
     return 0;
 }

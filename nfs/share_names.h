@@ -28,6 +28,7 @@ int share_names_lookup(struct store_place *place, const char *name, struct store
                        struct err *e);
 int share_names_list(struct store_place *place, const char *name, store_list_fn *fn, void *arg,
                      struct err *e);
-int share_names_remove(struct store_place *place, const char *name, struct err *e);
+int share_names_remove(struct store_place *place, const char *name, const struct store_attr *is,
+                       struct err *e);
 
 #endif

@@ -27,6 +27,7 @@ struct share_file {
     struct store_file base;
     struct share_fh fh;
     char *name;   /* of its own; base.name points to it */
+    bool writes;  /* it was opened to be written to, or made */
     bool stale;   /* fh is: it is to be renewed before the next I/O */
     bool renewed; /* it was, and will not be once more */
 };

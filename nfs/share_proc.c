@@ -41,8 +41,11 @@ static int64_t proc_time_ns(nfstime3 t)
     return (int64_t)t.seconds * NS_PER_S + (int64_t)t.nseconds;
 }
 
+/* What NFSv3 cannot hold (before 1970, after 2106) becomes the nearest that it can. */
 static nfstime3 proc_time(int64_t ns)
 {
+    const int64_t last_ns = UINT32_MAX * NS_PER_S + (NS_PER_S - 1);
+    ns = ns < 0 ? 0 : ns > last_ns ? last_ns : ns;
     return (nfstime3){.seconds = (u_int)(ns / NS_PER_S), .nseconds = (u_int)(ns % NS_PER_S)};
 }
 
@@ -67,6 +70,16 @@ void share_proc_take_attr(struct share_entry *to, const fattr3 *a)
     };
 }
 
+/* Handles of one file are equal, and none is ever that of another (RFC 1813, 2.5): the generation is
+ * a hash of it (FNV-1a). */
+void share_proc_identify(struct share_entry *entry)
+{
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    for (uint32_t i = 0; i < entry->fh.len; i++)
+        hash = (hash ^ (unsigned char)entry->fh.val[i]) * UINT64_C(0x100000001b3);
+    entry->attr.generation = hash | 1; /* 0 is "not known" */
+}
+
 static void proc_take_entry(struct proc_answer *a, const post_op_fh3 *fh, const post_op_attr *attr)
 {
     const nfs_fh3 *handle = &fh->post_op_fh3_u.handle;
@@ -75,6 +88,8 @@ static void proc_take_entry(struct proc_answer *a, const post_op_fh3 *fh, const 
     a->has_attr = attr->attributes_follow;
     if (a->has_attr)
         share_proc_take_attr(a->entry, &attr->post_op_attr_u.attributes);
+    if (a->has_fh)
+        share_proc_identify(a->entry);
 }
 
 /* Waits; then an NFS status other than OK is an error, too. */
@@ -204,7 +219,10 @@ int share_proc_getattr(struct share_conn *c, struct share_entry *entry, int64_t 
     if (proc_begin(c, e) < 0)
         return -1;
     bool queued = COMPAT_CALL(nfs3_getattr, share_conn_rpc(c), share_conn_answered, &args, &call);
-    return proc_finish(c, &call, queued, deadline_ns, e);
+    if (proc_finish(c, &call, queued, deadline_ns, e) < 0)
+        return -1;
+    share_proc_identify(entry);
+    return 0;
 }
 
 static void take_lookup(struct share_call *call, void *data)
@@ -390,6 +408,23 @@ int share_proc_rename(struct share_conn *c, const struct share_fh *dir, const ch
     if (proc_begin(c, e) < 0)
         return -1;
     bool queued = COMPAT_CALL(nfs3_rename, share_conn_rpc(c), share_conn_answered, &args, &call);
+    return proc_finish(c, &call, queued, deadline_ns, e);
+}
+
+static void take_link(struct share_call *call, void *data)
+{
+    ((struct proc_answer *)call->to)->status = ((const LINK3res *)data)->status;
+}
+
+int share_proc_link(struct share_conn *c, const struct share_fh *file, const struct share_fh *dir,
+                    const char *name, int64_t deadline_ns, struct err *e)
+{
+    struct proc_answer a = {0};
+    struct share_call call = {.take = take_link, .to = &a};
+    LINK3args args = {.file = proc_fh(file), .link = proc_where(dir, name)};
+    if (proc_begin(c, e) < 0)
+        return -1;
+    bool queued = COMPAT_CALL(nfs3_link, share_conn_rpc(c), share_conn_answered, &args, &call);
     return proc_finish(c, &call, queued, deadline_ns, e);
 }
 

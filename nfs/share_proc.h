@@ -24,8 +24,10 @@ struct share_limits {
     uint32_t read_max_bytes, write_max_bytes; /* 0: none */
 };
 
-/* Sets all but the handle. */
+/* Sets all but the handle, and what comes of it, the generation; */
 void share_proc_take_attr(struct share_entry *to, const fattr3 *attr);
+/* that. */
+void share_proc_identify(struct share_entry *entry);
 
 /* MNT of `path`, on a connection to MOUNT_PROGRAM. */
 int share_proc_mount(struct share_conn *c, const char *path, struct share_fh *root,
@@ -69,6 +71,10 @@ int share_proc_setattr(struct share_conn *c, const struct share_fh *fh,
 /* Within a directory; replaces what stands there. */
 int share_proc_rename(struct share_conn *c, const struct share_fh *dir, const char *from,
                       const char *to, int64_t deadline_ns, struct err *e);
+
+/* Another name for the file itself; EEXIST. Not every server has it: EOPNOTSUPP and others. */
+int share_proc_link(struct share_conn *c, const struct share_fh *file, const struct share_fh *dir,
+                    const char *name, int64_t deadline_ns, struct err *e);
 
 int share_proc_remove(struct share_conn *c, const struct share_fh *dir, const char *name,
                       int64_t deadline_ns, struct err *e);

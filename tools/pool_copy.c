@@ -286,8 +286,10 @@ static void remove_parents(struct pool_share *s, const char *name)
     char *slash;
     while (path != NULL && (slash = strrchr(path, '/')) != NULL) {
         struct err e = {0};
+        struct store_attr attr;
         *slash = '\0';
-        if (s->place->ops->remove(s->place, path, &e) < 0)
+        if (s->place->ops->lookup(s->place, path, &attr, &e) <= 0 ||
+            s->place->ops->remove(s->place, path, &attr, &e) < 0)
             return;
     }
 }

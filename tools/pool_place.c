@@ -421,9 +421,12 @@ int pool_share_remove(struct pool_share *s, const char *name, struct err *e)
     if (part == NULL || journal == NULL)
         return err_set(e, ERR_IO, ENOMEM, "%s", name);
     const char *const names[] = {journal, part, name};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (s->place->ops->remove(s->place, names[i], e) < 0)
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        struct store_attr attr;
+        int found = s->place->ops->lookup(s->place, names[i], &attr, e);
+        if (found < 0 || (found > 0 && s->place->ops->remove(s->place, names[i], &attr, e) < 0))
             return err_wrap(e, "%s%s", s->place->url, names[i]);
+    }
     return 0;
 }
 

@@ -83,6 +83,13 @@ void fixture_refuses(struct fixture *f, const char *name, enum store_how how, en
     err_clear(&f->e);
 }
 
+int fixture_remove(struct fixture *f, const char *name)
+{
+    struct store_attr is = {0};
+    int found = f->ops->lookup(f->place, name, &is, &f->e);
+    return found < 0 ? -1 : f->ops->remove(f->place, name, &is, &f->e);
+}
+
 static void done(struct store_io *io)
 {
     ++*(int *)io->arg;

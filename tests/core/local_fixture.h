@@ -42,6 +42,9 @@ struct store_file *fixture_open(struct fixture *f, const char *name, enum store_
 void fixture_refuses(struct fixture *f, const char *name, enum store_how how, enum err_class class,
                      int sys);
 
+/* Removes what has this name now, if anything. As the store's remove(). */
+int fixture_remove(struct fixture *f, const char *name);
+
 /* The request's end is awaited. */
 struct store_io fixture_read(struct fixture *f, struct store_file *file, void *buf, uint32_t len,
                              uint64_t offset);

@@ -176,6 +176,8 @@ static void io_start(enum memory_op op, struct store_io *io)
     if ((op == MEMORY_WRITE && before == x->crash_at_write) ||
         (op == MEMORY_COMMIT && (before == x->crash_at_commit || x->crash_always)))
         memory_crash(s, false);
+    if (op == MEMORY_WRITE && before == x->forget_at_write)
+        memory_forget(s, "-part");
     io_enter(s, op, io);
     int64_t delay_ns = x->delay_ns;
     if (x->shuffle)

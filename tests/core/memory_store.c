@@ -144,6 +144,7 @@ static int open_image(struct memory_server *s, const char *name, enum store_how 
         if (memory_image_above(s, name) == NULL)
             return -ENOENT;
         *image = memory_add_directory(s, name);
+        (*image)->attr.mode = 0700;
         return 0;
     case STORE_CREATE:
         break;
@@ -164,6 +165,7 @@ static struct store_file *memory_open(struct store_place *place, const char *nam
     enum memory_death part;
     assert(name_is_legal(name));
     int dead = memory_enter(s, op_of[how], name, NULL, &part);
+    bool fresh = memory_find(s, name) == NULL;
     int rc = dead == 0 || part == DEATH_AFTER ? open_image(s, name, how, size_bytes, &image) : 0;
     if (dead < 0 || rc < 0) {
         report(s, dead < 0 ? dead : rc, name, e);
@@ -181,6 +183,8 @@ static struct store_file *memory_open(struct store_place *place, const char *nam
         .align_bytes = s->align_bytes,
         .attr = image->attr,
         .in_use = image->in_use,
+        .claimed = image->claimed,
+        .made = how == STORE_MAKE_DIRECTORY && fresh,
         .holes_unknown = image->holes_unknown,
     };
     image->uses++;
@@ -230,8 +234,23 @@ static void name_beside(const char *name, const char *final, char beside[MEMORY_
     snprintf(beside, MEMORY_NAME_MAX, "%.*s%s", (int)above, name, own != NULL ? own + 1 : final);
 }
 
+/* 0; or why the file does not get this name. */
+static int check_names(const struct memory_server *s, const struct memory_file *f,
+                       const char *name, const struct store_attr *replaces)
+{
+    const struct memory_image *there = memory_find(s, name);
+    if (memory_find(s, f->name) != f->image)
+        return -ESTALE;
+    if (there == NULL)
+        return 0;
+    if (replaces == NULL)
+        return -EEXIST;
+    return store_unchanged(&there->attr, replaces) ? 0 : -ESTALE;
+}
+
 static int memory_publish(struct store_file *file, const char *final,
-                          const struct store_attr *attr, bool overwrite, struct err *e)
+                          const struct store_attr *attr, const struct store_attr *replaces,
+                          struct err *e)
 {
     struct memory_server *s = lock_place(file->place);
     struct memory_file *f = (struct memory_file *)file;
@@ -240,17 +259,15 @@ static int memory_publish(struct store_file *file, const char *final,
     assert(f->under_way == 0);
     name_beside(f->name, final != NULL ? final : "", name);
     int rc = memory_enter(s, MEMORY_PUBLISH, final != NULL ? name : f->name, NULL, &part);
-    if (part >= DEATH_HALF)
+    if (part >= DEATH_HALF && attr != NULL)
         give_attributes(s, f->image, attr);
     if (part == DEATH_AFTER && final != NULL) {
-        if (memory_find(s, f->name) != f->image)
-            rc = rc < 0 ? rc : -ENOENT;
-        else if (!overwrite && memory_find(s, name) != NULL)
-            rc = rc < 0 ? rc : -EEXIST;
-        else {
+        int why = check_names(s, f, name, replaces);
+        if (why == 0) {
             notice_publishing(s, f->image, name);
             rename_image(s, f, name);
         }
+        rc = rc < 0 ? rc : why;
     }
     if (rc < 0)
         report(s, rc, f->name, e);
@@ -267,14 +284,17 @@ static bool has_entries(const struct memory_server *s, const char *name)
     return false;
 }
 
-static int memory_remove_name(struct store_place *place, const char *name, struct err *e)
+static int memory_remove_name(struct store_place *place, const char *name,
+                              const struct store_attr *is, struct err *e)
 {
     struct memory_server *s = lock_place(place);
     enum memory_death part;
     assert(*name != '\0' && name_is_legal(name));
     int rc = memory_enter(s, MEMORY_REMOVE, name, NULL, &part);
     struct memory_image *image = part == DEATH_AFTER ? memory_find(s, name) : NULL;
-    if (image != NULL && has_entries(s, name))
+    if (image != NULL && !store_same_file(&image->attr, is))
+        rc = rc < 0 ? rc : -ESTALE;
+    else if (image != NULL && has_entries(s, name))
         rc = rc < 0 ? rc : -ENOTEMPTY;
     else if (image != NULL)
         memory_image_unlink(s, image);
@@ -398,6 +418,8 @@ static struct store_place *place_open(const struct relocate_site *site, struct r
         .url = s->url,
         .io_max_bytes = s->io_max_bytes,
         .free_bytes = free_bytes,
+        .may_forget = true,
+        .claims_bind = s->claims_bind,
     };
     return &p->base;
 }

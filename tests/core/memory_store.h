@@ -69,7 +69,7 @@ struct memory_image {
     unsigned char *pages;   /* of each page, whether anything was written there */
     struct store_extent extents[MEMORY_EXTENTS]; /* of memory_add(): they count, not the pages */
     size_t n_extents;
-    bool in_use, holes_unknown;
+    bool in_use, claimed, holes_unknown;
     unsigned uses; /* handles, and its name */
 };
 
@@ -85,6 +85,7 @@ struct memory_faults {
     bool mute;             /* reads and writes are never answered, until stop() */
     unsigned crash_at_write;  /* before this write, forget what was not committed; 0: never */
     unsigned crash_at_commit; /* the same at this commit */
+    unsigned forget_at_write; /* before this write, forget also what was committed of parts; 0: never */
     bool late_before_crash;   /* writes from before the crash are answered after later ones */
     bool crash_always;        /* at every commit */
     bool always_stable;       /* each write is durable at once */
@@ -101,6 +102,7 @@ struct memory_server {
     uint32_t align_bytes, io_max_bytes;
     uint64_t device;
     uint8_t verifier;
+    bool claims_bind;
     /* What happened. */
     unsigned counted, counted_writes; /* by fail_at and corrupt_at */
     unsigned done[MEMORY_OPS];        /* calls of each kind */
@@ -140,6 +142,9 @@ void memory_touch(struct memory_server *s, const char *name);
 
 /* The server restarts: what is not durable is lost, but for some pages if `keeps_some`. */
 void memory_crash(struct memory_server *s, bool keeps_some);
+
+/* The machine of an async server fails: of the files whose names end so all is gone, committed or not. */
+void memory_forget(struct memory_server *s, const char *end);
 
 /* The place in the log of the first or last call of this kind for this name; -1: there is none. */
 long memory_first(const struct memory_server *s, enum memory_op op, const char *name);

@@ -136,6 +136,7 @@ struct memory_image *memory_image_new(struct memory_server *s, const char *name,
     memory_image_resize(image, size);
     image->attr.device = s->device;
     image->attr.inode = ++s->world->inodes;
+    image->attr.generation = memory_world_random(s->world) | 1;
     image->attr.mode = 0600;
     image->attr.atime_ns = memory_world_tick(s->world);
     image->uses = 1;
@@ -230,6 +231,19 @@ void memory_crash(struct memory_server *s, bool keeps_some)
     }
     s->verifier++;
     s->crashes++;
+}
+
+void memory_forget(struct memory_server *s, const char *end)
+{
+    for (size_t i = 0; i < s->n_images; i++) {
+        struct memory_image *image = s->images[i];
+        if (!memory_name_ends(image->name, end))
+            continue;
+        memset(image->cached, 0, image->attr.size_bytes);
+        memset(image->durable, 0, image->attr.size_bytes);
+        s->crashes++;
+    }
+    s->verifier++;
 }
 
 /* ---- calls ---- */

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "core/part_name.h"
+
 static void told(void *arg, const struct relocate_progress *p)
 {
     struct rig *r = arg;
@@ -27,7 +29,7 @@ static bool same_content(const struct memory_image *a, const struct memory_image
 static void publishing(void *arg, const struct memory_image *image, const char *name)
 {
     struct rig *r = arg;
-    if (!same_content(memory_find(&r->from, name), image))
+    if (!part_name_is(name) && !same_content(memory_find(&r->from, name), image))
         r->bad_name = true;
 }
 

@@ -26,10 +26,12 @@ static const struct store_attr source = {
     .type = STORE_REGULAR,
 };
 
+static const struct store_attr part = {.inode = 4711, .generation = 99};
+
 static void begin(struct journal_header *h)
 {
     struct err e = {0};
-    if (journal_begin(h, "/images/", "vm.img", &source, 4711, 1 << 20, &e) < 0)
+    if (journal_begin(h, "/images/", "vm.img", &source, &part, 1 << 20, &e) < 0)
         fail_msg("%s", e.msg);
 }
 
@@ -51,7 +53,7 @@ static void test_sizes(void **state)
     assert_int_equal(journal_chunks(4097, 4096), 2);
     assert_true(journal_chunks(UINT64_MAX, 1 << 20) == UINT64_C(1) << 44);
     assert_int_equal(journal_size(0), 512);
-    assert_int_equal(journal_size(3), 512 + 96);
+    assert_int_equal(journal_size(3), 512 + 192);
     for (uint64_t i = 0; i < 1000; i++) {
         uint64_t at = journal_record_offset(i);
         assert_int_equal(at / 512, (at + JOURNAL_RECORD_BYTES - 1) / 512);
@@ -67,7 +69,7 @@ static void test_header(void **state)
     uint8_t raw[JOURNAL_HEADER_BYTES];
     begin(&h);
     assert_string_equal(h.source, "/images/vm.img");
-    assert_int_equal(h.writer_pid, getpid());
+    assert_int_equal(h.writer.pid, getpid());
     journal_encode_header(raw, &h);
     assert_int_equal(journal_decode_header(raw, sizeof raw, &got, &e), 1);
     assert_true(got.size_bytes == source.size_bytes && got.chunk_bytes == 1 << 20);
@@ -76,10 +78,10 @@ static void test_header(void **state)
     assert_string_equal(got.source, h.source);
     assert_memory_equal(got.run_id, h.run_id, sizeof h.run_id);
     assert_true(got.begun_ns == h.begun_ns && got.begun_ns > 1700000000000000000);
-    assert_true(got.writer_pid == h.writer_pid);
-    assert_true(got.writer_start_ticks == h.writer_start_ticks && got.writer_start_ticks > 0);
-    assert_memory_equal(got.writer_boot_id, h.writer_boot_id, sizeof h.writer_boot_id);
-    assert_string_equal(got.writer_host, h.writer_host);
+    assert_true(got.writer.pid == h.writer.pid);
+    assert_true(got.writer.start_ticks == h.writer.start_ticks && got.writer.start_ticks > 0);
+    assert_memory_equal(got.writer.boot_id, h.writer.boot_id, sizeof h.writer.boot_id);
+    assert_string_equal(got.writer.host, h.writer.host);
 
     struct journal_header other;
     begin(&other);
@@ -94,33 +96,37 @@ static void test_layout(void **state)
         .size_bytes = 0x0102030405060708, .chunk_bytes = 0x11121314,
         .source_inode = 0x2122232425262728, .source_mtime_ns = 0x3132333435363738,
         .source_ctime_ns = 0x4142434445464748, .source = "nfs://h/x", .part_inode = 0x51525354,
-        .run_id = "0123456789abcde", .begun_ns = 0x61626364, .writer_pid = 0x71727374,
-        .writer_start_ticks = 0x81828384, .writer_boot_id = "BOOT", .writer_host = "host",
+        .run_id = "0123456789abcde", .begun_ns = 0x61626364, .part_generation = 0x15161718,
+        .state = JOURNAL_WHOLE,
+        .writer = {.pid = 0x71727374, .pid_space = 0x35363738, .start_ticks = 0x81828384,
+                   .machine = 0x45464748, .boot_id = "BOOT", .host = "host"},
     };
     uint8_t raw[JOURNAL_HEADER_BYTES];
     journal_encode_header(raw, &h);
-    assert_memory_equal(raw, "godwitJ\n\1\0\0\0\0\0\0\0\x8\7\6\5\4\3\2\1", 24);
-    assert_memory_equal(raw + 24, "\x14\x13\x12\x11\0\0\0\0", 8);
+    assert_memory_equal(raw, "godwitJ\n\2\0\0\0\0\0\0\0\x8\7\6\5\4\3\2\1", 24);
+    assert_memory_equal(raw + 24, "\x14\x13\x12\x11\1\0\0\0", 8);
     assert_memory_equal(raw + 32, "('&%$#\"!87654321HGFEDCBA", 24);
     assert_memory_equal(raw + 56, "TSRQ\0\0\0\0" "0123456789abcde\0", 24);
-    assert_memory_equal(raw + 80, "dcba\0\0\0\0\x84\x83\x82\x81\0\0\0\0tsrq\0\0\0\0BOOT\0", 29);
+    assert_memory_equal(raw + 80, "dcba\0\0\0\0\x84\x83\x82\x81\0\0\0\0tsrq8765BOOT\0", 29);
     assert_memory_equal(raw + 120, "host\0", 5);
     assert_memory_equal(raw + 184, "nfs://h/x\0", 10);
+    assert_memory_equal(raw + 456, "\x18\x17\x16\x15\0\0\0\0HGFE\0\0\0\0", 16);
     XXH128_canonical_t sum;
     XXH128_canonicalFromHash(&sum, XXH3_128bits(raw, 496));
     assert_memory_equal(raw + 496, &sum, sizeof sum);
 
-    struct journal_record r = {.data_bytes = 0x01020304, .digest = "DIGESTDIGESTDIG"};
+    struct journal_record r = {.data_bytes = 0x01020304, .digest = "DIGESTDIGESTDIG",
+                               .written = true, .verifier = "VERIFIE"};
     uint8_t record[JOURNAL_RECORD_BYTES];
     journal_encode_record(record, h.run_id, 5, &r);
-    assert_memory_equal(record, "\1\0\0\0\4\3\2\1DIGESTDIGESTDIG\0", 24);
-    uint8_t all[48] = {0};
-    memcpy(all, record, 24);
-    memcpy(all + 24, h.run_id, 16);
-    all[40] = 5;
+    assert_memory_equal(record, "\1\1\0\0\4\3\2\1DIGESTDIGESTDIG\0VERIFIE\0", 32);
+    uint8_t all[80] = {0};
+    memcpy(all, record, 56);
+    memcpy(all + 56, h.run_id, 16);
+    all[72] = 5;
     uint64_t sum64 = XXH3_64bits(all, sizeof all);
     for (unsigned i = 0; i < 8; i++)
-        assert_int_equal(record[24 + i], (uint8_t)(sum64 >> (8 * i)));
+        assert_int_equal(record[56 + i], (uint8_t)(sum64 >> (8 * i)));
 }
 
 static void test_header_damaged(void **state)
@@ -177,13 +183,14 @@ static void test_header_newer(void **state)
         uint32_t value;
         const char *why;
     } cases[] = {
-        {8, 2, "newer godwit: the journal has version 2"},
-        {8, 0, "version 0"},
+        {8, 3, "newer godwit: the journal has version 3"},
+        {8, 1, "older godwit: the journal has version 1"},
         {12, 1, "newer godwit: the journal needs features 0x1"},
         {12, 0x80000000, "features 0x80000000"},
         {24, 0, "no sense"},
-        {28, 1, "no sense"},
-        {100, 1, "no sense"},
+        {28, 4, "no sense"},
+        {472, 1, "no sense"},
+        {492, 1, "no sense"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct journal_header h;
@@ -211,18 +218,18 @@ static void test_long_texts(void **state)
             memset(name, 'n', n);
             name[n - 1] = '!';
             name[n] = '\0';
-            assert_int_equal(journal_begin(&h, place, name, &source, 1, 4096, &e), 0);
+            assert_int_equal(journal_begin(&h, place, name, &source, &part, 4096, &e), 0);
             size_t len = strlen(h.source);
             assert_int_equal(len, p + n < JOURNAL_SOURCE_BYTES ? p + n : JOURNAL_SOURCE_BYTES);
             assert_int_equal(h.source[len - 1], '!');
             assert_int_equal(strspn(h.source, "p"), n >= len ? 0 : len - n);
 
-            memset(h.writer_host, 'h', JOURNAL_HOST_BYTES);
+            memset(h.writer.host, 'h', OWNER_HOST_BYTES);
             uint8_t raw[JOURNAL_HEADER_BYTES];
             journal_encode_header(raw, &h);
             assert_int_equal(journal_decode_header(raw, sizeof raw, &got, &e), 1);
             assert_string_equal(got.source, h.source);
-            assert_int_equal(strlen(got.writer_host), JOURNAL_HOST_BYTES);
+            assert_int_equal(strlen(got.writer.host), OWNER_HOST_BYTES);
         }
     }
 }
@@ -255,6 +262,7 @@ static void test_continue(void **state)
     REFUSED(old.source_mtime_ns += 1, "its modification time is another");
     REFUSED(old.source_ctime_ns -= 1, "its status change time is another");
     REFUSED(old.part_inode = 7, "the part beside it is another file (inode 4711, was 7)");
+    REFUSED(old.part_generation = 7, "which got the inode number 4711 of the one that was there");
     REFUSED(old.chunk_bytes = 8, "chunks of 8 bytes, not 1048576");
 }
 
@@ -265,9 +273,9 @@ static void test_continue_device(void **state)
     struct err e = {0};
     struct store_attr attr = source;
     attr.type = STORE_BLOCK_DEVICE;
-    assert_int_equal(journal_begin(&found, "/dev/", "vg/vm", &attr, 1, 4096, &e), 0);
+    assert_int_equal(journal_begin(&found, "/dev/", "vg/vm", &attr, &part, 4096, &e), 0);
     attr.mtime_ns++, attr.ctime_ns++; /* whoever opens it changes them */
-    assert_int_equal(journal_begin(&now, "/dev/", "vg/vm", &attr, 1, 4096, &e), 0);
+    assert_int_equal(journal_begin(&now, "/dev/", "vg/vm", &attr, &part, 4096, &e), 0);
     assert_int_equal(journal_continue(&found, &now, &e), 0);
 }
 
@@ -281,7 +289,7 @@ static pid_t child_begin(const char *name, struct journal_header *h)
     if (pid == 0) {
         struct err e = {0};
         prctl(PR_SET_NAME, name);
-        if (journal_begin(h, "/", "x", &source, 1, 4096, &e) < 0 ||
+        if (journal_begin(h, "/", "x", &source, &part, 4096, &e) < 0 ||
             write(fd[1], h, sizeof *h) != sizeof *h)
             _exit(1);
         close(fd[1]);
@@ -301,31 +309,62 @@ static void test_writer_alive(void **state)
     for (size_t i = 0; i < 3; i++) {
         struct journal_header h;
         pid_t pid = child_begin(names[i], &h);
-        assert_true(journal_writer_alive(&h));
-
-        struct journal_header other = h;
-        other.writer_start_ticks++; /* the number was given to another process */
-        assert_false(journal_writer_alive(&other));
-        other = h;
-        other.writer_boot_id[15] ^= 1;
-        assert_false(journal_writer_alive(&other));
-        other = h;
-        other.writer_host[0] ^= 1;
-        assert_false(journal_writer_alive(&other));
-        other = h;
-        other.writer_pid = 0;
-        assert_false(journal_writer_alive(&other));
+        assert_int_equal(owner_state(&h.writer), OWNER_ALIVE);
+        char text[OWNER_TEXT_MAX];
+        uint32_t number;
+        owner_text(&h.writer, text);
+        assert_int_equal(owner_text_state(text, &number), OWNER_ALIVE);
+        assert_int_equal(number, pid);
 
         siginfo_t info;
         kill(pid, SIGKILL);
         assert_int_equal(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT), 0);
-        assert_false(journal_writer_alive(&h)); /* a zombie */
+        assert_int_equal(owner_state(&h.writer), OWNER_DEAD); /* a zombie */
         assert_int_equal(waitpid(pid, NULL, 0), pid);
-        assert_false(journal_writer_alive(&h));
+        assert_int_equal(owner_state(&h.writer), OWNER_DEAD);
+        assert_int_equal(owner_text_state(text, &number), OWNER_DEAD);
     }
+}
+
+/* What is said of an owner, both by its record and by its text. */
+static void judged(const struct owner *o, enum owner_state state)
+{
+    char text[OWNER_TEXT_MAX];
+    uint32_t pid;
+    assert_int_equal(owner_state(o), state);
+    owner_text(o, text);
+    assert_int_equal(owner_text_state(text, &pid), state);
+    assert_int_equal(pid, o->pid);
+}
+
+/* Only the kernel that it ran on can say that it has ended; or that this one is another by now. */
+static void test_owner_unknown(void **state)
+{
+    (void)state;
     struct journal_header own;
     begin(&own);
-    assert_false(journal_writer_alive(&own));
+    own.writer.machine = own.writer.machine != 0 ? own.writer.machine : 5;
+    judged(&own.writer, OWNER_SELF);
+    struct owner o = own.writer;
+    o.start_ticks++; /* the number was given to another process */
+    judged(&o, OWNER_DEAD);
+    o = own.writer;
+    o.host[0] ^= 1; /* the host was renamed: its processes are the same */
+    judged(&o, OWNER_SELF);
+    o.boot_id[15] ^= 1; /* another host */
+    judged(&o, OWNER_UNKNOWN);
+    o = own.writer;
+    o.pid_space++; /* a container of this host, which may have the same numbers */
+    judged(&o, OWNER_UNKNOWN);
+    o = own.writer;
+    o.machine = 0; /* two hosts may have one name */
+    o.boot_id[0] ^= 1;
+    judged(&o, OWNER_UNKNOWN);
+    o = (struct owner){0};
+    assert_int_equal(owner_state(&o), OWNER_DEAD);
+    uint32_t pid;
+    assert_int_equal(owner_text_state("", &pid), OWNER_UNKNOWN);
+    assert_int_equal(owner_text_state("00-11", &pid), OWNER_UNKNOWN);
 }
 
 static void test_record(void **state)
@@ -378,15 +417,15 @@ static void test_record_damaged(void **state)
         assert_int_equal(journal_decode_record(torn, h.run_id, 9, &got, &e), -1);
         refused(&e, "torn");
     }
-    for (size_t at = 0; at < 4; at++) { /* of a version that we don't know, in good order */
-        uint8_t all[48] = {0};
-        memcpy(all, raw, 24);
-        all[at] = 2;
-        memcpy(all + 24, h.run_id, 16);
-        all[40] = 9;
+    for (size_t at = 0; at < 5; at++) { /* of a version that we don't know, in good order */
+        uint8_t all[80] = {0};
+        memcpy(all, raw, 56);
+        all[at < 4 ? at : 40] = 2;
+        memcpy(all + 56, h.run_id, 16);
+        all[72] = 9;
         uint64_t sum = XXH3_64bits(all, sizeof all);
         for (unsigned i = 0; i < 8; i++)
-            all[24 + i] = (uint8_t)(sum >> (8 * i));
+            all[56 + i] = (uint8_t)(sum >> (8 * i));
         assert_int_equal(journal_decode_record(all, h.run_id, 9, &got, &e), -1);
         refused(&e, "state that is not known");
     }
@@ -400,7 +439,8 @@ int main(void)
         cmocka_unit_test(test_header_never_written),
         cmocka_unit_test(test_header_newer),   cmocka_unit_test(test_long_texts),
         cmocka_unit_test(test_continue),       cmocka_unit_test(test_continue_device),
-        cmocka_unit_test(test_writer_alive),   cmocka_unit_test(test_record),
+        cmocka_unit_test(test_writer_alive),   cmocka_unit_test(test_owner_unknown),
+        cmocka_unit_test(test_record),
         cmocka_unit_test(test_record_damaged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -201,7 +201,7 @@ static void test_writes(void **state)
             assert_resident(&f, "new", nice || !buffered ? 0 : PAGES);
             read_all(&f, file, 1);
             assert_resident(&f, "new", nice ? 0 : PAGES);
-            assert_int_equal(f.ops->remove(f.place, "new", &f.e), 0);
+            assert_int_equal(fixture_remove(&f, "new"), 0);
             f.ops->file_close(file);
             fixture_tear_down(&f);
         }

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "core/cleanup.h"
+#include "core/owner.h"
 #include "core/part_name.h"
 
 static void expect(const char *name, enum part_name_use use, const char *want)
@@ -42,15 +43,15 @@ static void make_name(char *name, size_t len, char last)
 static void test_long(void **state)
 {
     (void)state;
-    for (size_t len = 200; len <= 300; len++) {
+    for (size_t len = 130; len <= 300; len++) {
         char a[400], b[400];
         make_name(a, len, 'a');
         make_name(b, len, 'b');
-        for (int use = PART_NAME_DATA; use <= PART_NAME_JOURNAL; use++) {
+        for (int use = PART_NAME_DATA; use <= PART_NAME_DIRECTORY; use++) {
             CLEANUP_FREE char *pa = part_name_new(a, (enum part_name_use)use);
             CLEANUP_FREE char *again = part_name_new(a, (enum part_name_use)use);
             CLEANUP_FREE char *pb = part_name_new(b, (enum part_name_use)use);
-            assert_in_range(strlen(pa), 2 + 200, 2 + 255);
+            assert_in_range(strlen(pa), 2 + 130, 2 + 255 - OWNER_TEXT_MAX);
             assert_string_equal(pa, again);
             assert_string_not_equal(pa, pb);
             assert_int_equal(strncmp(pa, "d/.xxx", 6), 0);
@@ -99,7 +100,7 @@ static void test_utf8(void **state)
             while (strlen(name) + strlen(characters[c]) <= 255)
                 strcat(name, characters[c]);
             CLEANUP_FREE char *part = part_name_new(name, PART_NAME_JOURNAL);
-            assert_int_equal(strlen(part), 255);
+            assert_int_equal(strlen(part), 255 - OWNER_TEXT_MAX - 2);
             assert_true(whole_characters(part));
         }
     }
@@ -107,7 +108,29 @@ static void test_utf8(void **state)
     memset(bytes, 0x80, sizeof bytes - 1);
     bytes[255] = '\0';
     CLEANUP_FREE char *part = part_name_new(bytes, PART_NAME_JOURNAL);
-    assert_int_equal(strlen(part), 255);
+    assert_int_equal(strlen(part), 255 - OWNER_TEXT_MAX - 2);
+}
+
+/* Of one process: found from the name of the image, and taken for a leftover in a tree. */
+static void test_owned(void **state)
+{
+    (void)state;
+    struct owner self;
+    struct err e = {0};
+    char text[OWNER_TEXT_MAX], name[400];
+    assert_int_equal(owner_self(&self, &e), 0);
+    self.pid = self.pid_space = UINT32_MAX; /* as long as it gets */
+    self.start_ticks = UINT64_MAX;
+    owner_text(&self, text);
+    for (size_t len = 1; len <= 255; len++) {
+        make_name(name, len, 'a');
+        CLEANUP_FREE char *plain = part_name_new(name, PART_NAME_JOURNAL);
+        CLEANUP_FREE char *owned = part_name_owned(name, PART_NAME_JOURNAL, text);
+        assert_in_range(strlen(owned), 1, 2 + 255);
+        assert_string_equal(part_name_owner(owned, plain), text);
+        assert_null(part_name_owner(plain, plain));
+        assert_true(part_name_is(owned));
+    }
 }
 
 static void test_is(void **state)
@@ -117,6 +140,7 @@ static void test_is(void **state)
         "", "vm.img", "vm.img.godwit-part", ".vm.img", "..godwit-part.img", ".godwit-part",
         "..godwit-part",
         ".vm.godwit-parts", ".dir.godwit-part/vm.img", ".vm.godwit-journal ",
+        ".vm.godwit-part-", ".vm.godwit-part-x", ".vm.godwit-part-0f.img",
     };
     for (size_t i = 0; i < sizeof no / sizeof *no; i++)
         if (part_name_is(no[i]))
@@ -130,6 +154,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_short), cmocka_unit_test(test_long), cmocka_unit_test(test_forged),
         cmocka_unit_test(test_utf8),  cmocka_unit_test(test_is),
+        cmocka_unit_test(test_owned),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -394,9 +394,61 @@ static void test_tree_killed(void **state)
         assert_true(rig_same(&r, "tree/a"));
         assert_true(rig_same(&r, "tree/sub/b"));
         assert_true(rig_same(&r, "tree/sub/deep/c"));
+        assert_true(rig_same(&r, "tree")); /* and who made a directory is not forgotten */
+        assert_true(rig_same(&r, "tree/sub"));
+        assert_true(rig_same(&r, "tree/sub/deep"));
+        assert_true(rig_same(&r, "tree/empty"));
         rig_assert_given_back(&r);
         rig_tear_down(&r);
     }
+}
+
+/* Directories that stood there keep what they have, also where nothing but directories goes to them,
+ * and also when the run is ended and continued. */
+static void test_tree_over_standing(void **state)
+{
+    (void)state;
+    for (unsigned die_at = 0; die_at < 120; die_at += die_at < 40 ? 1 : 7) {
+        struct rig r;
+        set_up_tree(&r);
+        memory_add_directory(&r.from, "tree/only/below");
+        memory_add_directory(&r.to, "tree/sub")->attr.mode = 0701;
+        memory_find(&r.to, "tree/sub")->attr.uid = 7;
+        memory_add_directory(&r.to, "tree/only")->attr.mode = 0702;
+        memory_find(&r.to, "tree")->attr.mode = 0703;
+        r.world.die_at = die_at;
+        if (rig_run(&r) < 0) {
+            rig_again(&r);
+            if (rig_run(&r) < 0)
+                assert_non_null(strstr(r.e.msg, "exists"));
+        }
+        assert_false(rig_left(&r));
+        assert_int_equal(memory_find(&r.to, "tree")->attr.mode, 0703);
+        assert_int_equal(memory_find(&r.to, "tree/sub")->attr.mode, 0701);
+        assert_int_equal(memory_find(&r.to, "tree/sub")->attr.uid, 7);
+        assert_int_equal(memory_find(&r.to, "tree/only")->attr.mode, 0702);
+        assert_true(rig_same(&r, "tree/only/below"));
+        assert_true(rig_same(&r, "tree/sub/deep"));
+        assert_true(rig_same(&r, "tree/empty"));
+        rig_tear_down(&r);
+    }
+}
+
+/* A run that failed leaves no directory that only root can use. */
+static void test_tree_failed(void **state)
+{
+    (void)state;
+    struct rig r;
+    set_up_tree(&r);
+    memory_find(&r.from, "tree/sub")->attr.mode = 0555;
+    r.to.faults = (struct memory_faults){.only = "b.godwit-part", .fail_at = 4, .fail_errno = EIO};
+    assert_int_equal(rig_run(&r), -1);
+    assert_int_equal(memory_find(&r.to, "tree")->attr.mode, 0755);
+    assert_int_equal(memory_find(&r.to, "tree/sub")->attr.mode, 0755);
+    assert_int_equal(memory_find(&r.to, "tree/empty")->attr.mode, 0711);
+    rig_again(&r);
+    assert_int_equal(rig_run(&r), 0);
+    assert_tree(&r);    rig_tear_down(&r);
 }
 
 /* ---- what images are based on ---- */
@@ -519,6 +571,8 @@ int main(void)
         cmocka_unit_test(test_tree_of_directories),
         cmocka_unit_test(test_name_with_a_directory),
         cmocka_unit_test(test_tree_killed),
+        cmocka_unit_test(test_tree_over_standing),
+        cmocka_unit_test(test_tree_failed),
         cmocka_unit_test(test_backing_names),
         cmocka_unit_test(test_backing_as),
     };

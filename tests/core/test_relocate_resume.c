@@ -436,7 +436,7 @@ static void test_in_the_hands_of_another(void **state)
         struct err e = {0};
         char byte;
         close(end[1]);
-        if (journal_begin(&own, "", "", &(struct store_attr){0}, 1, 1, &e) < 0 ||
+        if (journal_begin(&own, "", "", &(struct store_attr){0}, NULL, 1, &e) < 0 ||
             write(report[1], &own, sizeof own) != sizeof own || read(end[0], &byte, 1) != 0)
             _exit(1);
         _exit(0);
@@ -447,8 +447,8 @@ static void test_in_the_hands_of_another(void **state)
     assert_int_equal(read(report[0], &own, sizeof own), sizeof own);
     unsigned char *bytes = memory_find(&r.to, RIG_JOURNAL)->cached;
     assert_int_equal(journal_decode_header(bytes, JOURNAL_HEADER_BYTES, &there, &e), 1);
-    there.writer_pid = own.writer_pid;
-    there.writer_start_ticks = own.writer_start_ticks;
+    there.writer.pid = own.writer.pid;
+    there.writer.start_ticks = own.writer.start_ticks;
     journal_encode_header(bytes, &there);
     memcpy(memory_find(&r.to, RIG_JOURNAL)->durable, bytes, JOURNAL_HEADER_BYTES);
 

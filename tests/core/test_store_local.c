@@ -17,6 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "core/cleanup.h"
 #include "core/clock.h"
 #include "core/extents.h"
 
@@ -339,7 +340,7 @@ static void test_publish(void **state)
     struct store_file *dir = fixture_open(&f, "sub", STORE_MAKE_DIRECTORY, 0);
     struct store_file *file = fixture_open(&f, "sub/image.part", STORE_CREATE, SIZE);
     write_image(&f, file);
-    assert_int_equal(f.ops->publish(file, "image", &someone, false, &f.e), 0);
+    assert_int_equal(f.ops->publish(file, "image", &someone, NULL, &f.e), 0);
     assert_string_equal(file->name, "sub/image");
     f.ops->file_close(file);
     assert_false(is_there(&f, "sub/image.part"));
@@ -354,7 +355,7 @@ static void test_publish(void **state)
     check_image(&f, "sub/image");
 
     /* The directory's own, at the end, when nothing changes in it any more; twice is no harm. */
-    assert_int_equal(f.ops->publish(dir, NULL, &someone, false, &f.e), 0);
+    assert_int_equal(f.ops->publish(dir, NULL, &someone, NULL, &f.e), 0);
     f.ops->file_close(dir);
     dir = fixture_open(&f, "sub", STORE_MAKE_DIRECTORY, 0);
     f.ops->file_close(dir);
@@ -372,13 +373,14 @@ static void test_publish_over(void **state)
     fixture_make(&f, "image", 10);
     struct store_file *file = fixture_open(&f, "part", STORE_CREATE, SIZE);
     write_image(&f, file);
-    assert_int_equal(f.ops->publish(file, "image", &someone, false, &f.e), -1);
+    assert_int_equal(f.ops->publish(file, "image", &someone, NULL, &f.e), -1);
     assert_int_equal(f.e.sys, EEXIST);
     err_clear(&f.e);
     assert_string_equal(file->name, "part");
     assert_int_equal(look(&f, "image").size_bytes, 10);
     assert_int_equal(look(&f, "part").size_bytes, SIZE);
-    assert_int_equal(f.ops->publish(file, "image", &someone, true, &f.e), 0);
+    struct store_attr old = look(&f, "image");
+    assert_int_equal(f.ops->publish(file, "image", &someone, &old, &f.e), 0);
     f.ops->file_close(file);
     assert_false(is_there(&f, "part"));
     check_image(&f, "image");
@@ -386,7 +388,7 @@ static void test_publish_over(void **state)
     file = fixture_open(&f, "image", STORE_UPDATE, 0); /* attributes alone */
     struct store_attr attr = someone;
     attr.mode = 0400;
-    assert_int_equal(f.ops->publish(file, NULL, &attr, false, &f.e), 0);
+    assert_int_equal(f.ops->publish(file, NULL, &attr, NULL, &f.e), 0);
     f.ops->file_close(file);
     assert_int_equal(look(&f, "image").mode, 0400);
     fixture_tear_down(&f);
@@ -406,7 +408,7 @@ static void test_publish_not_root(void **state)
     struct store_file *file = fixture_open(&f, "part", STORE_CREATE, 10);
     struct store_attr attr = someone;
     attr.mode = 04711;
-    int rc = f.ops->publish(file, "image", &attr, false, &f.e);
+    int rc = f.ops->publish(file, "image", &attr, NULL, &f.e);
     assert_int_equal(seteuid(0), 0);
     assert_int_equal(rc, 0);
     f.ops->file_close(file);
@@ -422,15 +424,146 @@ static void test_remove(void **state)
     fixture_make(&f, "image", 10);
     assert_int_equal(mkdir(fixture_path(&f, "dir"), 0700), 0);
     fixture_make(&f, "dir/image", 10);
-    assert_int_equal(f.ops->remove(f.place, "image", &f.e), 0);
-    assert_int_equal(f.ops->remove(f.place, "image", &f.e), 0);
-    assert_int_equal(f.ops->remove(f.place, "no/such/name", &f.e), 0);
-    assert_int_equal(f.ops->remove(f.place, "dir", &f.e), -1);
+    assert_int_equal(fixture_remove(&f, "image"), 0);
+    assert_int_equal(fixture_remove(&f, "image"), 0);
+    assert_int_equal(fixture_remove(&f, "no/such/name"), 0);
+    assert_int_equal(fixture_remove(&f, "dir"), -1);
     assert_int_equal(f.e.sys, ENOTEMPTY);
     err_clear(&f.e);
-    assert_int_equal(f.ops->remove(f.place, "dir/image", &f.e), 0);
-    assert_int_equal(f.ops->remove(f.place, "dir", &f.e), 0);
+    assert_int_equal(fixture_remove(&f, "dir/image"), 0);
+    assert_int_equal(fixture_remove(&f, "dir"), 0);
     assert_false(is_there(&f, "dir"));
+    fixture_tear_down(&f);
+}
+
+static void rename_over(struct fixture *f, const char *from, const char *to)
+{
+    CLEANUP_FREE char *path = strdup(fixture_path(f, from));
+    assert_int_equal(rename(path, fixture_path(f, to)), 0);
+}
+
+static void not_ours(struct fixture *f)
+{
+    assert_int_equal(f->e.sys, ESTALE);
+    err_clear(&f->e);
+}
+
+/* A name that leads to another file by now, even one with the same inode number: left alone. */
+static void test_remove_is_of_a_file(void **state)
+{
+    struct fixture f;
+    fixture_set_up(&f, *state, false);
+    fixture_make(&f, "image", 10);
+    struct store_attr is = look(&f, "image"), other = is;
+    assert_int_not_equal(is.generation, 0); /* on what the tests run on */
+    other.generation++;
+    assert_int_equal(f.ops->remove(f.place, "image", &other, &f.e), -1);
+    not_ours(&f);
+    fixture_make(&f, "second", 10);
+    rename_over(&f, "second", "image");
+    assert_int_equal(f.ops->remove(f.place, "image", &is, &f.e), -1);
+    not_ours(&f);
+    assert_true(is_there(&f, "image"));
+    assert_int_equal(symlink("image", fixture_path(&f, "link")), 0);
+    is = look(&f, "image"); /* a link to it is not it */
+    assert_int_equal(f.ops->remove(f.place, "link", &is, &f.e), -1);
+    not_ours(&f);
+    assert_int_equal(f.ops->remove(f.place, "image", &is, &f.e), 0);
+    fixture_tear_down(&f);
+}
+
+/* The file gets the name, not whatever has the file's old name by now. */
+static void test_publish_is_of_a_file(void **state)
+{
+    struct fixture f;
+    fixture_set_up(&f, *state, false);
+    struct store_file *file = fixture_open(&f, "part", STORE_CREATE, SIZE);
+    write_image(&f, file);
+    assert_int_equal(unlink(fixture_path(&f, "part")), 0);
+    fixture_make(&f, "part", 10);
+    assert_int_equal(f.ops->publish(file, "image", &someone, NULL, &f.e), -1);
+    not_ours(&f);
+    assert_false(is_there(&f, "image"));
+    fixture_make(&f, "image", 20);
+    struct store_attr old = look(&f, "image");
+    assert_int_equal(f.ops->publish(file, "image", &someone, &old, &f.e), -1);
+    not_ours(&f);
+    assert_int_equal(look(&f, "image").size_bytes, 20);
+    assert_int_equal(look(&f, "part").size_bytes, 10);
+    f.ops->file_close(file);
+    fixture_tear_down(&f);
+}
+
+/* What is replaced is what was to be replaced, as it was then. */
+static void test_publish_over_another(void **state)
+{
+    struct fixture f;
+    fixture_set_up(&f, *state, false);
+    fixture_make(&f, "image", 10);
+    struct store_attr old = look(&f, "image"), later = old;
+    struct store_file *file = fixture_open(&f, "part", STORE_CREATE, SIZE);
+    write_image(&f, file);
+    later.mtime_ns--; /* it was written to since */
+    assert_int_equal(f.ops->publish(file, "image", &someone, &later, &f.e), -1);
+    not_ours(&f);
+    fixture_make(&f, "other", 11);
+    rename_over(&f, "other", "image");
+    assert_int_equal(f.ops->publish(file, "image", &someone, &old, &f.e), -1);
+    not_ours(&f);
+    assert_int_equal(look(&f, "image").size_bytes, 11);
+    assert_string_equal(file->name, "part");
+    assert_int_equal(unlink(fixture_path(&f, "image")), 0); /* nothing to be replaced any more */
+    assert_int_equal(f.ops->publish(file, "image", &someone, &old, &f.e), 0);
+    f.ops->file_close(file);
+    check_image(&f, "image");
+    assert_false(is_there(&f, "part"));
+    fixture_tear_down(&f);
+}
+
+static void test_claim(void **state)
+{
+    struct fixture f;
+    struct store_claim *claim, *second;
+    fixture_set_up(&f, *state, false);
+    struct store_file *file = fixture_open(&f, "part", STORE_CREATE, SIZE);
+    assert_int_equal(f.ops->claim(file, &claim, &f.e), 1);
+    assert_non_null(claim);
+    f.ops->file_close(file); /* it is kept all the same */
+    file = fixture_open(&f, "part", STORE_UPDATE, 0);
+    assert_true(file->claimed);
+    assert_false(file->in_use);
+    assert_int_equal(f.ops->claim(file, &second, &f.e), 0);
+    f.ops->file_close(file);
+    claim->release(claim);
+    file = fixture_open(&f, "part", STORE_READ, 0);
+    assert_false(file->claimed);
+    f.ops->file_close(file);
+    fixture_tear_down(&f);
+}
+
+/* Each component may have 255 bytes, and the whole what the kernel takes. */
+static void test_long_names(void **state)
+{
+    struct fixture f;
+    char name[2000] = "", part[2100];
+    fixture_set_up(&f, *state, false);
+    for (int i = 0; i < 7; i++) {
+        memset(name + strlen(name), 'a' + i, 250);
+        f.ops->file_close(fixture_open(&f, name, STORE_MAKE_DIRECTORY, 0));
+        strcat(name, "/");
+    }
+    snprintf(part, sizeof part, "%spart", name);
+    struct store_file *file = fixture_open(&f, part, STORE_CREATE, SIZE);
+    write_image(&f, file);
+    assert_int_equal(f.ops->publish(file, "image", &someone, NULL, &f.e), 0);
+    f.ops->file_close(file);
+    strcat(name, "image");
+    check_image(&f, name);
+    assert_int_equal(fixture_remove(&f, name), 0);
+    while (strrchr(name, '/') != NULL) {
+        *strrchr(name, '/') = '\0';
+        assert_int_equal(fixture_remove(&f, name), 0);
+    }
     fixture_tear_down(&f);
 }
 
@@ -455,7 +588,7 @@ static void test_beneath(void **state)
     assert_null(f.ops->open(f.place, "out", STORE_MAKE_DIRECTORY, 0, &f.e));
     err_clear(&f.e);
     assert_false(is_there(&other, "new"));
-    f.ops->remove(f.place, "out/image", &f.e); /* may say "not there" or fail, but not do it */
+    fixture_remove(&f, "out/image"); /* may say "not there" or fail, but not do it */
     err_clear(&f.e);
     assert_true(is_there(&other, "image"));
 
@@ -570,6 +703,11 @@ int main(int argc, char **argv)
         EVERYWHERE(test_publish_over),
         EVERYWHERE(test_publish_not_root),
         EVERYWHERE(test_remove),
+        EVERYWHERE(test_remove_is_of_a_file),
+        EVERYWHERE(test_publish_is_of_a_file),
+        EVERYWHERE(test_publish_over_another),
+        EVERYWHERE(test_claim),
+        EVERYWHERE(test_long_names),
         EVERYWHERE(test_beneath),
         EVERYWHERE(test_no_destination),
         EVERYWHERE(test_full),

@@ -9,8 +9,9 @@ enum { PAGE_ENTRIES = 8, IO_MAX = 1 << 20 };
 
 static bool is(const struct fake_file *f, unsigned parent, const char *name, size_t len)
 {
-    return f->type != FAKE_FREE && f->parent == parent && strncmp(f->name, name, len) == 0 &&
-           f->name[len] == '\0';
+    const char *own = strncmp(f->name, name, len) == 0 && f->name[len] == '\0' ? f->name : f->second;
+    return f->type != FAKE_FREE && f->parent == parent && len > 0 && strncmp(own, name, len) == 0 &&
+           own[len] == '\0';
 }
 
 static int find_in(const struct fake_export *x, unsigned parent, const char *name, size_t len)
@@ -54,6 +55,18 @@ static void drop(struct fake_file *f)
     free(f->cached);
     free(f->durable);
     *f = (struct fake_file){0};
+}
+
+/* Takes one name; with the last one it is gone. */
+static void unlink_name(struct fake_file *f, const char *name)
+{
+    if (f->second[0] == '\0') {
+        drop(f);
+        return;
+    }
+    if (strcmp(f->name, name) == 0)
+        strcpy(f->name, f->second);
+    f->second[0] = '\0';
 }
 
 static bool is_empty(const struct fake_export *x, unsigned parent)
@@ -361,8 +374,28 @@ static void do_remove(struct fake_export *x, const struct fake_file *dir, bool d
     else if (directory && !is_empty(x, (unsigned)i))
         status = FAKE_NOTEMPTY;
     else
-        drop(&x->files[i]);
+        unlink_name(&x->files[i], name);
     put_status(out, status, 2);
+}
+
+/* Within one directory, and one more name is all that there is room for. */
+static void do_link(struct fake_export *x, struct fake_file *f, struct fake_xdr *in,
+                    struct fake_xdr *out)
+{
+    char name[FAKE_NAME_MAX + 1];
+    const struct fake_file *dir = get_handle(x, in);
+    get_name(in, name);
+    uint32_t status = FAKE_NFS_OK;
+    if (dir == NULL)
+        status = FAKE_STALE;
+    else if (x->faults->no_link)
+        status = FAKE_NOTSUPP;
+    else if (find_in(x, index_of(x, dir), name, strlen(name)) >= 0)
+        status = FAKE_EXIST;
+    assert(status != FAKE_NFS_OK || (index_of(x, dir) == f->parent && f->second[0] == '\0'));
+    if (status == FAKE_NFS_OK)
+        strcpy(f->second, name);
+    put_status(out, status, 3);
 }
 
 static void do_rename(struct fake_export *x, const struct fake_file *dir, struct fake_xdr *in,
@@ -379,7 +412,7 @@ static void do_rename(struct fake_export *x, const struct fake_file *dir, struct
     int i = find_in(x, index_of(x, dir), from, strlen(from));
     int old = find_in(x, index_of(x, to_dir), to, strlen(to));
     if (i >= 0 && old >= 0 && i != old)
-        drop(&x->files[old]);
+        unlink_name(&x->files[old], to);
     if (i >= 0) {
         strcpy(x->files[i].name, to);
         x->files[i].parent = index_of(x, to_dir);
@@ -441,6 +474,7 @@ void fake_export_call(struct fake_export *x, uint32_t proc, struct fake_xdr *in,
     case 12:
     case 13: do_remove(x, f, proc == 13, in, out); break;
     case 14: do_rename(x, f, in, out); break;
+    case 15: do_link(x, f, in, out); break;
     case 16: do_list(x, f, false, in, out); break;
     case 17:
         if (x->faults->no_plus)

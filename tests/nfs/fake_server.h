@@ -16,6 +16,7 @@ struct fake_file {
     char name[FAKE_NAME_MAX + 1];
     char target[FAKE_NAME_MAX + 1]; /* of a link */
     unsigned parent;                /* of the directory it is in, the index; [0] is the export */
+    char second[FAKE_NAME_MAX + 1]; /* another name there that LINK gave it; "": none */
     uint64_t id;
     unsigned char *cached, *durable; /* nothing but zeros from `end` on */
     uint64_t size, end;
@@ -47,6 +48,7 @@ struct fake_faults {
     unsigned page_entries; /* list so many at a time; 0: 8 */
     unsigned reverse;      /* hold so many answers to READ, WRITE or COMMIT, and turn them round */
     unsigned slow_bytes_ms; /* take and give no more than so many bytes a millisecond; 0: all */
+    bool no_link;          /* LINK is not known */
     bool no_plus;          /* READDIRPLUS is not known */
     bool bare;             /* leave out what is optional in answers */
     bool ignore_size;      /* of a CREATE */

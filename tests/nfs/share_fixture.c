@@ -92,3 +92,10 @@ void share_fixture_run(struct fixture *f, share_fixture_io_fn *fn, struct store_
         ring_turn(f->ring, 0);
     assert_int_equal(done, count); /* once each */
 }
+
+int share_fixture_remove(struct fixture *f, const char *name)
+{
+    struct store_attr is = {0};
+    int found = f->place->ops->lookup(f->place, name, &is, &f->e);
+    return found < 0 ? -1 : f->place->ops->remove(f->place, name, &is, &f->e);
+}

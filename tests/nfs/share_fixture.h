@@ -34,6 +34,9 @@ void share_fixture_start(struct fixture *f, const struct fake_faults *faults, vo
 void share_fixture_end(struct fixture *f);
 void share_fixture_tear_down(struct fixture *f);
 
+/* Removes what has this name now, if anything. As the store's remove(). */
+int share_fixture_remove(struct fixture *f, const char *name);
+
 /* What publish() gives. */
 extern const struct store_attr share_fixture_attr;
 

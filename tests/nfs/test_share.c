@@ -109,7 +109,7 @@ static int copy(struct fixture *f)
     assert_true(file->attr.inode != 0);
     int rc = write_part(f, file);
     if (rc == 0)
-        rc = ops->publish(file, "image", &share_fixture_attr, false, &f->e);
+        rc = ops->publish(file, "image", &share_fixture_attr, NULL, &f->e);
     if (rc == 0)
         assert_string_equal(file->name, "dir/image");
     uint64_t inode = file->attr.inode;
@@ -434,7 +434,7 @@ static void test_stale_and_replaced(void **state)
     struct fixture f;
     struct store_file *file = open_file(&f, &(struct fake_faults){0}, state);
     const struct store_ops *ops = f.place->ops;
-    assert_int_equal(ops->remove(f.place, "file", &f.e), 0);
+    assert_int_equal(share_fixture_remove(&f, "file"), 0);
     struct store_file *other = ops->open(f.place, "file", STORE_CREATE, SIZE, &f.e);
     assert_non_null(other);
     ops->file_close(other);
@@ -442,7 +442,7 @@ static void test_stale_and_replaced(void **state)
     share_fixture_run(&f, ops->write, ios, 2);
     for (int i = 0; i < 2; i++)
         assert_true(ios[i].res == -ESTALE && ios[i].fault == ERR_NFS);
-    assert_int_equal(ops->publish(file, "final", &share_fixture_attr, true, &f.e), -1);
+    assert_int_equal(ops->publish(file, "final", &share_fixture_attr, NULL, &f.e), -1);
     assert_int_equal(f.e.class, ERR_NFS);
     ops->file_close(file);
     share_fixture_end(&f);

@@ -154,12 +154,12 @@ static void test_open_and_remove(void **state)
             ops->file_close(file);
     }
     err_clear(&f.e);
-    assert_int_equal(ops->remove(f.place, "dir", &f.e), -1);
+    assert_int_equal(share_fixture_remove(&f, "dir"), -1);
     assert_int_equal(f.e.sys, ENOTEMPTY);
     err_clear(&f.e);
     static const char *const gone[] = {"absent", "absent/deep", "dir/file", "dir/file", "dir"};
     for (size_t i = 0; i < sizeof gone / sizeof *gone; i++)
-        assert_int_equal(ops->remove(f.place, gone[i], &f.e), 0);
+        assert_int_equal(share_fixture_remove(&f, gone[i]), 0);
     share_fixture_end(&f);
     assert_int_equal(fake_server_files(f.server), 0);
     share_fixture_tear_down(&f);
@@ -173,17 +173,19 @@ static void test_publish(void **state)
     assert_int_equal(share_fixture_open(&f, "/export"), 0);
     const struct store_ops *ops = f.place->ops;
     struct store_file *file = ops->open(f.place, "part", STORE_CREATE, 9, &f.e);
-    assert_int_equal(ops->publish(file, NULL, &share_fixture_attr, false, &f.e), 0);
+    assert_int_equal(ops->publish(file, NULL, &share_fixture_attr, NULL, &f.e), 0);
     assert_string_equal(file->name, "part");
-    assert_int_equal(ops->publish(file, "image", &share_fixture_attr, false, &f.e), -1);
+    assert_int_equal(ops->publish(file, "image", &share_fixture_attr, NULL, &f.e), -1);
     assert_int_equal(f.e.sys, EEXIST);
     assert_string_equal(file->name, "part");
     err_clear(&f.e);
-    assert_int_equal(ops->publish(file, "image", &share_fixture_attr, true, &f.e), 0);
+    struct store_attr old;
+    assert_int_equal(ops->lookup(f.place, "image", &old, &f.e), 1);
+    assert_int_equal(ops->publish(file, "image", &share_fixture_attr, &old, &f.e), 0);
     assert_string_equal(file->name, "image");
     ops->file_close(file);
     file = ops->open(f.place, "dir", STORE_MAKE_DIRECTORY, 0, &f.e);
-    assert_int_equal(ops->publish(file, NULL, &share_fixture_attr, false, &f.e), 0);
+    assert_int_equal(ops->publish(file, NULL, &share_fixture_attr, NULL, &f.e), 0);
     ops->file_close(file);
     share_fixture_end(&f);
     assert_int_equal(fake_server_file(f.server, "image")->size, 9);
@@ -191,6 +193,48 @@ static void test_publish(void **state)
     assert_int_equal(fake_server_file(f.server, "dir")->mode, 0640);
     assert_int_equal(fake_server_files(f.server), 2);
     share_fixture_tear_down(&f);
+}
+
+static void not_ours(struct fixture *f)
+{
+    assert_int_equal(f->e.sys, ESTALE);
+    err_clear(&f->e);
+}
+
+/* The name leads to another file by now: with LINK it is the file that gets the name; a server that
+ * has none, or something to be replaced, takes names, which are looked at right before. */
+static void test_publish_is_of_a_file(void **state)
+{
+    for (int no_link = 0; no_link < 2; no_link++) {
+        struct fixture f;
+        share_fixture_set_up(&f, &(struct fake_faults){.no_link = no_link}, state);
+        fake_server_add_file(f.server, "old", "old", 3);
+        assert_int_equal(share_fixture_open(&f, "/export"), 0);
+        const struct store_ops *ops = f.place->ops;
+        struct store_file *file = ops->open(f.place, "part", STORE_CREATE, 9, &f.e);
+        assert_int_equal(share_fixture_remove(&f, "part"), 0);
+        struct store_file *other = ops->open(f.place, "part", STORE_CREATE, 8, &f.e);
+        struct store_attr old;
+        assert_int_equal(ops->lookup(f.place, "old", &old, &f.e), 1);
+        assert_int_equal(ops->publish(file, "image", NULL, NULL, &f.e), -1);
+        err_clear(&f.e);
+        assert_int_equal(ops->publish(file, "old", NULL, &old, &f.e), -1);
+        err_clear(&f.e);
+        assert_int_equal(ops->remove(f.place, "part", &file->attr, &f.e), -1);
+        not_ours(&f);
+        old.mtime_ns++; /* what is to be replaced was written to since */
+        assert_int_equal(ops->publish(other, "old", NULL, &old, &f.e), -1);
+        not_ours(&f);
+        assert_int_equal(ops->publish(other, "image", NULL, NULL, &f.e), 0);
+        ops->file_close(file);
+        ops->file_close(other);
+        share_fixture_end(&f);
+        assert_int_equal(fake_server_file(f.server, "image")->size, 8);
+        assert_int_equal(fake_server_file(f.server, "old")->size, 3);
+        assert_null(fake_server_file(f.server, "part"));
+        assert_int_equal(fake_server_files(f.server), 2);
+        share_fixture_tear_down(&f);
+    }
 }
 
 static void test_where_it_cannot_be_opened(void **state)
@@ -231,6 +275,7 @@ int main(void)
         cmocka_unit_test_prestate(test_links, &variant),
         cmocka_unit_test_prestate(test_open_and_remove, &variant),
         cmocka_unit_test_prestate(test_publish, &variant),
+        cmocka_unit_test_prestate(test_publish_is_of_a_file, &variant),
         cmocka_unit_test_prestate(test_where_it_cannot_be_opened, &variant),
         cmocka_unit_test_prestate(test_directory_below_the_export, &variant),
     };
