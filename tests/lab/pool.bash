@@ -109,7 +109,7 @@ no_journal() { same "$(find "$state_dir" -mindepth 1 2>/dev/null)" ''; } # nor a
 untouched_but() { definitions_are_back && originals_are_there && nothing_in "$1"; }
 
 phase_is() { grep -qs "\"phase\":\"$1\"" "$state_dir"/pool-*.json; }
-copying_in() { on_server find "/export/$1" -name '.*.godwit-part' | grep -q .; }
+copying_in() { on_server find "/export/$1" -name '.*.godwit-part*' | grep -q .; }
 
 runs() { [[ $(virsh_a domstate "$1") == running ]]; }
 boots() { await 20 grep -qs 'boots from its disk' "$scratch/$1.serial"; }

@@ -81,7 +81,7 @@ under_way() { await 10 temporary_name_of "$1" && sleep 0.3; }
 # The journal of a copy, as core/journal.h describes it. journal_count reads what is behind the
 # header and prints, a line each, the numbers of the chunks with a record, and their bytes of data.
 readonly journal_chunk_bytes=$((64 << 20))
-journal_count() { od -An -v -tu4 -w32 | awk '$1 % 256 == 1 { print NR - 1, $2 }'; }
+journal_count() { od -An -v -tu4 -w64 | awk '$1 % 256 == 1 { print NR - 1, $2 }'; }
 journal_records() { tail -c +513 -- "$1" 2>/dev/null | journal_count; }
 journal_bytes() { journal_records "$1" | awk '{ sum += $2 } END { print sum + 0 }'; }
 has_chunks() { [[ -e $1 ]] && (($(journal_records "$1" | wc -l) >= $2)); }

@@ -47,6 +47,27 @@ lands_whole() {
     check "$1: nothing else is left" no_temporary "$2"
 }
 
+# What the machine of an async server leaves of the part of image $1 when its power fails: its size, and
+# not even what had been called durable. No server runs.
+lose_all() {
+    on_server dd if=/dev/zero of="/export/.$1.godwit-part" bs=1M conv=notrunc status=none \
+        count=$((image_bytes >> 20))
+}
+
+# Only the verifier tells. What is copied goes on, and what was lost is copied again before the end.
+test_forgets() {
+    local as=forgets.img name=forgets
+    in_background relocate --json --bandwidth "$rate" image "$share$as"
+    check "$name: the moment comes" await 20 has_chunks_on_server "$as" 2 || return
+    "$lab" kill nfs ganesha
+    check "$name: it is in mid copy" kill -0 "$background"
+    lose_all "$as"
+    "$lab" start nfs 2>/dev/null
+    ends "$name: goes through" 0 40
+    check "$name: it says what was lost" shows 'the server has lost' output
+    lands_whole "$name" "$as" image
+}
+
 # killed CHUNKS PATH: in mid copy, when CHUNKS chunks are durable.
 test_killed() {
     local chunks=$1 path=$2 name="killed at $1 chunks ($2)" as=killed-$1-$2.img
@@ -195,6 +216,7 @@ for path in own libnfs; do
     test_killed 1 "$path"
 done
 test_killed 2 auto
+test_forgets
 test_killed_twice
 test_killed_while_growing
 test_hangs
