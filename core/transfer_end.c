@@ -93,6 +93,14 @@ static bool transfer_has_unproven(const struct transfer *t, const struct transfe
     return true;
 }
 
+static bool transfer_has_written(const struct transfer *t)
+{
+    for (size_t i = 0; i < t->n_chunks; i++)
+        if (t->chunks[i].written)
+            return true;
+    return false;
+}
+
 static bool transfer_has_lost(const struct transfer *t)
 {
     for (size_t i = 0; i < t->n_chunks; i++)
@@ -111,7 +119,7 @@ static int transfer_prove(struct transfer *t, struct transfer_hands *h, enum tra
         t->more_work_bytes += transfer_pass_bytes(t, TRANSFER_COPY);
         return 0;
     }
-    if (t->may_forget && !one && transfer_ask_instance(t, h, e) < 0)
+    if (t->may_forget && !one && transfer_has_written(t) && transfer_ask_instance(t, h, e) < 0)
         return -1;
     if (!one && transfer_has_unproven(t, h))
         *next = TRANSFER_VERIFY;

@@ -20,7 +20,8 @@ static void test_lands_whole(void **state)
     assert_int_equal(totals->resumed_bytes, 0);
     assert_int_equal(totals->workers, 3);
     assert_int_equal(totals->bytes, RIG_SIZE_BYTES);
-    assert_int_equal(r.to.done[MEMORY_COMMIT], RIG_CHUNKS); /* no data costs no commit */
+    /* No data costs no commit; and one at the end asks whether the server is still the same. */
+    assert_int_equal(r.to.done[MEMORY_COMMIT], RIG_CHUNKS + 1);
     /* Whole pages around the extents: 4 + 76 + 500 + 12 KiB. */
     assert_int_equal(totals->data_bytes, 592 * KIB);
     assert_int_equal(totals->written_bytes, 592 * KIB);
@@ -154,7 +155,7 @@ static void test_stable_writes_need_no_commit(void **state)
     r.to.faults.always_stable = true;
     assert_int_equal(rig_run(&r), 0);
     rig_assert_landed(&r);
-    assert_int_equal(r.to.done[MEMORY_COMMIT], 0);
+    assert_int_equal(r.to.done[MEMORY_COMMIT], 1); /* that asks whether the server is the same */
     rig_tear_down(&r);
 }
 
@@ -207,7 +208,8 @@ static void test_lost_writes_are_resent(void **state)
         assert_int_equal(rig_run(&r), 0);
         rig_assert_landed(&r);
         crashed = r.to.crashes > 0;
-        assert_int_equal(crashed, relocate_totals(r.r)->resent > 0);
+        if (at <= RIG_CHUNKS) /* the last one is after all data */
+            assert_int_equal(crashed, relocate_totals(r.r)->resent > 0);
         rig_tear_down(&r);
     }
 }
