@@ -20,6 +20,7 @@
 #include <time.h>
 
 #include "core/clock.h"
+#include "core/log.h"
 #include "core/units.h"
 #include "nfs/share_control.h"
 #include "nfs/share_cred.h"
@@ -207,6 +208,11 @@ static int check_times(struct share_conn *c, struct share_entry *f, int64_t *wri
     return 0;
 }
 
+static bool check_is_quick(int64_t write_ns, int64_t ask_ns)
+{
+    return write_ns < 2 * ask_ns;
+}
+
 static void check_durability(struct share_check *s, struct share_conn *c, struct share_entry *f,
                              struct check_list *l)
 {
@@ -220,7 +226,7 @@ static void check_durability(struct share_check *s, struct share_conn *c, struct
         check_list_add(l, CHECK_SKIPPED, what, "%s", e.msg);
         return;
     }
-    bool quick = write_ns < 2 * ask_ns;
+    bool quick = check_is_quick(write_ns, ask_ns);
     check_list_add(l, quick ? CHECK_WARN : CHECK_OK, what,
                    "a client cannot see it; a durable write takes %.2f ms, a question without a "
                    "disk %.2f ms%s; plain writes come back %s",
@@ -337,6 +343,27 @@ void share_check_write(struct share_check *s, const struct share_user *user, str
     check_write_as(s, user, true, l);
     if (user->uid != root.uid)
         check_write_as(s, &root, false, l);
+}
+
+int share_check_is_quick(struct share_check *s, const struct share_user *user, struct err *e)
+{
+    char name[SHARE_CHECK_NAME];
+    struct share_entry f;
+    struct err left = {0};
+    int64_t write_ns = 0, ask_ns = 0;
+    const struct share_fh *root = &share_of(s->place)->root;
+    share_check_marker(name);
+    struct share_conn *c = check_connect(s, user, e);
+    if (c == NULL)
+        return -1;
+    int rc = share_proc_create(c, root, name, 0, &f, check_deadline(), e);
+    if (rc == 0) {
+        rc = check_times(c, &f, &write_ns, &ask_ns, e);
+        if (share_proc_remove(c, root, name, check_deadline(), &left) < 0)
+            log_warn("%s%s could not be removed: %s", s->place->url, name, left.msg);
+    }
+    share_conn_close(c);
+    return rc < 0 ? err_wrap(e, "%s%s", s->place->url, name) : check_is_quick(write_ns, ask_ns);
 }
 
 /* ---- an image, and another host's marker ---- */

@@ -32,6 +32,12 @@ void share_check_room(struct share_check *s, uint64_t need_bytes, struct check_l
  */
 void share_check_write(struct share_check *s, const struct share_user *user, struct check_list *l);
 
+/*
+ * Whether a durable write is so quick that the server may not wait for its disk, as with async, memory,
+ * or a battery-backed cache. Writes to a file of a random name, which is removed again. 1; 0; -1.
+ */
+int share_check_is_quick(struct share_check *s, const struct share_user *user, struct err *e);
+
 /* Whether `user` may read and write the file `name`, and its size in *attr. */
 void share_check_image(struct share_check *s, const char *what, const char *name,
                        const struct share_user *user, struct store_attr *attr,

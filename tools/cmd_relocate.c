@@ -13,6 +13,7 @@
 #include "core/clock.h"
 #include "core/log.h"
 #include "core/manifest.h"
+#include "nfs/share_check.h"
 #include "tools/command.h"
 #include "tools/relocate_call.h"
 
@@ -340,6 +341,7 @@ static int relocate_finish(struct relocate_call *c, int rc, const struct err *e)
     struct report_relocate *r = &c->report;
     r->result = relocate_call_result(rc, e);
     r->relocate = c->relocate;
+    r->verify_only = c->options.verify_only;
     r->to_url = c->sites.to != NULL ? c->sites.to->site.url : "";
     progress_clear(&c->progress);
     if (c->arg.json)
@@ -384,6 +386,24 @@ static int relocate_check_operands(const struct command *self, const struct relo
     return command_fail(&e);
 }
 
+/* Once a source is removed there is only what the server calls durable. Whether that is so it does not
+ * tell; how long it takes for it does. */
+static void relocate_tell_quick(struct relocate_call *c)
+{
+    struct err e = {0};
+    const struct share_user me = {geteuid(), getegid()};
+    const char *url = c->sites.to->site.url;
+    struct ring *ring = ring_new(c->sites.ring, &e);
+    struct share_check *s = ring != NULL ? share_check_open(ring, url, &e) : NULL;
+    if (s != NULL && share_check_is_quick(s, &me, &e) > 0)
+        log_warn("%s: calls a write durable as quickly as it answers a question: is it exported async? "
+                 "Then a power failure of the server loses images whose sources were removed", url);
+    share_check_close(s);
+    ring_free(ring);
+    if (e.class != ERR_NONE)
+        log_debug("%s", e.msg);
+}
+
 /* Of images that are named one by one. */
 static int relocate_images(struct relocate_call *c, char **sources, size_t n,
                            const char *destination)
@@ -391,6 +411,8 @@ static int relocate_images(struct relocate_call *c, char **sources, size_t n,
     struct err e = {0};
     int64_t started_ns = clock_now_ns();
     int rc = relocate_prepare(c, sources, n, destination, &e);
+    if (rc == 0 && c->options.move && c->sites.to->is_share)
+        relocate_tell_quick(c);
     if (rc == 0)
         rc = relocate_run(c->relocate, &e);
     struct err unwritten = {0};

@@ -125,6 +125,7 @@ static struct relocate_dir *site_add(struct relocate_sites *s, char *text, struc
     d->site.open = is_null(text) ? open_null : is_share(text) ? open_share : open_local;
     d->all = s;
     d->text = text;
+    d->is_share = is_share(text);
     d->keeps_none = is_null(text);
     s->dirs[s->n_dirs++] = d;
     return d;

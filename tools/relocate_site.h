@@ -13,6 +13,7 @@ struct relocate_dir {
     struct relocate_site site;
     const struct relocate_sites *all;
     char *text;      /* what is opened */
+    bool is_share;
     bool keeps_none; /* null: */
     _Atomic bool was_open; /* a share that could be opened: later it is worth waiting for */
 };

@@ -167,6 +167,11 @@ void report_relocate_where(const struct report_relocate *r, FILE *to)
         kept += image->state == RELOCATE_KEPT;
         moved += image->moved;
     }
+    if (r->verify_only) {
+        fprintf(to, "godwit: %" PRIu64 " of %" PRIu64 " images were compared and are the same; nothing "
+                "was written or removed\n", t->images_done, t->images);
+        return;
+    }
     fprintf(to, "godwit: %" PRIu64 " of %" PRIu64 " images were relocated, ", t->images_done,
             t->images);
     if (kept > 0)

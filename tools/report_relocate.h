@@ -12,6 +12,7 @@ struct report_relocate {
     const char *result; /* "done", "failed", "refused", "cancelled" */
     const struct relocate *relocate; /* NULL: it was not even planned */
     const char *to_url;
+    bool verify_only;
     int64_t wall_ns, cpu_ns;
     struct progress *progress;
 };
