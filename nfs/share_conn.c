@@ -27,6 +27,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -428,6 +429,21 @@ static bool conn_connect(struct share_conn *c, const struct share_target *t,
     return rc == 0;
 }
 
+/* libnfs takes the address that "fe80::1%eth0" resolves to, but not its interface: without one, a
+ * link-local address is nowhere. */
+static void conn_bind(struct nfs_context *nfs, const char *host)
+{
+    char name[IF_NAMESIZE];
+    const char *zone = strchr(host, ':') != NULL ? strchr(host, '%') : NULL;
+    if (zone == NULL)
+        return;
+    unsigned index = if_nametoindex(zone + 1);
+    if (index == 0)
+        index = (unsigned)strtoul(zone + 1, NULL, 10);
+    if (if_indextoname(index, name) != NULL)
+        nfs_set_interface(nfs, name);
+}
+
 struct share_conn *share_conn_open(struct ring *ring, const struct share_target *target,
                                    int64_t deadline_ns, struct err *e)
 {
@@ -440,6 +456,7 @@ struct share_conn *share_conn_open(struct ring *ring, const struct share_target 
     c->base.ops = &conn_ops;
     c->ring = ring;
     c->progress.timeout_ns = target->timeout_ns;
+    conn_bind(c->nfs, target->host);
     const struct codec_cred cred = share_cred_own();
     share_cred_give(share_conn_rpc(c), &cred);
     nfs_set_autoreconnect(c->nfs, 0);

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # godwit relocate in all directions, of trees, with all that may be asked of it:
-# test-relocate-ways.sh GODWIT LAB. Under a minute.
+# test-relocate-ways.sh GODWIT LAB. About a minute.
 
 set -uo pipefail
 
@@ -248,6 +248,58 @@ test_nice_cache() {
     check "the destination is not" at_most "$(cached_bytes local/hundred.img)" $((8 << 20))
 }
 
+# Relocates, without a word of warning.
+without_warning() {
+    relocate "$@" >result 2>output || { cat output; return 1; }
+    ! grep warning output
+}
+
+# All requests are queued at once, and the last is answered long after the half of --timeout.
+test_slow_link() {
+    local path
+    head -c 4M /dev/urandom >slow.img
+    "$lab" link nfs --rate 12mbit
+    for path in own libnfs; do
+        check "--data-path=$path, a link of 12 Mbit/s, a timeout of 1 s" \
+            without_warning --timeout 1s --data-path=$path slow.img "${share}slow-$path.img"
+        check "--data-path=$path: the content is right" \
+            same "$(sum_of "${share}slow-$path.img")" "$(sum slow.img)"
+    done
+    check "and from there" without_warning --timeout 1s "${share}slow-own.img" null:
+    "$lab" link nfs --rate none
+}
+
+# as_nobody GROUPS OPERAND...
+as_nobody() {
+    "$lab" exec a setpriv --reuid 65534 --regid 65534 --groups "$1" "$godwit" relocate "${@:2}"
+}
+
+fails() { ! "$@"; }
+
+# A directory that the user may use by a supplementary group alone.
+test_groups() {
+    local path
+    chmod 0755 .
+    on_server mkdir -m 0770 /export/team
+    on_server chgrp 4242 /export/team
+    for path in own libnfs; do
+        check "--data-path=$path, a user by its group" \
+            as_nobody 100,4242 --data-path=$path odd.img "${share}team/$path.img"
+        check "--data-path=$path: the content is right" \
+            same "$(sum_of "${share}team/$path.img")" "$(sum odd.img)"
+    done
+    check "not without it" fails as_nobody 100 odd.img "${share}team/no.img"
+}
+
+test_link_local() {
+    local at
+    at=$("$lab" exec nfs ip -6 -o address show dev br0 scope link | sed -n 's/.*inet6 \([^/]*\).*/\1/p')
+    check "a link-local address with its interface" \
+        relocate odd.img "nfs://[$at%br0]/export/link-local.img"
+    check "a link-local address: the content is right" \
+        same "$(sum_of "${share}link-local.img")" "$(sum odd.img)"
+}
+
 # Links of one file need as much room as so many files.
 test_no_room() {
     local free before i
@@ -303,6 +355,9 @@ test_manifest
 test_qcow2
 test_in_use
 test_limits
+test_slow_link
+test_groups
+test_link_local
 test_no_room
 test_room_goes
 check "nothing is left on the server" no_temporaries
