@@ -19,7 +19,7 @@ struct check_options {
     int target;
     const char *dname;
     const char *migrateuri;
-    bool unsafe;
+    bool unsafe, fix;
     bool quick;
     bool json;
     bool verbose;
@@ -51,6 +51,10 @@ static const struct option_def options[] = {
      AT(migrateuri), 0, 0, NULL},
     {"unsafe", 0, OPTION_FLAG, NULL,
      "warn, instead of refuse, where the guest is known to be put at risk", AT(unsafe), 0, 0, NULL},
+    {"fix", 0, OPTION_FLAG, NULL,
+     "take away what a migration of godwit's has left in the domain: QEMU's argument -incoming in its "
+     "definition, and the mark of a migration that is over",
+     AT(fix), 0, 0, NULL},
     {"quick", 0, OPTION_FLAG, NULL,
      "only what libvirt tells at once: no commands on hosts, no marker files, nothing asked of NFS "
      "servers",
@@ -137,7 +141,7 @@ static int check_domain(struct check_cmd *c, const char *name, const char *desti
                         struct err *e)
 {
     struct virt_check_options o = {
-        .unsafe = c->opt.unsafe, .quick = c->opt.quick, .dname = c->opt.dname};
+        .unsafe = c->opt.unsafe, .fix = c->opt.fix, .quick = c->opt.quick, .dname = c->opt.dname};
     struct virt_domain d;
     char host[VIRT_ADDRESS_HOST];
     if (c->opt.migrateuri != NULL) {
@@ -207,7 +211,7 @@ const struct command command_check = {
     .details =
         "DEST-URI is the destination's libvirt, qemu+ssh://[user@]HOST/system; without it\n"
         "only what one host can tell is checked. Each finding is ok, warn, refuse or skipped,\n"
-        "with the command that mends it. Nothing is changed; marker files, and a transient\n"
+        "with the command that mends it. Nothing is changed without --fix; marker files, and a transient\n"
         "storage pool where there is none, are removed at once. Exit code: 0 nothing is\n"
         "refused, 2 something is, 1 the check could not be carried out.\n",
     .options = options,

@@ -126,6 +126,7 @@ struct migrate_run {
     size_t seen_n;
     struct progress progress;
     struct migrate_report report;
+    struct err definition; /* the guest has moved; set: what was to become of its definition has not */
 };
 
 /* QEMU's own bound, qapi/migration.json. */
@@ -355,9 +356,8 @@ static int migrate_do(struct migrate_run *r, struct err *e)
     int rc = migrate_run_once(r, e);
     if (rc < 0 && migrate_fall_back(r, e))
         rc = migrate_run_once(r, e);
-    struct err definition = {0};
-    if (rc == 0 && r->route != NULL && virt_route_finish(r->route, &definition) < 0)
-        log_warn("the guest has moved, its definition has not: %s", definition.msg);
+    if (rc == 0 && r->route != NULL)
+        virt_route_finish(r->route, &r->definition);
     if (r->observer != NULL) {
         loop_sleep(r->loop, NS_PER_S); /* the first signs of life, and some more */
         r->seen_n = observer_stop(r->observer, r->seen, OPTION_LIST_MAX);
@@ -395,7 +395,8 @@ static const char *migrate_result(int rc, const struct migrate_report *r, const 
 static int migrate_finish(struct migrate_run *r, int rc, const struct err *e)
 {
     const struct report_migrate told = {
-        .result = migrate_result(rc, &r->report, e),
+        .result = rc == 0 && r->definition.class != ERR_NONE ? "incomplete"
+                                                             : migrate_result(rc, &r->report, e),
         .route = r->route != NULL ? virt_route_name(r->route->kind) : "qmp",
         .route_reason = r->route != NULL ? r->route->reason : NULL,
         .settings = &r->settings,
@@ -405,11 +406,15 @@ static int migrate_finish(struct migrate_run *r, int rc, const struct err *e)
     };
     progress_clear(&r->progress);
     if (r->opt.json)
-        report_migrate_json(&told, e, stdout);
+        report_migrate_json(&told, rc == 0 ? &r->definition : e, stdout);
     else if (rc == 0)
         report_migrate_text(&told, stdout);
-    if (rc == 0)
+    if (rc == 0 && r->definition.class == ERR_NONE)
         return EXIT_DONE;
+    if (rc == 0) {
+        command_fail(&r->definition);
+        return EXIT_UNCERTAIN; /* where the guest is is known, and not all is as it was asked for */
+    }
     int code = command_fail(e);
     if (!r->report.touched && code == EXIT_FAILED)
         code = EXIT_REFUSED;

@@ -10,7 +10,7 @@
 #include "tools/progress.h"
 
 struct report_migrate {
-    const char *result; /* "done", "failed", "refused", "cancelled", "uncertain" */
+    const char *result; /* "done", "incomplete" (the guest has moved, its definition has not), "failed", "refused", "cancelled", "uncertain" */
     const char *route;
     const char *route_reason; /* NULL: there was no choice */
     const struct vm_settings *settings;

@@ -26,6 +26,7 @@ static const struct {
     bool slow; /* left out of a quick run */
 } checks[] = {
     {"same host", check_same_host, true, false},
+    {"unfinished", check_unfinished, false, false},
     {"state", check_state, false, false},
     {"name", check_name, true, false},
     {"clocks", check_clocks, true, true},
@@ -36,6 +37,7 @@ static const struct {
     {"cpu", check_cpu, true, false},
     {"versions", check_versions, true, false},
     {"capabilities", check_capabilities, true, true},
+    {"leftover", check_leftover, false, false},
     {"devices", check_devices, false, false},
     {"snapshots", check_snapshots, false, false},
     {"jobs", check_jobs, false, false},

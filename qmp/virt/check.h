@@ -13,6 +13,7 @@
 
 struct virt_check_options {
     bool unsafe;       /* what only puts the guest at risk is a warning, no refusal */
+    bool fix;          /* takes away what a migration of ours has left in the domain: nothing else */
     bool quick;        /* without what takes longer than some answers of libvirt's */
     const char *dname; /* the domain's name on the destination; NULL: the same */
     const char *stream_host;     /* where the source is to reach the destination; NULL: it is found out */

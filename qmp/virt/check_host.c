@@ -138,11 +138,11 @@ void check_state(struct check_run *r)
                        r->domain->name);
         check_list_mend(r->l, "virsh -c %s domblkerror %s; virsh -c %s resume %s", r->from.uri,
                         r->domain->name, r->from.uri, r->domain->name);
-    } else if (state == VIR_DOMAIN_PAUSED) {
+    } else if (state == VIR_DOMAIN_PAUSED && !r->unfinished) {
         check_list_add(r->l, CHECK_WARN, what, "%s is paused, and will be so there",
                        r->domain->name);
         check_list_mend(r->l, "virsh -c %s resume %s", r->from.uri, r->domain->name);
-    } else {
+    } else if (!r->unfinished) {
         check_list_add(r->l, CHECK_REFUSE, what, "%s is neither running nor paused (state %d)",
                        r->domain->name, state);
         check_list_mend(r->l, "virsh -c %s domstate --reason %s", r->from.uri, r->domain->name);
@@ -154,9 +154,13 @@ static void name_is_ours(struct check_run *r, virDomainPtr there)
 {
     static const char what[] = "domain: UUID on the destination";
     const char *name = virDomainGetName(there);
+    int state = 0, reason = 0;
     if (virDomainIsActive(there) == 1) {
-        check_list_add(r->l, CHECK_REFUSE, what, "%s runs on %s already, as %s", r->domain->uuid,
-                       r->to.name, name);
+        if (r->unfinished) /* told, with what either side does */
+            return;
+        virDomainGetState(there, &state, &reason, 0);
+        check_list_add(r->l, CHECK_REFUSE, what, "%s %s on %s already, as %s", r->domain->uuid,
+                       state == VIR_DOMAIN_RUNNING ? "runs" : "is there, stopped,", r->to.name, name);
         check_list_mend(r->l, "virsh -c %s domstate --reason %s", r->to.uri, r->domain->uuid);
     } else if (strcmp(name, r->dname) != 0) {
         check_list_add(r->l, CHECK_REFUSE, what,

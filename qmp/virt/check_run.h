@@ -30,6 +30,7 @@ struct check_run {
     virDomainPtr dom;
     bool active;
     bool same_host;
+    bool unfinished; /* a migration that was not brought to an end was told: the state is part of it */
     xmlDocPtr xml;            /* of the domain, as it runs */
     char *arch, *machine, *emulator, *type; /* "x86_64", "pc-q35-10.0", its path, "kvm" or "qemu" */
     const char *dname;
@@ -40,6 +41,7 @@ struct check_run {
 
 typedef void check_fn(struct check_run *r);
 
+check_fn check_unfinished, check_leftover;                            /* check_unfinished.c */
 check_fn check_same_host, check_state, check_name, check_clocks;             /* check_host.c */
 check_fn check_disks, check_cache;                                           /* check_disks.c */
 check_fn check_accelerator, check_machine, check_cpu;                        /* check_cpu.c */
@@ -74,6 +76,27 @@ void check_mend_there(struct check_list *l, const struct virt_shell *s, const ch
     __attribute__((format(printf, 3, 4)));
 
 /* ---- pure parts, for unit tests ---- */
+
+/* What a migration has left that was not brought to an end. */
+enum check_left {
+    CHECK_LEFT_NOTHING,
+    CHECK_LEFT_AT_GATE,     /* the source stands before its switchover */
+    CHECK_LEFT_UNDER_WAY,
+    CHECK_LEFT_WAITING,     /* a destination for which nothing comes */
+    CHECK_LEFT_LOADING,     /* all has been sent, and the destination has not loaded it yet */
+    CHECK_LEFT_LOADED,      /* … has loaded it, and is stopped */
+    CHECK_LEFT_MOVED,       /* … runs it */
+    CHECK_LEFT_SENT,        /* … is not to be seen */
+    CHECK_LEFT_COPY,        /* the source runs, the destination has a stopped copy */
+    CHECK_LEFT_RUNS_THERE,  /* the destination runs, the source is stopped */
+    CHECK_LEFT_TWICE,       /* both run */
+    CHECK_LEFT_UNKNOWN,
+};
+
+/* From QEMU's words: the source's run state and migration, and the run state of the destination's
+ * domain of the same UUID; NULL: there is none, "": it does not tell. */
+enum check_left check_left_is(const char *source_run, const char *source_migration,
+                              const char *there);
 
 /* Devices of a domain's XML that block its migration, or that need an eye; `uri` is for the
  * commands that mend. */

@@ -146,20 +146,31 @@ static int move_define(const struct virt_move *m, struct err *e)
     return dom != NULL ? 0 : virt_host_fail(m->destination_host, e, "cannot define the domain");
 }
 
-int virt_move_cover(const struct virt_move *m, struct err *e)
+int virt_move_cover(const struct virt_move *m, bool *covered, struct err *e)
 {
     CLEANUP_DOMAIN virDomainPtr dom = virt_domain_get(&m->destination, e);
-    if (dom == NULL)
-        return -1;
-    int persistent = virDomainIsPersistent(dom);
-    if (persistent < 0)
-        return virt_host_fail(m->destination_host, e, m->destination.name);
-    if (persistent > 0) /* it has a definition of its own, which is not ours to change */
+    *covered = false;
+    if (dom != NULL) /* it has a definition of its own, which is not ours to change */
         return 0;
+    if (e->sys != ENOENT)
+        return -1;
+    err_clear(e);
     if (move_define(m, e) < 0)
         return -1;
-    if (virDomainUndefineFlags(dom, VIR_DOMAIN_UNDEFINE_KEEP_NVRAM) < 0)
-        return virt_host_fail(m->destination_host, e, "cannot undefine the domain");
+    *covered = true;
+    return 0;
+}
+
+int virt_move_uncover(const struct virt_move *m, struct err *e)
+{
+    CLEANUP_DOMAIN virDomainPtr dom = virt_domain_get(&m->destination, e);
+    if (dom != NULL && virDomainUndefineFlags(dom, VIR_DOMAIN_UNDEFINE_KEEP_NVRAM) == 0)
+        return 0;
+    if (dom != NULL)
+        return virt_host_fail(m->destination_host, e, "cannot make the domain transient");
+    if (e->sys != ENOENT)
+        return -1;
+    err_clear(e);
     return 0;
 }
 
@@ -179,14 +190,35 @@ static int move_undefine(const struct virt_move *m, struct err *e)
     return 0;
 }
 
-int virt_move_definition(const struct virt_move *m, struct err *e)
+/* libvirt takes a migration for a success whose domain it could not define, and says nothing.
+ * Source: libvirt 9.0, src/qemu/qemu_migration.c, qemuMigrationDstFinish(), "Hmpf". */
+static int move_is_defined(const struct virt_move *m, struct err *e)
 {
-    struct err second = {0};
-    if (m->options->persistent && move_define(m, e) < 0)
-        return -1; /* then the source keeps its own: it is the only one */
-    if (m->options->undefine_source && move_undefine(m, &second) < 0) {
-        *e = second;
+    CLEANUP_DOMAIN virDomainPtr dom = virt_domain_get(&m->destination, e);
+    if (dom == NULL)
         return -1;
+    int persistent = virDomainIsPersistent(dom);
+    if (persistent < 0)
+        return virt_host_fail(m->destination_host, e, m->destination.name);
+    return persistent > 0 ? 0
+                          : err_set(e, ERR_VIRT, 0, "libvirt has not kept the definition of domain %s",
+                                    m->destination.name);
+}
+
+int virt_move_definition(const struct virt_move *m, bool by_libvirt, struct err *e)
+{
+    const char *to = virt_host_uri(m->destination_host), *from = virt_host_uri(m->source_host);
+    const char *there = m->destination.uuid;
+    if (m->options->persistent && (by_libvirt ? move_is_defined(m, e) : move_define(m, e)) < 0) {
+        /* the source keeps its own: it is the only one */
+        err_wrap(e, "the guest runs on the destination, and is not defined there, so that it is forgotten when "
+                    "it ends");
+        return err_hint(e, "%s", text_command("f=$(mktemp) && virsh -c %s dumpxml --inactive %s >\"$f\" && virsh -c "
+                                              "%s define \"$f\"", to, there, to));
+    }
+    if (m->options->undefine_source && move_undefine(m, e) < 0) {
+        err_wrap(e, "the guest runs on the destination, and is still defined on the source, too");
+        return err_hint(e, "%s", text_command("virsh -c %s undefine --keep-nvram %s", from, m->source.uuid));
     }
     return 0;
 }

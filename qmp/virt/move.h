@@ -32,19 +32,23 @@ int virt_move_open(struct virt_move *m, struct virt_host *source, struct virt_ho
 void virt_move_close(struct virt_move *m);
 
 /*
- * The destination's domain has just been made from an XML with our arguments in it, and nothing can
- * take them out of the XML of a running domain. What libvirt copies (virsh migrate --persistent,
- * edit, dumpxml --inactive) is its definition, where it has one: one without them is given to it,
- * and taken back at once if the domain is not to stay defined. libvirt keeps the definition of a
- * domain that has been undefined while it runs.
- * Source: libvirt 9.0, src/qemu/qemu_driver.c, qemuDomainUndefineFlags(), qemuDomainGetXMLDesc();
- * src/qemu/qemu_migration.c, qemuMigrationSrcRun(), persistDef.
+ * The destination's domain is made from an XML with our arguments in it, and nothing can take them out
+ * of the XML of a running domain. What libvirt copies (virsh migrate --persistent, edit, dumpxml
+ * --inactive) is its definition, where it has one: so it is defined without them before it is made,
+ * unless it is defined there already, and undefined when it runs; libvirt keeps the definition of a
+ * domain that is undefined while it runs. In this order, for a define that cannot be saved makes
+ * libvirt forget a running domain that had no definition.
+ * Source: libvirt 9.0, src/qemu/qemu_driver.c, qemuDomainDefineXMLFlags(), qemuDomainUndefineFlags(),
+ * qemuDomainGetXMLDesc(); src/qemu/qemu_migration.c, qemuMigrationSrcRun(), persistDef.
  */
-int virt_move_cover(const struct virt_move *m, struct err *e);
+int virt_move_cover(const struct virt_move *m, bool *covered, struct err *e);
+/* Of one that was covered. */
+int virt_move_uncover(const struct virt_move *m, struct err *e);
 
 /* The guest runs on the destination, and no more on the source: what the options say about its
- * definition. Both are tried; the first error is reported. */
-int virt_move_definition(const struct virt_move *m, struct err *e);
+ * definition; `by_libvirt`: its migration had the same to do, and does not tell whether it could. The
+ * error says what is missing, and its hint what does it by hand. */
+int virt_move_definition(const struct virt_move *m, bool by_libvirt, struct err *e);
 
 /* What a person types about a domain that is one side. */
 void virt_move_tell_by_hand(const struct virt_domain *d, struct vm_by_hand *h);

@@ -177,7 +177,5 @@ bool virt_route_fall_back(struct virt_route *to, const struct err *why, struct e
 
 int virt_route_finish(struct virt_route *to, struct err *e)
 {
-    if (to->kind == VIRT_ROUTE_NATIVE) /* libvirt has done it */
-        return 0;
-    return virt_move_definition(&route(to)->move, e);
+    return virt_move_definition(&route(to)->move, to->kind == VIRT_ROUTE_NATIVE, e);
 }

@@ -51,7 +51,8 @@ void virt_route_close(struct virt_route *r); /* NULL is fine */
  */
 bool virt_route_fall_back(struct virt_route *r, const struct err *why, struct err *e);
 
-/* The guest has arrived: what the options say about its definition. */
+/* The guest has arrived: what the options say about its definition. The error says what is missing
+ * of it, and its hint what a person types. */
 int virt_route_finish(struct virt_route *r, struct err *e);
 
 const char *virt_route_name(enum virt_route_kind kind);

@@ -152,15 +152,9 @@ static void direct_withdraw(struct vm_direct *d)
                  d->qmp.vm.by_hand.look, d->qmp.vm.by_hand.end);
 }
 
-static int direct_create(struct vm_direct *d, struct err *e)
+static int direct_make(struct vm_direct *d, const char *xml, struct err *e)
 {
     struct virt_move *m = d->move;
-    CLEANUP_FREE char *migratable = virt_domain_xml(&m->source, VIR_DOMAIN_XML_MIGRATABLE, e);
-    if (migratable == NULL)
-        return -1;
-    CLEANUP_FREE char *xml = virt_incoming_xml(migratable, m->destination.name, m->id, e);
-    if (xml == NULL)
-        return -1;
     CLEANUP_CONNECTION virConnectPtr conn = virt_host_connection(m->destination_host, e);
     if (conn == NULL)
         return -1;
@@ -176,12 +170,30 @@ static int direct_create(struct vm_direct *d, struct err *e)
     return -1;
 }
 
-/* It does without its cover only as long as nobody copies its XML. */
-static void direct_cover(const struct vm_direct *d)
+/* Where it is to be defined there in the end, a definition that cannot be saved is a reason not to
+ * begin; else it is only that nothing covers the arguments. */
+static int direct_create(struct vm_direct *d, struct err *e)
 {
-    struct err e = {0};
-    if (virt_move_cover(d->move, &e) < 0)
-        log_warn("the destination's definition, which has -incoming in it, is not covered: %s", e.msg);
+    struct virt_move *m = d->move;
+    struct err covering = {0}, uncovering = {0};
+    bool covered;
+    CLEANUP_FREE char *migratable = virt_domain_xml(&m->source, VIR_DOMAIN_XML_MIGRATABLE, e);
+    if (migratable == NULL)
+        return -1;
+    CLEANUP_FREE char *xml = virt_incoming_xml(migratable, m->destination.name, m->id, e);
+    if (xml == NULL)
+        return -1;
+    if (virt_move_cover(m, &covered, &covering) < 0) {
+        if (m->options->persistent) {
+            *e = covering;
+            return -1;
+        }
+        log_warn("the running domain's '-incoming defer' is not covered by a definition: %s", covering.msg);
+    }
+    int rc = direct_make(d, xml, e);
+    if (covered && virt_move_uncover(m, &uncovering) < 0)
+        log_warn("the destination's domain may stay defined: %s", uncovering.msg);
+    return rc;
 }
 
 static int direct_prepare(struct vm_direct *d, const struct vm_settings *s, int64_t *limit_ns,
@@ -190,7 +202,6 @@ static int direct_prepare(struct vm_direct *d, const struct vm_settings *s, int6
     struct err left = {0};
     if (direct_create(d, e) < 0)
         return -1;
-    direct_cover(d);
     if (vm_qmp_connect(&d->qmp, e) == 0 &&
         vm_qmp_ops.configure(&d->qmp.vm, s, limit_ns, e) == 0)
         return 0;

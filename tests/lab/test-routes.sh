@@ -395,10 +395,46 @@ killed_in_precopy() {
     virsh_on a resume "$vm" && result=1
     sleep 0.5
     runs_once && [[ $(query_on b status) == inmigrate ]] || result=1
+    refused 2 'stands before its switchover.*has not run on the destination' migrate &&
+        refused 2 "hint: .*qemu-monitor-command $vm .*migrate_cancel" migrate || result=1
     virsh_on b resume "$vm" # it is paused, too: nothing else that is typed there may start it
     virsh_on a qemu-monitor-command "$vm" '{"execute":"migrate_cancel"}' >/dev/null
     await 10 runs_on a && beats_on a && await 10 no_trace_on b || result=1
     return "$result"
+}
+
+# With all that godwit would do after the switchover undone: it is stopped, then killed.
+killed_at_the_end() {
+    local result=0
+    in_phase precopy --route direct --max-bandwidth 2M && await 40 half_sent && signal_qemu_on b STOP || return
+    await 40 eval 'grep -qE "\"(confirming|switchover)\"" "$scratch/progress"' || return
+    kill_godwit
+    signal_qemu_on b CONT
+    await 20 runs_on b || result=1
+    refused 2 'has moved, and runs on the destination; .* never be resumed' migrate || result=1
+    virsh_on a list --title | grep -q 'do not resume it here' || result=1
+    return "$result"
+}
+
+# Made by hand: what an unlucky end leaves.
+left_waiting() {
+    local id='<metadata><g:migration xmlns:g="urn:godwit:migration:1" id="x"/></metadata>'
+    virsh_on a dumpxml "$vm" --migratable | sed "s|<domain |<domain xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0' |
+        s|</devices>|</devices>$id<qemu:commandline><qemu:arg value='-incoming'/><qemu:arg value='defer'/></qemu:commandline>|" \
+        >"$scratch/waits.xml"
+    virsh_on b create --paused "$scratch/waits.xml" >/dev/null &&
+        refused 2 'waits for it; the guest is here, and has not run there' migrate || return
+    virsh_on b destroy "$vm" && migrate && moved_to_b && migrate_back && runs_on a
+}
+
+leftover_fixed() {
+    sed 's|<metadata>.*</metadata>||' "$scratch/waits.xml" >"$scratch/leftover.xml"
+    virsh_on a define "$scratch/leftover.xml" >/dev/null &&
+        says 'warn .*left by a direct migration' "$lab" exec a "$godwit" check "$vm" &&
+        virsh_on a dumpxml --inactive "$vm" | grep -q incoming &&
+        says 'ok .*was taken out of the definition' "$lab" exec a "$godwit" check --fix "$vm" &&
+        ! virsh_on a dumpxml --inactive "$vm" | grep -q incoming &&
+        virsh_on a destroy "$vm" && virsh_on a start "$vm" && beats_on a
 }
 
 group_killed() {
@@ -408,6 +444,11 @@ group_killed() {
         check "godwit is killed in precopy, after $seconds s, and the source is resumed: it runs once" \
             killed_in_precopy "$seconds" || true
     done
+    check "godwit is killed when the guest has arrived: the next one says that it has moved" killed_at_the_end || true
+    guest_off
+    guest_on_a "${calm[@]}" || return
+    check "a QEMU that waits on the destination for nothing is not said to run" left_waiting || true
+    check "a leftover in a definition is told, and taken away by check --fix" leftover_fixed || true
     guest_off
 }
 
@@ -453,6 +494,31 @@ owned_stranger() {
     virsh_on b destroy "$vm"
 }
 
+# b's libvirt cannot save a definition under that name; a directory is in its way.
+block_definition_on_b() { "$lab" exec b mkdir -p "/etc/libvirt/qemu/$vm.xml"; }
+unblock_definition_on_b() { "$lab" exec b rmdir "/etc/libvirt/qemu/$vm.xml" 2>/dev/null; }
+
+# The guest arrives, its definition does not, and godwit says so; then by hand as it says.
+not_defined() {
+    local command
+    in_phase precopy --route direct --max-bandwidth 2M --persistent --undefine-source && block_definition_on_b
+    ends 4 'runs on the destination, and is not defined there' && moved_to_b || return
+    jq -e '.result == "incomplete" and .guest == "destination"' "$scratch/result" || return
+    unblock_definition_on_b
+    command=$(jq -r .error.hint "$scratch/result")
+    "$lab" exec a sh -c "$command" && nothing_left_on b && virsh_on b dominfo "$vm" | grep -qE 'Persistent: +yes'
+}
+
+# Before anything has moved it is a reason not to begin; where no definition was asked for, it is none.
+not_definable() {
+    block_definition_on_b
+    begin --route direct --persistent
+    ends 1 'cannot define the domain' && stays_on_a && migrate --route direct && moved_to_b
+    local result=$?
+    unblock_definition_on_b
+    return "$result"
+}
+
 group_owned() {
     guest_on_a "${calm[@]}" || return
     slow_making_on_b
@@ -460,6 +526,11 @@ group_owned() {
     guest_on_a "${calm[@]}" || return
     check "native: a stranger of the same UUID is neither suspended nor ended" owned_stranger || true
     usual_making_on_b
+    guest_on_a "${calm[@]}" || return
+    check "direct: a definition that cannot be saved there is exit 4, with what does it by hand" not_defined || true
+    unblock_definition_on_b
+    guest_on_a "${calm[@]}" || return
+    check "direct: one that cannot be saved before is told before anything has moved" not_definable || true
     guest_off
 }
 

@@ -39,6 +39,38 @@ static void one(const char *xml, enum check_verdict verdict, const char *what, c
 #define HOSTDEV(type, more) \
     "<hostdev mode='subsystem' type='" type "'><source/>" more "<alias name='hostdev0'/></hostdev>"
 
+static void unfinished_migrations(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *run, *migration, *there;
+        enum check_left left;
+    } cases[] = {
+        {"running", "none", NULL, CHECK_LEFT_NOTHING},
+        {"running", "completed", NULL, CHECK_LEFT_NOTHING},
+        {"paused", "cancelled", NULL, CHECK_LEFT_NOTHING},
+        {"running", "active", NULL, CHECK_LEFT_NOTHING},
+        {"running", "active", "inmigrate", CHECK_LEFT_UNDER_WAY},
+        {"finish-migrate", "pre-switchover", "inmigrate", CHECK_LEFT_AT_GATE},
+        {"finish-migrate", "pre-switchover", NULL, CHECK_LEFT_AT_GATE},
+        {"running", "failed", "inmigrate", CHECK_LEFT_WAITING},
+        {"paused", "none", "inmigrate", CHECK_LEFT_WAITING},
+        {"postmigrate", "completed", "running", CHECK_LEFT_MOVED},
+        {"postmigrate", "completed", "inmigrate", CHECK_LEFT_LOADING},
+        {"postmigrate", "completed", "paused", CHECK_LEFT_LOADED},
+        {"postmigrate", "completed", NULL, CHECK_LEFT_SENT},
+        {"postmigrate", "completed", "", CHECK_LEFT_UNKNOWN},
+        {"running", "completed", "running", CHECK_LEFT_TWICE},
+        {"running", "cancelled", "paused", CHECK_LEFT_COPY},
+        {"paused", "none", "running", CHECK_LEFT_RUNS_THERE},
+        {"paused", "none", "paused", CHECK_LEFT_UNKNOWN},
+        {"running", "none", "", CHECK_LEFT_UNKNOWN},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        if (check_left_is(cases[i].run, cases[i].migration, cases[i].there) != cases[i].left)
+            fail_msg("case %zu", i);
+}
+
 static void devices_that_block(void **state)
 {
     (void)state;
@@ -193,6 +225,7 @@ static void a_shell_answers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(unfinished_migrations),
         cmocka_unit_test(devices_that_block), cmocka_unit_test(devices_that_do_not),
         cmocka_unit_test(no_refusal_hides_another), cmocka_unit_test(clocks),
         cmocka_unit_test(ports_of_a_conf), cmocka_unit_test(capabilities),
