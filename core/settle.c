@@ -42,6 +42,7 @@ enum by_hand {
     START_ANEW,      /* what is left of the guest is on its disk */
     END_NEITHER,     /* each may be needed */
     STOP_BOTH,       /* both run, or may: their disk is written twice */
+    LOOK_BESIDE,     /* the source runs it, and the destination may, too */
     SOURCE_IS_GONE,  /* the destination may have the guest, or may not */
 };
 
@@ -68,6 +69,10 @@ static void settle_hint(struct migration *m, enum by_hand what)
     case STOP_BOTH:
         err_hint(e, "stop what runs (%s; %s); what both have written is on one disk: check it "
                     "before either goes on", s->stop, d->stop);
+        break;
+    case LOOK_BESIDE:
+        err_hint(e, "look: %s; if the guest runs there, too, stop both at once (%s; %s): what both have "
+                    "written is on one disk; if it does not: %s", d->look, s->stop, d->stop, d->end);
         break;
     case SOURCE_IS_GONE:
         err_hint(e, "look: %s; if the guest is there, paused: %s; if there is none, start it from "
@@ -129,6 +134,16 @@ static bool settle_source_runs(struct migration *m)
     return s->ops->sample(s, &now, &e) == 0 && now.run == VM_RUN_RUNNING;
 }
 
+/* … and its migration is over, so that this is not the guest that is about to leave. */
+static bool settle_source_kept_it(struct migration *m)
+{
+    struct vm *s = m->plan->source;
+    struct err e = {0};
+    struct vm_sample now;
+    return s->ops->sample(s, &now, &e) == 0 && now.run == VM_RUN_RUNNING &&
+           !vm_migration_busy(now.migration);
+}
+
 /*
  * Of a destination that is dead: whether its guest did anything. RESUME is said before the vCPUs
  * run, and all that was said is here, unless there is a gap; and then the source tells whether it
@@ -167,7 +182,10 @@ static bool settle_never_ran(struct migration *m, const struct err *unanswered)
         return true;
     }
     if (!dead) {
-        settle_unknown(m, ASK_DESTINATION, "the destination does not tell whether it runs the guest: %s",
+        bool beside = settle_source_kept_it(m);
+        settle_unknown(m, beside ? LOOK_BESIDE : ASK_DESTINATION,
+                       "%sthe destination does not tell whether it runs the guest%s: %s",
+                       beside ? "the guest runs on the source, and " : "", beside ? ", too" : "",
                        unanswered->msg);
         return false;
     }

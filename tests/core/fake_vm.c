@@ -412,7 +412,10 @@ static void pair_fault(struct fake_pair *p)
     case FAKE_SOURCE_MUTE: p->source.mute = true; break;
     case FAKE_DESTINATION_MUTE: p->destination.mute = true; break;
     case FAKE_INTERRUPT: p->raised = raise(SIGINT) == 0; break;
-    case FAKE_STREAM_BREAKS: p->broken = true; break;
+    case FAKE_STREAM_BREAKS:
+        p->broken = true;
+        p->destination.mute |= p->mute_with_it;
+        break;
     case FAKE_STREAM_STALLS: p->stalled = true; break;
     case FAKE_LINK_CUT: p->stalled = p->destination.mute = true; break;
     default: break;

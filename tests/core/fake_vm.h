@@ -63,6 +63,7 @@ struct fake_pair {
     uint32_t seed;         /* of the order in which it moves */
     enum fake_fault fault;
     unsigned fault_at_op;  /* 1: the first operation */
+    bool mute_with_it;     /* … and the destination answers nothing from then on */
     bool then_mute;        /* a destination that was held after the fault answers nothing more */
 
     /* the stream */

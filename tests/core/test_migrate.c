@@ -547,6 +547,28 @@ static void test_both_run(void **state)
     assert_true(both > 0);
 }
 
+/* The source's migration has failed, and it runs the guest; the destination answers no more. */
+static void test_beside_the_unknown(void **state)
+{
+    (void)state;
+    const struct scenario *sc = &(struct scenario){.name = "beside", .postcopy = true};
+    unsigned beside = 0;
+    for (uint32_t seed = 0; seed < seeds(); seed++) {
+        for (unsigned at = 9; at < 14; at++) {
+            struct outcome outcome, *o = &outcome;
+            prepare(o, sc, FAKE_STREAM_BREAKS, at, seed);
+            o->pair.mute_with_it = true;
+            run(o, sc);
+            check(o, sc, seed);
+            if (o->e.hint == NULL || strstr(o->e.msg, "the guest runs on the source, and the") == NULL)
+                continue;
+            CHECK(o->pair.source.run == VM_RUN_RUNNING && strstr(o->e.hint, "source-stop") != NULL);
+            beside++;
+        }
+    }
+    assert_true(beside > 0);
+}
+
 /* What an earlier migration of this QEMU's left behind is no word on ours. */
 static void test_stale_completed(void **state)
 {
@@ -606,6 +628,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_resume_unseen),
         cmocka_unit_test(test_resume_unseen_and_dead),
         cmocka_unit_test(test_both_run),
+        cmocka_unit_test(test_beside_the_unknown),
         cmocka_unit_test(test_stale_completed),
         cmocka_unit_test(test_nowhere_is_known),
         cmocka_unit_test(test_refuses),
