@@ -193,6 +193,24 @@ static void test_some_there(void **state)
     rig_tear_down(&r);
 }
 
+/* A server that keeps times to the second has another one, and a continued run knows it. */
+static void test_some_there_coarse(void **state)
+{
+    (void)state;
+    static const int64_t grains[] = {100, 1000, 1000000, INT64_C(1000000000), INT64_C(2000000000)};
+    for (size_t i = 0; i < sizeof grains / sizeof *grains; i++) {
+        struct rig r;
+        rig_set_up(&r);
+        rig_add_dense(&r, "a", 5000);
+        rig_add_dense(&r, "b", 5000);
+        struct memory_image *there = rig_plant(&r, "a");
+        there->attr.mtime_ns -= there->attr.mtime_ns % grains[i];
+        assert_int_equal(rig_run(&r), 0);
+        assert_true(rig_image(&r, 0)->was_there);
+        rig_tear_down(&r);
+    }
+}
+
 /* But not another image of that name. */
 static void test_some_differ(void **state)
 {
@@ -561,6 +579,7 @@ int main(void)
         cmocka_unit_test(test_room_for_the_rest),
         cmocka_unit_test(test_all_there),
         cmocka_unit_test(test_some_there),
+        cmocka_unit_test(test_some_there_coarse),
         cmocka_unit_test(test_some_differ),
         cmocka_unit_test(test_places_cannot_be_opened),
         cmocka_unit_test(test_each_call_of_a_plan),

@@ -159,6 +159,8 @@ test_verify() {
     check "--verify-only finds it, and says where" \
         refused 1 "verified.img: differs from sparse.img between [0-9]+ and [0-9]+" \
         relocate --verify-only sparse.img "${share}verified.img"
+    check "and tells of comparing, not of relocating" refused 1 "0 of 1 images were compared" \
+        relocate --verify-only sparse.img "${share}verified.img"
     check "and copies nothing" exits_with 1 relocate --verify-only sparse.img "${share}verified.img"
     check "it is made good" relocate --overwrite sparse.img "${share}verified.img"
     check "a byte is changed in a hole" poke verified.img $((30 << 20)) 1
@@ -168,6 +170,65 @@ test_verify() {
     check "and from the share as a source" refused 1 "differs" \
         relocate --verify-only "${share}verified.img" sparse.img
     test_verify_finds
+}
+
+# Two runs on one small image, which has no journal: what the first has made is left alone while it lives,
+# and what it says when it ends is true.
+test_two_runs() {
+    local to=$1 name="two runs (${1%%:*})"
+    in_background relocate --json --bandwidth 8M odd-small.img "$to"
+    check "$name: the first is under way" await 10 part_under_way "$to"
+    check "$name: the second is refused" refused 2 'odd-small.img.*: process [0-9]+ is at work on it' \
+        relocate --restart odd-small.img "$to"
+    ends "$name: the first ends well" 0 20
+    check "$name: with the checksum of what stands there" same "$(jq -r '.files[0].xxh3_128' result)" \
+        "$(case $to in nfs:*) server_sum odd-small.img ;; *) sum "$to/odd-small.img" ;; esac)"
+}
+
+part_under_way() {
+    case $1 in
+    nfs:*) temporary_name_of odd-small.img ;;
+    *) compgen -G "$1/.odd-small.img.godwit-part-*" >/dev/null ;;
+    esac
+}
+
+# A tree that is ended by Ctrl-C: what stood there keeps its mode and times, what was made is of use as it
+# is, and becomes like its source when the run is continued.
+test_tree_ended() {
+    mkdir -p ended/stood ended/made
+    head -c 90M /dev/urandom >ended/made/big.img
+    cp odd-small.img ended/stood/
+    chmod 0751 ended/stood
+    chmod 0750 ended/made
+    touch -d '2001-02-03 04:05:06' ended/made ended/stood
+    mkdir -p local/ended/stood
+    chmod 0705 local/ended/stood
+    in_background relocate --json --connections 1 --bandwidth 20M -r ended local/
+    check "-r: a copy is under way" await 10 test -e local/ended/made/.big.img.godwit-journal
+    sleep 0.5
+    check "-r: Ctrl-C" "$lab" exec a kill -INT \
+        "$("$lab" exec a pgrep -f "^$godwit relocate .* -r ended local/")"
+    ends "-r: ended by Ctrl-C" 3 20
+    check "-r: what was made can be used" same "$(stat -c %a local/ended/made)" 750
+    check "-r: it is continued" relocate -r ended local/
+    check "-r: made like its source" same "$(stat -c '%a %Y' local/ended/made)" \
+        "$(stat -c '%a %Y' ended/made)"
+    check "-r: what stood there keeps its mode" same "$(stat -c %a local/ended/stood)" 705
+    check "-r: with the same content" diff -r ended local/ended
+    check "-r: nothing else is left" same "$(find local -name '.*.godwit-*')" ''
+}
+
+# Each component of a name may have 255 bytes, and the whole what a path may have.
+test_long_path() {
+    local part path=deep
+    for part in a b c; do
+        path+=/$(printf "$part%.0s" {1..200})
+    done
+    mkdir -p "$path"
+    cp odd-small.img "$path/image"
+    check "a path of 600 bytes goes to the share" relocate -r deep "$share"
+    check "and comes back" relocate -r "${share}deep" local/
+    check "with the same content" diff -r deep local/deep
 }
 
 # Their names are relative to the destination.
@@ -351,6 +412,11 @@ test_directions
 test_tree
 test_move
 test_verify
+head -c 20000001 /dev/urandom >odd-small.img
+test_two_runs "$share"
+test_two_runs local
+test_tree_ended
+test_long_path
 test_manifest
 test_qcow2
 test_in_use
