@@ -364,7 +364,7 @@ static int native_listen(struct vm *vm, const char *uri, struct err *e)
         log_info("destination: the pause cannot be timed: %s", virGetLastErrorMessage());
     n->lifecycle = virConnectDomainEventRegisterAny(
         n->events_conn, NULL, VIR_DOMAIN_EVENT_ID_LIFECYCLE,
-        VIR_DOMAIN_EVENT_CALLBACK(native_on_lifecycle), n, NULL);
+        VIRT_EVENT_CALLBACK(native_on_lifecycle), n, NULL);
     if (n->lifecycle < 0)
         return virt_host_fail(n->move->destination_host, e, "cannot listen to libvirt's events");
     return 0;
