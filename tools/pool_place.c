@@ -33,6 +33,8 @@ int pool_place_open(struct pool_place *p, const char *path, struct err *e)
         return err_set(e, ERR_REFUSED, errno, "%s", path);
     if (!S_ISDIR(st.st_mode) || p->real[1] == '\0')
         return err_set(e, ERR_REFUSED, 0, "%s: is no directory that could be moved", path);
+    p->device = st.st_dev;
+    p->inode = st.st_ino;
     return 0;
 }
 
@@ -89,7 +91,23 @@ static char *place_real(const char *path)
     return real;
 }
 
-/* By its letters, and else by where links lead. */
+/* The pool's directory may be mounted in more than one place. */
+static char *place_bound(const struct pool_place *p, const char *real)
+{
+    CLEANUP_FREE char *at = strdup(real);
+    struct stat st;
+    for (size_t len = strlen(real); at != NULL && len > 0;) {
+        at[len] = '\0';
+        if (stat(at, &st) == 0 && st.st_dev == p->device && st.st_ino == p->inode)
+            return strdup(real[len] == '/' ? real + len + 1 : "");
+        do
+            len--;
+        while (len > 0 && at[len] != '/');
+    }
+    return NULL;
+}
+
+/* By its letters, and else by where links and mounts lead. */
 char *pool_place_name(void *arg, const char *path)
 {
     const struct pool_place *p = arg;
@@ -100,7 +118,8 @@ char *pool_place_name(void *arg, const char *path)
     if (name != NULL)
         return name;
     CLEANUP_FREE char *real = place_real(path);
-    return real != NULL ? place_below(p->real, real) : NULL;
+    name = real != NULL ? place_below(p->real, real) : NULL;
+    return name == NULL && real != NULL ? place_bound(p, real) : name;
 }
 
 static char *place_path(const struct pool_place *p, const char *name)

@@ -3,6 +3,8 @@
 #ifndef TOOLS_POOL_PLACE_H
 #define TOOLS_POOL_PLACE_H
 
+#include <sys/types.h>
+
 #include "core/image_format.h"
 #include "core/store.h"
 #include "nfs/share_url.h"
@@ -13,6 +15,8 @@
 struct pool_place {
     char *path; /* as the pool's XML has it */
     char *real; /* without symbolic links */
+    dev_t device;
+    ino_t inode;
 };
 
 /* ERR_REFUSED: `path` is no directory of this host. */

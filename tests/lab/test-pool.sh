@@ -131,6 +131,12 @@ test_bad_spellings() {
     define_extra "$(disk raw "$pool/sub/dir/vol.img" vda)"
     refuses "a link to a directory there" "sub/dir/vol.img is used by a domain, and would not be copied" move "$@"
     rm -r "$pool/sub" elsewhere
+    mkdir bound
+    "$lab" exec a mount --bind "$pool" "$scratch/bound"
+    define_extra "$(disk raw "$scratch/bound/vol.img" vda)"
+    check "another mount of the directory leads there" says "source file='$scratch/mount/vol.img'" \
+        move --dry-run "$@"
+    "$lab" exec a umount "$scratch/bound"
 }
 
 # What libvirt, or its schema, would refuse once all is copied.
