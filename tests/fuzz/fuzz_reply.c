@@ -9,13 +9,9 @@
  * other pieces gives the same answers.
  */
 #include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "nfs/share_receive.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 enum { CALLS = 8, FIRST_XID = 0x100, GUARD_BYTES = 16, GUARD = 0xa5, FRESH = 0x5a, PIECES = 4 };
 
@@ -40,14 +36,6 @@ struct stream {
     unsigned answers;
     bool malformed;
 };
-
-#define REQUIRE(condition)                                                       \
-    do {                                                                         \
-        if (!(condition)) {                                                      \
-            fprintf(stderr, "fuzz_reply: line %d: %s\n", __LINE__, #condition);  \
-            abort();                                                             \
-        }                                                                        \
-    } while (0)
 
 static void digest_add(struct stream *s, const void *bytes, size_t len)
 {
