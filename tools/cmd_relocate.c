@@ -16,6 +16,7 @@
 #include "nfs/share_check.h"
 #include "tools/command.h"
 #include "tools/relocate_call.h"
+#include "tools/relocate_users.h"
 
 enum {
     RELOCATE_CHUNK_BYTES = 64 << 20,
@@ -411,6 +412,8 @@ static int relocate_images(struct relocate_call *c, char **sources, size_t n,
     struct err e = {0};
     int64_t started_ns = clock_now_ns();
     int rc = relocate_prepare(c, sources, n, destination, &e);
+    if (rc == 0 && (rc = relocate_check_users(c, &e)) < 0 && e.class != ERR_CANCELLED)
+        e.class = ERR_REFUSED; /* nothing was touched, whatever the reason */
     if (rc == 0 && c->options.move && c->sites.to->is_share)
         relocate_tell_quick(c);
     if (rc == 0)

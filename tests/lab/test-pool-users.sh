@@ -176,6 +176,37 @@ test_volume_gone() {
     virsh_a pool-refresh images
 }
 
+# Of images that are named one by one: what runs is in the way, whatever names it has for them.
+test_single_images() {
+    local to=${share}u8/
+    on_server mkdir -p /export/u8
+    start g3
+    mv "$pool/vol.img" "$pool/renamed.img"
+    truncate -s 5M "$pool/vol.img"
+    refuses "an image that was renamed under its QEMU" "renamed.img: a running QEMU writes to it|has $pool/renamed.img open" \
+        relocate "$pool/renamed.img" "$to"
+    refuses "what the domain that runs calls its disk" "domain g3, which runs \($pool/vol.img\)" \
+        relocate "$pool/vol.img" "$to"
+    check "nothing was copied" nothing_in u8
+    stop_all
+    mv "$pool/renamed.img" "$pool/vol.img"
+    refuses "to move what a domain is defined with" "domain g3 \($pool/vol.img\)" \
+        relocate --move "$pool/vol.img" "$to"
+    check "a copy of it is made" relocate "$pool/vol.img" "$to"
+    define_extra "<disk type='network'><driver name='qemu' type='raw'/><source protocol='nfs'
+        name='/export/u8/vol.img'><host name='nfs'/><identity user='0' group='0'/></source><target dev='vda' bus='virtio'/></disk>"
+    start extra
+    refuses "an image on the share that a domain runs from" \
+        "domain extra, which runs \(nfs://nfs/export/u8/vol.img\)" relocate "${share}u8/vol.img" "$other/"
+    refuses "the same, when another libvirt is asked, too" "domain extra, which runs" \
+        relocate -c qemu:///system -c qemu+ssh://root@b/system "${share}u8/vol.img" "$other/"
+    refuses "a libvirt that was named, and does not answer" "does not tell who uses the images" \
+        relocate -c "qemu+unix:///system?socket=/absent" "${share}u8/vol.img" "$other/"
+    virsh_a destroy extra >/dev/null
+    check "then it is copied back" relocate "${share}u8/vol.img" "$other/"
+    no_extra
+}
+
 mkdir "$other"
 make_pool
 remember
@@ -187,4 +218,5 @@ test_other_order
 test_delete_volume
 test_delete_pool_elsewhere
 test_volume_gone
+test_single_images
 tap_end

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Whether the images that are to be relocated are in use. */
+#ifndef TOOLS_RELOCATE_USERS_H
+#define TOOLS_RELOCATE_USERS_H
+
+#include "tools/relocate_call.h"
+
+/*
+ * ERR_REFUSED: a domain that runs uses an image of the plan, or a process has one open for writing,
+ * by whatever name; or, with --move, a domain, snapshot or image that could reach it would find
+ * nothing there then. Asked are the libvirts that were named with --connect, of which each has to
+ * answer, or else this host's own, as far as there is one that does.
+ */
+int relocate_check_users(struct relocate_call *c, struct err *e);
+
+#endif
