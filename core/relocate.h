@@ -96,6 +96,11 @@ struct relocate_options {
     bool fixed;             /* take workers_max, depth_max and block_bytes as they are: no tuning */
     uint64_t bytes_per_s;   /* of data read; 0: no limit */
 
+    /* An image that was copied has its name now, and is *attr there. From the thread of a worker, by
+     * several at once; -1 ends the copy. May be NULL */
+    int (*published)(void *arg, const char *as, const struct store_attr *attr, struct err *e);
+    void *published_arg;
+
     const volatile sig_atomic_t *cancel; /* set: stop soon. May be NULL */
     relocate_progress_fn *progress;      /* several times a second, from the caller's thread, and at
                                             the end. May be NULL */

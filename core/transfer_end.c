@@ -232,6 +232,22 @@ static int finish_part(void *ctx, struct err *e)
     return o->h->to->ops->remove(o->h->to, t->part, &t->part_is, e);
 }
 
+/* After the part's name, since taking a name from a file changes when it was changed. */
+static int finish_tell(void *ctx, struct err *e)
+{
+    struct finishing *o = ctx;
+    const struct transfer *t = o->t;
+    struct store_attr now;
+    if (t->options->published == NULL || (t->phases & TRANSFER_COPY) == 0)
+        return 0;
+    int found = o->h->to->ops->lookup(o->h->to, t->image.as, &now, e);
+    if (found < 0)
+        return -1;
+    if (found == 0 || !store_same_file(&now, &t->part_is))
+        return store_not_ours(o->h->to, t->image.as, e);
+    return t->options->published(t->options->published_arg, t->image.as, &now, e);
+}
+
 static int finish_journal(void *ctx, struct err *e)
 {
     struct finishing *o = ctx;
@@ -286,6 +302,7 @@ static const struct step finishing_steps[] = {
     {"publish", finish_publish, NULL, STEP_POINT_OF_NO_RETURN},
     {"look for it", finish_confirm, NULL, 0},
     {"remove the part's name", finish_part, NULL, 0},
+    {"tell that it is there", finish_tell, NULL, 0},
     {"remove the journal", finish_journal, NULL, 0},
     {"count it as done", finish_done, NULL, 0},
     {"remove the source", finish_move, NULL, 0},

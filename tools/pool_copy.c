@@ -2,6 +2,7 @@
 #include "tools/pool_move.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,45 +62,79 @@ static int plan_operand_names(const struct pool_move *m, struct pool_names *name
     return err_set(e, ERR_REFUSED, 0, "pool '%s' has no volumes", m->journal->pool);
 }
 
-/* What an earlier run has made is ours, and was not there. */
-static bool plan_was_there(const struct pool_move *m, const struct relocate_image *image)
+static struct pool_journal_image *copy_find(const struct pool_journal *j, const char *name)
 {
-    const struct pool_journal *earlier = m->earlier;
-    for (size_t i = 0; earlier != NULL && i < earlier->n_images; i++)
-        if (strcmp(earlier->images[i].name, image->as) == 0)
-            return earlier->images[i].was_there;
-    return image->was_there || m->call->options.verify_only;
+    for (size_t i = 0; j != NULL && i < j->n_images; i++)
+        if (strcmp(j->images[i].name, name) == 0)
+            return &j->images[i];
+    return NULL;
+}
+
+/* So many of the directories in its name are there. */
+static int plan_directories(struct pool_share *s, struct pool_journal_image *i, struct err *e)
+{
+    CLEANUP_FREE char *path = strdup(i->name);
+    if (path == NULL)
+        return pool_no_memory(e);
+    for (char *slash = strchr(path, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+        struct store_attr attr;
+        *slash = '\0';
+        int found = s->place->ops->lookup(s->place, path, &attr, e);
+        *slash = '/';
+        if (found <= 0)
+            return found;
+        i->directories_there++;
+    }
+    return 0;
+}
+
+/* What an earlier run has made, and nobody has touched since, is ours; all else was there before. */
+static int plan_whose(struct pool_move *m, struct pool_share *s, struct pool_journal_image *i,
+                      bool there, struct err *e)
+{
+    const struct pool_journal_image *earlier = copy_find(m->earlier, i->name);
+    struct store_attr now;
+    if (earlier == NULL)
+        return plan_directories(s, i, e) < 0 ? -1 : (i->was_there = there, 0);
+    i->directories_there = earlier->directories_there;
+    int found = earlier->copy.made ? s->place->ops->lookup(s->place, i->name, &now, e) : 0;
+    if (found < 0)
+        return -1;
+    if (found > 0 && pool_copy_is_ours(&earlier->copy, &now, POOL_COPY_UNTOUCHED))
+        i->copy = earlier->copy;
+    i->was_there = there && !i->copy.made;
+    return 0;
+}
+
+static int plan_image(struct pool_move *m, struct pool_share *s, size_t at, struct err *e)
+{
+    struct pool_journal *j = m->journal;
+    struct pool_journal_image *i = &j->images[at];
+    const struct relocate_image *image = relocate_image(m->call->relocate, at);
+    i->name = strdup(image->as);
+    if (i->name == NULL)
+        return pool_no_memory(e);
+    j->n_images++;
+    if (plan_whose(m, s, i, image->was_there || m->call->options.verify_only, e) < 0)
+        return -1;
+    return pool_place_original(j->path, i, e);
 }
 
 static int plan_images(struct pool_move *m, struct err *e)
 {
-    const struct relocate_image *image;
     struct pool_journal *j = m->journal;
+    struct pool_share s = {0};
     size_t n = 0;
     while (relocate_image(m->call->relocate, n) != NULL)
         n++;
     j->images = calloc(n + 1, sizeof *j->images);
     if (j->images == NULL)
         return pool_no_memory(e);
-    for (; j->n_images < n; j->n_images++) {
-        struct pool_journal_image *i = &j->images[j->n_images];
-        image = relocate_image(m->call->relocate, j->n_images);
-        i->name = strdup(image->as);
-        i->was_there = plan_was_there(m, image);
-        if (i->name == NULL)
-            return pool_no_memory(e);
-        if (pool_place_original(j->path, i, e) < 0)
-            return -1;
-    }
-    return 0;
-}
-
-static bool plan_has_image(const struct pool_journal *j, const char *name)
-{
-    for (size_t i = 0; i < j->n_images; i++)
-        if (strcmp(j->images[i].name, name) == 0)
-            return true;
-    return false;
+    int rc = pool_share_open(&s, m->share, m->call, e);
+    for (size_t i = 0; rc == 0 && i < n; i++)
+        rc = plan_image(m, &s, i, e);
+    pool_share_close(&s);
+    return rc;
 }
 
 /* What domains use has to be among the copies, or they would be led to where nothing is. */
@@ -109,7 +144,7 @@ static int plan_check_named(const struct pool_move *m, struct err *e)
         const char *name = m->named.at[i];
         CLEANUP_FREE char *path = NULL;
         struct stat st;
-        if (plan_has_image(m->journal, name))
+        if (copy_find(m->journal, name) != NULL)
             continue;
         if (asprintf(&path, "%s/%s", m->place.path, name) < 0)
             return pool_no_memory(e);
@@ -123,6 +158,22 @@ static int plan_check_named(const struct pool_move *m, struct err *e)
         return err_hint(e, "'realpath %s' tells the name that the domain has to have instead", path);
     }
     return 0;
+}
+
+/* Written down before anything else can happen to it: only then it is known to be ours. Several
+ * workers do so. */
+static int copy_made(void *arg, const char *as, const struct store_attr *attr, struct err *e)
+{
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    struct pool_move *m = arg;
+    struct pool_journal_image *image = copy_find(m->journal, as);
+    if (image == NULL)
+        return 0;
+    pthread_mutex_lock(&lock);
+    image->copy = pool_copy_of(attr);
+    int rc = pool_write_journal(m, m->journal->phase, e);
+    pthread_mutex_unlock(&lock);
+    return rc;
 }
 
 /* Whether each copy stands there already, as its original was. */
@@ -158,8 +209,10 @@ static int plan_copy(struct pool_move *m, struct pool_names *operands, struct er
     o->recursive = o->follow = true;
     o->verify = !m->call->arg.no_verify;
     o->force = m->running > 0; /* they are shut down before; then it is planned again */
+    o->overwrite = false;
     o->verify_only = true;
-    if (relocate_call_plan(m->call, operands->at, operands->n, m->share, &absent) == 0) {
+    if (m->stale.n == 0 &&
+        relocate_call_plan(m->call, operands->at, operands->n, m->share, &absent) == 0) {
         if (plan_images(m, e) < 0)
             return -1;
         int all = plan_all_there(m, e);
@@ -168,43 +221,114 @@ static int plan_copy(struct pool_move *m, struct pool_names *operands, struct er
     }
     plan_forget_images(m);
     o->verify_only = false;
+    o->overwrite = m->stale.n > 0; /* as if they were removed already; then it is planned again */
+    o->published = copy_made;
+    o->published_arg = m;
     if (relocate_call_plan(m->call, operands->at, operands->n, m->share, e) < 0)
         return -1;
     return plan_images(m, e);
 }
 
-/* Copies that an earlier run has made of what has changed since, or is gone. */
-static int plan_discard_stale(struct pool_move *m, struct err *e)
+/* ---- copies of what has changed since ---- */
+
+static bool stale_has(const struct pool_move *m, const char *name)
+{
+    for (size_t i = 0; i < m->stale.n; i++)
+        if (strcmp(m->stale.at[i], name) == 0)
+            return true;
+    return false;
+}
+
+/* 1: it is to be made again; 0; -1. */
+static int stale_is(struct pool_move *m, struct pool_share *s,
+                    const struct pool_journal_image *image, struct err *e)
+{
+    struct store_attr now;
+    struct err gone = {0};
+    int same = image->copy.made ? pool_place_unchanged(m->earlier->path, image, &gone) : 1;
+    if (same == 1)
+        return 0;
+    int found = s->place->ops->lookup(s->place, image->name, &now, e);
+    if (found <= 0)
+        return found;
+    if (!pool_copy_is_ours(&image->copy, &now, POOL_COPY_UNTOUCHED))
+        return 0; /* somebody else's: that it is in the way is found out by the plan */
+    if (same == 0)
+        return 1;
+    log_warn("%s/%s is gone: its copy on the share is left there", m->earlier->path, image->name);
+    return 0;
+}
+
+/* Only looks. */
+static int stale_find(struct pool_move *m, struct err *e)
 {
     const struct pool_journal *earlier = m->earlier;
     struct pool_share s = {0};
-    int rc = 0;
-    for (size_t i = 0; earlier != NULL && rc == 0 && i < earlier->n_images; i++) {
-        const struct pool_journal_image *image = &earlier->images[i];
-        struct err gone = {0};
-        if (image->was_there || pool_place_unchanged(earlier->path, image, &gone) == 1)
-            continue;
-        log_info("%s: was changed since it was copied", image->name);
-        if (s.place == NULL)
-            rc = pool_share_open(&s, m->share, m->call, e);
-        if (rc == 0)
-            rc = pool_share_remove(&s, image->name, e);
+    pool_names_free(&m->stale);
+    if (earlier == NULL || earlier->n_images == 0)
+        return 0;
+    int rc = pool_share_open(&s, m->share, m->call, e);
+    for (size_t i = 0; rc == 0 && i < earlier->n_images; i++) {
+        rc = stale_is(m, &s, &earlier->images[i], e);
+        if (rc > 0)
+            rc = pool_names_add(&m->stale, strdup(earlier->images[i].name), e);
     }
     pool_share_close(&s);
     return rc;
 }
 
+/* What else is in the way, which the plan was told to overlook. */
+static int stale_check_others(struct pool_move *m, struct err *e)
+{
+    struct pool_share s = {0};
+    struct store_attr attr;
+    if (m->stale.n == 0)
+        return 0;
+    int rc = pool_share_open(&s, m->share, m->call, e);
+    for (size_t i = 0; rc == 0 && i < m->journal->n_images; i++) {
+        const struct pool_journal_image *image = &m->journal->images[i];
+        int found = s.place->ops->lookup(s.place, image->name, &attr, e);
+        int has = found > 0 ? pool_share_has(&s, image, &attr, e) : found;
+        if (found < 0 || has < 0)
+            rc = -1;
+        else if (found > 0 && has == 0 && !stale_has(m, image->name))
+            rc = err_set(e, ERR_REFUSED, 0, "%s%s exists, and is no copy of ours", s.place->url,
+                         image->name);
+    }
+    pool_share_close(&s);
+    return rc;
+}
+
+int pool_discard_stale(struct pool_move *m, struct err *e)
+{
+    struct pool_share s = {0};
+    if (m->stale.n == 0)
+        return 0;
+    int rc = pool_share_open(&s, m->share, m->call, e);
+    for (size_t i = 0; rc == 0 && i < m->earlier->n_images; i++) {
+        struct pool_journal_image *image = &m->earlier->images[i];
+        if (!stale_has(m, image->name))
+            continue;
+        log_info("%s: was changed since it was copied", image->name);
+        int removed = pool_share_remove(&s, image, POOL_COPY_UNTOUCHED, e);
+        rc = removed < 0 ? -1 : 0;
+        image->copy.made = false;
+    }
+    pool_share_close(&s);
+    if (rc < 0 || pool_plan_copy(m, e) < 0)
+        return -1;
+    return pool_write_journal(m, m->journal->phase, e);
+}
+
 int pool_plan_copy(struct pool_move *m, struct err *e)
 {
-    if (!m->call->arg.dry_run && plan_discard_stale(m, e) < 0)
-        return -1;
-    if (plan_volumes(m, &m->used, e) < 0)
+    if (stale_find(m, e) < 0 || plan_volumes(m, &m->used, e) < 0)
         return -1;
     pool_names_free(&m->operands);
     plan_forget_images(m);
     if (plan_operand_names(m, &m->used, &m->operands, e) < 0 || plan_copy(m, &m->operands, e) < 0)
         return -1;
-    return plan_check_named(m, e);
+    return stale_check_others(m, e) < 0 ? -1 : plan_check_named(m, e);
 }
 
 /* ---- the copies ---- */
@@ -248,6 +372,9 @@ static int check_copy(struct pool_move *m, struct pool_share *s,
         return -1;
     if (found == 0)
         return err_set(e, ERR_NFS, ENOENT, "%s%s", s->place->url, image->name);
+    if (image->copy.made && !pool_copy_is_ours(&image->copy, &attr, POOL_COPY_SAME_FILE))
+        return err_set(e, ERR_NFS, 0, "%s%s is not the copy that was made: somebody has replaced it",
+                       s->place->url, image->name);
     if (m->mount != NULL && pool_share_await(m->mount, image->name, &attr, e) < 0)
         return -1;
     return check_owner(m, image->name, &attr, e);
@@ -272,7 +399,9 @@ int pool_changed_copies(struct pool_move *m, char *names, size_t room, struct er
     for (size_t i = 0; rc >= 0 && i < m->journal->n_images; i++) {
         const struct pool_journal_image *image = &m->journal->images[i];
         rc = pool_share_has(&s, image, &attr, e);
-        if (rc == 0)
+        if (rc == 0 ||
+            (rc > 0 && image->copy.made &&
+             !pool_copy_is_ours(&image->copy, &attr, POOL_COPY_SAME_DATA)))
             pool_list(names, room, image->name);
     }
     pool_share_close(&s);
@@ -280,32 +409,60 @@ int pool_changed_copies(struct pool_move *m, char *names, size_t room, struct er
 }
 
 /* The directories that were made for images, the deepest first; one that is not empty stays. */
-static void remove_parents(struct pool_share *s, const char *name)
+static void remove_parents(struct pool_share *s, const struct pool_journal_image *image)
 {
-    CLEANUP_FREE char *path = strdup(name);
-    char *slash;
-    while (path != NULL && (slash = strrchr(path, '/')) != NULL) {
+    CLEANUP_FREE char *path = strdup(image->name);
+    unsigned depth = 0;
+    for (const char *c = image->name; *c != '\0'; c++)
+        depth += *c == '/';
+    for (; path != NULL && depth > image->directories_there; depth--) {
         struct err e = {0};
         struct store_attr attr;
-        *slash = '\0';
+        *strrchr(path, '/') = '\0';
         if (s->place->ops->lookup(s->place, path, &attr, &e) <= 0 ||
             s->place->ops->remove(s->place, path, &attr, &e) < 0)
             return;
     }
 }
 
-int pool_remove_copies(struct pool_move *m, struct err *e)
+/*
+ * A copy is removed if it is known to be ours, and its original is there: what stands on the share by
+ * now may have been put there by hand, and be the only one.
+ */
+static int remove_copy(struct pool_move *m, struct pool_share *s,
+                       const struct pool_journal_image *image, enum pool_copy_proof proof,
+                       struct err *e)
+{
+    struct pool_journal_image now = {.name = image->name};
+    struct store_attr attr;
+    if (pool_share_remove_parts(s, image->name, e) < 0)
+        return -1;
+    int found = s->place->ops->lookup(s->place, image->name, &attr, e);
+    if (found < 0)
+        return -1;
+    if (found > 0 && pool_place_original(m->journal->path, &now, e) < 0) {
+        if (e->sys != ENOENT)
+            return -1;
+        err_clear(e);
+        log_warn("%s%s stays: there is no original of it any more", s->place->url, image->name);
+        return 0;
+    }
+    int removed = found > 0 ? pool_share_remove(s, image, proof, e) : 1;
+    if (removed == 0)
+        log_warn("%s%s stays: it is not known to be the copy that godwit made", s->place->url,
+                 image->name);
+    if (removed > 0)
+        remove_parents(s, image);
+    return removed < 0 ? -1 : 0;
+}
+
+int pool_remove_copies(struct pool_move *m, enum pool_copy_proof proof, struct err *e)
 {
     struct pool_share s = {0};
     int rc = pool_share_open(&s, m->journal->share, m->call, e);
-    for (size_t i = m->journal->n_images; rc == 0 && i-- > 0;) {
-        const struct pool_journal_image *image = &m->journal->images[i];
-        if (image->was_there)
-            continue;
-        rc = pool_share_remove(&s, image->name, e);
-        if (rc == 0)
-            remove_parents(&s, image->name);
-    }
+    for (size_t i = m->journal->n_images; rc == 0 && i-- > 0;)
+        if (!m->journal->images[i].was_there)
+            rc = remove_copy(m, &s, &m->journal->images[i], proof, e);
     pool_share_close(&s);
     return rc;
 }

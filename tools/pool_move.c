@@ -40,6 +40,7 @@ void pool_close(struct pool_move *m)
     pool_names_free(&m->named);
     pool_names_free(&m->used);
     pool_names_free(&m->operands);
+    pool_names_free(&m->stale);
     pool_place_close(&m->place);
     if (m->lock_fd >= 0)
         pool_journal_unlock(m->call->arg.state_dir, virt_pool_uuid(m->pool), m->lock_fd);

@@ -45,6 +45,7 @@ struct pool_move {
     char *pool_after; /* NULL: the pool stays as it is */
     char *share;      /* the share's URL; its path ends in a slash */
     char *mount;      /* without a slash at its end; NULL: none */
+    struct pool_names stale; /* copies of ours whose originals have changed since */
     size_t running;   /* domains that are to be shut down */
     struct pool_names named; /* in the pool, by its domains and by what their images are based on */
     struct pool_names used, operands; /* names in the pool's directory; the same as paths */
@@ -129,7 +130,7 @@ int pool_check_copies_unused(struct pool_move *m, bool put_back, struct err *e);
 
 /* -- pool_copy.c -- */
 
-/* Plans the copy, and with it the journal's images, from what is there now. */
+/* Plans the copy, and with it the journal's images, from what is there now. Touches nothing. */
 int pool_plan_copy(struct pool_move *m, struct err *e);
 
 /* Nobody has touched the originals since they were copied. */
@@ -139,6 +140,8 @@ int pool_check_copies(struct pool_move *m, struct err *e);
 /* Which copies are not as they were made: "a.img, b.img", or "". */
 int pool_changed_copies(struct pool_move *m, char *names, size_t room, struct err *e);
 /* Removes what we have made on the share. */
-int pool_remove_copies(struct pool_move *m, struct err *e);
+int pool_remove_copies(struct pool_move *m, enum pool_copy_proof proof, struct err *e);
+/* Removes the copies of what was changed since an earlier run, and plans the copy again. */
+int pool_discard_stale(struct pool_move *m, struct err *e);
 
 #endif

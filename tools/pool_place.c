@@ -11,6 +11,7 @@
 
 #include "core/cleanup.h"
 #include "core/clock.h"
+#include "core/owner.h"
 #include "core/part_name.h"
 #include "core/text.h"
 #include "qmp/virt/path_text.h"
@@ -433,20 +434,85 @@ int pool_share_has(struct pool_share *s, const struct pool_journal_image *image,
            share_same_time(image->mtime_ns, attr->mtime_ns);
 }
 
-int pool_share_remove(struct pool_share *s, const char *name, struct err *e)
+struct pool_journal_copy pool_copy_of(const struct store_attr *attr)
+{
+    return (struct pool_journal_copy){true, attr->inode, attr->generation, attr->size_bytes,
+                                      attr->mtime_ns, attr->ctime_ns};
+}
+
+bool pool_copy_is_ours(const struct pool_journal_copy *copy, const struct store_attr *now,
+                       enum pool_copy_proof proof)
+{
+    if (!copy->made || now->type != STORE_REGULAR || now->inode != copy->inode ||
+        now->generation != copy->generation)
+        return false;
+    if (proof == POOL_COPY_SAME_FILE)
+        return true;
+    return now->size_bytes == copy->size_bytes && now->mtime_ns == copy->mtime_ns &&
+           (proof == POOL_COPY_SAME_DATA || now->ctime_ns == copy->ctime_ns);
+}
+
+int pool_share_remove(struct pool_share *s, const struct pool_journal_image *image,
+                      enum pool_copy_proof proof, struct err *e)
+{
+    struct store_attr now;
+    int found = s->place->ops->lookup(s->place, image->name, &now, e);
+    if (found < 0)
+        return -1;
+    if (found == 0)
+        return 1;
+    if (!pool_copy_is_ours(&image->copy, &now, proof))
+        return 0;
+    return s->place->ops->remove(s->place, image->name, &now, e) < 0
+               ? err_wrap(e, "%s%s", s->place->url, image->name)
+               : 1;
+}
+
+struct share_parts {
+    struct pool_share *s;
+    const char *plain[2]; /* of the part, and of its journal */
+    size_t directory_len;
+};
+
+static int share_take_part(void *arg, const char *entry, const struct store_attr *listed,
+                           struct err *e)
+{
+    const struct share_parts *p = arg;
+    CLEANUP_FREE char *name = NULL;
+    struct store_attr now;
+    if (asprintf(&name, "%.*s%s", (int)p->directory_len, p->plain[0], entry) < 0)
+        return err_set(e, ERR_IO, ENOMEM, "%s", entry);
+    bool ours = false;
+    for (size_t i = 0; i < 2; i++) {
+        uint32_t pid;
+        const char *owner = part_name_owner(name, p->plain[i]);
+        ours |= strcmp(name, p->plain[i]) == 0 ||
+                (owner != NULL && owner_text_state(owner, &pid) == OWNER_DEAD);
+    }
+    if (!ours)
+        return 0;
+    int found = p->s->place->ops->lookup(p->s->place, name, &now, e);
+    if (found <= 0)
+        return found;
+    if (now.inode != listed->inode)
+        return 0;
+    return p->s->place->ops->remove(p->s->place, name, &now, e);
+}
+
+int pool_share_remove_parts(struct pool_share *s, const char *name, struct err *e)
 {
     CLEANUP_FREE char *part = part_name_new(name, PART_NAME_DATA);
     CLEANUP_FREE char *journal = part_name_new(name, PART_NAME_JOURNAL);
-    if (part == NULL || journal == NULL)
+    const char *slash = strrchr(name, '/');
+    CLEANUP_FREE char *directory = strndup(name, slash != NULL ? (size_t)(slash - name) : 0);
+    struct store_attr attr;
+    if (part == NULL || journal == NULL || directory == NULL)
         return err_set(e, ERR_IO, ENOMEM, "%s", name);
-    const char *const names[] = {journal, part, name};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        struct store_attr attr;
-        int found = s->place->ops->lookup(s->place, names[i], &attr, e);
-        if (found < 0 || (found > 0 && s->place->ops->remove(s->place, names[i], &attr, e) < 0))
-            return err_wrap(e, "%s%s", s->place->url, names[i]);
-    }
-    return 0;
+    struct share_parts p = {s, {part, journal}, slash != NULL ? (size_t)(slash - name) + 1 : 0};
+    int found = s->place->ops->lookup(s->place, directory, &attr, e);
+    if (found <= 0)
+        return found;
+    return s->place->ops->list(s->place, directory, share_take_part, &p, e);
 }
 
 /* ---- the share at its mount ---- */

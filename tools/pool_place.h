@@ -56,8 +56,25 @@ void pool_share_close(struct pool_share *s);
 int pool_share_has(struct pool_share *s, const struct pool_journal_image *image,
                    struct store_attr *attr, struct err *e);
 
-/* Removes the image, and what an unfinished copy of it has left. */
-int pool_share_remove(struct pool_share *s, const char *name, struct err *e);
+/* How a copy on the share is known to be ours. */
+enum pool_copy_proof {
+    POOL_COPY_UNTOUCHED, /* it is what we made, and nothing of it was changed since */
+    POOL_COPY_SAME_DATA, /* the same file, not written to; owner and mode may be others: libvirt's */
+    POOL_COPY_SAME_FILE, /* the same file */
+};
+
+/* Whether what the share has as *now is the copy that is on record, by that proof. */
+bool pool_copy_is_ours(const struct pool_journal_copy *copy, const struct store_attr *now,
+                       enum pool_copy_proof proof);
+struct pool_journal_copy pool_copy_of(const struct store_attr *attr);
+
+/* Removes the copy, if it is the one on record right before. 1; 0: something else stands there, which
+ * stays; -1. */
+int pool_share_remove(struct pool_share *s, const struct pool_journal_image *image,
+                      enum pool_copy_proof proof, struct err *e);
+/* Removes what unfinished copies of the image have left: parts have names that nobody else makes. Of a
+ * run that still lives nothing. */
+int pool_share_remove_parts(struct pool_share *s, const char *name, struct err *e);
 
 /* ERR_REFUSED, with the command that mounts it: directory `mount` of this host is not the share. */
 int pool_share_check_mount(struct pool_share *s, const struct share_url *url, const char *mount,

@@ -60,6 +60,12 @@ static int step_shut_down(void *ctx, struct err *e)
     return -1;
 }
 
+static int step_discard(void *ctx, struct err *e)
+{
+    struct pool_move *m = ctx;
+    return m->journal->phase == POOL_BEGUN ? pool_discard_stale(m, e) : 0;
+}
+
 #define STARTED "started by someone else meanwhile: %s"
 #define STARTED_HINT "shut it down, and run the same command again"
 
@@ -164,6 +170,7 @@ static int step_done(void *ctx, struct err *e)
 static const struct step pool_steps[] = {
     {"write down how things are", step_journal, NULL, 0},
     {"shut the domains down", step_shut_down, undo_shut_down, 0},
+    {"remove copies of what has changed", step_discard, NULL, 0},
     {"copy the images", step_copy, NULL, 0},
     {"look at the copies", step_check_copies, NULL, 0},
     {"see that no domain runs", step_check_quiet, NULL, 0},

@@ -102,6 +102,9 @@ int pool_undo(struct pool_move *m, struct err *e)
     if (m->journal == NULL)
         return undo_no_journal(m, "undo", e);
     bool killed = m->journal->phase != POOL_DONE;
+    enum pool_copy_proof proof = m->journal->phase == POOL_BEGUN ? POOL_COPY_UNTOUCHED
+                                 : m->call->arg.force            ? POOL_COPY_SAME_FILE
+                                                                 : POOL_COPY_SAME_DATA;
     if (undo_open(m, e) < 0 || undo_check(m, e) < 0) {
         e->class = ERR_REFUSED;
         return -1;
@@ -126,7 +129,7 @@ int pool_undo(struct pool_move *m, struct err *e)
     if (killed)
         pool_start_again(m);
     if (pool_write_journal(m, POOL_BEGUN, e) < 0 || pool_check_copies_unused(m, true, e) < 0 ||
-        pool_remove_copies(m, e) < 0)
+        pool_remove_copies(m, proof, e) < 0)
         return err_wrap(e, "pool and domains are back as they were, but copies are left");
     return pool_journal_remove(m->call->arg.state_dir, m->journal->uuid, e);
 }

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <json-c/json.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -125,6 +126,17 @@ static struct json_object *journal_domain(const struct pool_journal_domain *d)
     return o;
 }
 
+static struct json_object *journal_copy(const struct pool_journal_copy *c)
+{
+    struct json_object *o = json_object_new_object();
+    json_object_object_add(o, "inode", json_object_new_uint64(c->inode));
+    json_object_object_add(o, "generation", json_object_new_uint64(c->generation));
+    json_object_object_add(o, "size_bytes", json_object_new_uint64(c->size_bytes));
+    put_i64(o, "mtime_ns", c->mtime_ns);
+    put_i64(o, "ctime_ns", c->ctime_ns);
+    return o;
+}
+
 static struct json_object *journal_image(const struct pool_journal_image *i)
 {
     struct json_object *o = json_object_new_object();
@@ -134,6 +146,9 @@ static struct json_object *journal_image(const struct pool_journal_image *i)
     put_i64(o, "mtime_ns", i->mtime_ns);
     put_i64(o, "ctime_ns", i->ctime_ns);
     put_flag(o, "was_there", i->was_there);
+    put_i64(o, "directories_there", i->directories_there);
+    if (i->copy.made)
+        json_object_object_add(o, "copy", journal_copy(&i->copy));
     return o;
 }
 
@@ -250,6 +265,29 @@ static int get_domain(struct json_object *o, struct pool_journal_domain *d, stru
                : 0;
 }
 
+/* Journals of before do not have it: then nothing on the share is known to be ours. */
+static int get_copy(struct json_object *image, struct pool_journal_image *i, struct err *e)
+{
+    struct json_object *o = field_peek(image, "copy");
+    i->directories_there = UINT_MAX;
+    if (field_peek(image, "directories_there") != NULL) {
+        int64_t n;
+        if (get_i64(image, "directories_there", &n, e) < 0)
+            return -1;
+        i->directories_there = n >= 0 && n < UINT_MAX ? (unsigned)n : UINT_MAX;
+    }
+    if (o == NULL)
+        return 0;
+    if (field_u64(o, "inode", &i->copy.inode, e) < 0 ||
+        field_u64(o, "generation", &i->copy.generation, e) < 0 ||
+        field_u64(o, "size_bytes", &i->copy.size_bytes, e) < 0 ||
+        get_i64(o, "mtime_ns", &i->copy.mtime_ns, e) < 0 ||
+        get_i64(o, "ctime_ns", &i->copy.ctime_ns, e) < 0)
+        return err_wrap(e, "copy");
+    i->copy.made = true;
+    return 0;
+}
+
 static int get_image(struct json_object *o, struct pool_journal_image *i, struct err *e)
 {
     return get_text(o, "name", false, &i->name, e) < 0 ||
@@ -257,7 +295,7 @@ static int get_image(struct json_object *o, struct pool_journal_image *i, struct
                    field_u64(o, "size_bytes", &i->size_bytes, e) < 0 ||
                    get_i64(o, "mtime_ns", &i->mtime_ns, e) < 0 ||
                    get_i64(o, "ctime_ns", &i->ctime_ns, e) < 0 ||
-                   field_bool(o, "was_there", &i->was_there, e) < 0
+                   field_bool(o, "was_there", &i->was_there, e) < 0 || get_copy(o, i, e) < 0
                ? -1
                : 0;
 }

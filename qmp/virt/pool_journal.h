@@ -30,11 +30,20 @@ struct pool_journal_domain {
     bool shut_down; /* by us */
 };
 
+/* A file on the share, as it was when we had made it. */
+struct pool_journal_copy {
+    bool made; /* else there is none that is known to be ours */
+    uint64_t inode, generation, size_bytes;
+    int64_t mtime_ns, ctime_ns;
+};
+
 struct pool_journal_image {
     char *name; /* in the pool's directory, and on the share */
     uint64_t inode, size_bytes; /* of the original, before it was copied */
     int64_t mtime_ns, ctime_ns;
     bool was_there; /* on the share, before */
+    unsigned directories_there; /* so many of the directories in its name, before */
+    struct pool_journal_copy copy;
 };
 
 struct pool_journal {

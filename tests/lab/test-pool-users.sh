@@ -176,6 +176,50 @@ test_volume_gone() {
     virsh_a pool-refresh images
 }
 
+# ended_early SHARE: a run that is interrupted while it copies; the small images are copied by then.
+ended_early() {
+    local pid
+    in_background move --bandwidth 3M --connections 1 "$share$1" --mount "$scratch/mount"
+    await 15 copying_in "$1" && await 15 server_has "$1/cd.iso"
+    pid=$(pgrep -f "^$godwit relocate --state-dir $state_dir") && kill -INT "$pid"
+    wait "$background"
+    phase_is begun
+}
+
+in_share() { on_server test -f "/export/$1"; }
+
+# The only copy of an image is on the share by now, by hand, under a name that the journal lists.
+test_moved_by_hand() {
+    local to=(--mount "$scratch/mount" "${share}u6")
+    new_share u6
+    check "a run is ended early" ended_early u6
+    check "its image is moved there by hand" relocate --move --force --overwrite "$pool/cd.iso" "${share}u6/"
+    move --dry-run "${to[@]}" >/dev/null 2>&1
+    check "a dry run does not touch it" in_share u6/cd.iso
+    start g1
+    refuses "the next run, for another reason" "" move "${to[@]}"
+    check "which does not touch it either" in_share u6/cd.iso
+    stop_all
+    check "--undo" move --undo
+    check "nor does that" in_share u6/cd.iso
+    check "it is moved back by hand" relocate --move "${share}u6/cd.iso" "$pool/"
+    check "all is back" untouched_but u6
+}
+
+# The original is there still, and what stands on the share is not what godwit has made.
+test_replaced_by_hand() {
+    local to=(--mount "$scratch/mount" "${share}u7")
+    new_share u7
+    check "a run is ended early" ended_early u7
+    check "a copy is replaced by hand" relocate --overwrite "$pool/vol.img" "${share}u7/cd.iso"
+    touch "$pool/cd.iso"
+    refuses "to go on over it" "cd.iso" move "${to[@]}"
+    check "--undo leaves it there, and says so" says "cd.iso stays" move --undo
+    check "it is there" in_share u7/cd.iso
+    check "it is moved away by hand" relocate --move "${share}u7/cd.iso" "$scratch/"
+    check "the rest is back" untouched_but u7
+}
+
 # Of images that are named one by one: what runs is in the way, whatever names it has for them.
 test_single_images() {
     local to=${share}u8/
@@ -218,5 +262,7 @@ test_other_order
 test_delete_volume
 test_delete_pool_elsewhere
 test_volume_gone
+test_moved_by_hand
+test_replaced_by_hand
 test_single_images
 tap_end

@@ -55,7 +55,8 @@ static void write_one(struct pool_journal *j, struct err *e)
     domains[0] = (struct pool_journal_domain){lent("u1"), lent("g'1"), lent(XML), NULL, true};
     domains[1] = (struct pool_journal_domain){lent("u2"), lent("g2"), lent("<b/>"), lent(XML), false};
     images[0] = (struct pool_journal_image){lent("sub/a b.img"), UINT64_MAX, 1ULL << 40, -5,
-                                            1700000000123456789, true};
+                                            1700000000123456789, true, 1,
+                                            {true, UINT64_MAX - 1, 7, 3, -1, 1700000000123456788}};
     *j = (struct pool_journal){
         .uri = lent("qemu:///system"), .pool = lent("images"), .uuid = lent(UUID),
         .path = lent("/pool"), .share = lent("nfs://h/e/"), .network = true,
@@ -97,6 +98,8 @@ static void test_round_trip(void **state)
     assert_true(r->images[0].mtime_ns == -5);
     assert_true(r->images[0].ctime_ns == 1700000000123456789);
     assert_true(r->images[0].was_there);
+    assert_int_equal(r->images[0].directories_there, 1);
+    assert_memory_equal(&r->images[0].copy, &j.images[0].copy, sizeof r->images[0].copy);
     pool_journal_free(r);
 }
 
@@ -129,6 +132,28 @@ static void test_none(void **state)
     write_one(&j, &e);
     assert_int_equal(pool_journal_remove(dir, UUID, &e), 0);
     assert_null(pool_journal_read(dir, UUID, &e));
+}
+
+static char *text_of_one(void);
+static void put(const char *text, size_t len);
+
+/* One of before: nothing on the share is known to be ours, no directory either. */
+static void test_without_copies(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    CLEANUP_FREE char *text = text_of_one();
+    char *copy = strstr(text, "\"copy\":"), *there = strstr(text, "\"directories_there\":");
+    assert_non_null(copy);
+    assert_non_null(there);
+    memcpy(copy, "\"kopy\"", 6);
+    memcpy(there, "\"Directories", 12);
+    put(text, strlen(text));
+    struct pool_journal *r = pool_journal_read(dir, UUID, &e);
+    assert_non_null(r);
+    assert_false(r->images[0].copy.made);
+    assert_true(r->images[0].directories_there > 1000);
+    pool_journal_free(r);
 }
 
 static void put(const char *text, size_t len)
@@ -191,6 +216,7 @@ static void test_foreign(void **state)
         {"\"before\":", "\"behind\":", "before: "},
         {"\"domains\":[", "\"lodgers\":[", "domains: not a list"},
         {"\"mtime_ns\":-5", "\"mtime_ns\":\"x\"", "mtime_ns: not an integer"},
+        {"\"generation\":7", "\"generation\":\"x\"", "generation: "},
         {"\"network\":true", "\"network\":1", "network: "},
     };
     CLEANUP_FREE char *text = text_of_one();
@@ -263,6 +289,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_round_trip, make_dir, remove_dir),
         cmocka_unit_test_setup_teardown(test_mode, make_dir, remove_dir),
         cmocka_unit_test_setup_teardown(test_none, make_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(test_without_copies, make_dir, remove_dir),
         cmocka_unit_test_setup_teardown(test_torn, make_dir, remove_dir),
         cmocka_unit_test_setup_teardown(test_foreign, make_dir, remove_dir),
         cmocka_unit_test_setup_teardown(test_lock, make_dir, remove_dir),
