@@ -166,6 +166,11 @@ static int link_ssh_fault(const struct qmp_endpoint *ep, int status, int stderr_
     words[len] = '\0';
     const char *why = text_why(words);
     err_set(e, ERR_IO, 0, "%s: ssh: %s", ep->text, *why != '\0' ? why : "ended without a word");
+    if (strstr(why, "has changed and") != NULL) {
+        const char *known = ep->port[0] != '\0' ? text_keep("[%s]:%s", ep->host, ep->port) : ep->host;
+        return err_hint(e, "only if you know why the key has changed: %s",
+                        text_command("ssh-keygen -R %s", known));
+    }
     return err_hint(e, "'ssh %s%s%s true' must work without a question", ep->user,
                     ep->user[0] != '\0' ? "@" : "", ep->host);
 }

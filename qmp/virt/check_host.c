@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "core/text.h"
 #include "qmp/virt/check_run.h"
 
 #define HOST_SSH_NS (20 * NS_PER_S)
@@ -28,7 +29,10 @@ static bool host_ssh_works(struct virt_shell *s, const char *role, struct check_
     }
     check_list_add(l, CHECK_REFUSE, what, "%s", e.msg);
     const char *port = s->port[0] != '\0' ? s->port : "22";
-    if (strstr(e.msg, "Host key verification") != NULL)
+    const char *known = s->port[0] != '\0' ? text_keep("[%s]:%s", s->host, s->port) : s->host;
+    if (strstr(e.msg, "has changed and") != NULL) /* whether that is right a person must know */
+        check_list_mend(l, "ssh-keygen -R %s", known);
+    else if (strstr(e.msg, "Host key verification") != NULL)
         check_list_mend(l, "ssh-keyscan -p %s %s >> ~/.ssh/known_hosts", port, s->host);
     else if (strstr(e.msg, "Permission denied") != NULL)
         check_list_mend(l, "ssh-copy-id -p %s %s", port, s->login);

@@ -124,6 +124,7 @@ static void test_ssh_fails(void **state)
     assert_string_equal(e.msg, "qmp+ssh://root@b/run/x: ssh: Host key for b has changed and you have "
                                "requested strict checking. (Offending ED25519 key in "
                                "/root/.ssh/known_hosts:3): Host key verification failed.");
+    assert_string_equal(e.hint, "only if you know why the key has changed: ssh-keygen -R b");
 
     install_ssh("exit 1");
     assert_int_equal(open_text("qmp+ssh://b/run/x", 2 * NS_PER_S, &l, &e), -1);
