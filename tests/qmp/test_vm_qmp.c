@@ -835,6 +835,36 @@ static void test_death_by_pid(void **state)
     rmdir(path);
 }
 
+#define LOOKED(times, sent, left)                                                          \
+    {.what = FAKE_LOOSE, .command = "query-migrate",                                       \
+     .text = "{\"status\":\"active\",\"ram\":{\"total\":409600,\"transferred\":9,\"remaining\":" left \
+             ",\"page-size\":4096,\"normal\":" sent ",\"duplicate\":0,\"mbps\":8.0,"       \
+             "\"dirty-sync-count\":" times "}}"}, STATUS("running")
+
+/* Words of QEMU 11.1.3 with postcopy-ram: it has looked for dirty pages 31 times, and is in its first
+ * pass, which the next migration begins anew. */
+static void test_passes(void **state)
+{
+    (void)state;
+    static const struct fake_step steps[] = {
+        {.what = FAKE_ACCEPT}, SET("migrate", NULL), LOOKED("1", "1", "405504"),
+        LOOKED("31", "50", "300000"), LOOKED("62", "101", "200000"), SET("migrate", NULL),
+        LOOKED("1", "0", "409600"), {.what = FAKE_EXPECT_END}};
+    static const uint64_t passes[] = {1, 1, 2};
+    struct side s;
+    struct vm_sample sample;
+    open_side(&s, FAKE_QMP("10.0", steps));
+    assert_int_equal(s.vm->ops->start(s.vm, "tcp:b:4444", &s.e), 0);
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(s.vm->ops->sample(s.vm, &sample, &s.e), 0);
+        assert_int_equal(sample.passes, passes[i]);
+    }
+    assert_int_equal(s.vm->ops->start(s.vm, "tcp:b:4444", &s.e), 0);
+    assert_int_equal(s.vm->ops->sample(s.vm, &sample, &s.e), 0);
+    assert_int_equal(sample.passes, 1);
+    close_side(&s);
+}
+
 /* A process that is named like QEMU, and does nothing. */
 static pid_t start_qemu(void)
 {
@@ -1043,6 +1073,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_death_of_a_proxy),
         cmocka_unit_test(test_another_qemu_answers),
         cmocka_unit_test(test_stopped_while_it_ran),
+        cmocka_unit_test(test_passes),
     };
     cmocka_set_test_filter(argc > 1 ? argv[1] : NULL);
     return cmocka_run_group_tests_name("vm_qmp", tests, NULL, remove_ssh);
