@@ -163,8 +163,16 @@ static bool local_holes_unknown(const struct local_file *f)
     return (uint64_t)hole == attr->size_bytes && attr->used_bytes < attr->size_bytes;
 }
 
+static bool local_is_link(const struct local_file *f)
+{
+    struct stat st;
+    return fstatat(local_file_place(f)->dir_fd, f->name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+           S_ISLNK(st.st_mode);
+}
+
 static int local_open_read(struct local_file *f, struct err *e)
 {
+    f->base.by_link = local_is_link(f);
     f->buffered_fd = local_open_source(local_file_place(f)->dir_fd, f->name, 0);
     if (f->buffered_fd < 0)
         return local_fail(f, "cannot open it for reading", e);

@@ -198,6 +198,11 @@ static int plan_check_sources(struct plan *p, struct err *e)
         if (f == NULL)
             return -1;
         int rc = transfer_check_opened(t, f, e);
+        if (rc == 0 && p->options.move && f->by_link) {
+            rc = err_set(e, ERR_REFUSED, 0, "%s%s: is a symbolic link: --move would have to remove "
+                         "another file", from->url, t->image.name);
+            err_hint(e, "name what it points to");
+        }
         if (rc == 0 && t->attr.generation == 0 && f->attr.inode == t->attr.inode)
             t->attr.generation = f->attr.generation; /* which a listing may have left out */
         from->ops->file_close(f);

@@ -189,6 +189,7 @@ struct store_file {
     struct store_attr attr; /* as it was when it was opened */
     bool in_use;            /* another process writes to it, or may: a QEMU holds its image lock */
     bool claimed;           /* by another process */
+    bool by_link;           /* its name is a symbolic link that led to it */
     bool made;              /* a directory: by this open() */
     bool holes_unknown;     /* extent() cannot tell holes from zeros that were written */
 };

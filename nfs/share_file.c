@@ -156,6 +156,7 @@ static struct share_file *file_new(struct store_place *place, const struct file_
         .align_bytes = 1,
         .attr = o->at.attr,
         .made = o->made,
+        .by_link = o->at.by_link,
         .holes_unknown = true,
     };
     return f;

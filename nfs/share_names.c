@@ -154,9 +154,8 @@ int share_names_find(struct share_place *p, struct share_conn *c, const char *na
     int found = share_names_directory(p, c, name, &dir, &last, deadline_ns, e);
     if (found > 0)
         found = share_proc_lookup(c, &dir, last, at, deadline_ns, e);
-    if (found > 0 && at->link)
-        found = share_names_walk(c, &p->root, name, at, deadline_ns, e);
-    return found;
+    at->by_link = found > 0 && at->link;
+    return at->by_link ? share_names_walk(c, &p->root, name, at, deadline_ns, e) : found;
 }
 
 /* ---- lookup ---- */

@@ -18,6 +18,7 @@ struct share_entry {
     struct share_fh fh;
     struct store_attr attr; /* .device is the server's fsid, .inode its fileid */
     bool link;              /* a symbolic one; then .type is STORE_OTHER */
+    bool by_link;           /* found through one under the name itself (share_names_find()) */
 };
 
 struct share_limits {

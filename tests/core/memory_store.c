@@ -184,6 +184,7 @@ static struct store_file *memory_open(struct store_place *place, const char *nam
         .attr = image->attr,
         .in_use = image->in_use,
         .claimed = image->claimed,
+        .by_link = image->by_link,
         .made = how == STORE_MAKE_DIRECTORY && fresh,
         .holes_unknown = image->holes_unknown,
     };

@@ -69,7 +69,7 @@ struct memory_image {
     unsigned char *pages;   /* of each page, whether anything was written there */
     struct store_extent extents[MEMORY_EXTENTS]; /* of memory_add(): they count, not the pages */
     size_t n_extents;
-    bool in_use, claimed, holes_unknown;
+    bool in_use, claimed, by_link, holes_unknown;
     unsigned uses; /* handles, and its name */
 };
 

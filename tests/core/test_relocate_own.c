@@ -384,6 +384,22 @@ static void test_source_replaced(void **state)
     rig_tear_down(&r);
 }
 
+/* A source by way of a symbolic link is another file than its name says: it is not removed. */
+static void test_source_is_a_link(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_set_up_image(&r);
+    memory_find(&r.from, "image")->by_link = true;
+    r.options.move = true;
+    assert_int_equal(rig_run(&r), -1);
+    rig_assert_refused(&r, "is a symbolic link");
+    r.options.move = false;
+    assert_int_equal(rig_run(&r), 0);
+    rig_assert_landed(&r);
+    rig_tear_down(&r);
+}
+
 /* The image stands; its source cannot be removed. */
 static void test_source_stays(void **state)
 {
@@ -548,6 +564,7 @@ int main(void)
         cmocka_unit_test(test_overwrites_what_was_planned),
         cmocka_unit_test(test_overwrite_in_use),
         cmocka_unit_test(test_source_replaced),
+        cmocka_unit_test(test_source_is_a_link),
         cmocka_unit_test(test_source_stays),
         cmocka_unit_test(test_forgets_at_each_write),
         cmocka_unit_test(test_forgets_between_runs),

@@ -233,6 +233,8 @@ static void test_lost_after_each_call(void **state)
     unsigned calls = survive(&(struct fake_faults){0}, state);
     for (unsigned at = 1; at <= calls; at++)
         survive(&(struct fake_faults){.drop_at = at}, state);
+    for (unsigned at = 1; at <= calls + 2; at++) /* RENAME in the place of LINK */
+        survive(&(struct fake_faults){.drop_at = at, .no_link = true}, state);
 }
 
 static void test_each_answer_is_cut(void **state)

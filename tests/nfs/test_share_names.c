@@ -237,6 +237,29 @@ static void test_publish_is_of_a_file(void **state)
     }
 }
 
+/* NFSv3 counts seconds from 1970 in 32 bits: what it cannot hold becomes the nearest, not another. */
+static void test_times(void **state)
+{
+    static const struct {
+        int64_t s;
+        uint32_t kept;
+    } cases[] = {{-1, 0}, {-INT64_C(8000000000), 0}, {5, 5}, {UINT32_MAX, UINT32_MAX},
+                 {INT64_C(1) << 32, UINT32_MAX}, {INT64_C(9000000000), UINT32_MAX}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct fixture f;
+        share_fixture_set_up(&f, &(struct fake_faults){0}, state);
+        assert_int_equal(share_fixture_open(&f, "/export"), 0);
+        struct store_file *file = f.place->ops->open(f.place, "part", STORE_CREATE, 9, &f.e);
+        struct store_attr attr = share_fixture_attr;
+        attr.mtime_ns = cases[i].s * INT64_C(1000000000);
+        assert_int_equal(f.place->ops->publish(file, "image", &attr, NULL, &f.e), 0);
+        f.place->ops->file_close(file);
+        share_fixture_end(&f);
+        assert_int_equal(fake_server_file(f.server, "image")->mtime_s, cases[i].kept);
+        share_fixture_tear_down(&f);
+    }
+}
+
 static void test_where_it_cannot_be_opened(void **state)
 {
     static const char *const paths[] = {"/", "/other", "/export/absent", "/export/absent/deep",
@@ -276,6 +299,7 @@ int main(void)
         cmocka_unit_test_prestate(test_open_and_remove, &variant),
         cmocka_unit_test_prestate(test_publish, &variant),
         cmocka_unit_test_prestate(test_publish_is_of_a_file, &variant),
+        cmocka_unit_test_prestate(test_times, &variant),
         cmocka_unit_test_prestate(test_where_it_cannot_be_opened, &variant),
         cmocka_unit_test_prestate(test_directory_below_the_export, &variant),
     };
