@@ -652,13 +652,14 @@ slow_cut_mended() {
     in_phase precopy --route direct --max-bandwidth 1M && cut && sleep 8 && uncut && ends 0 destination && moved_to_b
 }
 
-# Without the source's libvirtd the direct route ends well: the destination has loaded the guest, so that it
-# is known to be there, and what is left of the source is told.
+# Without the source's libvirtd the direct route cannot open the gate: the guest stands there, on the source alone,
+# until somebody can reach its QEMU again.
 slow_libvirtd() {
-    local code=4
-    [[ $1$2 != adirect ]] || code=0
-    in_phase precopy --route "$2" --max-bandwidth 1M && "$lab" kill "$1" libvirtd && ends "$code" 'virsh -c' &&
-        runs_once && "$lab" start "$1" 2>/dev/null && runs_once
+    in_phase precopy --route "$2" --max-bandwidth 1M && "$lab" kill "$1" libvirtd && ends 4 'virsh -c' &&
+        runs_once && "$lab" start "$1" 2>/dev/null && runs_once || return
+    [[ $1$2 == adirect ]] || return 0
+    refused 2 'stands before its switchover' migrate &&
+        virsh_on a qemu-monitor-command "$vm" '{"execute":"migrate_cancel"}' >/dev/null && await 10 runs_on a && beats_on a
 }
 
 # What b's libvirt says is lost from the pause on: it gets libvirt's last message, Finish, and lets the guest
