@@ -564,6 +564,7 @@ struct vm *vm_qmp_open(struct loop *loop, const struct qmp_endpoint *ep, const c
     }
     vm_qmp_init(q, loop, role, &vm_qmp_ops);
     q->ep = *ep;
+    q->gated = strcmp(role, "source") == 0;
     vm_qmp_tell_by_hand(q);
     return vm_qmp_connect(q, e) == 0 ? &TAKE(q)->vm : NULL;
 }

@@ -10,7 +10,7 @@
 #include "qmp/process.h"
 #include "qmp/setting.h"
 
-/* Connects. `role` is "source" or "destination", and lives as long as the vm. */
+/* Connects. `role` is "source" or "destination", and lives as long as the vm. A source has a gate. */
 struct vm *vm_qmp_open(struct loop *loop, const struct qmp_endpoint *ep, const char *role,
                        struct err *e);
 

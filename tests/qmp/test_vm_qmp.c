@@ -61,6 +61,9 @@ static void open_as(struct side *s, const char *role, struct fake_qmp *fake)
     s->vm = vm_qmp_open(s->loop, &ep, role, &s->e);
     if (s->vm == NULL)
         fail_msg("%s", s->e.msg);
+    /* without it the scripts below are of either side; test_gate() has one */
+    assert_true(((struct vm_qmp *)s->vm)->gated == (strcmp(role, "source") == 0));
+    ((struct vm_qmp *)s->vm)->gated = false;
 }
 
 static void open_side(struct side *s, struct fake_qmp *fake)
