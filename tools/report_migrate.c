@@ -175,7 +175,9 @@ static void report_pause_text(const struct migrate_report *m, FILE *to)
     if (p->sending_ns >= 0)
         fprintf(to, "           %.1f ms to send the last of RAM and the devices, %.1f ms until the "
                     "destination ran\n", report_ms(p->sending_ns), report_ms(p->starting_ns));
-    if (p->limit == MIGRATE_LIMIT_MISSED && p->sending_ns >= 0)
+    if (p->limit == MIGRATE_LIMIT_MISSED && p->sending_ns < 0)
+        fputs("           which part of it is not known: what the two sides said came in another order\n", to);
+    else if (p->limit == MIGRATE_LIMIT_MISSED)
         fprintf(to, "           %s\n",
                 p->sending_ns - m->downtime_limit_ns > p->starting_ns
                     ? "the excess is in the sending: more was left than QEMU had estimated, or it was "

@@ -354,8 +354,11 @@ backlog_is_full() {
     sleep 0.3
     kill -INT "$pid"
     sleep 2
-    kill -0 "$pid" || echo "it took no answer for an answer"
-    kill -0 "$pid" || return
+    kill -0 "$pid" || {
+        echo "it took no answer for an answer"
+        cat "$scratch/err"
+        return 1
+    }
     wait "$pid"
 }
 
@@ -374,7 +377,7 @@ misses_the_limit() {
     migrate --downtime-limit 1ms --json >"$scratch/result.json" || return
     jq -c .downtime_ms "$scratch/result.json"
     jq -e '.downtime_ms | .kept == false and .excess > 0 and (.excess + 1 - .observed | fabs) < 0.1 and
-        (.sending + .starting - .observed | fabs) < 0.1' "$scratch/result.json"
+        (.sending == null or (.sending + .starting - .observed | fabs) < 0.1)' "$scratch/result.json"
 }
 
 # A second client, on a second QMP socket, while the first one's migration goes on.
