@@ -16,6 +16,20 @@
 
 /* ---- connecting ---- */
 
+/* A second key beside the old one would not help. ssh names the file: "Offending … key in FILE:LINE". */
+static void host_mend_key(const struct virt_shell *s, const char *said, struct check_list *l)
+{
+    static const char in[] = " key in ";
+    const char *at = strstr(said, in);
+    const char *name = s->port[0] != '\0' ? text_keep("[%s]:%s", s->host, s->port) : s->host;
+    if (at == NULL) {
+        check_list_mend(l, "ssh-keygen -R %s", name);
+        return;
+    }
+    at += sizeof in - 1;
+    check_list_mend(l, "ssh-keygen -f %s -R %s", text_keep("%.*s", (int)strcspn(at, ":"), at), name);
+}
+
 static bool host_ssh_works(struct virt_shell *s, const char *role, struct check_list *l)
 {
     char what[80], said[400];
@@ -29,9 +43,8 @@ static bool host_ssh_works(struct virt_shell *s, const char *role, struct check_
     }
     check_list_add(l, CHECK_REFUSE, what, "%s", e.msg);
     const char *port = s->port[0] != '\0' ? s->port : "22";
-    const char *known = s->port[0] != '\0' ? text_keep("[%s]:%s", s->host, s->port) : s->host;
     if (strstr(e.msg, "has changed and") != NULL) /* whether that is right a person must know */
-        check_list_mend(l, "ssh-keygen -R %s", known);
+        host_mend_key(s, e.msg, l);
     else if (strstr(e.msg, "Host key verification") != NULL)
         check_list_mend(l, "ssh-keyscan -p %s %s >> ~/.ssh/known_hosts", port, s->host);
     else if (strstr(e.msg, "Permission denied") != NULL)

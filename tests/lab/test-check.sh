@@ -262,6 +262,12 @@ test_no_way_there() {
     run ssh.out 2 --quick fine qemu+ssh://nobody@b/system
     finds "ssh that does not work" refuse 'destination: ssh: .*Permission denied' ssh.out
     mends "a key is what helps" 'ssh-copy-id -p 22 nobody@b' ssh.out
+    on a sh -c "cp /etc/ssh/ssh_known_hosts /tmp/known; ssh-keygen -q -t ed25519 -N '' -f /tmp/other
+        echo b \$(cut -d' ' -f1,2 /tmp/other.pub) >/etc/ssh/ssh_known_hosts"
+    run key.out 2 --quick fine "$there"
+    on a sh -c 'cat /tmp/known >/etc/ssh/ssh_known_hosts; rm /tmp/known /tmp/other /tmp/other.pub'
+    finds "a host key that has changed" refuse 'destination: ssh: .*Host key for b has changed' key.out
+    mends "the old one is to go, once that was looked into" 'ssh-keygen -f /etc/ssh/ssh_known_hosts -R b' key.out
     finds "the source is checked all the same" ok 'devices: ' ssh.out
     run name.out 2 --quick fine qemu+ssh://root@nosuchhost/system
     finds "a host that is not there" refuse 'destination: ssh: .*nosuchhost' name.out
