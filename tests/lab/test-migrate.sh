@@ -331,19 +331,25 @@ ssh_is_cut() {
     wait "$pid"
 }
 
-# begin_over_ssh: both sides over ssh, slowly, in the background; sets pid.
+# begin_over_ssh: both sides over ssh, slowly, in the background, until it is in precopy; sets pid.
 begin_over_ssh() {
-    "$lab" exec nfs "$godwit" migrate "qmp+ssh://root@a${sock[a]}" "qmp+ssh://root@b${sock[b]}" \
-        --via tcp:b:4444 --max-bandwidth "$slow" --json >"$scratch/result.json" 2>"$scratch/err" &
+    : >"$scratch/progress"
+    "$lab" exec nfs "$godwit" migrate "qmp+ssh://root@a${sock[a]}" "qmp+ssh://root@b${sock[b]}" --progress=3 \
+        --via tcp:b:4444 --max-bandwidth "$slow" --json 3>"$scratch/progress" >"$scratch/result.json" \
+        2>"$scratch/err" &
     pid=$!
-    sleep 3
+    await 20 grep -q '"precopy"' "$scratch/progress" || {
+        echo "it never was in precopy"
+        cat "$scratch/err"
+        return 1
+    }
 }
 
 # Others hold the destination's monitor and fill its backlog: over ssh this looks like a socket that
 # nobody listens on. It lives, so it is asked until it answers, and is not armed any more then.
 backlog_is_full() {
     local pid ssh
-    begin_over_ssh
+    begin_over_ssh || return
     ssh=$(pgrep -f -- "^ssh .*:${sock[b]} ") || return
     kill "$ssh"
     : >"$scratch/held"
@@ -365,7 +371,7 @@ backlog_is_full() {
 # Its process there is gone: that is the proof, and the source goes on at once.
 dies_over_ssh() {
     local pid
-    begin_over_ssh
+    begin_over_ssh || return
     SECONDS=0
     "$lab" exec b kill -9 "$(cat "${pidfile[b]}")"
     wait "$pid" || { local status=$?; ((SECONDS < 20)) && return "$status"; }
