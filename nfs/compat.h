@@ -27,6 +27,13 @@
     (rpc_##name##_async((rpc), (cb), (args), (arg)) == 0)
 #endif
 
+/* The same of a procedure without arguments. */
+#ifdef LIBNFS_API_V2
+#define COMPAT_NULL(name, rpc, cb, arg) (rpc_##name##_task((rpc), (cb), (arg)) != NULL)
+#else
+#define COMPAT_NULL(name, rpc, cb, arg) (rpc_##name##_async((rpc), (cb), (arg)) == 0)
+#endif
+
 /* Queues a READ of `count` bytes to `buf`; when it was done compat_read_take() has them there. */
 #ifdef LIBNFS_API_V2
 #define COMPAT_READ(rpc, cb, buf, count, args, arg) \

@@ -14,6 +14,7 @@
 #include "core/clock.h"
 #include "nfs/share_conn.h"
 #include "nfs/share_data.h"
+#include "nfs/share_dial.h"
 #include "nfs/share_file.h"
 #include "nfs/share_lane.h"
 #include "nfs/share_mount.h"
@@ -21,7 +22,7 @@
 
 enum { SHARE_LOAD_MUCH = 4 /* requests under way on a connection */ };
 
-#define SHARE_OPEN_NS (15 * NS_PER_S) /* for all of opening */
+#define SHARE_OPEN_NS (15 * NS_PER_S) /* for all of opening, at most */
 #define SHARE_TIMEOUT_NS (60 * NS_PER_S)
 
 /* NFSv3 knows no holes. */
@@ -114,7 +115,7 @@ static const struct store_ops share_ops = {
 static struct share_place *share_new(struct ring *ring, const struct share_url *url,
                                      const struct share_options *options, struct err *e)
 {
-    size_t room = sizeof "nfs:///" + strlen(url->host) + strlen(url->path);
+    size_t room = sizeof "nfs://[]/" + strlen(url->host) + strlen(url->path);
     struct share_place *p = calloc(1, sizeof *p + room);
     if (p == NULL) {
         err_set(e, ERR_NFS, ENOMEM, "%s", url->host);
@@ -124,10 +125,12 @@ static struct share_place *share_new(struct ring *ring, const struct share_url *
     p->options = *options;
     if (p->options.timeout_ns == 0)
         p->options.timeout_ns = SHARE_TIMEOUT_NS;
-    snprintf(p->text, room, "nfs://%s%s%s", url->host, url->path,
+    share_url_show_host(url, p->host, sizeof p->host);
+    snprintf(p->text, room, "nfs://%s%s%s", p->host, url->path,
              strcmp(url->path, "/") == 0 ? "" : "/");
     p->base = (struct store_place){.ops = &share_ops, .ring = ring, .url = p->text,
                                    .may_forget = true};
+    p->mapper_port = p->options.mapper_port != 0 ? p->options.mapper_port : SHARE_MAPPER_PORT;
     p->data[0] = share_data_new(p);
     if (p->data[0] == NULL) {
         err_set(e, ERR_NFS, ENOMEM, "%s", p->text);
@@ -142,7 +145,9 @@ static struct share_place *share_new(struct ring *ring, const struct share_url *
 
 static int share_find(struct share_place *p, struct err *e)
 {
-    if (share_mount_find(p, clock_now_ns() + SHARE_OPEN_NS, e) < 0)
+    int64_t patience_ns =
+        p->options.timeout_ns < SHARE_OPEN_NS ? p->options.timeout_ns : SHARE_OPEN_NS;
+    if (share_mount_find(p, clock_now_ns() + patience_ns, e) < 0)
         return -1;
     if (p->options.path != SHARE_PATH_OWN || share_conn_lost(p->control) ||
         share_lane_fits(p->control))
@@ -160,7 +165,8 @@ struct store_place *share_open(struct ring *ring, const char *url,
     if (p == NULL)
         return NULL;
     if (share_find(p, e) < 0) {
-        e->class = ERR_REFUSED; /* nothing was touched yet */
+        if (e->class != ERR_CANCELLED && e->class != ERR_TIMEOUT) /* no answer refuses nothing */
+            e->class = ERR_REFUSED; /* nothing was touched yet */
         err_wrap(e, "%s", p->text);
         share_place_close(&p->base);
         return NULL;

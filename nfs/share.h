@@ -25,11 +25,12 @@ struct share_options {
     _Atomic int *connections_left;
     /* NULL, or: once it is set, functions that block no longer try again, and wait 8 s at most. */
     const volatile sig_atomic_t *cancel;
+    int mapper_port; /* 0: 111, where the port mapper is everywhere but in tests */
 };
 
 /*
  * Opens directory `url` (nfs/share_url.h). ERR_USAGE: no such URL; ERR_REFUSED: no server there, no
- * such export, the export refuses us; no such directory (e->sys is ENOENT), or it is something else
+ * such export, the export refuses us; ERR_TIMEOUT: no answer; ERR_CANCELLED; no such directory (e->sys is ENOENT), or it is something else
  * (ENOTDIR).
  */
 struct store_place *share_open(struct ring *ring, const char *url,

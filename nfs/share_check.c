@@ -171,7 +171,8 @@ static int check_write(struct share_conn *c, const struct share_fh *fh, stable_h
     };
     if (share_conn_lost(c))
         return err_set(e, ERR_LOST, 0, "the connection to the server was lost");
-    bool queued = COMPAT_CALL(nfs3_write, share_conn_rpc(c), share_conn_answered, &args, &call);
+    bool queued = COMPAT_CALL(nfs3_write, share_conn_rpc(c), share_conn_answered, &args,
+                              share_conn_slot(c, &call));
     if (share_conn_wait(c, &call, queued, check_deadline(), e) < 0)
         return -1;
     *committed = w.committed;
@@ -384,7 +385,8 @@ static int check_access(struct share_conn *c, const struct share_fh *fh, uint32_
     };
     if (share_conn_lost(c))
         return err_set(e, ERR_LOST, 0, "the connection to the server was lost");
-    bool queued = COMPAT_CALL(nfs3_access, share_conn_rpc(c), share_conn_answered, &args, &call);
+    bool queued = COMPAT_CALL(nfs3_access, share_conn_rpc(c), share_conn_answered, &args,
+                              share_conn_slot(c, &call));
     return share_conn_wait(c, &call, queued, check_deadline(), e);
 }
 

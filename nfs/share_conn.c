@@ -19,6 +19,11 @@
  * so completes our I/O. It is always done from a callback of the ring, never within a call of the
  * user.
  *
+ * A blocking call is its caller's, on his stack, and libnfs never sees it: it gets a slot that lives
+ * as long as the connection and leads to the call while somebody waits. So it does no harm when
+ * libnfs calls back late, or never: it forgets the callback of a connect that is still under way when
+ * its context is destroyed, which is how each connect to a silent server ends.
+ *
  * All I/O under way is also in a list of ours, in order of its start: what would have to be sent
  * again on another connection.
  */
@@ -29,6 +34,7 @@
 #include <fcntl.h>
 #include <net/if.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -37,15 +43,26 @@
 #include "core/log.h"
 #include "nfs/share_cred.h"
 #include "nfs/share_progress.h"
+#include "nfs/share_wait.h"
 
 enum { CONN_SYN_COUNT = 3 };
 
 #define CONN_TICK_NS (100 * NS_PER_MS)
 
+/* What libnfs holds for a callback: it lives as long as the connection. */
+struct share_slot {
+    struct share_call *call; /* NULL: nobody waits (any more) */
+};
+
 struct share_conn {
     struct share_carrier base;
     struct ring *ring;
     struct nfs_context *nfs; /* NULL: lost */
+    struct share_slot connecting, asking;
+    const char *who; /* NULL, or the share in messages */
+    bool open;       /* it was connected, and has answered */
+    char what[40];   /* "the NFS server (port 2049)" */
+    const volatile sig_atomic_t *cancel;
     bool stopping;
     bool late; /* it is lost for that */
     struct store_io *first, *last; /* under way */
@@ -374,10 +391,20 @@ struct rpc_context *share_conn_rpc(struct share_conn *c)
     return nfs_get_rpc_context(c->nfs);
 }
 
+void *share_conn_slot(struct share_conn *c, struct share_call *call)
+{
+    c->asking.call = call;
+    return &c->asking;
+}
+
 void share_conn_answered(struct rpc_context *rpc, int status, void *answer, void *arg)
 {
-    struct share_call *call = arg;
+    struct share_slot *slot = arg;
+    struct share_call *call = slot->call;
     (void)rpc;
+    if (call == NULL)
+        return;
+    slot->call = NULL;
     call->rpc_status = status;
     call->done = true;
     if (status == RPC_STATUS_SUCCESS && call->take != NULL)
@@ -388,45 +415,66 @@ void share_conn_answered(struct rpc_context *rpc, int status, void *answer, void
 static void conn_wait_once(struct share_conn *c)
 {
     struct pollfd p = {.fd = nfs_get_fd(c->nfs), .events = (short)nfs_which_events(c->nfs)};
-    int n = poll(&p, 1, (int)(CONN_TICK_NS / NS_PER_MS));
+    int n = poll(&p, 1, (int)(SHARE_WAIT_STEP_NS / NS_PER_MS));
     conn_serve(c, n > 0 ? p.revents : 0);
+}
+
+/* Until it is answered, or the connection is lost, or it is late. */
+static int conn_await(struct share_conn *c, struct share_call *call, int64_t deadline_ns,
+                      struct err *e)
+{
+    struct share_wait w = {.who = c->who, .what = c->what, .deadline_ns = deadline_ns,
+                           .cancel = c->cancel, .connecting = !c->open};
+    share_wait_begin(&w);
+    while (!call->done && c->nfs != NULL) {
+        conn_wait_once(c);
+        if (!call->done && share_wait_step(&w, e) < 0)
+            break;
+    }
+    if (call->done && call->rpc_status == RPC_STATUS_SUCCESS)
+        return 0;
+    if (c->nfs != NULL)
+        log_debug("nfs: %s", nfs_get_error(c->nfs));
+    conn_lose(c); /* may call back, or not */
+    if (e->class != ERR_NONE)
+        return -1;
+    return call->done && call->rpc_status == RPC_STATUS_TIMEOUT
+               ? err_set(e, ERR_TIMEOUT, 0, "no answer from %s", c->what)
+               : err_set(e, ERR_LOST, 0, "the connection to %s was lost", c->what);
 }
 
 int share_conn_wait(struct share_conn *c, struct share_call *call, bool queued,
                     int64_t deadline_ns, struct err *e)
 {
+    int rc;
     assert(c->base.load == 0);
-    if (!queued) {
+    if (queued) {
+        rc = conn_await(c, call, deadline_ns, e);
+    } else {
         conn_lose(c);
-        return err_set(e, ERR_LOST, ENOMEM, "the request could not be queued");
+        rc = err_set(e, ERR_LOST, ENOMEM, "the request could not be queued");
     }
-    bool late = false;
-    while (!call->done && c->nfs != NULL && !late) {
-        conn_wait_once(c);
-        late = clock_now_ns() > deadline_ns;
-    }
-    if (call->done && call->rpc_status == RPC_STATUS_SUCCESS)
-        return 0;
-    late = late || (call->done && call->rpc_status == RPC_STATUS_TIMEOUT);
-    if (c->nfs != NULL)
-        log_debug("nfs: %s", nfs_get_error(c->nfs));
-    conn_lose(c); /* calls back, if that is still to come */
-    assert(call->done);
-    return late ? err_set(e, ERR_TIMEOUT, 0, "the server does not answer")
-                : err_set(e, ERR_LOST, 0, "the connection to the server was lost");
+    c->connecting.call = c->asking.call = NULL;
+    return rc;
 }
 
 /* ---- opening and closing ---- */
 
-static bool conn_connect(struct share_conn *c, const struct share_target *t,
-                         struct share_call *call)
+/* TCP, and then a question that any server of that program answers. */
+static int conn_connect(struct share_conn *c, const struct share_target *t, int64_t deadline_ns,
+                        struct err *e)
 {
-    struct rpc_context *rpc = share_conn_rpc(c);
-    int rc = t->port != 0 ? rpc_connect_port_async(rpc, t->host, t->port, t->program, 3,
-                                                   share_conn_answered, call)
-                          : rpc_connect_program_async(rpc, t->host, t->program, 3,
-                                                      share_conn_answered, call);
-    return rc == 0;
+    struct share_call connect = {0}, null = {0};
+    c->connecting.call = &connect;
+    bool queued = rpc_connect_async(share_conn_rpc(c), t->host, t->port, share_conn_answered,
+                                    &c->connecting) == 0;
+    if (share_conn_wait(c, &connect, queued, deadline_ns, e) < 0)
+        return -1;
+    void *slot = share_conn_slot(c, &null);
+    queued = t->program == NFS_PROGRAM
+                 ? COMPAT_NULL(nfs3_null, share_conn_rpc(c), share_conn_answered, slot)
+                 : COMPAT_NULL(mount3_null, share_conn_rpc(c), share_conn_answered, slot);
+    return share_conn_wait(c, &null, queued, deadline_ns, e);
 }
 
 /* libnfs takes the address that "fe80::1%eth0" resolves to, but not its interface: without one, a
@@ -459,22 +507,18 @@ struct share_conn *share_conn_open(struct ring *ring, const struct share_target 
     conn_bind(c->nfs, target->host);
     const struct codec_cred cred = share_cred_own();
     share_cred_give(share_conn_rpc(c), &cred);
+    c->who = target->who;
+    c->cancel = target->cancel;
+    snprintf(c->what, sizeof c->what, "%s (port %d)",
+             target->program == NFS_PROGRAM ? "the NFS server" : "mountd", target->port);
     nfs_set_autoreconnect(c->nfs, 0);
     nfs_set_timeout(c->nfs, (int)(target->timeout_ns / NS_PER_MS));
     nfs_set_tcp_syncnt(c->nfs, CONN_SYN_COUNT);
-
-    struct share_call call = {0};
-    bool queued = conn_connect(c, target, &call);
-    if (!queued)
-        log_debug("nfs: %s", nfs_get_error(c->nfs));
-    if (share_conn_wait(c, &call, queued, deadline_ns, e) < 0) {
-        err_clear(e);
-        err_set(e, ERR_LOST, 0, "%s: no NFS server answers there", target->host);
-        err_hint(e, "is it up, and reachable, with rpcbind (port 111) and NFSv3?");
-        share_conn_close(c);
-        return NULL;
-    }
-    return c;
+    c->open = conn_connect(c, target, deadline_ns, e) == 0;
+    if (c->open)
+        return c;
+    share_conn_close(c);
+    return NULL;
 }
 
 void share_conn_close(struct share_conn *c)

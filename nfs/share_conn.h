@@ -8,19 +8,24 @@
 #ifndef NFS_SHARE_CONN_H
 #define NFS_SHARE_CONN_H
 
+#include <signal.h>
+
 #include "nfs/compat.h"
 #include "nfs/share_carrier.h"
 
 struct share_conn;
 
 struct share_target {
-    const char *host;
-    int port;    /* 0: ask the port mapper */
-    int program; /* NFS_PROGRAM or MOUNT_PROGRAM; version 3 of both */
-    int64_t timeout_ns; /* of each request */
+    const char *host; /* best an address: a name is resolved by libnfs, in its own time */
+    int port;
+    int program;        /* NFS_PROGRAM or MOUNT_PROGRAM; version 3 of both */
+    int64_t timeout_ns; /* of each request of a carrier */
+    const char *who;    /* NULL, or the share in messages; stays with the connection */
+    const volatile sig_atomic_t *cancel; /* NULL, or the operator's wish to stop; likewise */
 };
 
-/* Connects, by the deadline (CLOCK_MONOTONIC). NULL: ERR_LOST or ERR_TIMEOUT. */
+/* Connects, by the deadline (CLOCK_MONOTONIC). NULL: ERR_LOST, ERR_TIMEOUT, ERR_CANCELLED; the
+ * reason is no more than that: share_dial_probe() tells it. */
 struct share_conn *share_conn_open(struct ring *ring, const struct share_target *target,
                                    int64_t deadline_ns, struct err *e);
 
@@ -44,8 +49,8 @@ int share_conn_detach(struct share_conn *c);
 
 /*
  * A blocking call. The caller queues a raw call on share_conn_rpc() with share_conn_answered() as
- * the callback and the call as its argument, and then waits. `take` sees the answer while it is
- * valid.
+ * the callback and share_conn_slot() as its argument, and then waits. `take` sees the answer while it
+ * is valid. After the wait the call is the caller's alone, whatever libnfs still does.
  */
 struct share_call {
     void (*take)(struct share_call *call, void *answer);
@@ -59,7 +64,8 @@ struct share_call {
 int share_conn_errno(nfsstat3 status);
 
 struct rpc_context *share_conn_rpc(struct share_conn *c);
-void share_conn_answered(struct rpc_context *rpc, int status, void *answer, void *call);
+void *share_conn_slot(struct share_conn *c, struct share_call *call);
+void share_conn_answered(struct rpc_context *rpc, int status, void *answer, void *slot);
 
 /*
  * Waits for the answer, if the call was `queued`. 0: take() has run; what the server answered may

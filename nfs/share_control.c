@@ -17,24 +17,68 @@
 
 #include "core/clock.h"
 #include "core/log.h"
+#include "nfs/share_dial.h"
 #include "nfs/share_mount.h"
 #include "nfs/share_names.h"
 
 #define CONTROL_CONNECT_NS (5 * NS_PER_S)
+#define CONTROL_PROBE_NS (1 * NS_PER_S) /* at least, to tell why connecting has failed */
 #define CONTROL_CANCELLED_NS (8 * NS_PER_S) /* for tidying up, after Ctrl-C */
 #define CONTROL_PAUSE_MIN_NS (100 * NS_PER_MS)
 #define CONTROL_PAUSE_MAX_NS (10 * NS_PER_S)
 
+/* Connects to the port that is given, known, or asked for. */
+static struct share_conn *control_connect_at(struct share_place *p, const struct share_address *a,
+                                             int program, int64_t deadline_ns, struct err *e)
+{
+    const struct share_dial d = {.who = p->text, .host = p->host, .mapper_port = p->mapper_port,
+                                 .cancel = p->options.cancel};
+    bool nfs = program == NFS_PROGRAM;
+    int given = nfs ? p->url.nfs_port : p->url.mount_port;
+    int *known = nfs ? &p->nfs_port : &p->mount_port;
+    if (given != 0)
+        *known = given;
+    if (*known == 0 && share_dial_port(&d, a, program, deadline_ns, known, e) < 0)
+        return NULL;
+    const struct share_target t = {
+        .host = a->text,
+        .port = *known,
+        .program = program,
+        .timeout_ns = p->options.timeout_ns / 2,
+        .who = p->text,
+        .cancel = p->options.cancel,
+    };
+    struct share_conn *c = share_conn_open(p->base.ring, &t, deadline_ns, e);
+    if (c != NULL || e->class == ERR_CANCELLED)
+        return c;
+    if (e->class != ERR_TIMEOUT)
+        *known = 0; /* a server that was started again may be elsewhere */
+    int64_t probe_ns = clock_now_ns() + CONTROL_PROBE_NS;
+    struct err why = {0};
+    if (share_dial_probe(&d, a, program, t.port, given != 0,
+                         probe_ns > deadline_ns ? probe_ns : deadline_ns, &why) < 0)
+        *e = why;
+    return NULL;
+}
+
+/* Each address in turn, with an equal part of the time that is left. */
 struct share_conn *share_control_connect(struct share_place *p, int program, int64_t deadline_ns,
                                          struct err *e)
 {
-    const struct share_target t = {
-        .host = p->url.host,
-        .port = program == NFS_PROGRAM ? p->url.nfs_port : p->url.mount_port,
-        .program = program,
-        .timeout_ns = p->options.timeout_ns / 2,
-    };
-    return share_conn_open(p->base.ring, &t, deadline_ns, e);
+    const struct share_dial d = {.who = p->text, .host = p->host};
+    struct share_address at[SHARE_ADDRESSES_MAX];
+    unsigned n;
+    if (share_dial_resolve(&d, p->url.host, at, &n, e) < 0)
+        return NULL;
+    for (unsigned i = 0;; i++) {
+        int64_t now_ns = clock_now_ns();
+        int64_t part_ns = deadline_ns > now_ns ? (deadline_ns - now_ns) / (n - i) : 0;
+        struct share_conn *c = control_connect_at(p, &at[i], program, now_ns + part_ns, e);
+        if (c != NULL || e->class == ERR_CANCELLED || i + 1 == n)
+            return c;
+        log_debug("%s: %s: trying the next address", p->text, e->msg);
+        err_clear(e);
+    }
 }
 
 static int64_t control_earlier(int64_t a_ns, int64_t b_ns)

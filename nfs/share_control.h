@@ -6,7 +6,8 @@
 #include "nfs/share_conn.h"
 #include "nfs/share_place.h"
 
-/* To NFS_PROGRAM or MOUNT_PROGRAM of the place's server. NULL: ERR_LOST or ERR_TIMEOUT. */
+/* To NFS_PROGRAM or MOUNT_PROGRAM of the place's server. The port mapper is asked once. NULL: ERR_LOST,
+ * ERR_TIMEOUT or ERR_CANCELLED; the message names stage and port, the hint a remedy. */
 struct share_conn *share_control_connect(struct share_place *p, int program, int64_t deadline_ns,
                                          struct err *e);
 

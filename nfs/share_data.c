@@ -275,8 +275,8 @@ static void data_bury(struct share_data *d)
 static struct share_carrier *data_connect(struct share_data *d, struct err *e)
 {
     struct share_place *p = d->place;
-    struct share_conn *c =
-        share_control_connect(p, NFS_PROGRAM, clock_now_ns() + DATA_CONNECT_NS, e);
+    int64_t patience_ns = d->timeout_ns / 2 < DATA_CONNECT_NS ? d->timeout_ns / 2 : DATA_CONNECT_NS;
+    struct share_conn *c = share_control_connect(p, NFS_PROGRAM, clock_now_ns() + patience_ns, e);
     if (c == NULL)
         return NULL;
     bool own = p->options.path != SHARE_PATH_LIBNFS && share_lane_fits(c);

@@ -10,7 +10,11 @@
 #include "nfs/share_mount.h"
 
 #include <errno.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "core/log.h"
 #include "nfs/share_control.h"
@@ -29,6 +33,94 @@ static bool mount_cut(char *path)
     return true;
 }
 
+/* ---- why a mount was refused ---- */
+
+struct mount_exports {
+    const char *path; /* what is to be mounted */
+    bool found;       /* an export that it is in, or that is in it */
+    char at[PATH_MAX], clients[256];
+    char all[1024];
+};
+
+/* Whether `path` is `dir`, or in it. */
+static bool mount_is_in(const char *path, const char *dir)
+{
+    size_t len = strcmp(dir, "/") == 0 ? 0 : strlen(dir);
+    return strncmp(path, dir, len) == 0 && (path[len] == '\0' || path[len] == '/');
+}
+
+static bool mount_note_export(void *arg, const char *path, const char *clients)
+{
+    struct mount_exports *x = arg;
+    size_t len = strlen(x->all);
+    snprintf(x->all + len, sizeof x->all - len, "%s%s", len > 0 ? ", " : "", path);
+    if (mount_is_in(x->path, path) && (!x->found || strlen(path) > strlen(x->at))) {
+        x->found = true;
+        snprintf(x->at, sizeof x->at, "%s", path);
+        snprintf(x->clients, sizeof x->clients, "%s", clients);
+    }
+    return len < sizeof x->all - 1;
+}
+
+/* What the server saw of us: the port, and the address as text. */
+static int mount_own_port(const struct share_conn *c, char address[NI_MAXHOST])
+{
+    struct sockaddr_storage at;
+    socklen_t len = sizeof at;
+    char port[NI_MAXSERV];
+    strcpy(address, "this host");
+    if (getsockname(share_conn_fd(c), (struct sockaddr *)&at, &len) < 0 ||
+        getnameinfo((struct sockaddr *)&at, len, address, NI_MAXHOST, port, sizeof port,
+                    NI_NUMERICHOST | NI_NUMERICSERV) != 0)
+        return 0;
+    return atoi(port);
+}
+
+static int mount_hint_port(const struct share_place *p, int port, const char *at, struct err *e)
+{
+    return err_hint(e, "%s: 'secure' exports, the default, take only requests from ports below 1024, which "
+                    "root alone may use, and this one came from %d: run godwit as root, or export %s with "
+                    "'insecure'", p->host, port, at);
+}
+
+/* The list of exports tells which of the reasons for the same status it was. */
+static int mount_explain(const struct share_place *p, struct share_conn *c, int64_t deadline_ns,
+                         struct err *e)
+{
+    struct mount_exports x = {.path = p->url.path};
+    struct err why = {0};
+    char address[NI_MAXHOST];
+    if (e->sys == EPROTONOSUPPORT)
+        return -1;
+    int port = share_conn_lost(c) ? 0 : mount_own_port(c, address);
+    if (share_proc_exports(c, mount_note_export, &x, deadline_ns, &why) < 0)
+        return err_hint(e, "is the path right, and may this host use it? (showmount -e %s)", p->url.host);
+    if (!x.found) {
+        int sys = e->sys;
+        err_clear(e);
+        err_set(e, ERR_REFUSED, 0, "the server refuses to mount %s: there is no such export", p->url.path);
+        e->sys = sys;
+        return x.all[0] != '\0' ? err_hint(e, "what %s exports: %s", p->host, x.all)
+                                : err_hint(e, "%s exports nothing at all, or does not tell", p->host);
+    }
+    if (e->sys != EACCES && e->sys != EPERM)
+        return err_hint(e, "%s is exported, but is there a %s in it?", x.at, p->url.path);
+    if (port >= 1024)
+        return mount_hint_port(p, port, x.at, e);
+    return err_hint(e, "%s exports %s to: %s; is %s among them? (/etc/exports, exportfs -v; ganesha: Clients)",
+                    p->host, x.at, x.clients[0] != '\0' ? x.clients : "everybody", address);
+}
+
+/* ---- mounting ---- */
+
+/* Of the refusals on the way up, the one that says most: "no such thing" least of all. */
+static void mount_keep(struct err *kept, const struct err *e)
+{
+    if (kept->class == ERR_NONE || (kept->sys == ENOENT && e->sys != ENOENT) ||
+        (kept->sys != EPROTONOSUPPORT && e->sys == EPROTONOSUPPORT))
+        *kept = *e;
+}
+
 /* Mounts the longest part of the URL's path that the server permits; *rest is what remains. */
 static int mount_longest(struct share_place *p, struct share_fh *root, const char **rest,
                          int64_t deadline_ns, struct err *e)
@@ -37,26 +129,25 @@ static int mount_longest(struct share_place *p, struct share_fh *root, const cha
     if (c == NULL)
         return -1;
     char path[PATH_MAX];
+    struct err kept = {0};
     strcpy(path, p->url.path);
     int rc;
     while ((rc = share_proc_mount(c, path, root, deadline_ns, e)) < 0 && e->class == ERR_REFUSED) {
-        struct err first = *e;
+        mount_keep(&kept, e);
         if (!mount_cut(path)) {
-            *e = first;
+            *e = kept;
+            mount_explain(p, c, deadline_ns, e);
             break;
         }
         err_clear(e);
     }
     share_conn_close(c);
-    if (rc == 0) {
-        log_debug("%s: mounted %s", p->text, path);
-        *rest = p->url.path + strlen(path);
-        *rest += **rest == '/';
-        return 0;
-    }
-    if (e->class == ERR_REFUSED)
-        err_hint(e, "is the path right, and may this host use it? (showmount -e %s)", p->url.host);
-    return -1;
+    if (rc < 0)
+        return -1;
+    log_debug("%s: mounted %s", p->text, path);
+    *rest = p->url.path + strlen(path);
+    *rest += **rest == '/';
+    return 0;
 }
 
 static void mount_take_limits(struct share_place *p, struct share_conn *c,
@@ -96,7 +187,7 @@ int share_mount_find(struct share_place *p, int64_t deadline_ns, struct err *e)
     if (found == 0) {
         err_set(e, ERR_REFUSED, 0, "no such directory");
         e->sys = ENOENT;
-        return err_hint(e, "the share %s is there, but not '%s' in it", p->url.host, rest);
+        return err_hint(e, "the share %s is there, but not '%s' in it", p->host, rest);
     }
     if (at.attr.type != STORE_DIRECTORY) {
         err_set(e, ERR_REFUSED, 0, "not a directory");

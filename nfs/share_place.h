@@ -3,6 +3,8 @@
 #ifndef NFS_SHARE_PLACE_H
 #define NFS_SHARE_PLACE_H
 
+#include <stddef.h>
+
 #include "nfs/share.h"
 #include "nfs/share_carrier.h"
 #include "nfs/share_url.h"
@@ -13,6 +15,9 @@ struct share_place {
     struct store_place base;
     struct share_url url;
     struct share_options options;
+    char host[sizeof(((struct share_url *)NULL)->host) + 2]; /* for messages: IPv6 in its brackets */
+    int mapper_port; /* where it is asked for ports: 111, but in tests */
+    int nfs_port, mount_port; /* where they were found last; 0: not known */
     struct share_fh root;       /* the directory that the URL names */
     struct share_conn *control; /* for the procedures that block; NULL: none yet */
     struct share_data *data[SHARE_CONNECTIONS_MAX];

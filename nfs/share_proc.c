@@ -2,6 +2,7 @@
 #include "nfs/share_proc.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "core/clock.h"
@@ -112,45 +113,108 @@ static int proc_begin(struct share_conn *c, struct err *e)
     return err_set(e, ERR_LOST, 0, "the connection to the server was lost");
 }
 
-/* ---- MNT ---- */
+/* ---- MNT, EXPORT ---- */
+
+struct proc_mounted {
+    mountstat3 status;
+    struct share_fh *root;
+    bool has_fh, sys;
+    char flavours[64]; /* what it takes instead of AUTH_SYS */
+};
+
+/* RFC 5531 and 2623 have the numbers. */
+static const char *proc_flavour_name(int flavour)
+{
+    switch (flavour) {
+    case 0: return "none";
+    case 390003: return "krb5";
+    case 390004: return "krb5i";
+    case 390005: return "krb5p";
+    default: return "another";
+    }
+}
 
 static void take_mount(struct share_call *call, void *data)
 {
-    struct proc_answer *a = call->to;
+    struct proc_mounted *a = call->to;
     const mountres3 *res = data;
-    a->status = (nfsstat3)res->fhs_status; /* RFC 1813 gives both the same numbers */
+    a->status = res->fhs_status;
     if (res->fhs_status != MNT3_OK)
         return;
     const mountres3_ok *ok = &res->mountres3_u.mountinfo;
-    bool sys = ok->auth_flavors.auth_flavors_len == 0;
-    for (u_int i = 0; i < ok->auth_flavors.auth_flavors_len; i++)
-        sys = sys || ok->auth_flavors.auth_flavors_val[i] == AUTH_UNIX;
-    if (!sys)
-        a->status = NFS3ERR_ACCES;
-    else
-        a->has_fh = proc_take_fh(&a->entry->fh, ok->fhandle.fhandle3_len,
-                                 ok->fhandle.fhandle3_val);
+    a->sys = ok->auth_flavors.auth_flavors_len == 0;
+    for (u_int i = 0; i < ok->auth_flavors.auth_flavors_len; i++) {
+        int flavour = ok->auth_flavors.auth_flavors_val[i];
+        size_t len = strlen(a->flavours);
+        a->sys = a->sys || flavour == AUTH_UNIX;
+        snprintf(a->flavours + len, sizeof a->flavours - len, "%s%s", len > 0 ? ", " : "",
+                 proc_flavour_name(flavour));
+    }
+    a->has_fh = proc_take_fh(a->root, ok->fhandle.fhandle3_len, ok->fhandle.fhandle3_val);
 }
 
 int share_proc_mount(struct share_conn *c, const char *path, struct share_fh *root,
                      int64_t deadline_ns, struct err *e)
 {
-    struct share_entry entry;
-    struct proc_answer a = {.entry = &entry};
+    struct proc_mounted a = {.root = root};
     struct share_call call = {.take = take_mount, .to = &a};
     if (proc_begin(c, e) < 0)
         return -1;
     bool queued = COMPAT_CALL(mount3_mnt, share_conn_rpc(c), share_conn_answered,
-                              (char *)(uintptr_t)path, &call);
+                              (char *)(uintptr_t)path, share_conn_slot(c, &call));
     if (share_conn_wait(c, &call, queued, deadline_ns, e) < 0)
         return -1;
-    if (a.status != NFS3_OK)
-        return err_set(e, ERR_REFUSED, share_conn_errno(a.status),
-                       "the server refuses the mount");
+    if (a.status != MNT3_OK) /* RFC 1813 gives both kinds of status the same numbers */
+        return err_set(e, ERR_REFUSED, share_conn_errno((nfsstat3)a.status),
+                       "the server refuses to mount %s", path);
+    if (!a.sys) {
+        err_set(e, ERR_REFUSED, 0, "the server refuses to mount %s for AUTH_SYS: the export takes only %s",
+                path, a.flavours);
+        e->sys = EPROTONOSUPPORT;
+        return err_hint(e, "godwit does not speak Kerberos: add 'sec=sys' to the export's options, for "
+                        "this host (sec=krb5:sys; ganesha: SecType = sys, krb5)");
+    }
     if (!a.has_fh)
         return err_set(e, ERR_PROTO, 0, "the server's answer to the mount has no handle");
-    *root = entry.fh;
     return 0;
+}
+
+struct proc_exports {
+    share_export_fn *fn;
+    void *arg;
+};
+
+/* libnfs 4 does not align what it decodes: each node is copied. */
+static void take_exports(struct share_call *call, void *data)
+{
+    const struct proc_exports *x = call->to;
+    const void *at;
+    exportnode node;
+    groupnode group;
+    memcpy(&at, data, sizeof at);
+    for (bool more = true; at != NULL && more; at = node.ex_next) {
+        char clients[256] = "";
+        memcpy(&node, at, sizeof node);
+        const void *next = node.ex_groups;
+        for (size_t len = 0; next != NULL && len < sizeof clients - 1; next = group.gr_next) {
+            memcpy(&group, next, sizeof group);
+            snprintf(clients + len, sizeof clients - len, "%s%s", len > 0 ? ", " : "", group.gr_name);
+            len = strlen(clients);
+        }
+        more = x->fn(x->arg, node.ex_dir, clients);
+    }
+}
+
+int share_proc_exports(struct share_conn *c, share_export_fn *fn, void *arg, int64_t deadline_ns,
+                       struct err *e)
+{
+    struct proc_exports x = {fn, arg};
+    struct share_call call = {.take = take_exports, .to = &x};
+    if (proc_begin(c, e) < 0)
+        return -1;
+    bool queued = COMPAT_NULL(mount3_export, share_conn_rpc(c), share_conn_answered,
+                              share_conn_slot(c, &call));
+    return share_conn_wait(c, &call, queued, deadline_ns, e);
 }
 
 /* ---- FSINFO, FSSTAT, GETATTR, LOOKUP, READLINK ---- */
@@ -174,7 +238,8 @@ int share_proc_fsinfo(struct share_conn *c, const struct share_fh *root,
     FSINFO3args args = {.fsroot = proc_fh(root)};
     if (proc_begin(c, e) < 0)
         return -1;
-    bool queued = COMPAT_CALL(nfs3_fsinfo, share_conn_rpc(c), share_conn_answered, &args, &call);
+    bool queued = COMPAT_CALL(nfs3_fsinfo, share_conn_rpc(c), share_conn_answered, &args,
+                              share_conn_slot(c, &call));
     return proc_finish(c, &call, queued, deadline_ns, e);
 }
 
@@ -197,7 +262,8 @@ int share_proc_fsstat(struct share_conn *c, const struct share_fh *root, uint64_
     FSSTAT3args args = {.fsroot = proc_fh(root)};
     if (proc_begin(c, e) < 0)
         return -1;
-    bool queued = COMPAT_CALL(nfs3_fsstat, share_conn_rpc(c), share_conn_answered, &args, &call);
+    bool queued = COMPAT_CALL(nfs3_fsstat, share_conn_rpc(c), share_conn_answered, &args,
+                              share_conn_slot(c, &call));
     return proc_finish(c, &call, queued, deadline_ns, e);
 }
 
@@ -218,7 +284,8 @@ int share_proc_getattr(struct share_conn *c, struct share_entry *entry, int64_t 
     GETATTR3args args = {.object = proc_fh(&entry->fh)};
     if (proc_begin(c, e) < 0)
         return -1;
-    bool queued = COMPAT_CALL(nfs3_getattr, share_conn_rpc(c), share_conn_answered, &args, &call);
+    bool queued = COMPAT_CALL(nfs3_getattr, share_conn_rpc(c), share_conn_answered, &args,
+                              share_conn_slot(c, &call));
     if (proc_finish(c, &call, queued, deadline_ns, e) < 0)
         return -1;
     share_proc_identify(entry);
@@ -247,7 +314,8 @@ int share_proc_lookup(struct share_conn *c, const struct share_fh *dir, const ch
     LOOKUP3args args = {.what = proc_where(dir, name)};
     if (proc_begin(c, e) < 0)
         return -1;
-    bool queued = COMPAT_CALL(nfs3_lookup, share_conn_rpc(c), share_conn_answered, &args, &call);
+    bool queued = COMPAT_CALL(nfs3_lookup, share_conn_rpc(c), share_conn_answered, &args,
+                              share_conn_slot(c, &call));
     if (proc_finish(c, &call, queued, deadline_ns, e) < 0) {
         if (a.status != NFS3ERR_NOENT || e->class != ERR_NFS)
             return -1;
@@ -279,7 +347,8 @@ int share_proc_readlink(struct share_conn *c, const struct share_fh *link, char 
     READLINK3args args = {.symlink = proc_fh(link)};
     if (proc_begin(c, e) < 0)
         return -1;
-    bool queued = COMPAT_CALL(nfs3_readlink, share_conn_rpc(c), share_conn_answered, &args, &call);
+    bool queued = COMPAT_CALL(nfs3_readlink, share_conn_rpc(c), share_conn_answered, &args,
+                              share_conn_slot(c, &call));
     return proc_finish(c, &call, queued, deadline_ns, e);
 }
 
@@ -330,7 +399,8 @@ int share_proc_create(struct share_conn *c, const struct share_fh *dir, const ch
     attr->size.set_size3_u.size = size_bytes;
     if (proc_begin(c, e) < 0)
         return -1;
-    bool queued = COMPAT_CALL(nfs3_create, share_conn_rpc(c), share_conn_answered, &args, &call);
+    bool queued = COMPAT_CALL(nfs3_create, share_conn_rpc(c), share_conn_answered, &args,
+                              share_conn_slot(c, &call));
     if (proc_finish(c, &call, queued, deadline_ns, e) < 0)
         return -1;
     return proc_complete(c, &a, dir, name, deadline_ns, e);
@@ -346,7 +416,8 @@ int share_proc_mkdir(struct share_conn *c, const struct share_fh *dir, const cha
     args.attributes.mode.set_mode3_u.mode = 0700;
     if (proc_begin(c, e) < 0)
         return -1;
-    bool queued = COMPAT_CALL(nfs3_mkdir, share_conn_rpc(c), share_conn_answered, &args, &call);
+    bool queued = COMPAT_CALL(nfs3_mkdir, share_conn_rpc(c), share_conn_answered, &args,
+                              share_conn_slot(c, &call));
     if (proc_finish(c, &call, queued, deadline_ns, e) < 0)
         return -1;
     return proc_complete(c, &a, dir, name, deadline_ns, e);
@@ -364,7 +435,8 @@ static int proc_setattr(struct share_conn *c, SETATTR3args *args, int64_t deadli
     struct share_call call = {.take = take_setattr, .to = &a};
     if (proc_begin(c, e) < 0)
         return -1;
-    bool queued = COMPAT_CALL(nfs3_setattr, share_conn_rpc(c), share_conn_answered, args, &call);
+    bool queued = COMPAT_CALL(nfs3_setattr, share_conn_rpc(c), share_conn_answered, args,
+                              share_conn_slot(c, &call));
     return proc_finish(c, &call, queued, deadline_ns, e);
 }
 
@@ -407,7 +479,8 @@ int share_proc_rename(struct share_conn *c, const struct share_fh *dir, const ch
     RENAME3args args = {.from = proc_where(dir, from), .to = proc_where(dir, to)};
     if (proc_begin(c, e) < 0)
         return -1;
-    bool queued = COMPAT_CALL(nfs3_rename, share_conn_rpc(c), share_conn_answered, &args, &call);
+    bool queued = COMPAT_CALL(nfs3_rename, share_conn_rpc(c), share_conn_answered, &args,
+                              share_conn_slot(c, &call));
     return proc_finish(c, &call, queued, deadline_ns, e);
 }
 
@@ -424,7 +497,8 @@ int share_proc_link(struct share_conn *c, const struct share_fh *file, const str
     LINK3args args = {.file = proc_fh(file), .link = proc_where(dir, name)};
     if (proc_begin(c, e) < 0)
         return -1;
-    bool queued = COMPAT_CALL(nfs3_link, share_conn_rpc(c), share_conn_answered, &args, &call);
+    bool queued = COMPAT_CALL(nfs3_link, share_conn_rpc(c), share_conn_answered, &args,
+                              share_conn_slot(c, &call));
     return proc_finish(c, &call, queued, deadline_ns, e);
 }
 
@@ -441,7 +515,8 @@ int share_proc_remove(struct share_conn *c, const struct share_fh *dir, const ch
     REMOVE3args args = {.object = proc_where(dir, name)};
     if (proc_begin(c, e) < 0)
         return -1;
-    bool queued = COMPAT_CALL(nfs3_remove, share_conn_rpc(c), share_conn_answered, &args, &call);
+    bool queued = COMPAT_CALL(nfs3_remove, share_conn_rpc(c), share_conn_answered, &args,
+                              share_conn_slot(c, &call));
     return proc_finish(c, &call, queued, deadline_ns, e);
 }
 
@@ -458,6 +533,7 @@ int share_proc_rmdir(struct share_conn *c, const struct share_fh *dir, const cha
     RMDIR3args args = {.object = proc_where(dir, name)};
     if (proc_begin(c, e) < 0)
         return -1;
-    bool queued = COMPAT_CALL(nfs3_rmdir, share_conn_rpc(c), share_conn_answered, &args, &call);
+    bool queued = COMPAT_CALL(nfs3_rmdir, share_conn_rpc(c), share_conn_answered, &args,
+                              share_conn_slot(c, &call));
     return proc_finish(c, &call, queued, deadline_ns, e);
 }

@@ -30,9 +30,15 @@ void share_proc_take_attr(struct share_entry *to, const fattr3 *attr);
 /* that. */
 void share_proc_identify(struct share_entry *entry);
 
-/* MNT of `path`, on a connection to MOUNT_PROGRAM. */
+/* MNT of `path`, on a connection to MOUNT_PROGRAM. ERR_REFUSED: e->sys is the server's reason, or
+ * EPROTONOSUPPORT where the export takes no AUTH_SYS (the message says what it takes). */
 int share_proc_mount(struct share_conn *c, const char *path, struct share_fh *root,
                      int64_t deadline_ns, struct err *e);
+
+/* EXPORT: runs fn for each exported directory, until it gives false; `clients`: to whom, "" to all. */
+typedef bool share_export_fn(void *arg, const char *path, const char *clients);
+int share_proc_exports(struct share_conn *c, share_export_fn *fn, void *arg, int64_t deadline_ns,
+                       struct err *e);
 
 int share_proc_fsinfo(struct share_conn *c, const struct share_fh *root,
                       struct share_limits *limits, int64_t deadline_ns, struct err *e);

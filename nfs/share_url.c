@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "nfs/share_url.h"
 
+#include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "core/units.h"
@@ -55,6 +57,20 @@ static int share_url_query(const char *text, const char *query, struct share_url
     return 0;
 }
 
+/* "fe80::1%25eth0", as RFC 6874 has it, is "fe80::1%eth0", as everybody writes it. */
+static void share_url_decode_zone(char *host)
+{
+    char *zone = strchr(host, '%');
+    if (zone != NULL && strncmp(zone, "%25", 3) == 0 && zone[3] != '\0')
+        memmove(zone + 1, zone + 3, strlen(zone + 3) + 1);
+}
+
+void share_url_show_host(const struct share_url *url, char *to, size_t size)
+{
+    bool v6 = strchr(url->host, ':') != NULL;
+    snprintf(to, size, "%s%s%s", v6 ? "[" : "", url->host, v6 ? "]" : "");
+}
+
 static int share_url_host(const char *text, const char *host, size_t len, struct share_url *url,
                           struct err *e)
 {
@@ -70,6 +86,8 @@ static int share_url_host(const char *text, const char *host, size_t len, struct
         return share_url_bad(text, "the host's name is too long", e);
     memcpy(url->host, host, len);
     url->host[len] = '\0';
+    if (memchr(url->host, ':', len) != NULL)
+        share_url_decode_zone(url->host);
     return 0;
 }
 

@@ -69,7 +69,7 @@ test_bad_usage() {
     check "status --json when not up" says '"up": false' sh -c "$lab status --json || true"
     for bad in '' 'fly' 'up --fast' 'up --qemu' 'up --qemu /nonexistent' 'up --qemu c=/usr' 'down now' \
         'status --xml' 'exec' 'exec c true' 'exec a' 'link a' 'link a --rate' 'link a --rate 0' \
-        'link a --rate 10mbps' 'link c --rate none' 'kill c' 'kill a ganesha' 'start'; do
+        'link a --rate 10mbps' 'link c --rate none' 'link a --drop --pass' 'link c --drop' 'kill c' 'kill a ganesha' 'start'; do
         # shellcheck disable=SC2086 # words
         check "exit 2 for: lab $bad" exits_with 2 "$lab" $bad
     done
@@ -235,6 +235,20 @@ test_link() {
     check "link a --rate none" "$lab" link a --rate none
     check "no limit any more" rate_between 200 1000000 a b 40000000
     check "status shows none" status_is '.hosts.a.link_rate == "none"'
+}
+
+# A port that nobody listens at is refused at once; without a word it takes until the time is up (124).
+connects_to_b() { "$lab" exec a timeout 1 bash -c 'exec 7<>/dev/tcp/b/9' 2>/dev/null; }
+
+test_link_drops() {
+    check "before: b refuses" exits_with 1 connects_to_b
+    check "link b --drop" "$lab" link b --drop
+    check "status shows it" status_is '.hosts.b.link_drops and (.hosts.a.link_drops | not)'
+    check "b is silent" exits_with 124 connects_to_b
+    check "the others are not" "$lab" exec a timeout 5 bash -c 'exec 7<>/dev/tcp/nfs/2049'
+    check "link b --pass" "$lab" link b --pass
+    check "b refuses again" exits_with 1 connects_to_b
+    check "status shows that, too" status_is '.hosts.b.link_drops | not'
 }
 
 # Prints the settings of the switch and of the hosts that send bridged frames through netfilter.
@@ -424,6 +438,7 @@ main() {
     test_status
     test_exec
     test_link
+    test_link_drops
     test_bridge_netfilter
     test_guests
     test_deaths

@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# godwit relocate while the NFS server dies, hangs, stays away, or loses connections:
-# test-relocate-faults.sh GODWIT LAB. About two minutes.
+# godwit relocate while the NFS server dies, hangs, stays away, or loses connections; and while it is
+# silent, since packets to it are dropped, which is another thing: a server that died still has a
+# kernel that answers. test-relocate-faults.sh GODWIT LAB. About three minutes.
 #
 # A server that dies may lose what was written and not committed. Ganesha's page cache is that of
 # this machine and survives it, so the loss is made here: while no server runs, all chunks that the
@@ -133,6 +134,83 @@ test_hangs() {
     lands_whole "hangs" hangs.img image
 }
 
+# The one that copies to what has `$1` in its name; a shell's own child has SIGINT ignored.
+interrupt() {
+    local pid
+    pid=$("$lab" exec a pgrep -f "^$godwit relocate .*$1") && "$lab" exec a kill -INT "$pid"
+}
+
+silent() { "$lab" link nfs --drop; }
+audible() { "$lab" link nfs --pass; }
+trap 'audible; relocate_clean_up' EXIT
+
+# silent PATH: connecting anew takes longer than a connect may take.
+test_silent() {
+    local path=$1 name="silent ($1)" as=silent-$1.img
+    in_background relocate --json --timeout 12s --bandwidth "$rate" --data-path="$path" image "$share$as"
+    check "$name: the moment comes" await 20 has_chunks_on_server "$as" 1
+    silent
+    sleep 7
+    check "$name: it is waited for" kill -0 "$background"
+    audible
+    ends "$name: goes through" 0 30
+    lands_whole "$name" "$as" image
+}
+
+test_silent_at_the_start() {
+    silent
+    in_background relocate --json --timeout 4s image "${share}start.img"
+    ends "silent at the start: exit code 1, in time" 1 10
+    check "silent at the start: the stage is named" shows 'no answer from its port mapper .*port 111' output
+    check "silent at the start: a word comes soon" shows "no answer from its port mapper .* for 3 s" output
+    check "silent at the start: and a remedy" shows 'hint: .*firewall' output
+    check "silent at the start: it is called a timeout" is_called timeout
+    in_background relocate --json image "${share}start.img"
+    sleep 1
+    interrupt start.img
+    ends "silent at the start: Ctrl-C: exit code 3, in time" 3 4
+    audible
+    check "silent at the start: nothing is left" no_temporary start.img
+}
+
+test_silent_for_good() {
+    local durable
+    in_background relocate --json --timeout 3s --bandwidth "$rate" image "${share}gone.img"
+    check "silent for good: the moment comes" await 20 has_chunks_on_server gone.img 1
+    silent
+    ends "silent for good: longer than --timeout 3s: exit code 1, in time" 1 20
+    check "silent for good: it says that it has given up" shows 'given up after' output
+    check "silent for good: and how to continue" shows 'run the same again to continue' output
+    audible
+    durable=$(chunks_on_server gone.img | awk '{ sum += $2 } END { print sum + 0 }')
+    check "silent for good: it continues" relocate_to_result --json image "${share}gone.img"
+    check "silent for good: with what is durable" same "$(jq .resumed_bytes result)" "$durable"
+    lands_whole "silent for good" gone.img image
+}
+
+# Ctrl-C while the server is silent, in mid-copy.
+test_silent_and_stopped() {
+    in_background relocate --json --bandwidth "$rate" image "${share}stop.img"
+    check "silent and stopped: the moment comes" await 20 has_chunks_on_server stop.img 1
+    silent
+    sleep 1
+    interrupt stop.img
+    ends "silent and stopped: exit code 3, in time" 3 20
+    audible
+    check "silent and stopped: it continues" relocate_to_result --json image "${share}stop.img"
+    lands_whole "silent and stopped" stop.img image
+}
+
+test_read_silent() {
+    in_background relocate --json --timeout 3s --bandwidth "$rate" "${share}source.img" heard.img
+    check "read, silent: the moment comes" await 20 has_chunks .heard.img.godwit-journal 1
+    silent
+    ends "read, silent: exit code 1, in time" 1 20
+    audible
+    check "read, silent: it continues" relocate_to_result --json "${share}source.img" heard.img
+    check "read, silent: the content is right" same "$(sum heard.img)" "$(sum image)"
+}
+
 test_stays_away() {
     local durable
     in_background relocate --json --timeout 3s --bandwidth "$rate" image "${share}away.img"
@@ -221,6 +299,12 @@ test_killed_twice
 test_killed_while_growing
 test_hangs
 test_stays_away
+test_silent_at_the_start
+for path in own libnfs; do
+    test_silent "$path"
+done
+test_silent_for_good
+test_silent_and_stopped
 for path in own libnfs; do
     test_cut "$path"
 done
@@ -229,5 +313,6 @@ for path in own libnfs; do
     test_read_killed "$path" 1
 done
 test_read_stays_away
+test_read_silent
 check "nothing is left on the server" no_temporaries
 tap_end

@@ -179,14 +179,26 @@ void fake_export_mount(struct fake_export *x, struct fake_xdr *in, struct fake_x
 {
     char path[FAKE_NAME_MAX + 1];
     get_name(in, path);
-    if (strcmp(path, x->faults->export != NULL ? x->faults->export : "/export") != 0) {
-        fake_put32(out, FAKE_ACCES);
+    const char *export = x->faults->export != NULL ? x->faults->export : "/export";
+    uint32_t status = strcmp(path, export) != 0 ? FAKE_ACCES : x->faults->mount_status;
+    fake_put32(out, status);
+    if (status != FAKE_NFS_OK)
         return;
-    }
-    fake_put32(out, FAKE_NFS_OK);
     fake_export_put_handle(x, out, 0);
     fake_put32(out, 1);
-    fake_put32(out, 1); /* AUTH_SYS */
+    fake_put32(out, x->faults->flavour != 0 ? x->faults->flavour : 1); /* AUTH_SYS */
+}
+
+void fake_export_list(struct fake_xdr *out)
+{
+    const char *const words[] = {"/export", "10.9.8.0/24", "/export/other"};
+    for (int i = 0; i < 3; i++) {
+        fake_put32(out, 1);
+        fake_put_opaque(out, words[i], (uint32_t)strlen(words[i]));
+        if (i > 0)
+            fake_put32(out, 0); /* no more clients */
+    }
+    fake_put32(out, 0);
 }
 
 static void do_fsinfo(struct fake_export *x, struct fake_xdr *out)

@@ -16,7 +16,7 @@
 
 enum { CONNS = 16, MESSAGE_MAX = 1200000, CRED_MAX = 128, HELD_MAX = 16, HELD_MS = 5,
        SLOW_MS = 10, SLOW_BUFFER = 64 << 10 };
-enum { MOUNT = 100005, NFS = 100003 };
+enum { MAPPER = 100000, MOUNT = 100005, NFS = 100003 };
 
 struct held {
     int fd;
@@ -24,9 +24,21 @@ struct held {
     unsigned char *record;
 };
 
+/*
+ * Linux drops the SYN when the queue of a listening socket is full: who connects hears nothing. The
+ * queue of a listener is made short, and filled; nobody accepts.
+ */
+enum { FILLERS = 8 };
+
+struct fake_silence {
+    int listener;
+    int fillers[FILLERS];
+};
+
 struct fake_server {
     struct fake_faults faults;
     struct fake_export export;
+    struct fake_silence silence;
     int listener, port; /* -1: connections are refused */
     int64_t listen_ns;  /* until then */
     int stop[2];        /* a pipe: closing it ends the thread */
@@ -40,6 +52,7 @@ struct fake_server {
     size_t cred_len;
     bool creds_differ;
     uint32_t groups[FAKE_GROUPS_MAX], n_groups; /* of the last one */
+    unsigned mapped;
     unsigned char in[MESSAGE_MAX], out[MESSAGE_MAX];
 };
 
@@ -64,6 +77,42 @@ static void start_listening(struct fake_server *s)
     s->port = ntohs(at.sin_port);
 }
 
+static void silence_begin(struct fake_silence *q, int listener)
+{
+    struct sockaddr_in at;
+    socklen_t len = sizeof at;
+    q->listener = listener;
+    if (listen(listener, 0) < 0 || getsockname(listener, (struct sockaddr *)&at, &len) < 0)
+        abort();
+    for (int i = 0; i < FILLERS; i++) {
+        q->fillers[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        connect(q->fillers[i], (struct sockaddr *)&at, len);
+    }
+}
+
+static void silence_end(struct fake_silence *q)
+{
+    for (int i = 0; i < FILLERS; i++)
+        close(q->fillers[i]);
+    close(q->listener);
+}
+
+struct fake_silence *fake_silence_start(int *port)
+{
+    struct fake_silence *q = calloc(1, sizeof *q);
+    struct fake_server s = {0};
+    start_listening(&s);
+    silence_begin(q, s.listener);
+    *port = s.port;
+    return q;
+}
+
+void fake_silence_stop(struct fake_silence *q)
+{
+    silence_end(q);
+    free(q);
+}
+
 static void drop_held(struct fake_server *s)
 {
     while (s->n_held > 0)
@@ -78,11 +127,24 @@ static void close_all(struct fake_server *s)
         s->conns[i] = -1;
     }
     drop_held(s);
-    if (s->faults.refuse_ms > 0 && s->listener >= 0) {
-        close(s->listener);
+    bool away = s->faults.refuse_ms > 0 || s->faults.silent;
+    if (away && s->listener >= 0) {
+        if (s->faults.silent)
+            silence_begin(&s->silence, s->listener);
+        else
+            close(s->listener);
         s->listener = -1;
-        s->listen_ns = clock_now_ns() + s->faults.refuse_ms * NS_PER_MS;
+        s->listen_ns = s->faults.refuse_ms > 0
+                           ? clock_now_ns() + s->faults.refuse_ms * NS_PER_MS
+                           : INT64_MAX;
     }
+}
+
+static void end_silence(struct fake_server *s)
+{
+    if (s->faults.silent && s->silence.listener > 0)
+        silence_end(&s->silence);
+    s->silence.listener = 0;
 }
 
 static void take_connection(struct fake_server *s)
@@ -156,6 +218,16 @@ static bool is_muted(const struct fake_server *s)
            (s->faults.mute_until == 0 || s->calls <= s->faults.mute_until);
 }
 
+/* GETPORT of version 2: program, version, protocol. */
+static void map_port(struct fake_server *s, uint32_t proc, struct fake_xdr *in, struct fake_xdr *out)
+{
+    uint32_t program = fake_get32(in), version = fake_get32(in), protocol = fake_get32(in);
+    assert(proc == 3 && version == 3 && protocol == IPPROTO_TCP);
+    s->mapped++;
+    bool known = (program == NFS || program == MOUNT) && !s->faults.not_mapped;
+    fake_put32(out, known ? (uint32_t)s->port : 0);
+}
+
 /* One call; false: the connection is to be left alone, or is gone. */
 static bool serve_call(struct fake_server *s, struct fake_xdr *in, struct fake_xdr *out)
 {
@@ -177,12 +249,21 @@ static bool serve_call(struct fake_server *s, struct fake_xdr *in, struct fake_x
     s->is_data =
         prog == NFS && (proc == FAKE_READ || proc == FAKE_WRITE || proc == FAKE_COMMIT);
     bool denied = s->faults.denied && s->is_data;
-    const uint32_t head[] = {xid, 1, denied, denied, denied, 0};
+    uint32_t refused = prog == NFS && s->faults.no_nfs ? 1 : prog == NFS && s->faults.only_v4 ? 2 : 0;
+    const uint32_t head[] = {xid, 1, denied, denied, denied, refused};
     for (int i = 0; i < (denied ? 5 : 6); i++)
         fake_put32(out, n == s->faults.garbage_at ? 0xdeadbeef : head[i]);
     if (denied)
         return true;
-    if (prog == MOUNT && proc == 1)
+    if (refused == 2)
+        fake_put64(out, (uint64_t)4 << 32 | 4);
+    if (refused != 0)
+        return true;
+    if (prog == MAPPER)
+        map_port(s, proc, in, out);
+    else if (prog == MOUNT && proc == 5)
+        fake_export_list(out);
+    else if (prog == MOUNT && proc == 1)
         fake_export_mount(&s->export, in, out);
     else if (prog == NFS && fails(s, proc))
         fake_export_fail(proc, s->faults.status, out);
@@ -291,6 +372,8 @@ static int wait_ms(const struct fake_server *s)
         return HELD_MS;
     if (s->listener >= 0)
         return -1;
+    if (s->listen_ns == INT64_MAX)
+        return -1;
     int64_t left_ns = s->listen_ns - clock_now_ns();
     return left_ns > 0 ? (int)(left_ns / NS_PER_MS) + 1 : 0;
 }
@@ -308,8 +391,10 @@ static void *run(void *arg)
             release(s);
         if (p[CONNS + 1].revents != 0)
             return NULL;
-        if (s->listener < 0 && clock_now_ns() >= s->listen_ns)
+        if (s->listener < 0 && clock_now_ns() >= s->listen_ns) {
+            end_silence(s);
             start_listening(s);
+        }
         if (p[CONNS].revents != 0)
             take_connection(s);
         for (int i = 0; i < CONNS; i++) {
@@ -339,7 +424,9 @@ void fake_server_stop(struct fake_server *s)
     close(s->stop[1]);
     pthread_join(s->thread, NULL);
     close(s->stop[0]);
+    end_silence(s);
     s->faults.refuse_ms = 0;
+    s->faults.silent = false;
     close_all(s);
     if (s->listener >= 0)
         close(s->listener);
@@ -419,6 +506,11 @@ uint32_t fake_server_groups(const struct fake_server *s, uint32_t groups[FAKE_GR
 bool fake_server_one_credential(const struct fake_server *s)
 {
     return s->cred_len > 0 && !s->creds_differ;
+}
+
+unsigned fake_server_mapped(const struct fake_server *s)
+{
+    return s->mapped;
 }
 
 const struct fake_file *fake_server_file(const struct fake_server *s, const char *path)

@@ -30,6 +30,8 @@ struct fake_faults {
     unsigned cut_at;       /* answer with `cut_bytes` of the answer, then close all connections */
     unsigned cut_bytes;    /* with the record mark */
     unsigned refuse_ms;    /* after each of these, refuse connections for so long */
+    bool silent;           /* after each of these, neither take connections nor refuse them, as when packets
+                            * are dropped: for refuse_ms, or for ever */
     unsigned crash_at;     /* forget what was not committed, change the verifier */
     unsigned stale_at;     /* before it is done, all handles but the export's become stale */
     unsigned stale_all_at; /* the export's, too, until it is mounted again */
@@ -54,6 +56,11 @@ struct fake_faults {
     bool ignore_size;      /* of a CREATE */
     bool twice;            /* send each answer to a READ, WRITE or COMMIT twice */
     bool denied;           /* refuse the credential of each READ, WRITE or COMMIT */
+    bool only_v4;          /* NFS has no version 3 */
+    bool no_nfs;           /* NFS is another program */
+    bool not_mapped;       /* the port mapper, which has the same port, knows nothing */
+    uint32_t flavour;      /* the only one that MNT gives; 0: AUTH_SYS */
+    uint32_t mount_status; /* MNT fails by this */
     bool eperm_chown;      /* a SETATTR with an owner fails */
 };
 
@@ -69,6 +76,11 @@ void fake_server_add_file(struct fake_server *s, const char *path, const void *d
 void fake_server_add_directory(struct fake_server *s, const char *path);
 void fake_server_add_link(struct fake_server *s, const char *path, const char *target);
 
+/* A port where connecting takes for ever: nobody answers, nobody refuses. */
+struct fake_silence;
+struct fake_silence *fake_silence_start(int *port);
+void fake_silence_stop(struct fake_silence *s);
+
 int fake_server_port(const struct fake_server *s);
 /* How many there were. */
 unsigned fake_server_calls(const struct fake_server *s);
@@ -80,6 +92,8 @@ uint32_t fake_server_groups(const struct fake_server *s, uint32_t groups[FAKE_GR
 /* Whether all calls but those without any came with the same credential: machine, uid, gid and
  * groups. */
 bool fake_server_one_credential(const struct fake_server *s);
+/* How often the port mapper was asked. */
+unsigned fake_server_mapped(const struct fake_server *s);
 /* NULL: none. */
 const struct fake_file *fake_server_file(const struct fake_server *s, const char *path);
 /* Before the first call, and until it is stale. The length. */

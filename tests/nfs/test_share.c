@@ -2,10 +2,12 @@
 /* A share over real sockets to a small NFS server, and all that can go wrong on the way. */
 #include <errno.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 
 #include <cmocka.h>
 
@@ -343,6 +345,53 @@ static void test_mute_for_ever(void **state)
     close_file(&f, file);
 }
 
+/* Packets are dropped from the start: an error in time, not a hang and no abort. */
+static void test_silent_from_the_start(void **state)
+{
+    struct fixture f;
+    int port;
+    share_fixture_set_up(&f, &(struct fake_faults){0}, state);
+    struct fake_silence *silence = fake_silence_start(&port);
+    char url[100];
+    snprintf(url, sizeof url, "nfs://127.0.0.1/export?nfsport=%d&mountport=%d", port, port);
+    const struct share_options options = {.timeout_ns = NS_PER_S, .path = f.path};
+    int64_t start_ns = clock_now_ns();
+    assert_null(share_open(f.ring, url, &options, &f.e));
+    assert_int_equal(f.e.class, ERR_TIMEOUT);
+    assert_non_null(strstr(f.e.msg, "no answer from port"));
+    assert_true(clock_now_ns() - start_ns < 3 * NS_PER_S);
+    fake_silence_stop(silence);
+    share_fixture_end(&f);
+    share_fixture_tear_down(&f);
+}
+
+/* In mid-copy: connecting anew takes for ever. The server comes back, or does not. */
+static void test_silent_for_a_while(void **state)
+{
+    struct fixture f;
+    share_fixture_start(&f, &(struct fake_faults){.close_at = 10, .silent = true, .refuse_ms = 700},
+                        state);
+    assert_int_equal(run(&f), 0);
+    share_fixture_end(&f);
+    assert_landed(&f);
+    share_fixture_tear_down(&f);
+}
+
+static void test_silent_for_too_long(void **state)
+{
+    struct fixture f;
+    struct store_file *file =
+        open_file(&f, &(struct fake_faults){.close_at = 9, .silent = true}, state);
+    int64_t start_ns = clock_now_ns();
+    struct store_io ios[2] = {io_at(file, f.data, 0, 100), io_at(file, f.data, 200, 300)};
+    share_fixture_run(&f, f.place->ops->write, ios, 2);
+    for (int i = 0; i < 2; i++)
+        assert_true(ios[i].res < 0 && ios[i].fault == ERR_LOST);
+    assert_true(clock_now_ns() - start_ns < 8 * NS_PER_S);
+    assert_null(f.place->ops->open(f.place, "other", STORE_CREATE, 1, &f.e));
+    close_file(&f, file);
+}
+
 static void test_garbage(void **state)
 {
     for (unsigned at = 9; at < 16; at++) {
@@ -511,6 +560,59 @@ static void test_stop(void **state)
     stop_with(&(struct fake_faults){.status_at = 9, .status = STATUS_JUKEBOX}, 1000, state);
 }
 
+static volatile sig_atomic_t cancelled;
+
+static void cancel(int sig)
+{
+    (void)sig;
+    cancelled = 1;
+}
+
+/* Ctrl-C while connecting takes for ever: from the start, and in mid-copy. */
+static void test_stop_connecting(void **state)
+{
+    struct fixture f;
+    share_fixture_set_up(&f, &(struct fake_faults){.close_at = 9, .silent = true}, state);
+    char url[100];
+    int silent_port, port = fake_server_port(f.server);
+    struct fake_silence *silence = fake_silence_start(&silent_port);
+    const struct itimerval soon = {.it_value = {.tv_usec = 300000}};
+    const struct share_options options = {
+        .timeout_ns = 20 * NS_PER_S, .path = f.path, .cancel = &cancelled};
+    signal(SIGALRM, cancel);
+    int64_t start_ns = clock_now_ns();
+    cancelled = 0;
+    setitimer(ITIMER_REAL, &soon, NULL);
+    snprintf(url, sizeof url, "nfs://127.0.0.1/export?nfsport=%d&mountport=%d", port, silent_port);
+    assert_null(share_open(f.ring, url, &options, &f.e));
+    assert_int_equal(f.e.class, ERR_CANCELLED);
+    assert_true(clock_now_ns() - start_ns < NS_PER_S);
+    fake_silence_stop(silence);
+
+    err_clear(&f.e);
+    cancelled = 0;
+    snprintf(url, sizeof url, "nfs://127.0.0.1/export?nfsport=%d&mountport=%d", port, port);
+    f.place = share_open(f.ring, url, &options, &f.e);
+    assert_non_null(f.place);
+    struct store_file *file = f.place->ops->open(f.place, "file", STORE_CREATE, SIZE, &f.e);
+    assert_non_null(file);
+    unsigned done = 0;
+    struct store_io io = io_at(file, f.data, 0, 100);
+    io.done = count_done;
+    io.arg = &done;
+    f.place->ops->write(&io);
+    start_ns = clock_now_ns();
+    setitimer(ITIMER_REAL, &soon, NULL);
+    while (cancelled == 0)
+        ring_turn(f.ring, 100 * NS_PER_MS);
+    f.place->ops->stop(f.place);
+    while (done == 0)
+        ring_turn(f.ring, 100 * NS_PER_MS);
+    assert_true(clock_now_ns() - start_ns < NS_PER_S);
+    assert_int_equal(io.fault, ERR_CANCELLED);
+    close_file(&f, file);
+}
+
 /* What was stopped can be used again. */
 static void test_after_stop(void **state)
 {
@@ -562,6 +664,9 @@ int main(int argc, char **argv)
         EACH_PATH(test_refused_for_too_long),
         ALL(test_mute_for_a_while),
         EACH_PATH(test_mute_for_ever),
+        EACH_PATH(test_silent_from_the_start),
+        EACH_PATH(test_silent_for_a_while),
+        EACH_PATH(test_silent_for_too_long),
         EACH_PATH(test_garbage),
         EACH_PATH(test_credential_refused),
         EACH_PATH(test_busy),
@@ -571,6 +676,7 @@ int main(int argc, char **argv)
         EACH_PATH(test_stale_and_replaced),
         EACH_PATH(test_statuses_that_are_final),
         ALL(test_stop),
+        EACH_PATH(test_stop_connecting),
         ALL(test_after_stop),
     };
     if (argc > 1)

@@ -19,6 +19,8 @@ static const struct {
     {"nfs://nfs//export///dir//", "nfs", "/export/dir", 0, 0},
     {"nfs://10.0.0.1/", "10.0.0.1", "/", 0, 0},
     {"nfs://[fd00::1]/a", "fd00::1", "/a", 0, 0},
+    {"nfs://[fe80::1%eth0]/a", "fe80::1%eth0", "/a", 0, 0},
+    {"nfs://[fe80::1%25eth0]/a", "fe80::1%eth0", "/a", 0, 0},
     {"nfs://h/a?nfsport=2050", "h", "/a", 2050, 0},
     {"nfs://h/a/?mountport=20048&nfsport=1", "h", "/a", 1, 20048},
     {"nfs://h/a?", "h", "/a", 0, 0},

@@ -108,3 +108,37 @@ network_get_rate() {
                   else "\(.)bit" end;
         [.[] | select(.kind == "tbf") | .options.rate * 8 | text][0] // "none"'
 }
+
+# The hosts keep each other's hardware addresses while a link drops everything, as they would with a
+# router between them: else ARP tells after a second that nobody is there.
+network_keep_neighbours() {
+    local host=$1 nud=$2 other from to
+    for other in "${lab_hosts[@]}"; do
+        [[ $other != "$host" ]] || continue
+        for from in "$host" "$other"; do
+            [[ $from == "$host" ]] && to=$other || to=$host
+            in_network_of "$from" ip neighbour replace "${lab_address[$to]}" lladdr "${lab_mac[$to]}" \
+                dev br0 nud "$nud" 2>/dev/null || true # a host that is not running
+        done
+    done
+}
+
+# Whether the link of host $1 drops everything. The switch does it, with its port in the state
+# "disabled"; the carrier stays, so that neither side is told.
+network_set_cable() {
+    case $2 in
+    drop)
+        network_keep_neighbours "$1" permanent
+        in_network_of sw bridge link set dev "to-$1" state 0
+        ;;
+    pass)
+        in_network_of sw bridge link set dev "to-$1" state 3
+        network_keep_neighbours "$1" stale
+        ;;
+    esac || die "cannot change the link of $1"
+}
+
+# Prints true or false.
+network_drops() {
+    in_network_of sw bridge -json link show dev "to-$1" | jq -r '.[0].state == "disabled"'
+}

@@ -5,21 +5,22 @@
 
 # Prints one host as a JSON object with its name as the only key.
 status_of_host() {
-    local host=$1 pid daemon daemon_pids=() rate=none
+    local host=$1 pid daemon daemon_pids=() rate=none drops=false
     pid=$(host_pid "$host") || pid=null
     for daemon in ${lab_daemons[$host]}; do
         daemon_pids+=("$daemon" "$(daemon_pid "$host" "$daemon" || echo null)")
     done
     [[ $pid == null ]] || rate=$(network_get_rate "$host" 2>/dev/null) || rate=unknown
+    [[ $pid == null ]] || drops=$(network_drops "$host" 2>/dev/null) || drops=null
     version() { [[ ! -s $state/$host/$1.version ]] || cat "$state/$host/$1.version"; }
     jq -n --arg host "$host" --arg address "${lab_address[$host]}" --argjson pid "$pid" \
         --arg qemu "$(version qemu)" --arg libvirt "$(version libvirt)" \
-        --arg ganesha "$(version ganesha)" --arg rate "$rate" --arg shared "$state/$host" '
+        --arg ganesha "$(version ganesha)" --arg rate "$rate" --argjson drops "$drops" --arg shared "$state/$host" '
         def some: if . == "" then null else . end;
         def pairs: [range(0; length; 2) as $i | {(.[$i]): (.[$i + 1] | fromjson)}] | add;
         {($host): {address: $address, bridge: "br0", pid: $pid, pids: ($ARGS.positional | pairs),
                    qemu: ($qemu | some), libvirt: ($libvirt | some), ganesha: ($ganesha | some),
-                   link_rate: $rate, shared: $shared}}' --args "${daemon_pids[@]}"
+                   link_rate: $rate, link_drops: $drops, shared: $shared}}' --args "${daemon_pids[@]}"
 }
 
 # Prints the whole lab as JSON. "up" is true only when every host and every daemon lives.
@@ -52,7 +53,7 @@ status_text() {
         (select(.hosts != {}) | "export:  \(.export) (\(.export_kind))"),
         (select(.hosts != {} and .switch_pid == null) | "switch:  not running"),
         (.hosts | to_entries[] | .value as $h
-         | "\(.key):\(" " * (8 - (.key | length)))\($h.address)  link \($h.link_rate)  pid 1: \($h.pid | shown)"
+         | "\(.key):\(" " * (8 - (.key | length)))\($h.address)  link \(if $h.link_drops then "drops all" else $h.link_rate end)  pid 1: \($h.pid | shown)"
            + ([$h.pids | to_entries[] | "  \(.key): \(.value | shown)"] | join(""))
            + (if $h.qemu then "  QEMU \($h.qemu)" else "" end)
            + (if $h.libvirt then "  libvirt \($h.libvirt)" else "" end)
