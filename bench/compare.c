@@ -209,7 +209,7 @@ int compare_run_all(struct compare *c, struct err *e)
     if (compare_clear(c, &clearing) == 0)
         return rc;
     if (rc < 0)
-        return err_hint(e, "could not clean up: %.120s", clearing.msg);
+        return err_hint(e, "could not clean up: %s", clearing.msg);
     *e = clearing;
     return -1;
 }

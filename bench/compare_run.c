@@ -276,6 +276,6 @@ int compare_run_one(struct compare *c, struct compare_entry *entry, struct compa
         rc = -1;
     }
     if (rc < 0 && clearing.class != ERR_NONE)
-        err_hint(e, "could not clean up: %.120s", clearing.msg);
+        err_hint(e, "could not clean up: %s", clearing.msg);
     return rc;
 }

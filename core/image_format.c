@@ -326,7 +326,7 @@ static int image_format_walk(char *to, const char *part, size_t len)
 static int image_format_refuse_backing(struct err *e, const char *backing, const char *why,
                                        const char *hint)
 {
-    err_set(e, ERR_REFUSED, 0, "its backing name '%.150s' %s", backing, why);
+    err_set(e, ERR_REFUSED, 0, "its backing name '%s' %s", backing, why);
     return err_hint(e, "%s", hint);
 }
 

@@ -15,7 +15,7 @@ int manifest_check(const char *name, struct err *e)
 {
     if (strchr(name, '\n') == NULL)
         return 0;
-    err_set(e, ERR_REFUSED, 0, "'%.150s': a manifest can't hold a name with a line break", name);
+    err_set(e, ERR_REFUSED, 0, "'%s': a manifest can't hold a name with a line break", name);
     for (char *c = e->msg; *c != '\0'; c++)
         if (*c == '\n')
             *c = '?';

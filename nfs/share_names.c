@@ -25,7 +25,7 @@ enum { NAMES_LINKS_MAX = 40 /* as Linux */ };
 
 static int names_link_refused(const char *path, const char *target, struct err *e)
 {
-    err_set(e, ERR_REFUSED, 0, "%.100s is a symbolic link to %.100s, out of the share", path,
+    err_set(e, ERR_REFUSED, 0, "%s is a symbolic link to %s, out of the share", path,
             target);
     return err_hint(e, "name what it points to");
 }
@@ -52,7 +52,7 @@ static int names_expand(char path[PATH_MAX], size_t at, size_t len, const char *
     if (*target == '/' || strstr(more, "/../") != NULL)
         return names_link_refused(path, target, e);
     if (keep + strlen(more) + strlen(rest) >= PATH_MAX)
-        return err_set(e, ERR_NFS, ENAMETOOLONG, "the link %.100s", path);
+        return err_set(e, ERR_NFS, ENAMETOOLONG, "the link %s", path);
     strcpy(path + keep, more);
     strcat(path, rest);
     return 0;

@@ -390,11 +390,11 @@ int pool_check_copies(struct pool_move *m, struct err *e)
     return rc;
 }
 
-int pool_changed_copies(struct pool_move *m, char *names, size_t room, struct err *e)
+int pool_changed_copies(struct pool_move *m, const char **names, struct err *e)
 {
     struct pool_share s = {0};
     struct store_attr attr;
-    *names = '\0';
+    *names = NULL;
     int rc = pool_share_open(&s, m->journal->share, m->call, e);
     for (size_t i = 0; rc >= 0 && i < m->journal->n_images; i++) {
         const struct pool_journal_image *image = &m->journal->images[i];
@@ -402,7 +402,7 @@ int pool_changed_copies(struct pool_move *m, char *names, size_t room, struct er
         if (rc == 0 ||
             (rc > 0 && image->copy.made &&
              !pool_copy_is_ours(&image->copy, &attr, POOL_COPY_SAME_DATA)))
-            pool_list(names, room, image->name);
+            pool_list(names, image->name);
     }
     pool_share_close(&s);
     return rc < 0 ? -1 : 0;

@@ -18,6 +18,7 @@
 #include "core/cleanup.h"
 #include "core/clock.h"
 #include "core/log.h"
+#include "core/text.h"
 #include "qmp/virt/definition.h"
 
 #define SHUTDOWN_AGAIN_NS (200 * NS_PER_MS)
@@ -90,13 +91,13 @@ static int plan_tenant(struct pool_move *m, const struct virt_tenant *t, struct 
 static int plan_check_running(const struct pool_move *m, const struct virt_tenant *tenants,
                               size_t n, struct err *e)
 {
-    char names[160] = "";
+    const char *names = NULL;
     if (m->running == 0 || m->call->arg.shutdown)
         return 0;
     for (size_t i = 0; i < m->journal->n_domains; i++)
         for (size_t k = 0; k < n; k++)
             if (tenants[k].active && strcmp(tenants[k].uuid, m->journal->domains[i].uuid) == 0)
-                pool_list(names, sizeof names, tenants[k].name);
+                pool_list(&names, tenants[k].name);
     err_set(e, ERR_REFUSED, 0, "domains that use pool '%s' are running: %s", m->journal->pool,
             names);
     return err_hint(e, "shut them down, or let godwit do it with --shutdown");
@@ -142,19 +143,19 @@ int pool_plan_redefinitions(struct pool_move *m, struct err *e)
 /* 1, 0, -1 */
 typedef int tenant_test(const struct pool_move *m, const struct virt_tenant *t, struct err *e);
 
-static int list_tenants(struct pool_move *m, tenant_test *test, char *names, size_t room,
+static int list_tenants(struct pool_move *m, tenant_test *test, const char **names,
                         struct err *e)
 {
     struct virt_tenant *tenants = NULL;
     size_t n = 0;
-    *names = '\0';
+    *names = NULL;
     if (virt_tenants(m->pool, &tenants, &n, e) < 0)
         return -1;
     int rc = 0;
     for (size_t i = 0; rc >= 0 && i < n; i++) {
         rc = test(m, &tenants[i], e);
         if (rc > 0)
-            pool_list(names, room, tenants[i].name);
+            pool_list(names, tenants[i].name);
     }
     virt_tenants_free(tenants, n);
     return rc < 0 ? -1 : 0;
@@ -170,9 +171,9 @@ static int tenant_runs(const struct pool_move *m, const struct virt_tenant *t, s
     return domain_edit_uses(t->live_xml, t->name, &m->how, e);
 }
 
-int pool_running(struct pool_move *m, char *names, size_t room, struct err *e)
+int pool_running(struct pool_move *m, const char **names, struct err *e)
 {
-    return list_tenants(m, tenant_runs, names, room, e);
+    return list_tenants(m, tenant_runs, names, e);
 }
 
 /* ---- shutting down ---- */
@@ -213,12 +214,11 @@ int pool_shut_down(struct pool_move *m, struct err *e)
 void pool_unsettled(struct pool_move *m, const char *what)
 {
     log_warn("%s", what);
-    pool_list(m->unsettled, sizeof m->unsettled, what);
+    pool_list(&m->unsettled, what);
 }
 
 void pool_start_again(struct pool_move *m)
 {
-    char what[256];
     for (size_t i = 0; i < m->journal->n_domains; i++) {
         struct pool_journal_domain *d = &m->journal->domains[i];
         struct err e = {0};
@@ -229,8 +229,7 @@ void pool_start_again(struct pool_move *m)
         if (active == 0 && virt_tenant_start(m->pool, d->uuid, &e) == 0)
             log_warn("domain %s, which was shut down, was started again", d->name);
         else if (active <= 0) {
-            snprintf(what, sizeof what, "domain %s was not started again: %.120s", d->name, e.msg);
-            pool_unsettled(m, what);
+            pool_unsettled(m, text_keep("domain %s was not started again: %s", d->name, e.msg));
         }
     }
 }
@@ -336,9 +335,10 @@ static void put_back_domain(struct pool_move *m, struct pool_journal_domain *d)
         free(TAKE(d->after));
         return;
     }
-    snprintf(what, sizeof what, "domain %s: %.150s", d->name,
-             e.class != ERR_NONE ? e.msg : "libvirt gives its old definition out differently");
-    pool_unsettled(m, what);
+    pool_unsettled(m, text_keep("domain %s: %s", d->name,
+                                e.class != ERR_NONE ? e.msg
+                                                    : "libvirt gives its old definition out "
+                                                      "differently"));
 }
 
 static void put_back_pool(struct pool_move *m)

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "core/cleanup.h"
+#include "core/text.h"
 
 int pool_open(struct pool_move *m, struct relocate_call *call, struct err *e)
 {
@@ -102,13 +103,9 @@ int pool_names_add(struct pool_names *names, char *name, struct err *e)
     return 0;
 }
 
-void pool_list(char *text, size_t room, const char *name)
+void pool_list(const char **list, const char *name)
 {
-    size_t len = strlen(text);
-    if (len + strlen(name) + 12 < room)
-        snprintf(text + len, room - len, "%s%s", len > 0 ? ", " : "", name);
-    else if (strstr(text, " and more") == NULL)
-        snprintf(text + len, room - len, " and more");
+    *list = *list == NULL ? text_keep("%s", name) : text_keep("%s, %s", *list, name);
 }
 
 int pool_no_memory(struct err *e)

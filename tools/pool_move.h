@@ -50,7 +50,7 @@ struct pool_move {
     struct pool_names named; /* in the pool, by its domains and by what their images are based on */
     struct pool_names used, operands; /* names in the pool's directory; the same as paths */
 
-    char unsettled[160]; /* what undo could not put back; "": nothing */
+    const char *unsettled; /* what could not be put back, a kept text; NULL: nothing */
 };
 
 /*
@@ -88,8 +88,8 @@ int pool_write_journal(struct pool_move *m, enum pool_phase phase, struct err *e
 int pool_names_add(struct pool_names *names, char *name, struct err *e);
 void pool_names_free(struct pool_names *names);
 
-/* Adds to "a, b and more", as far as there is room. */
-void pool_list(char *text, size_t room, const char *name);
+/* Adds `name` to "a, b", a kept text (core/text.h) that begins as NULL. */
+void pool_list(const char **list, const char *name);
 int pool_no_memory(struct err *e);
 
 /* -- pool_domains.c -- */
@@ -99,8 +99,8 @@ int pool_plan_domains(struct pool_move *m, struct err *e);
 /* Only m->after, from the journal. */
 int pool_plan_redefinitions(struct pool_move *m, struct err *e);
 
-/* The domains that run and are in the journal, or use the pool all the same: "g1, g2", or "". */
-int pool_running(struct pool_move *m, char *names, size_t room, struct err *e);
+/* The domains that run and are in the journal, or use the pool all the same: "g1, g2", or NULL. */
+int pool_running(struct pool_move *m, const char **names, struct err *e);
 
 /* Shuts down those of the journal's domains that run, and waits for it until the deadline. */
 int pool_shut_down(struct pool_move *m, struct err *e);
@@ -138,7 +138,7 @@ int pool_check_originals(struct pool_move *m, struct err *e);
 /* All copies are there, at the mount as well, and belong to whom they have to. */
 int pool_check_copies(struct pool_move *m, struct err *e);
 /* Which copies are not as they were made: "a.img, b.img", or "". */
-int pool_changed_copies(struct pool_move *m, char *names, size_t room, struct err *e);
+int pool_changed_copies(struct pool_move *m, const char **names, struct err *e);
 /* Removes what we have made on the share. */
 int pool_remove_copies(struct pool_move *m, enum pool_copy_proof proof, struct err *e);
 /* Removes the copies of what was changed since an earlier run, and plans the copy again. */

@@ -158,14 +158,14 @@ static int plan_pool_after(struct pool_move *m, struct err *e)
 /* A move that was killed while pool and domains were being switched. */
 static int plan_continue(struct pool_move *m, struct err *e)
 {
-    char names[160];
+    const char *names;
     if (pool_place_open(&m->place, m->journal->path, e) < 0 || plan_check_mount(m, e) < 0)
         return -1;
     pool_set_how(m);
     if (pool_plan_redefinitions(m, e) < 0 || plan_pool_after(m, e) < 0 ||
-        pool_running(m, names, sizeof names, e) < 0)
+        pool_running(m, &names, e) < 0)
         return -1;
-    m->running = names[0] != '\0';
+    m->running = names != NULL;
     if (!m->running || m->call->arg.shutdown)
         return 0;
     err_set(e, ERR_REFUSED, 0, "domains that use pool '%s' are running: %s", m->journal->pool, names);

@@ -71,10 +71,10 @@ static int step_discard(void *ctx, struct err *e)
 
 static int check_none_started(struct pool_move *m, struct err *e)
 {
-    char names[160];
-    if (pool_running(m, names, sizeof names, e) < 0)
+    const char *names;
+    if (pool_running(m, &names, e) < 0)
         return -1;
-    if (names[0] == '\0')
+    if (names == NULL)
         return 0;
     err_set(e, ERR_VIRT, 0, STARTED, names);
     return err_hint(e, STARTED_HINT);
@@ -88,14 +88,14 @@ static int step_copy(void *ctx, struct err *e)
 {
     struct pool_move *m = ctx;
     struct err blind = {0};
-    char names[160];
+    const char *names;
     if (m->journal->phase != POOL_BEGUN)
         return 0;
     m->copying = true;
     if (relocate_run(m->call->relocate, e) == 0)
         return 0;
-    if (e->class != ERR_CANCELLED && pool_running(m, names, sizeof names, &blind) == 0 &&
-        names[0] != '\0') {
+    if (e->class != ERR_CANCELLED && pool_running(m, &names, &blind) == 0 &&
+        names != NULL) {
         err_wrap(e, STARTED, names);
         err_hint(e, STARTED_HINT);
     }
@@ -187,7 +187,7 @@ enum { POOL_STEPS = sizeof pool_steps / sizeof *pool_steps };
 static void run_settle(struct pool_move *m)
 {
     struct err e = {0};
-    if (m->unsettled[0] != '\0' || (m->journal->phase == POOL_SWITCHING && !m->back))
+    if (m->unsettled != NULL || (m->journal->phase == POOL_SWITCHING && !m->back))
         return; /* the journal stays as it is */
     int rc = m->copying ? pool_write_journal(m, POOL_BEGUN, &e)
                         : pool_journal_remove(m->call->arg.state_dir, m->journal->uuid, &e);
@@ -201,12 +201,12 @@ static void run_settle(struct pool_move *m)
  */
 static int run_check_written(struct pool_move *m, struct err *e)
 {
-    char names[160];
+    const char *names;
     if (!m->resumed || m->journal->phase != POOL_SWITCHING)
         return 0;
-    if (pool_changed_copies(m, names, sizeof names, e) < 0)
+    if (pool_changed_copies(m, &names, e) < 0)
         return -1;
-    m->written = names[0] != '\0';
+    m->written = names != NULL;
     return 0;
 }
 
@@ -220,7 +220,7 @@ int pool_run(struct pool_move *m, struct err *e)
     if (e->class == ERR_REFUSED || e->class == ERR_USAGE)
         e->class = ERR_VIRT; /* something was done, if only to be undone */
     run_settle(m);
-    if (m->unsettled[0] == '\0')
+    if (m->unsettled == NULL)
         return -1;
     e->class = ERR_UNCERTAIN;
     err_wrap(e, "not put back: %s; because", m->unsettled);

@@ -55,12 +55,12 @@ static int undo_check_unchanged(struct pool_move *m, struct err *e)
 /* What guests have written since is on the share alone. */
 static int undo_check_copies(struct pool_move *m, struct err *e)
 {
-    char names[160];
+    const char *names;
     if (m->journal->phase == POOL_BEGUN)
         return 0;
-    if (pool_changed_copies(m, names, sizeof names, e) < 0)
+    if (pool_changed_copies(m, &names, e) < 0)
         return -1;
-    if (names[0] == '\0')
+    if (names == NULL)
         return 0;
     err_set(e, ERR_REFUSED, 0, "written to since they were moved: %s", names);
     return err_hint(e, "--undo --force goes back to the originals, and gives up what was written");
@@ -77,14 +77,14 @@ static int undo_check_originals(struct pool_move *m, struct err *e)
 
 static int undo_check(struct pool_move *m, struct err *e)
 {
-    char names[160];
+    const char *names;
     if (m->journal->phase == POOL_DELETING) {
         err_set(e, ERR_REFUSED, 0, "originals of pool '%s' were deleted already", m->journal->pool);
         return err_hint(e, "there is no way back; --delete-originals goes on with it");
     }
-    if (pool_running(m, names, sizeof names, e) < 0)
+    if (pool_running(m, &names, e) < 0)
         return -1;
-    m->running = names[0] != '\0';
+    m->running = names != NULL;
     if (m->running && !m->call->arg.shutdown) {
         err_set(e, ERR_REFUSED, 0, "domains that use pool '%s' are running: %s", m->journal->pool,
                 names);
@@ -122,7 +122,7 @@ int pool_undo(struct pool_move *m, struct err *e)
     if (m->journal->phase == POOL_DONE && pool_write_journal(m, POOL_SWITCHING, e) < 0)
         return -1;
     pool_put_back(m);
-    if (m->unsettled[0] != '\0') {
+    if (m->unsettled != NULL) {
         err_set(e, ERR_UNCERTAIN, 0, "not put back: %s", m->unsettled);
         return err_hint(e, "fix that, and run it again; --force takes what libvirt makes of it");
     }

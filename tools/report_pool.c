@@ -115,7 +115,7 @@ void report_pool_text(const struct pool_move *m, const char *result, FILE *to)
 
 void report_pool_where(const struct pool_move *m, FILE *to)
 {
-    if (m->unsettled[0] != '\0')
+    if (m->unsettled != NULL)
         return;
     if (m->journal != NULL && m->journal->phase == POOL_SWITCHING && !m->back) {
         fprintf(to, "godwit: pool and domains are as an earlier run has left them, switched in "

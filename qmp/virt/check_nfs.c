@@ -77,5 +77,5 @@ int virt_check_make_image(struct virt_host *h, const char *server, const char *p
         return err_set(e, ERR_LOST, 0, "there is no qemu-img to try it with");
     if (status != 0 && strstr(said, "Unknown protocol") != NULL)
         return err_set(e, ERR_LOST, 0, "its qemu-img has no NFS driver (package qemu-block-extra)");
-    return status == 0 ? 0 : err_set(e, ERR_REFUSED, 0, "%.200s", said);
+    return status == 0 ? 0 : err_set(e, ERR_REFUSED, 0, "%s", said);
 }

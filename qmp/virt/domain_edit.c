@@ -420,7 +420,7 @@ static int edit_check_rest(const struct editor *ed, struct err *e)
     if (node == NULL)
         return 0;
     xmlChar *text = xmlNodeGetContent(node);
-    err_set(e, ERR_REFUSED, 0, "%s: <%s> names %.120s in the pool, which is no disk", ed->what,
+    err_set(e, ERR_REFUSED, 0, "%s: <%s> names %s in the pool, which is no disk", ed->what,
             (const char *)node->parent->name, text != NULL ? (const char *)text : "");
     xmlFree(text);
     return err_hint(e, "godwit does not know how to move that: change it in the domain first");

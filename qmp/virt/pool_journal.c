@@ -343,7 +343,7 @@ static int get_phase(struct json_object *o, struct pool_journal *j, struct err *
             return 0;
         }
     }
-    return err_set(e, ERR_PROTO, 0, "phase: '%.40s' is not known", name);
+    return err_set(e, ERR_PROTO, 0, "phase: '%s' is not known", name);
 }
 
 static int get_journal(struct json_object *o, const char *uuid, struct pool_journal *j,

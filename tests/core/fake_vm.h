@@ -20,6 +20,10 @@
 
 #include "core/vm.h"
 
+/* Around each command of a side's by_hand, which is long. */
+#define FAKE_COMMAND_BEGIN "virsh"
+#define FAKE_COMMAND_END "whole"
+
 enum fake_fault {
     FAKE_NO_FAULT,
     FAKE_REFUSES,     /* the Nth operation is answered with an error, and does nothing */

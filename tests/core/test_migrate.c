@@ -153,12 +153,25 @@ static void check_source(const struct outcome *o, const struct scenario *sc, uin
         CHECK(p->destination.dead || !p->destination.configured);
 }
 
+static unsigned count_of(const char *text, const char *word)
+{
+    unsigned n = 0;
+    while ((text = strstr(text, word)) != NULL) {
+        text += strlen(word);
+        n++;
+    }
+    return n;
+}
+
+/* What is to be typed then is whole. */
 static void check_unknown(const struct outcome *o, const struct scenario *sc, uint32_t seed)
 {
     const struct fake_pair *p = &o->pair;
     CHECK(o->rc == -1 && o->e.class == ERR_UNCERTAIN);
     CHECK(o->report.phases.now == PHASE_UNCERTAIN);
     CHECK(o->e.hint != NULL && o->e.msg[0] != '\0');
+    CHECK(count_of(o->e.hint, FAKE_COMMAND_BEGIN) > 0 &&
+          count_of(o->e.hint, FAKE_COMMAND_BEGIN) == count_of(o->e.hint, FAKE_COMMAND_END));
     /* someone has to be unable to answer, or an answer was lost, or memory is on both sides */
     CHECK(p->source.dead || p->source.mute || p->destination.dead || p->destination.mute ||
           p->answer_lost || p->fault == FAKE_LOST_BEFORE || p->fault == FAKE_REFUSES ||
