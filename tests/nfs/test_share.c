@@ -522,6 +522,22 @@ static void test_statuses_that_are_final(void **state)
     }
 }
 
+/* A server that denies names the likely reason, and a remedy. */
+static void test_denied(void **state)
+{
+    static const uint32_t statuses[] = {13, 1, 30};
+    for (size_t i = 0; i < 3; i++) {
+        struct fixture f;
+        share_fixture_start(&f, &(struct fake_faults){.status_at = 1, .status = statuses[i],
+                                        .status_proc = PROC_CREATE}, state);
+        assert_null(f.place->ops->open(f.place, "file", STORE_CREATE, 1, &f.e));
+        assert_non_null(f.e.hint);
+        assert_non_null(strstr(f.e.hint, statuses[i] == 30 ? "read-only" : "_squash"));
+        share_fixture_end(&f);
+        share_fixture_tear_down(&f);
+    }
+}
+
 /* ---- stop ---- */
 
 static void stop_with(const struct fake_faults *faults, int64_t after_ms, void **state)
@@ -675,6 +691,7 @@ int main(int argc, char **argv)
         EACH_PATH(test_stale_for_ever),
         EACH_PATH(test_stale_and_replaced),
         EACH_PATH(test_statuses_that_are_final),
+        EACH_PATH(test_denied),
         ALL(test_stop),
         EACH_PATH(test_stop_connecting),
         ALL(test_after_stop),
