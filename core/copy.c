@@ -131,8 +131,6 @@ static void copy_io_failed(struct copy *c, const struct store_io *io, const char
     const struct store_file *f = io->file;
     err_set(&c->error, io->fault, -io->res, "%s%s: %s failed at offset %" PRIu64, f->place->url,
             f->name, what, io->offset);
-    if (io->res == -ENOSPC || io->res == -EDQUOT)
-        err_hint(&c->error, "make room at %s, and run it again", f->place->url);
     copy_failing(c);
 }
 

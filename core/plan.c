@@ -21,10 +21,12 @@
 #include "core/resume.h"
 #include "core/units.h"
 
-/* Makes any error of a check a refusal: nothing was touched. */
+/* Makes any error of a check a refusal: nothing was touched. A server that does not answer has refused
+ * nothing. */
 static int plan_refuse(struct err *e)
 {
-    if (e->class != ERR_USAGE && e->class != ERR_CANCELLED)
+    if (e->class != ERR_USAGE && e->class != ERR_CANCELLED && e->class != ERR_LOST &&
+        e->class != ERR_TIMEOUT)
         e->class = ERR_REFUSED;
     return -1;
 }

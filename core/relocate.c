@@ -74,6 +74,8 @@ static void relocate_abandon(struct relocate *r, struct err *e)
     }
     if (to != NULL && !r->plan.options.verify_only)
         directories_abandon(&r->plan);
+    if ((e->sys == ENOSPC || e->sys == EDQUOT) && e->hint == NULL) /* whatever met it first */
+        err_hint(e, "make room at %s, and run it again", r->plan.to->url);
     if (kept > 0 && e->hint == NULL)
         err_hint(e, "what is durable was kept: run the same again to continue");
     else if (left > 0 && e->hint == NULL)

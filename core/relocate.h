@@ -112,7 +112,8 @@ struct relocate;
 /*
  * What is to be done, or ERR_REFUSED with the first reason why it cannot be begun: sources that
  * cannot be read or are in use, two of one name, images that exist, journals that belong to
- * another copy, no room. Touches nothing. `sources` and `options` are lent until relocate_free().
+ * another copy, no room; ERR_LOST or ERR_TIMEOUT, a server does not answer: the same may work later.
+ * Touches nothing. `sources` and `options` are lent until relocate_free().
  * NULL with the error.
  *
  * When some of several images stand there already, with the size and the modification time of

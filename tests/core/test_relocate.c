@@ -329,14 +329,17 @@ static void test_each_call_fails(void **state)
 static void test_no_space_says_so(void **state)
 {
     (void)state;
-    struct rig r;
-    rig_set_up_image(&r);
-    r.to.faults = (struct memory_faults){.only = "-part", .fail_at = 5, .fail_errno = ENOSPC};
-    assert_int_equal(rig_run(&r), -1);
-    assert_non_null(strstr(r.e.msg, "No space left"));
-    assert_non_null(strstr(r.e.hint, "make room"));
-    rig_assert_undone(&r);
-    rig_tear_down(&r);
+    for (unsigned n = 1; n <= 12; n++) { /* whatever it is that meets it first */
+        struct rig r;
+        rig_set_up_image(&r);
+        r.to.faults = (struct memory_faults){.only = "-part", .fail_at = n, .fail_errno = ENOSPC};
+        assert_int_equal(rig_run(&r), -1);
+        assert_non_null(strstr(r.e.msg, "No space left"));
+        assert_non_null(r.e.hint);
+        assert_non_null(strstr(r.e.hint, "make room"));
+        rig_assert_undone(&r);
+        rig_tear_down(&r);
+    }
 }
 
 static void change_source(void *arg, const struct relocate_progress *p)

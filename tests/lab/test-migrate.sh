@@ -420,7 +420,7 @@ test_ends() {
     check "... and the guest goes on on the source" guest_is_on_source || true
     pair_that_never_ends
     check "the destination's backlog is full: it is asked again; Ctrl-C: exit 3" exits_with 3 backlog_is_full || true
-    check "... and its settings are as before" settings_are_as_before b || true
+    check "... and the source's settings are as before" settings_are_as_before a || true
     check "... and the guest goes on on the source" guest_is_on_source || true
     pair_that_never_ends
     check "over ssh, the destination dies: exit 1" exits_with 1 dies_over_ssh || true

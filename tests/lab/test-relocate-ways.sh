@@ -220,15 +220,15 @@ test_tree_ended() {
 
 # Each component of a name may have 255 bytes, and the whole what a path may have.
 test_long_path() {
-    local part path=deep
+    local part path=far
     for part in a b c; do
         path+=/$(printf "$part%.0s" {1..200})
     done
     mkdir -p "$path"
     cp odd-small.img "$path/image"
-    check "a path of 600 bytes goes to the share" relocate -r deep "$share"
-    check "and comes back" relocate -r "${share}deep" local/
-    check "with the same content" diff -r deep local/deep
+    check "a path of 600 bytes goes to the share" relocate -r far "$share"
+    check "and comes back" relocate -r "${share}far" local/
+    check "with the same content" diff -r far local/far
 }
 
 # Their names are relative to the destination.
