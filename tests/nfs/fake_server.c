@@ -336,6 +336,16 @@ static bool take(const struct fake_server *s, int fd, unsigned char *to, size_t 
     return true;
 }
 
+/* Puts wrong bytes into the answer to the call at hand, but for its xid: that would be no answer. */
+static void patch(struct fake_server *s, unsigned char *record, size_t len)
+{
+    for (unsigned i = 0; i < s->faults.n_patches; i++) {
+        const struct fake_patch *p = &s->faults.patches[i];
+        if (p->call == s->calls && p->offset >= 4 && p->offset < len)
+            record[p->offset] = p->value;
+    }
+}
+
 /* false: the connection is at its end. */
 static bool serve(struct fake_server *s, int fd)
 {
@@ -350,6 +360,7 @@ static bool serve(struct fake_server *s, int fd)
     if (!serve_call(s, &in, &out))
         return true;
     size_t n = (size_t)(out.at - s->out) - 4;
+    patch(s, s->out + 4, n);
     if (s->calls == s->faults.cut_at) {
         answer_cut(s, fd, n);
         return true;

@@ -23,6 +23,13 @@ struct fake_file {
     uint32_t mode, mtime_s;
 };
 
+/* A byte that is wrong in the answer to a call, counted like those below. */
+struct fake_patch {
+    unsigned call;
+    uint16_t offset; /* behind the record mark */
+    uint8_t value;
+};
+
 /* Those that end in _at are counts of calls, from 1, over all connections; 0: never. */
 struct fake_faults {
     unsigned close_at;     /* close all connections instead of doing it */
@@ -49,6 +56,8 @@ struct fake_faults {
     uint32_t fragment;     /* answer in RPC fragments of so many bytes; 0: in one */
     unsigned page_entries; /* list so many at a time; 0: 8 */
     unsigned reverse;      /* hold so many answers to READ, WRITE or COMMIT, and turn them round */
+    const struct fake_patch *patches; /* n_patches */
+    unsigned n_patches;
     unsigned slow_bytes_ms; /* take and give no more than so many bytes a millisecond; 0: all */
     bool no_link;          /* LINK is not known */
     bool no_plus;          /* READDIRPLUS is not known */
