@@ -11,6 +11,7 @@
 #include "core/cleanup.h"
 #include "core/log.h"
 #include "core/part_name.h"
+#include "core/text.h"
 
 /* ---- the plan ---- */
 
@@ -155,7 +156,8 @@ static int plan_check_named(const struct pool_move *m, struct err *e)
         }
         err_set(e, ERR_REFUSED, 0, "%s is used by a domain, and would not be copied: it is no file, or "
                 "reached by a symbolic link to a directory", path);
-        return err_hint(e, "'realpath %s' tells the name that the domain has to have instead", path);
+        return err_hint(e, "'%s' tells the name that the domain has to have instead",
+                        text_command("realpath %s", path));
     }
     return 0;
 }
@@ -435,8 +437,6 @@ static int remove_copy(struct pool_move *m, struct pool_share *s,
 {
     struct pool_journal_image now = {.name = image->name};
     struct store_attr attr;
-    if (pool_share_remove_parts(s, image->name, e) < 0)
-        return -1;
     int found = s->place->ops->lookup(s->place, image->name, &attr, e);
     if (found < 0)
         return -1;
@@ -460,6 +460,8 @@ int pool_remove_copies(struct pool_move *m, enum pool_copy_proof proof, struct e
 {
     struct pool_share s = {0};
     int rc = pool_share_open(&s, m->journal->share, m->call, e);
+    if (rc == 0)
+        rc = pool_share_remove_parts(&s, m->journal, e);
     for (size_t i = m->journal->n_images; rc == 0 && i-- > 0;)
         if (!m->journal->images[i].was_there)
             rc = remove_copy(m, &s, &m->journal->images[i], proof, e);

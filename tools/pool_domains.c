@@ -26,7 +26,7 @@
 /* ---- the plan ---- */
 
 /* What no redefinition could put right. */
-static int plan_check_tenant(const struct virt_tenant *t, struct err *e)
+static int plan_check_tenant(const struct pool_move *m, const struct virt_tenant *t, struct err *e)
 {
     if (!t->persistent) {
         err_set(e, ERR_REFUSED, 0, "domain %s is transient, and uses the pool", t->name);
@@ -35,13 +35,16 @@ static int plan_check_tenant(const struct virt_tenant *t, struct err *e)
     if (t->saved) {
         err_set(e, ERR_REFUSED, 0, "domain %s has a saved state, which names the old place",
                 t->name);
-        return err_hint(e, "start it and shut it down, or 'virsh managedsave-remove %s'", t->name);
+        return err_hint(e, "start it and shut it down, or '%s'",
+                        text_command("virsh -c %s managedsave-remove %s", virt_pool_uri(m->pool),
+                                     t->name));
     }
     if (t->snapshots > 0) {
         err_set(e, ERR_REFUSED, 0, "domain %s has snapshots or checkpoints, whose definitions name "
                 "the old place", t->name);
-        return err_hint(e, "'virsh snapshot-list %s'; delete them, with --metadata if the image "
-                        "shall keep them", t->name);
+        return err_hint(e, "'%s'; delete them, with --metadata if the image should keep them",
+                        text_command("virsh -c %s snapshot-list %s", virt_pool_uri(m->pool),
+                                     t->name));
     }
     return 0;
 }
@@ -74,7 +77,7 @@ static int plan_tenant(struct pool_move *m, const struct virt_tenant *t, struct 
     int live = t->active ? domain_edit_uses(t->live_xml, what, &m->how, e) : 0;
     int rc = live < 0 ? -1 : 0;
     if (rc == 0 && (edit.n > 0 || live))
-        rc = plan_check_tenant(t, e);
+        rc = plan_check_tenant(m, t, e);
     for (size_t i = 0; rc == 0 && i < edit.n; i++) {
         rc = pool_names_add(&m->used, strndup(edit.names[i], strcspn(edit.names[i], "/")), e);
         if (rc == 0)

@@ -11,6 +11,8 @@
 
 #include "core/cleanup.h"
 #include "core/clock.h"
+#include "core/journal.h"
+#include "core/log.h"
 #include "core/owner.h"
 #include "core/part_name.h"
 #include "core/text.h"
@@ -212,8 +214,8 @@ static char *place_backing_path(const char *path, const char *backing)
 static int place_refuse_outside(const char *path, const char *at, struct err *e)
 {
     err_set(e, ERR_REFUSED, 0, "%s is outside of the pool, and based on %s in it", path, at);
-    return err_hint(e, "move it into the pool first; or take its base into it: "
-                       "qemu-img rebase -b '' %s", path);
+    return err_hint(e, "move it into the pool first; or take its base into it: %s",
+                    text_command("qemu-img rebase -b '' %s", path));
 }
 
 /* Whether the header of a file names something in the pool in plain text: 1, 0, -1 with errno. */
@@ -262,12 +264,12 @@ static int place_refuse_absolute(const char *path, const char *name, const struc
     err_set(e, ERR_REFUSED, 0, "%s names its backing file by an absolute path, %s, which would "
             "still lead to the old place", path, f->backing);
     /* relative to the image: up to the pool's directory, and from there down */
-    char up[64] = "";
-    for (const char *s = name; *s != '\0' && strlen(up) + 4 < sizeof up; s++)
-        if (*s == '/')
-            strcat(up, "../");
-    return err_hint(e, "qemu-img rebase -u -F %s -b %s%s %s",
-                    f->backing_format[0] != '\0' ? f->backing_format : "FORMAT", up, backing, path);
+    const char *relative = backing;
+    for (const char *s = strchr(name, '/'); s != NULL; s = strchr(s + 1, '/'))
+        relative = text_keep("../%s", relative);
+    return err_hint(e, "%s", text_command("qemu-img rebase -u -F %s -b %s %s",
+                                          f->backing_format[0] != '\0' ? f->backing_format : "FORMAT",
+                                          relative, path));
 }
 
 int pool_place_check_backing(const struct pool_place *p, const char *name,
@@ -311,12 +313,12 @@ static int place_qcow2_below(struct pool_place *p, const char *name, const char 
             return 0;
         err_set(e, ERR_REFUSED, 0, "%s names its backing file as '%s', which would still lead to the "
                 "old place", path, f->backing);
-        return err_hint(e, REBASE_HINT, path);
+        return err_hint(e, REBASE_HINT, text_shell_word(path));
     }
     i->backing = image_format_backing_new(name, f->backing, e);
     if (i->backing == NULL) {
         err_wrap(e, "%s", path);
-        return err_hint(e, REBASE_HINT, path);
+        return err_hint(e, REBASE_HINT, text_shell_word(path));
     }
     i->format = f->backing_format[0] != '\0' ? strdup(f->backing_format) : NULL;
     return 0;
@@ -354,7 +356,7 @@ int pool_place_below(void *arg, const char *name, const char *format, struct dom
     if (why.sys == ENOENT) /* what else is to be said about that is said elsewhere */
         return 0;
     *e = why;
-    return err_hint(e, "'qemu-img check %s' tells more", path);
+    return err_hint(e, "'%s' tells more", text_command("qemu-img check %s", path));
 }
 
 /* ---- originals ---- */
@@ -414,16 +416,6 @@ void pool_share_close(struct pool_share *s)
     *s = (struct pool_share){0};
 }
 
-/* Servers keep times to the nanosecond, or to something coarser. */
-static bool share_same_time(int64_t ns, int64_t stored_ns)
-{
-    static const int64_t grains[] = {1, 100, NS_PER_US, NS_PER_MS, NS_PER_S};
-    for (size_t i = 0; i < sizeof grains / sizeof *grains; i++)
-        if (stored_ns == ns - ns % grains[i])
-            return true;
-    return false;
-}
-
 int pool_share_has(struct pool_share *s, const struct pool_journal_image *image,
                    struct store_attr *attr, struct err *e)
 {
@@ -431,7 +423,7 @@ int pool_share_has(struct pool_share *s, const struct pool_journal_image *image,
     if (found <= 0)
         return found;
     return attr->type == STORE_REGULAR && attr->size_bytes == image->size_bytes &&
-           share_same_time(image->mtime_ns, attr->mtime_ns);
+           store_same_time(attr->mtime_ns, image->mtime_ns);
 }
 
 struct pool_journal_copy pool_copy_of(const struct store_attr *attr)
@@ -468,51 +460,109 @@ int pool_share_remove(struct pool_share *s, const struct pool_journal_image *ima
                : 1;
 }
 
+/* Whether a run that may still live is at work on the image: its journal says whose the part is. What
+ * cannot be read does not say that nobody is. */
+static int share_is_at_work(struct pool_share *s, const char *journal, struct err *e)
+{
+    uint8_t bytes[JOURNAL_HEADER_BYTES];
+    struct journal_header h;
+    struct store_attr attr;
+    struct err torn = {0};
+    int found = s->place->ops->lookup(s->place, journal, &attr, e);
+    if (found <= 0)
+        return found;
+    struct store_file *f = s->place->ops->open(s->place, journal, STORE_READ, 0, e);
+    if (f == NULL)
+        return -1;
+    ssize_t len = store_read_at(f, bytes, sizeof bytes, 0, e);
+    s->place->ops->file_close(f);
+    if (len < 0)
+        return -1;
+    int written = journal_decode_header(bytes, (size_t)len, &h, &torn);
+    enum owner_state state = written > 0 ? owner_state(&h.writer) : OWNER_UNKNOWN;
+    return written != 0 && state != OWNER_DEAD && state != OWNER_SELF;
+}
+
 struct share_parts {
     struct pool_share *s;
-    const char *plain[2]; /* of the part, and of its journal */
-    size_t directory_len;
+    const struct pool_journal *j;
+    const char *directory;
+    size_t len; /* of that */
 };
+
+/* 1: `name` is a part or a journal of the image, of a run that has ended; 0; -1. */
+static int share_is_left(struct pool_share *s, const char *image, const char *name, struct err *e)
+{
+    CLEANUP_FREE char *part = part_name_new(image, PART_NAME_DATA);
+    CLEANUP_FREE char *journal = part_name_new(image, PART_NAME_JOURNAL);
+    uint32_t pid;
+    if (part == NULL || journal == NULL)
+        return err_set(e, ERR_IO, ENOMEM, "%s", image);
+    const char *owner = part_name_owner(name, part);
+    if (owner == NULL)
+        owner = part_name_owner(name, journal);
+    if (owner != NULL)
+        return owner_text_state(owner, &pid) == OWNER_DEAD;
+    if (strcmp(name, part) != 0 && strcmp(name, journal) != 0)
+        return 0;
+    int at_work = share_is_at_work(s, journal, e);
+    if (at_work > 0)
+        log_warn("%s%s stays: it is not known that the run that makes it has ended", s->place->url,
+                 name);
+    return at_work < 0 ? -1 : !at_work;
+}
+
+static bool share_is_in(const char *directory, size_t len, const char *name)
+{
+    const char *slash = strrchr(name, '/');
+    return (slash != NULL ? (size_t)(slash - name) : 0) == len && strncmp(name, directory, len) == 0;
+}
 
 static int share_take_part(void *arg, const char *entry, const struct store_attr *listed,
                            struct err *e)
 {
     const struct share_parts *p = arg;
+    const struct store_ops *ops = p->s->place->ops;
     CLEANUP_FREE char *name = NULL;
     struct store_attr now;
-    if (asprintf(&name, "%.*s%s", (int)p->directory_len, p->plain[0], entry) < 0)
-        return err_set(e, ERR_IO, ENOMEM, "%s", entry);
-    bool ours = false;
-    for (size_t i = 0; i < 2; i++) {
-        uint32_t pid;
-        const char *owner = part_name_owner(name, p->plain[i]);
-        ours |= strcmp(name, p->plain[i]) == 0 ||
-                (owner != NULL && owner_text_state(owner, &pid) == OWNER_DEAD);
-    }
-    if (!ours)
+    if (!part_name_is(entry))
         return 0;
-    int found = p->s->place->ops->lookup(p->s->place, name, &now, e);
+    if (asprintf(&name, "%.*s%s%s", (int)p->len, p->directory, p->len > 0 ? "/" : "", entry) < 0)
+        return err_set(e, ERR_IO, ENOMEM, "%s", entry);
+    int left = 0;
+    for (size_t i = 0; left == 0 && i < p->j->n_images; i++)
+        if (!p->j->images[i].was_there && share_is_in(p->directory, p->len, p->j->images[i].name))
+            left = share_is_left(p->s, p->j->images[i].name, name, e);
+    if (left <= 0)
+        return left;
+    int found = ops->lookup(p->s->place, name, &now, e);
     if (found <= 0)
         return found;
-    if (now.inode != listed->inode)
-        return 0;
-    return p->s->place->ops->remove(p->s->place, name, &now, e);
+    return now.inode != listed->inode ? 0 : ops->remove(p->s->place, name, &now, e);
 }
 
-int pool_share_remove_parts(struct pool_share *s, const char *name, struct err *e)
+/* Neighbours share their directory, usually: it is listed once. */
+int pool_share_remove_parts(struct pool_share *s, const struct pool_journal *j, struct err *e)
 {
-    CLEANUP_FREE char *part = part_name_new(name, PART_NAME_DATA);
-    CLEANUP_FREE char *journal = part_name_new(name, PART_NAME_JOURNAL);
-    const char *slash = strrchr(name, '/');
-    CLEANUP_FREE char *directory = strndup(name, slash != NULL ? (size_t)(slash - name) : 0);
-    struct store_attr attr;
-    if (part == NULL || journal == NULL || directory == NULL)
-        return err_set(e, ERR_IO, ENOMEM, "%s", name);
-    struct share_parts p = {s, {part, journal}, slash != NULL ? (size_t)(slash - name) + 1 : 0};
-    int found = s->place->ops->lookup(s->place, directory, &attr, e);
-    if (found <= 0)
-        return found;
-    return s->place->ops->list(s->place, directory, share_take_part, &p, e);
+    const char *last = NULL;
+    size_t last_len = 0;
+    for (size_t i = 0; i < j->n_images; i++) {
+        const char *name = j->images[i].name, *slash = strrchr(name, '/');
+        struct share_parts p = {s, j, name, slash != NULL ? (size_t)(slash - name) : 0};
+        CLEANUP_FREE char *directory = strndup(name, p.len);
+        struct store_attr attr;
+        if (j->images[i].was_there || (last != NULL && share_is_in(last, last_len, name)))
+            continue;
+        last = name;
+        last_len = p.len;
+        if (directory == NULL)
+            return err_set(e, ERR_IO, ENOMEM, "%s", name);
+        int found = s->place->ops->lookup(s->place, directory, &attr, e);
+        if (found < 0 ||
+            (found > 0 && s->place->ops->list(s->place, directory, share_take_part, &p, e) < 0))
+            return -1;
+    }
+    return 0;
 }
 
 /* ---- the share at its mount ---- */
@@ -542,8 +592,9 @@ int pool_share_check_mount(struct pool_share *s, const struct share_url *url, co
         return 0;
     err_set(e, ERR_REFUSED, is < 0 ? errno : 0, "%s%s", mount,
             is < 0 ? "" : " is not the share, as this host sees it");
-    return err_hint(e, "mount it there first: mount -t nfs %s:%s %s",
-                    text_url_host(url->host), url->path, mount);
+    return err_hint(e, "mount it there first: %s",
+                    text_command("mount -t nfs %s %s",
+                                 text_keep("%s:%s", text_url_host(url->host), url->path), mount));
 }
 
 int pool_share_await(const char *mount, const char *name, const struct store_attr *attr,

@@ -72,9 +72,9 @@ struct pool_journal_copy pool_copy_of(const struct store_attr *attr);
  * stays; -1. */
 int pool_share_remove(struct pool_share *s, const struct pool_journal_image *image,
                       enum pool_copy_proof proof, struct err *e);
-/* Removes what unfinished copies of the image have left: parts have names that nobody else makes. Of a
- * run that still lives nothing. */
-int pool_share_remove_parts(struct pool_share *s, const char *name, struct err *e);
+/* Removes what unfinished copies of the journal's images have left: parts have names that nobody else
+ * makes. What a run that may still live is at work on stays, and the log tells. */
+int pool_share_remove_parts(struct pool_share *s, const struct pool_journal *j, struct err *e);
 
 /* ERR_REFUSED, with the command that mounts it: directory `mount` of this host is not the share. */
 int pool_share_check_mount(struct pool_share *s, const struct share_url *url, const char *mount,

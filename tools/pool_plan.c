@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "core/cleanup.h"
+#include "core/text.h"
 
 /* ---- the operands ---- */
 
@@ -135,7 +136,9 @@ static int plan_pool(struct pool_move *m, struct err *e)
         return -1;
     if (active == 0) {
         err_set(e, ERR_REFUSED, 0, "pool '%s' is not active", virt_pool_name(m->pool));
-        return err_hint(e, "'virsh pool-start %s' starts it", virt_pool_name(m->pool));
+        return err_hint(e, "'%s' starts it",
+                        text_command("virsh -c %s pool-start %s", virt_pool_uri(m->pool),
+                                     virt_pool_name(m->pool)));
     }
     if (pool_place_open(&m->place, path, e) < 0)
         return -1;

@@ -16,6 +16,7 @@
 
 #include "core/cleanup.h"
 #include "core/step.h"
+#include "core/text.h"
 
 static int step_cancelled(struct err *e)
 {
@@ -210,6 +211,16 @@ static int run_check_written(struct pool_move *m, struct err *e)
     return 0;
 }
 
+/* The command that takes the move back: the same libvirts and the same journal, of this pool. */
+static const char *run_undo_command(const struct pool_move *m)
+{
+    const struct relocate_arguments *a = &m->call->arg;
+    const char *command = text_command("godwit relocate --pool %s --undo", m->journal->pool);
+    for (size_t i = 0; i < a->connect.n; i++)
+        command = text_keep("%s %s", command, text_command("-c %s", a->connect.at[i]));
+    return text_keep("%s %s", command, text_command("--state-dir %s", a->state_dir));
+}
+
 int pool_run(struct pool_move *m, struct err *e)
 {
     bool returnable;
@@ -224,6 +235,5 @@ int pool_run(struct pool_move *m, struct err *e)
         return -1;
     e->class = ERR_UNCERTAIN;
     err_wrap(e, "not put back: %s; because", m->unsettled);
-    return err_hint(e, "see that the domains are shut off; then 'godwit relocate --pool %s --undo'",
-                    m->journal->pool);
+    return err_hint(e, "see that the domains are shut off; then '%s'", run_undo_command(m));
 }

@@ -17,6 +17,7 @@
 
 #include "core/cleanup.h"
 #include "core/log.h"
+#include "core/text.h"
 #include "tools/image_set.h"
 
 enum { USERS_TEXT_MAX = 700 };
@@ -130,8 +131,8 @@ static int delete_check_pool(struct pool_move *m, struct err *e)
         return 0;
     err_set(e, ERR_REFUSED, 0, "pool '%s' is at %s, not at the mount of the share, %s", j->pool,
             target, j->mount);
-    return err_hint(e, "--undo takes the move back; or 'virsh pool-edit %s' puts the pool there",
-                    j->pool);
+    return err_hint(e, "--undo takes the move back; or '%s' puts the pool there",
+                    text_command("virsh -c %s pool-edit %s", virt_pool_uri(m->pool), j->pool));
 }
 
 int pool_check_originals_unused(struct pool_move *m, struct err *e)

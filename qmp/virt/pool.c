@@ -90,7 +90,8 @@ static int pool_find(struct virt_pool *p, const char *name, struct err *e)
             !virt_last_error_is(VIR_ERR_INVALID_ARG))
             return virt_host_fail(p->host, e, "cannot look up the pool");
         err_set(e, ERR_REFUSED, 0, "there is no pool '%s' at %s", name, virt_pool_uri(p));
-        return err_hint(e, "'virsh -c %s pool-list --all' lists them", virt_pool_uri(p));
+        return err_hint(e, "'%s' lists them",
+                        text_command("virsh -c %s pool-list --all", virt_pool_uri(p)));
     }
     snprintf(p->name, sizeof p->name, "%s", virStoragePoolGetName(pool));
     if (virStoragePoolGetUUIDString(pool, p->uuid) < 0)
@@ -242,7 +243,8 @@ static int pool_volume(struct virt_pool *p, virStorageVolPtr vol, struct virt_vo
     v->name = strdup(virStorageVolGetName(vol)); /* first: asking for it would reset the error */
     if (v->name != NULL && virStorageVolGetInfo(vol, &info) < 0) {
         virt_host_fail(p->host, e, v->name);
-        err_hint(e, "'virsh pool-refresh %s' looks at what is there", p->name);
+        err_hint(e, "'%s' looks at what is there",
+                 text_command("virsh -c %s pool-refresh %s", virt_pool_uri(p), p->name));
         return -1;
     }
     if (v->name == NULL)

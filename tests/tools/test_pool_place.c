@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Commands that are to be typed, and what undo removes from the share. */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "core/cleanup.h"
+#include "core/clock.h"
+#include "core/journal.h"
+#include "tests/nfs/fake_server.h"
+#include "tools/pool_place.h"
+
+volatile sig_atomic_t relocate_interrupted;
+
+/* ---- commands ---- */
+
+static char top[64], pool[80];
+
+static int make_pool(void **state)
+{
+    (void)state;
+    snprintf(top, sizeof top, "/tmp/godwit-test-XXXXXX");
+    if (mkdtemp(top) == NULL)
+        return -1;
+    snprintf(pool, sizeof pool, "%s/win 10", top);
+    return mkdir(pool, 0700);
+}
+
+static int remove_pool(void **state)
+{
+    (void)state;
+    char command[128];
+    snprintf(command, sizeof command, "rm -rf %s", top);
+    return system(command);
+}
+
+static void put32(uint8_t *at, uint32_t v)
+{
+    for (int i = 0; i < 4; i++)
+        at[i] = (uint8_t)(v >> (24 - 8 * i));
+}
+
+/* A qcow2 of version 2 with that backing name, as far as its header. */
+static void make_overlay(const char *name, const char *backing)
+{
+    static uint8_t image[3 * 65536];
+    CLEANUP_FREE char *path = NULL;
+    memset(image, 0, sizeof image);
+    memcpy(image, "QFI\xfb", 4);
+    put32(image + 4, 2);
+    put32(image + 12, 1024);
+    put32(image + 16, (uint32_t)strlen(backing));
+    memcpy(image + 1024, backing, strlen(backing));
+    put32(image + 20, 16);        /* cluster bits */
+    put32(image + 28, 1 << 20);   /* virtual size */
+    put32(image + 36, 1);         /* L1 entries, */
+    put32(image + 44, 65536);     /* their table */
+    put32(image + 52, 2 * 65536); /* refcount table, */
+    put32(image + 56, 1);         /* its clusters */
+    assert_true(asprintf(&path, "%s/%s", pool, name) > 0);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    assert_int_equal(fwrite(image, 1, sizeof image, f), sizeof image);
+    assert_int_equal(fclose(f), 0);
+}
+
+static void test_a_command_to_rebase_is_one_for_the_shell(void **state)
+{
+    (void)state;
+    struct pool_place p = {0};
+    struct err e = {0};
+    CLEANUP_FREE char *backing = NULL, *hint = NULL;
+    assert_int_equal(pool_place_open(&p, pool, &e), 0);
+    assert_true(asprintf(&backing, "%s/the base.qcow2", pool) > 0);
+    make_overlay("top.qcow2", backing);
+    assert_int_equal(pool_place_check_backing(&p, "top.qcow2", IMAGE_FORMAT_ASK_QCOW2, &e), -1);
+    assert_true(asprintf(&hint, "qemu-img rebase -u -F FORMAT -b 'the base.qcow2' '%s/top.qcow2'",
+                         pool) > 0);
+    assert_string_equal(e.hint, hint);
+    pool_place_close(&p);
+}
+
+/* So many directories up that a buffer for 20 would not do. */
+static void test_a_command_to_rebase_is_whole(void **state)
+{
+    (void)state;
+    struct pool_place p = {0};
+    struct err e = {0};
+    char name[256] = "", path[512];
+    CLEANUP_FREE char *backing = NULL;
+    assert_int_equal(pool_place_open(&p, pool, &e), 0);
+    assert_true(asprintf(&backing, "%s/base.qcow2", pool) > 0);
+    for (unsigned i = 0; i < 25; i++) {
+        strcat(name, "d/");
+        snprintf(path, sizeof path, "%s/%s", pool, name);
+        assert_int_equal(mkdir(path, 0700), 0);
+    }
+    strcat(name, "top.qcow2");
+    make_overlay(name, backing);
+    assert_int_equal(pool_place_check_backing(&p, name, IMAGE_FORMAT_ASK_QCOW2, &e), -1);
+    unsigned ups = 0;
+    const char *at = strstr(e.hint, "../");
+    for (; strncmp(at, "../", 3) == 0; at += 3)
+        ups++;
+    assert_int_equal(ups, 25);
+    assert_memory_equal(at, "base.qcow2 ", 11);
+    pool_place_close(&p);
+}
+
+/* ---- what unfinished copies have left ---- */
+
+/* The header of a journal of a process that lives until it is killed. */
+static pid_t start_run(uint8_t bytes[JOURNAL_HEADER_BYTES])
+{
+    int tube[2];
+    assert_int_equal(pipe(tube), 0);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        struct journal_header h;
+        struct store_attr attr = {.size_bytes = 1 << 20, .type = STORE_REGULAR};
+        struct err e = {0};
+        if (journal_begin(&h, "/images/", "x.img", &attr, NULL, 4096, &e) < 0)
+            _exit(1);
+        journal_encode_header(bytes, &h);
+        if (write(tube[1], bytes, JOURNAL_HEADER_BYTES) != JOURNAL_HEADER_BYTES)
+            _exit(1);
+        for (;;)
+            pause();
+    }
+    assert_int_equal(read(tube[0], bytes, JOURNAL_HEADER_BYTES), JOURNAL_HEADER_BYTES);
+    close(tube[0]);
+    close(tube[1]);
+    return pid;
+}
+
+static void end_run(pid_t pid)
+{
+    kill(pid, SIGKILL);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
+static void remove_parts(int port, const struct pool_journal *j)
+{
+    static volatile sig_atomic_t cancel;
+    struct relocate_call call = {0};
+    struct pool_share s = {0};
+    struct err e = {0};
+    char url[128];
+    call.sites.share = (struct share_options){.timeout_ns = 2 * NS_PER_S, .cancel = &cancel};
+    snprintf(url, sizeof url, "nfs://127.0.0.1/export/?nfsport=%d&mountport=%d", port, port);
+    assert_int_equal(pool_share_open(&s, url, &call, &e), 0);
+    assert_int_equal(pool_share_remove_parts(&s, j, &e), 0);
+    pool_share_close(&s);
+}
+
+static void test_parts_of_a_living_run_stay(void **state)
+{
+    (void)state;
+    static const struct fake_faults usual = {0};
+    uint8_t alive[JOURNAL_HEADER_BYTES], dead[JOURNAL_HEADER_BYTES];
+    struct pool_journal_image images[] = {
+        {.name = (char *)"a.img"}, {.name = (char *)"sub/b.img"}, {.name = (char *)"c.img"},
+        {.name = (char *)"d.img", .was_there = true},
+    };
+    const struct pool_journal j = {.images = images, .n_images = 4};
+    pid_t living = start_run(alive);
+    end_run(start_run(dead));
+    struct fake_server *server = fake_server_start(&usual);
+    fake_server_add_directory(server, "sub");
+    fake_server_add_file(server, ".a.img.godwit-part", "data", 4);
+    fake_server_add_file(server, ".a.img.godwit-journal", alive, sizeof alive);
+    fake_server_add_file(server, "sub/.b.img.godwit-part", "data", 4);
+    fake_server_add_file(server, "sub/.b.img.godwit-journal", dead, sizeof dead);
+    fake_server_add_file(server, ".c.img.godwit-part", "data", 4);
+    fake_server_add_file(server, ".d.img.godwit-part", "data", 4);
+    remove_parts(fake_server_port(server), &j);
+    fake_server_stop(server);
+    assert_non_null(fake_server_file(server, ".a.img.godwit-part"));
+    assert_non_null(fake_server_file(server, ".a.img.godwit-journal"));
+    assert_null(fake_server_file(server, "sub/.b.img.godwit-part"));
+    assert_null(fake_server_file(server, "sub/.b.img.godwit-journal"));
+    assert_null(fake_server_file(server, ".c.img.godwit-part"));
+    assert_non_null(fake_server_file(server, ".d.img.godwit-part"));
+    fake_server_free(server);
+    end_run(living);
+}
+
+/* It is not listed once for each image. */
+static void test_a_directory_is_listed_once(void **state)
+{
+    (void)state;
+    enum { IMAGES = 50 };
+    static const struct fake_faults usual = {0};
+    static struct pool_journal_image images[IMAGES];
+    static char names[IMAGES][16];
+    const struct pool_journal j = {.images = images, .n_images = IMAGES};
+    struct fake_server *server = fake_server_start(&usual);
+    for (unsigned i = 0; i < IMAGES; i++) {
+        snprintf(names[i], sizeof names[i], "%u.img", i);
+        images[i].name = names[i];
+        fake_server_add_file(server, names[i], "data", 4);
+    }
+    remove_parts(fake_server_port(server), &j);
+    assert_true(fake_server_calls(server) < IMAGES);
+    fake_server_stop(server);
+    fake_server_free(server);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_a_command_to_rebase_is_one_for_the_shell, make_pool,
+                                        remove_pool),
+        cmocka_unit_test_setup_teardown(test_a_command_to_rebase_is_whole, make_pool, remove_pool),
+        cmocka_unit_test(test_parts_of_a_living_run_stay),
+        cmocka_unit_test(test_a_directory_is_listed_once),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
