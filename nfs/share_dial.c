@@ -259,8 +259,8 @@ int share_dial_probe(const struct share_dial *d, const struct share_address *a, 
     if (o == DIAL_CANCELLED)
         return -1;
     if (given)
-        return err_hint(e, "the URL says ?%s=%d: is that right ('rpcinfo -p %s' on the server tells), "
-                        "and does no firewall stop it?", argument, port, d->host);
+        return err_hint(e, "the URL says ?%s=%d: is that right ('rpcinfo -p' on the server tells), "
+                        "and does no firewall stop it?", argument, port);
     return err_hint(e, "the port mapper says that %s is at port %d: is it running there, and does a "
                     "firewall on the way let TCP port %d through?", dial_service(program), port, port);
 }
@@ -312,7 +312,7 @@ static int dial_not_mapped(const struct share_dial *d, const struct share_addres
     err_set(e, ERR_LOST, 0, "%s: its port mapper (rpcbind, port %d) knows no %s of version 3", d->host,
             d->mapper_port, dial_service(program));
     return err_hint(e, "is the NFS server running there, with NFSv3 (vers3=y in [nfsd] of /etc/nfs.conf; "
-                    "ganesha: Protocols = 3, 4)? 'rpcinfo -p %s' shows what is there", d->host);
+                    "ganesha: Protocols = 3, 4)? 'rpcinfo -p' on the server shows what is there");
 }
 
 int share_dial_port(const struct share_dial *d, const struct share_address *a, int program,

@@ -107,7 +107,8 @@ static void test_port_mapper(void **state)
     refused(&f, "nfs://127.0.0.1/export", f.port, "takes connections, but does not answer", "firewall");
     end(&f);
     start(&f, &(struct fake_faults){.not_mapped = true});
-    refused(&f, "nfs://127.0.0.1/export", f.port, "knows no mountd of version 3", "rpcinfo -p");
+    refused(&f, "nfs://127.0.0.1/export", f.port, "knows no mountd of version 3",
+            "'rpcinfo -p' on the server");
     end(&f);
     start(&f, &(struct fake_faults){.garbage_at = 1});
     refused(&f, "nfs://127.0.0.1/export", f.port, "is no RPC server", "rpcbind");
