@@ -21,6 +21,7 @@
 #include <sys/stat.h>
 
 #include "core/cleanup.h"
+#include "core/text.h"
 
 /* ---- the set ---- */
 
@@ -219,13 +220,17 @@ struct opener_list {
     size_t room;
 };
 
+enum { LIST_MORE_BYTES = 16 }; /* "; and more" */
+
 static void list_add(char *text, size_t room, const char *item)
 {
     size_t len = strlen(text);
     if (strstr(text, item) != NULL)
         return;
-    if (len + strlen(item) + 16 < room)
-        snprintf(text + len, room - len, "%s%s", len > 0 ? "; " : "", item);
+    if (len == 0) /* one at least is named, however long its path is */
+        text_fit(text, room - LIST_MORE_BYTES, item);
+    else if (len + strlen(item) + LIST_MORE_BYTES < room)
+        snprintf(text + len, room - len, "; %s", item);
     else if (strstr(text, "; and more") == NULL)
         snprintf(text + len, room - len, "; and more");
 }

@@ -32,33 +32,62 @@ static char *users_join(const char *directory, const char *name)
     return asprintf(&path, "%s%s%s", directory, slash, name) < 0 ? NULL : path;
 }
 
-/* The server tells what a mount of it shows as well. */
-static int users_add_shared(struct relocate_call *c, struct image_set *set, const char *url_text,
-                            const char *name, struct err *e)
-{
+/* The share that the last image was on: its neighbours are there, too, and a server has few ports for
+ * each host. */
+struct users_share {
+    const struct relocate_dir *of; /* NULL: none is open */
     struct share_url url;
-    struct pool_share s = {0};
-    struct store_attr attr = {0};
-    if (share_url_parse(url_text, &url, e) < 0 || pool_share_open(&s, url_text, c, e) < 0)
+    struct pool_share share;
+};
+
+static int users_open_share(struct relocate_call *c, struct users_share *s,
+                            const struct relocate_dir *dir, struct err *e)
+{
+    if (s->of == dir)
+        return 0;
+    pool_share_close(&s->share);
+    s->of = NULL;
+    if (share_url_parse(dir->text, &s->url, e) < 0 || pool_share_open(&s->share, dir->text, c, e) < 0)
         return -1;
-    int found = s.place->ops->lookup(s.place, name, &attr, e);
-    pool_share_close(&s);
-    CLEANUP_FREE char *exported = users_join(url.path, name);
-    if (found < 0 || exported == NULL)
-        return found < 0 ? -1 : err_set(e, ERR_IO, ENOMEM, "%s", name);
-    return image_set_add_exported(set, url.host, exported, attr.inode, attr.size_bytes, e);
+    s->of = dir;
+    return 0;
 }
 
-static int users_add(struct relocate_call *c, struct image_set *set,
+/* The server tells what a mount of it shows as well. */
+static int users_add_shared(struct relocate_call *c, struct image_set *set, struct users_share *s,
+                            const struct relocate_dir *dir, const char *name, struct err *e)
+{
+    struct store_attr attr = {0};
+    if (users_open_share(c, s, dir, e) < 0)
+        return -1;
+    int found = s->share.place->ops->lookup(s->share.place, name, &attr, e);
+    CLEANUP_FREE char *exported = users_join(s->url.path, name);
+    if (found < 0 || exported == NULL)
+        return found < 0 ? -1 : err_set(e, ERR_IO, ENOMEM, "%s", name);
+    return image_set_add_exported(set, s->url.host, exported, attr.inode, attr.size_bytes, e);
+}
+
+static int users_add(struct relocate_call *c, struct image_set *set, struct users_share *s,
                      const struct relocate_image *image, struct err *e)
 {
     const struct relocate_dir *dir = users_dir(c, image->from);
     if (dir == NULL || dir->keeps_none)
         return 0;
     if (strncmp(dir->text, "nfs://", 6) == 0)
-        return users_add_shared(c, set, dir->text, image->name, e);
+        return users_add_shared(c, set, s, dir, image->name, e);
     CLEANUP_FREE char *path = users_join(dir->text, image->name);
     return path != NULL ? image_set_add(set, path, e) : err_set(e, ERR_IO, ENOMEM, "%s", image->name);
+}
+
+static int users_add_all(struct relocate_call *c, struct image_set *set, struct err *e)
+{
+    const struct relocate_image *image;
+    struct users_share s = {0};
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && (image = relocate_image(c->relocate, i)) != NULL; i++)
+        rc = users_add(c, set, &s, image, e);
+    pool_share_close(&s.share);
+    return rc;
 }
 
 /* ---- who is asked ---- */
@@ -112,13 +141,10 @@ int relocate_check_users(struct relocate_call *c, struct err *e)
     const struct relocate_arguments *a = &c->arg;
     char text[USERS_TEXT_MAX] = "", open[USERS_TEXT_MAX] = "";
     struct image_set set = {0};
-    const struct relocate_image *image;
     /* --force lets copy what is in use, but takes nothing away from under a guest */
     if (a->verify_only || (a->force && !a->move))
         return 0;
-    int rc = 0;
-    for (size_t i = 0; rc == 0 && (image = relocate_image(c->relocate, i)) != NULL; i++)
-        rc = users_add(c, &set, image, e);
+    int rc = users_add_all(c, &set, e);
     if (rc == 0)
         rc = users_ask_all(c, &set, !a->move || a->force, text, e);
     if (rc == 0)

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What is asked about images before they move. */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "core/clock.h"
+#include "tests/nfs/fake_server.h"
+#include "tools/image_set.h"
+#include "tools/relocate_users.h"
+
+volatile sig_atomic_t relocate_interrupted;
+
+/* Connections that the question takes, of so many images on a share. */
+static unsigned connections_of(unsigned images)
+{
+    static const struct fake_faults usual = {0};
+    static volatile sig_atomic_t cancel;
+    struct fake_server *server = fake_server_start(&usual);
+    struct relocate_call c = {.arg = {.connect = {.at = {"no-libvirt:///"}, .n = 1}}};
+    struct err e = {0};
+    char name[16], *source = NULL, *to = (char *)"null:";
+    fake_server_add_directory(server, "d");
+    for (unsigned i = 0; i < images; i++) {
+        snprintf(name, sizeof name, "d/%u.img", i);
+        fake_server_add_file(server, name, "data", 4);
+    }
+    int port = fake_server_port(server);
+    assert_true(asprintf(&source, "nfs://127.0.0.1/export/d?nfsport=%d&mountport=%d", port, port) > 0);
+    c.sites.connections_left = 8;
+    c.sites.share = (struct share_options){.timeout_ns = 2 * NS_PER_S, .cancel = &cancel,
+                                           .connections_left = &c.sites.connections_left};
+    c.options = (struct relocate_options){.chunk_bytes = 1 << 20, .block_bytes = 1 << 20,
+                                          .workers_max = 1, .depth_max = 1, .recursive = true};
+    assert_int_equal(relocate_sites_open(&c.sites, &source, 1, to, true, &e), 0);
+    c.relocate = relocate_plan(c.sites.sources, 1, &c.sites.to->site, &c.options, &e);
+    assert_non_null(c.relocate);
+    unsigned before = fake_server_connections(server);
+    assert_int_equal(relocate_check_users(&c, &e), -1);
+    assert_non_null(strstr(e.msg, "no-libvirt:///")); /* by then the share has told all */
+    unsigned taken = fake_server_connections(server) - before;
+    relocate_free(c.relocate);
+    relocate_sites_close(&c.sites);
+    free(source);
+    fake_server_stop(server);
+    fake_server_free(server);
+    return taken;
+}
+
+static void test_a_share_is_asked_over_one_connection(void **state)
+{
+    (void)state;
+    unsigned of_one = connections_of(1);
+    assert_true(of_one > 0);
+    assert_int_equal(connections_of(20), of_one);
+}
+
+static void test_one_user_at_least_is_named(void **state)
+{
+    (void)state;
+    char how[900], text[300] = "";
+    const struct virt_user a = {.who = (char *)"domain g, which runs", .how = how};
+    const struct virt_user b = {.who = (char *)"domain h", .how = (char *)"/x.img"};
+    memset(how, 'x', sizeof how);
+    how[0] = '/';
+    strcpy(how + sizeof how - sizeof ".img", ".img");
+    image_users_text(text, sizeof text, &a);
+    assert_memory_equal(text, "domain g, which runs (/xxx", 26);
+    assert_non_null(strstr(text, "x.img)"));
+    image_users_text(text, sizeof text, &b);
+    assert_non_null(strstr(text, "; and more"));
+    image_users_text(text, sizeof text, &b);
+    assert_string_equal(strstr(text, "; and more"), "; and more");
+}
+
+static void test_users_are_named_once(void **state)
+{
+    (void)state;
+    char text[300] = "";
+    const struct virt_user a = {.who = (char *)"domain g", .how = (char *)"/a.img"};
+    const struct virt_user b = {.who = (char *)"domain h", .how = (char *)"/a.img"};
+    image_users_text(text, sizeof text, &a);
+    image_users_text(text, sizeof text, &b);
+    image_users_text(text, sizeof text, &a);
+    assert_string_equal(text, "domain g (/a.img); domain h (/a.img)");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_share_is_asked_over_one_connection),
+        cmocka_unit_test(test_one_user_at_least_is_named),
+        cmocka_unit_test(test_users_are_named_once),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
