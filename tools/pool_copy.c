@@ -410,23 +410,6 @@ int pool_changed_copies(struct pool_move *m, const char **names, struct err *e)
     return rc < 0 ? -1 : 0;
 }
 
-/* The directories that were made for images, the deepest first; one that is not empty stays. */
-static void remove_parents(struct pool_share *s, const struct pool_journal_image *image)
-{
-    CLEANUP_FREE char *path = strdup(image->name);
-    unsigned depth = 0;
-    for (const char *c = image->name; *c != '\0'; c++)
-        depth += *c == '/';
-    for (; path != NULL && depth > image->directories_there; depth--) {
-        struct err e = {0};
-        struct store_attr attr;
-        *strrchr(path, '/') = '\0';
-        if (s->place->ops->lookup(s->place, path, &attr, &e) <= 0 ||
-            s->place->ops->remove(s->place, path, &attr, &e) < 0)
-            return;
-    }
-}
-
 /*
  * A copy is removed if it is known to be ours, and its original is there: what stands on the share by
  * now may have been put there by hand, and be the only one.
@@ -452,7 +435,7 @@ static int remove_copy(struct pool_move *m, struct pool_share *s,
         log_warn("%s%s stays: it is not known to be the copy that godwit made", s->place->url,
                  image->name);
     if (removed > 0)
-        remove_parents(s, image);
+        pool_share_remove_directories(s, image);
     return removed < 0 ? -1 : 0;
 }
 

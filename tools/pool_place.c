@@ -565,6 +565,30 @@ int pool_share_remove_parts(struct pool_share *s, const struct pool_journal *j, 
     return 0;
 }
 
+static int share_remove_if_there(struct pool_share *s, const char *name, struct err *e)
+{
+    struct store_attr attr;
+    int found = s->place->ops->lookup(s->place, name, &attr, e);
+    return found <= 0 ? -1 : s->place->ops->remove(s->place, name, &attr, e);
+}
+
+void pool_share_remove_directories(struct pool_share *s, const struct pool_journal_image *image)
+{
+    CLEANUP_FREE char *path = strdup(image->name);
+    unsigned depth = 0;
+    for (const char *c = image->name; *c != '\0'; c++)
+        depth += *c == '/';
+    for (; path != NULL && depth > image->directories_there; depth--) {
+        struct err e = {0}, none = {0};
+        *strrchr(path, '/') = '\0';
+        if (share_remove_if_there(s, path, &e) < 0)
+            return;
+        CLEANUP_FREE char *record = part_name_new(path, PART_NAME_DIRECTORY);
+        if (record != NULL)
+            share_remove_if_there(s, record, &none);
+    }
+}
+
 /* ---- the share at its mount ---- */
 
 /*

@@ -32,7 +32,7 @@ int pool_place_below(void *arg, const char *name, const char *format, struct dom
                      struct err *e);
 
 /* ERR_REFUSED: image `name`, which is asked for like that, names its backing file by a path in the
- * pool, which it would still do at its new place. The hint is the command that mends it. */
+ * pool, which it would still do at its new place. The hint is the command that changes it. */
 int pool_place_check_backing(const struct pool_place *p, const char *name,
                              enum image_format_ask ask, struct err *e);
 
@@ -75,6 +75,10 @@ int pool_share_remove(struct pool_share *s, const struct pool_journal_image *ima
 /* Removes what unfinished copies of the journal's images have left: parts have names that nobody else
  * makes. What a run that may still live is at work on stays, and the log tells. */
 int pool_share_remove_parts(struct pool_share *s, const struct pool_journal *j, struct err *e);
+
+/* Removes the directories that were made for the image, the deepest first, each with the record that it
+ * was made; one that is not empty stays. */
+void pool_share_remove_directories(struct pool_share *s, const struct pool_journal_image *image);
 
 /* ERR_REFUSED, with the command that mounts it: directory `mount` of this host is not the share. */
 int pool_share_check_mount(struct pool_share *s, const struct share_url *url, const char *mount,

@@ -150,16 +150,22 @@ static void end_run(pid_t pid)
     assert_int_equal(waitpid(pid, NULL, 0), pid);
 }
 
-static void remove_parts(int port, const struct pool_journal *j)
+static void open_share(struct pool_share *s, int port)
 {
     static volatile sig_atomic_t cancel;
     struct relocate_call call = {0};
-    struct pool_share s = {0};
     struct err e = {0};
     char url[128];
     call.sites.share = (struct share_options){.timeout_ns = 2 * NS_PER_S, .cancel = &cancel};
     snprintf(url, sizeof url, "nfs://127.0.0.1/export/?nfsport=%d&mountport=%d", port, port);
-    assert_int_equal(pool_share_open(&s, url, &call, &e), 0);
+    assert_int_equal(pool_share_open(s, url, &call, &e), 0);
+}
+
+static void remove_parts(int port, const struct pool_journal *j)
+{
+    struct pool_share s = {0};
+    struct err e = {0};
+    open_share(&s, port);
     assert_int_equal(pool_share_remove_parts(&s, j, &e), 0);
     pool_share_close(&s);
 }
@@ -196,6 +202,36 @@ static void test_parts_of_a_living_run_stay(void **state)
     end_run(living);
 }
 
+/* Those that stood there before stay, and so does what is not empty. */
+static void test_directories_go_with_their_records(void **state)
+{
+    (void)state;
+    static const struct fake_faults usual = {0};
+    const struct pool_journal_image image = {.name = (char *)"old/a/b/x.img", .directories_there = 1};
+    const struct pool_journal_image other = {.name = (char *)"full/x.img"};
+    struct pool_share s = {0};
+    struct fake_server *server = fake_server_start(&usual);
+    fake_server_add_directory(server, "old");
+    fake_server_add_directory(server, "old/a");
+    fake_server_add_directory(server, "old/a/b");
+    fake_server_add_directory(server, "full");
+    fake_server_add_file(server, "full/y.img", "data", 4);
+    fake_server_add_file(server, "old/.a.godwit-directory", "made", 4);
+    fake_server_add_file(server, "old/a/.b.godwit-directory", "made", 4);
+    fake_server_add_file(server, ".full.godwit-directory", "made", 4);
+    open_share(&s, fake_server_port(server));
+    pool_share_remove_directories(&s, &image);
+    pool_share_remove_directories(&s, &other);
+    pool_share_close(&s);
+    fake_server_stop(server);
+    assert_non_null(fake_server_file(server, "old"));
+    assert_null(fake_server_file(server, "old/a"));
+    assert_null(fake_server_file(server, "old/.a.godwit-directory"));
+    assert_non_null(fake_server_file(server, "full"));
+    assert_non_null(fake_server_file(server, ".full.godwit-directory"));
+    fake_server_free(server);
+}
+
 /* It is not listed once for each image. */
 static void test_a_directory_is_listed_once(void **state)
 {
@@ -224,6 +260,7 @@ int main(void)
                                         remove_pool),
         cmocka_unit_test_setup_teardown(test_a_command_to_rebase_is_whole, make_pool, remove_pool),
         cmocka_unit_test(test_parts_of_a_living_run_stay),
+        cmocka_unit_test(test_directories_go_with_their_records),
         cmocka_unit_test(test_a_directory_is_listed_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
