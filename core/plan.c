@@ -274,7 +274,7 @@ static int plan_survey_one(struct survey *s, const char *directory, struct err *
     return to->ops->list(to, directory, plan_see, s, e);
 }
 
-/* Neighbours in the list of transfers share their directory, as a rule: it is listed once. */
+/* Neighbours in the list of transfers usually share their directory: it is listed once. */
 static int plan_survey(struct plan *p, struct err *e)
 {
     struct survey s = {.plan = p};

@@ -43,7 +43,7 @@ void share_check_image(struct share_check *s, const char *what, const char *name
                        const struct share_user *user, struct store_attr *attr,
                        struct check_list *l);
 
-/* A name for a marker that another host shall make in the directory. */
+/* A name for a marker that another host should make in the directory. */
 void share_check_marker(char name[SHARE_CHECK_NAME]);
 
 /* Looks for a marker, and removes it. 1: it was there, *attr is its; 0: it was not; -1. */

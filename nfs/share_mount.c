@@ -3,7 +3,7 @@
  * Theory of operation
  *
  * Where the export ends and the path below it begins, the URL does not tell. Servers allow to mount
- * directories below an export, as a rule; so the whole path is mounted, and only where that is
+ * directories below an export, usually; so the whole path is mounted, and only where that is
  * refused, its parent, and so on; what was cut off is then looked up. This finds the directory on
  * servers of either kind, and tells "no such directory" from "no such export".
  */
@@ -21,7 +21,7 @@
 #include "nfs/share_names.h"
 #include "nfs/share_proc.h"
 
-enum { MOUNT_IO_MAX_BYTES = 1 << 20 /* what servers take at most, as a rule */ };
+enum { MOUNT_IO_MAX_BYTES = 1 << 20 /* what servers usually take at most */ };
 
 /* Cuts the last name off `path` ("/a/b" → "/a" → "/"); false at the root. */
 static bool mount_cut(char *path)

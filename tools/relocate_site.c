@@ -99,7 +99,7 @@ static char *trimmed(const char *operand)
     return text;
 }
 
-/* The directory of that text, which is taken: a new one or, as a rule, the one before. */
+/* The directory of that text, which is taken: a new one or, usually, the one before. */
 static struct relocate_dir *site_add(struct relocate_sites *s, char *text, struct err *e)
 {
     struct relocate_dir *last = s->n_dirs > 0 ? s->dirs[s->n_dirs - 1] : NULL;

@@ -23,7 +23,7 @@ struct relocate_sites {
     enum ring_backend ring;
     bool nice_cache;
     struct share_options share;
-    _Atomic int connections_left; /* that share.connections_left points to, as a rule */
+    _Atomic int connections_left; /* that share.connections_left usually points to */
 
     struct relocate_dir **dirs; /* n_dirs */
     size_t n_dirs;

@@ -10,6 +10,7 @@
 #include "core/cleanup.h"
 #include "core/text.h"
 #include "qmp/virt/domain.h"
+#include "qmp/virt/users.h"
 #include "qmp/virt/xml.h"
 
 struct virt_pool {
@@ -56,11 +57,9 @@ static int pool_check_type(struct virt_pool *p, const char *xml, struct err *e)
     return err_hint(e, "'qemu-img convert' can copy its volumes to files, one by one");
 }
 
-/* A URI names a host between "//" and the next "/": ours has none. */
 static int pool_check_here(const char *uri, struct err *e)
 {
-    const char *authority = strstr(uri, "//");
-    if (authority != NULL && authority[2] == '/')
+    if (virt_uri_is_here(uri))
         return 0;
     err_set(e, ERR_REFUSED, 0, "%s: is another host, whose files cannot be read from here", uri);
     return err_hint(e, "run godwit on that host, with -c qemu:///system");
