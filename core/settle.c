@@ -125,13 +125,16 @@ static bool settle_handed_over(const struct migration *m, const struct vm_sample
     return now->migration == VM_MIGRATION_COMPLETED && !earlier;
 }
 
-/* The source's QEMU starts the guest again by itself when its migration fails. */
-static bool settle_source_runs(struct migration *m)
+/* The source's QEMU starts the guest again by itself when its migration fails. *silent: it does not
+ * tell whether it has, and is not known to be dead. */
+static bool settle_source_runs(struct migration *m, bool *silent)
 {
     struct vm *s = m->plan->source;
     struct err e = {0};
     struct vm_sample now;
-    return s->ops->sample(s, &now, &e) == 0 && now.run == VM_RUN_RUNNING;
+    bool answers = s->ops->sample(s, &now, &e) == 0;
+    *silent = !answers && !vm_death_proven(s->ops->death(s));
+    return answers && now.run == VM_RUN_RUNNING;
 }
 
 /* … and its migration is over, so that this is not the guest that is about to leave. */
@@ -249,15 +252,19 @@ static bool settle_hold_destination(struct migration *m)
     struct vm *d = m->plan->destination;
     struct err e = {0};
     enum vm_run now = VM_RUN_UNKNOWN;
+    bool silent;
     int64_t deadline_ns = clock_now_ns() + MIGRATION_LOST_NS;
     while (d->ops->run(d, false, &now, &e) < 0)
         if (m->stalled || !migration_ask_again(d, deadline_ns, &e))
             return settle_never_ran(m, &e);
     if (now == VM_RUN_INCOMING && !settle_has_run(m))
         return true;
-    if (settle_source_runs(m))
+    if (settle_source_runs(m, &silent))
         return settle_beside_source(m, now);
-    if (now == VM_RUN_INCOMING)
+    if (silent && m->plan->settings.postcopy) /* with a return path it may run the guest again */
+        settle_unknown(m, END_NEITHER, "the destination has had the guest, and the source does not tell "
+                                       "whether it runs it, too");
+    else if (now == VM_RUN_INCOMING)
         settle_unknown(m, START_ANEW, "the destination had run the guest, and has it no more");
     else if (now == VM_RUN_SHUTDOWN || now == VM_RUN_RUNNING ||
              (!m->was_running && now != VM_RUN_UNKNOWN))

@@ -415,6 +415,7 @@ static void pair_fault(struct fake_pair *p)
     case FAKE_STREAM_BREAKS:
         p->broken = true;
         p->destination.mute |= p->mute_with_it;
+        p->source.mute |= p->source_mute_with_it;
         break;
     case FAKE_STREAM_STALLS: p->stalled = true; break;
     case FAKE_LINK_CUT: p->stalled = p->destination.mute = true; break;

@@ -68,6 +68,7 @@ struct fake_pair {
     enum fake_fault fault;
     unsigned fault_at_op;  /* 1: the first operation */
     bool mute_with_it;     /* … and the destination answers nothing from then on */
+    bool source_mute_with_it; /* … or the source does not */
     bool then_mute;        /* a destination that was held after the fault answers nothing more */
 
     /* the stream */

@@ -585,6 +585,25 @@ static void test_beside_the_unknown(void **state)
     assert_true(beside > 0);
 }
 
+/* The stream breaks after its last byte, and the source, which goes on by itself, answers no more: a
+ * destination that has been stopped is not let go on beside it, and no side is named. */
+static void test_beside_a_silent_source(void **state)
+{
+    (void)state;
+    const struct scenario *sc = &(struct scenario){.name = "silent source", .postcopy = true};
+    unsigned silent = 0;
+    for (uint32_t seed = 0; seed < 400; seed++) {
+        struct outcome outcome, *o = &outcome;
+        prepare(o, sc, FAKE_STREAM_BREAKS, 10, seed);
+        o->pair.source_mute_with_it = true;
+        o->pair.qemu_race = true; /* each starts it by itself; to let it run again would be ours */
+        run(o, sc);
+        check(o, sc, seed);
+        silent += strstr(o->e.msg, "the source does not tell whether it runs it, too") != NULL;
+    }
+    assert_true(silent > 0);
+}
+
 /* What an earlier migration of this QEMU's left behind is no word on ours. */
 static void test_stale_completed(void **state)
 {
@@ -645,6 +664,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_resume_unseen_and_dead),
         cmocka_unit_test(test_both_run),
         cmocka_unit_test(test_beside_the_unknown),
+        cmocka_unit_test(test_beside_a_silent_source),
         cmocka_unit_test(test_stale_completed),
         cmocka_unit_test(test_nowhere_is_known),
         cmocka_unit_test(test_refuses),
