@@ -171,8 +171,10 @@ static int link_ssh_fault(const struct qmp_endpoint *ep, int status, int stderr_
         return err_hint(e, "only if you know why the key has changed: %s",
                         text_command("ssh-keygen -R %s", known));
     }
-    return err_hint(e, "'ssh %s%s%s true' must work without a question", ep->user,
-                    ep->user[0] != '\0' ? "@" : "", ep->host);
+    const char *login = text_keep("%s%s%s", ep->user, ep->user[0] != '\0' ? "@" : "", ep->host);
+    return err_hint(e, "'%s' must work without a question",
+                    ep->port[0] != '\0' ? text_command("ssh -p %s %s true", ep->port, login)
+                                        : text_command("ssh %s true", login));
 }
 
 static int link_await_ssh(const struct qmp_endpoint *ep, const char *local, int stderr_fd,

@@ -105,6 +105,8 @@ static void test_ssh_fails(void **state)
     assert_int_equal(e.class, ERR_IO);
     assert_string_equal(e.msg, "qmp+ssh://root@b/run/x: ssh: root@b: Permission denied (publickey).");
     assert_string_equal(e.hint, "'ssh root@b true' must work without a question");
+    assert_int_equal(open_text("qmp+ssh://root@b:2222/run/x", 2 * NS_PER_S, &l, &e), -1);
+    assert_string_equal(e.hint, "'ssh -p 2222 root@b true' must work without a question");
     no_directory_left(&l);
 
     /* OpenSSH 9.2's words, more than a kilobyte of them */
