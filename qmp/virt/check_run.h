@@ -93,6 +93,9 @@ enum check_left {
     CHECK_LEFT_UNKNOWN,
 };
 
+/* Whether query-migrate's "status" is of no migration that goes on. */
+bool check_migration_is_over(const char *status);
+
 /* From QEMU's words: the source's run state and migration, and the run state of the destination's
  * domain of the same UUID; NULL: there is none, "": it does not tell. */
 enum check_left check_left_is(const char *source_run, const char *source_migration,

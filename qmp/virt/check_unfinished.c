@@ -15,13 +15,24 @@
 
 /* ---- pure ---- */
 
+/* A state that this QEMU's migration stays in: none goes on. All other words, new ones, too, are of one
+ * that does. */
+bool check_migration_is_over(const char *status)
+{
+    static const char *const over[] = {"none", "completed", "cancelled", "failed"};
+    for (size_t i = 0; i < sizeof over / sizeof *over; i++)
+        if (strcmp(status, over[i]) == 0)
+            return true;
+    return false;
+}
+
 enum check_left check_left_is(const char *source_run, const char *source_migration, const char *there)
 {
     bool absent = there == NULL, unknown = !absent && there[0] == '\0';
     bool waits = !absent && strcmp(there, "inmigrate") == 0;
     bool runs = !absent && strcmp(there, "running") == 0;
-    if (strcmp(source_migration, "pre-switchover") == 0)
-        return CHECK_LEFT_AT_GATE;
+    if (strcmp(source_migration, "pre-switchover") == 0) /* to cancel it lets the guest go on here */
+        return runs ? CHECK_LEFT_RUNS_THERE : unknown ? CHECK_LEFT_UNKNOWN : CHECK_LEFT_AT_GATE;
     if (strcmp(source_run, "postmigrate") == 0)
         return absent    ? CHECK_LEFT_SENT
                : unknown ? CHECK_LEFT_UNKNOWN
@@ -33,7 +44,7 @@ enum check_left check_left_is(const char *source_run, const char *source_migrati
     if (unknown)
         return CHECK_LEFT_UNKNOWN;
     if (waits)
-        return strcmp(source_migration, "active") == 0 ? CHECK_LEFT_UNDER_WAY : CHECK_LEFT_WAITING;
+        return check_migration_is_over(source_migration) ? CHECK_LEFT_WAITING : CHECK_LEFT_UNDER_WAY;
     if (strcmp(source_run, "running") == 0)
         return runs ? CHECK_LEFT_TWICE : CHECK_LEFT_COPY;
     return runs ? CHECK_LEFT_RUNS_THERE : CHECK_LEFT_UNKNOWN;
@@ -61,11 +72,16 @@ static char *left_ask(virDomainPtr dom, const char *command)
 /* What QEMU does there: NULL, none runs under this UUID; "", it does not tell. free() it. */
 static char *left_there(const struct check_run *r)
 {
-    CLEANUP_DOMAIN virDomainPtr there =
-        r->to.conn != NULL ? virDomainLookupByUUIDString(r->to.conn, r->domain->uuid) : NULL;
+    struct virt_domain d = *r->domain;
+    struct err none = {0};
     int state = 0, reason = 0;
-    if (there == NULL || virDomainIsActive(there) != 1)
+    d.host = r->to.host;
+    int active = r->to.conn != NULL ? virt_domain_active(&d, &none) : 0;
+    if (active == 0)
         return NULL;
+    CLEANUP_DOMAIN virDomainPtr there = active > 0 ? virt_domain_get(&d, &none) : NULL;
+    if (there == NULL) /* no answer is not "none" */
+        return strdup("");
     /* in an incoming migration of libvirt's own it lets nobody ask QEMU, and blocks for 30 s */
     if (virDomainGetState(there, &state, &reason, 0) == 0 && state == VIR_DOMAIN_PAUSED &&
         reason == VIR_DOMAIN_PAUSED_MIGRATION)
@@ -229,7 +245,7 @@ static void leftover_mark(struct check_run *r)
     if (mark == NULL || r->unfinished)
         return;
     CLEANUP_FREE char *migration = left_ask(r->dom, "{\"execute\":\"query-migrate\"}");
-    bool under_way = migration == NULL || strcmp(migration, "active") == 0 || strcmp(migration, "setup") == 0;
+    bool under_way = migration == NULL || !check_migration_is_over(migration);
     if (under_way || !r->o->fix) {
         check_list_add(r->l, CHECK_WARN, what, "%s bears the mark of a migration%s", r->domain->name,
                        under_way ? " that is under way" : ", which was not brought to an end and is over");
