@@ -545,7 +545,8 @@ static void vm_qmp_tell_by_hand(struct vm_qmp *q)
     h->look = text_keep("'query-status' at %s", q->ep.text);
     h->end = text_keep("'quit' at %s", q->ep.text);
     h->stop = text_keep("'stop' at %s", q->ep.text);
-    h->go_on = text_keep("'cont' at %s", q->ep.text);
+    /* at its gate QEMU refuses cont before the migration is cancelled */
+    h->go_on = text_keep("%s'cont' at %s", q->gated ? "'migrate_cancel' and " : "", q->ep.text);
 }
 
 int vm_qmp_connect(struct vm_qmp *q, struct err *e)

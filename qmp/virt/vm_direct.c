@@ -33,6 +33,7 @@
 
 #include "core/clock.h"
 #include "core/log.h"
+#include "core/text.h"
 #include "qmp/virt/incoming.h"
 #include "qmp/virt/mark.h"
 #include "qmp/vm_qmp.h"
@@ -293,6 +294,11 @@ struct vm *vm_direct_source(struct loop *loop, struct virt_move *m, struct err *
     d->ops.configure = direct_configure_source;
     d->ops.start = direct_start;
     d->qmp.gated = true;
+    /* at its gate QEMU refuses to resume it before the migration is cancelled */
+    d->qmp.vm.by_hand.go_on =
+        text_command("virsh -c %s qemu-monitor-command %s '{\"execute\":\"migrate_cancel\"}'; virsh -c %s resume %s",
+                     virt_host_uri(m->source_host), m->source.name, virt_host_uri(m->source_host),
+                     m->source.name);
     if (vm_qmp_connect(&d->qmp, e) < 0) {
         free(d);
         return NULL;

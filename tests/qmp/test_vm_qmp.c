@@ -63,6 +63,9 @@ static void open_as(struct side *s, const char *role, struct fake_qmp *fake)
         fail_msg("%s", s->e.msg);
     /* without it the scripts below are of either side; test_gate() has one */
     assert_true(((struct vm_qmp *)s->vm)->gated == (strcmp(role, "source") == 0));
+    /* who stands at a gate cannot go on before the migration is cancelled */
+    assert_true((strstr(s->vm->by_hand.go_on, "'migrate_cancel' and 'cont' at ") != NULL) ==
+                (strcmp(role, "source") == 0));
     ((struct vm_qmp *)s->vm)->gated = false;
 }
 
