@@ -13,6 +13,22 @@ readonly domains=(g1 g2 g3)
 virsh_a() { "$lab" exec a virsh -q "$@"; }
 move() { relocate --state-dir "$state_dir" --pool images "$@"; }
 
+export_dir=$("$lab" status --json | jq -r .state)/nfs/export
+readonly export_dir
+
+# new_share NAME: a directory on the share; the mount, a bind mount in the place of one of NFS, is of it.
+new_share() {
+    on_server mkdir -p "/export/$1"
+    "$lab" exec a umount "$scratch/mount" 2>/dev/null
+    "$lab" exec a mount --bind "$export_dir/$1" "$scratch/mount"
+}
+
+refuses() {
+    local name=$1 pattern=$2
+    shift 2
+    check "refused: $name" refused 2 "$pattern" "$@"
+}
+
 pool_clean_up() {
     local domain
     for domain in "${domains[@]}" extra; do

@@ -13,8 +13,6 @@ readonly here
 
 other=$scratch/other
 readonly other
-export_dir=$("$lab" status --json | jq -r .state)/nfs/export
-readonly export_dir
 
 users_clean_up() {
     virsh_a pool-destroy second >/dev/null 2>&1
@@ -24,19 +22,6 @@ users_clean_up() {
     pool_clean_up
 }
 trap users_clean_up EXIT
-
-# new_share NAME: as in test-pool.sh
-new_share() {
-    on_server mkdir -p "/export/$1"
-    "$lab" exec a umount "$scratch/mount" 2>/dev/null
-    "$lab" exec a mount --bind "$export_dir/$1" "$scratch/mount"
-}
-
-refuses() {
-    local name=$1 pattern=$2
-    shift 2
-    check "refused: $name" refused 2 "$pattern" "$@"
-}
 
 volume_disk() { # FORMAT POOL VOLUME
     printf "<disk type='volume'><driver name='qemu' type='%s'/><source pool='%s' volume='%s'/><target dev='vda' bus='virtio'/></disk>" "$@"

@@ -11,22 +11,6 @@ readonly here
 # shellcheck source-path=SCRIPTDIR source=pool.bash
 . "$here/pool.bash"
 
-export_dir=$("$lab" status --json | jq -r .state)/nfs/export
-readonly export_dir
-
-# new_share NAME: a directory on the share; the mount, a bind mount in the place of one of NFS, is of it.
-new_share() {
-    on_server mkdir -p "/export/$1"
-    "$lab" exec a umount "$scratch/mount" 2>/dev/null
-    "$lab" exec a mount --bind "$export_dir/$1" "$scratch/mount"
-}
-
-refuses() {
-    local name=$1 pattern=$2
-    shift 2
-    check "refused: $name" refused 2 "$pattern" "$@"
-}
-
 test_bad_input() {
     local to=${share}t0 at=(--mount "$scratch/mount")
     new_share t0

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "qmp/virt/users_chain.h"
+#include "tests/core/overlay_file.h"
 
 static char dir[64], seen[4096];
 
@@ -28,38 +29,6 @@ static int remove_dir(void **state)
     char command[128];
     snprintf(command, sizeof command, "rm -rf %s", dir);
     return system(command);
-}
-
-static void put32(uint8_t *at, uint32_t v)
-{
-    for (int i = 0; i < 4; i++)
-        at[i] = (uint8_t)(v >> (24 - 8 * i));
-}
-
-/* A qcow2 of version 2 with that backing name, as far as its header. */
-static void make_overlay(const char *name, const char *backing)
-{
-    static uint8_t image[3 * 65536];
-    char path[128];
-    memset(image, 0, sizeof image);
-    memcpy(image, "QFI\xfb", 4);
-    put32(image + 4, 2);
-    if (*backing != '\0') {
-        put32(image + 12, 1024);
-        put32(image + 16, (uint32_t)strlen(backing));
-        memcpy(image + 1024, backing, strlen(backing));
-    }
-    put32(image + 20, 16);            /* cluster bits */
-    put32(image + 28, 1 << 20);       /* virtual size */
-    put32(image + 36, 1);             /* L1 entries, */
-    put32(image + 44, 65536);         /* their table */
-    put32(image + 52, 2 * 65536);     /* refcount table, */
-    put32(image + 56, 1);             /* its clusters */
-    snprintf(path, sizeof path, "%s/%s", dir, name);
-    FILE *f = fopen(path, "w");
-    assert_non_null(f);
-    assert_int_equal(fwrite(image, 1, sizeof image, f), sizeof image);
-    assert_int_equal(fclose(f), 0);
 }
 
 /* Ends at what is in /pool. */
@@ -81,7 +50,7 @@ static int walk(const char *name, struct err *e)
 static void expect_pool(const char *backing)
 {
     struct err e = {0};
-    make_overlay("top", backing);
+    overlay_file_write(dir, "top", backing);
     assert_int_equal(walk("top", &e), 0);
     if (strstr(seen, "/pool/base") == NULL)
         fail_msg("backing name %s: only '%s'", backing, seen);
@@ -105,8 +74,8 @@ static void test_chain(void **state)
     (void)state;
     struct err e = {0};
     char want[256];
-    make_overlay("top", "middle");
-    make_overlay("middle", "/pool/base");
+    overlay_file_write(dir, "top", "middle");
+    overlay_file_write(dir, "middle", "/pool/base");
     assert_int_equal(walk("top", &e), 0);
     snprintf(want, sizeof want, "%s/middle /pool/base ", dir);
     assert_string_equal(seen, want);
@@ -116,11 +85,11 @@ static void test_nothing(void **state)
 {
     (void)state;
     struct err e = {0};
-    make_overlay("alone", "");
+    overlay_file_write(dir, "alone", "");
     assert_int_equal(walk("alone", &e), 0);
     assert_string_equal(seen, "");
     assert_int_equal(walk("absent", &e), 0);
-    make_overlay("far", "nbd://host/export");
+    overlay_file_write(dir, "far", "nbd://host/export");
     assert_int_equal(walk("far", &e), 0);
     assert_null(strstr(seen, "/pool"));
 }
@@ -131,7 +100,7 @@ static void test_unknown(void **state)
     (void)state;
     struct err e = {0};
     char path[128];
-    make_overlay("loop", "loop");
+    overlay_file_write(dir, "loop", "loop");
     assert_int_equal(walk("loop", &e), -1);
     assert_non_null(strstr(e.msg, "no end"));
     err_clear(&e);

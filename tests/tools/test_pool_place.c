@@ -17,6 +17,7 @@
 #include "core/cleanup.h"
 #include "core/clock.h"
 #include "core/journal.h"
+#include "tests/core/overlay_file.h"
 #include "tests/nfs/fake_server.h"
 #include "tools/pool_place.h"
 
@@ -44,36 +45,6 @@ static int remove_pool(void **state)
     return system(command);
 }
 
-static void put32(uint8_t *at, uint32_t v)
-{
-    for (int i = 0; i < 4; i++)
-        at[i] = (uint8_t)(v >> (24 - 8 * i));
-}
-
-/* A qcow2 of version 2 with that backing name, as far as its header. */
-static void make_overlay(const char *name, const char *backing)
-{
-    static uint8_t image[3 * 65536];
-    CLEANUP_FREE char *path = NULL;
-    memset(image, 0, sizeof image);
-    memcpy(image, "QFI\xfb", 4);
-    put32(image + 4, 2);
-    put32(image + 12, 1024);
-    put32(image + 16, (uint32_t)strlen(backing));
-    memcpy(image + 1024, backing, strlen(backing));
-    put32(image + 20, 16);        /* cluster bits */
-    put32(image + 28, 1 << 20);   /* virtual size */
-    put32(image + 36, 1);         /* L1 entries, */
-    put32(image + 44, 65536);     /* their table */
-    put32(image + 52, 2 * 65536); /* refcount table, */
-    put32(image + 56, 1);         /* its clusters */
-    assert_true(asprintf(&path, "%s/%s", pool, name) > 0);
-    FILE *f = fopen(path, "w");
-    assert_non_null(f);
-    assert_int_equal(fwrite(image, 1, sizeof image, f), sizeof image);
-    assert_int_equal(fclose(f), 0);
-}
-
 static void test_a_command_to_rebase_is_one_for_the_shell(void **state)
 {
     (void)state;
@@ -82,7 +53,7 @@ static void test_a_command_to_rebase_is_one_for_the_shell(void **state)
     CLEANUP_FREE char *backing = NULL, *hint = NULL;
     assert_int_equal(pool_place_open(&p, pool, &e), 0);
     assert_true(asprintf(&backing, "%s/the base.qcow2", pool) > 0);
-    make_overlay("top.qcow2", backing);
+    overlay_file_write(pool, "top.qcow2", backing);
     assert_int_equal(pool_place_check_backing(&p, "top.qcow2", IMAGE_FORMAT_ASK_QCOW2, &e), -1);
     assert_true(asprintf(&hint, "qemu-img rebase -u -F FORMAT -b 'the base.qcow2' '%s/top.qcow2'",
                          pool) > 0);
@@ -106,7 +77,7 @@ static void test_a_command_to_rebase_is_whole(void **state)
         assert_int_equal(mkdir(path, 0700), 0);
     }
     strcat(name, "top.qcow2");
-    make_overlay(name, backing);
+    overlay_file_write(pool, name, backing);
     assert_int_equal(pool_place_check_backing(&p, name, IMAGE_FORMAT_ASK_QCOW2, &e), -1);
     unsigned ups = 0;
     const char *at = strstr(e.hint, "../");
