@@ -392,7 +392,7 @@ int pool_check_copies(struct pool_move *m, struct err *e)
     return rc;
 }
 
-int pool_changed_copies(struct pool_move *m, const char **names, struct err *e)
+int pool_changed_copies(struct pool_move *m, char **names, struct err *e)
 {
     struct pool_share s = {0};
     struct store_attr attr;
@@ -404,7 +404,7 @@ int pool_changed_copies(struct pool_move *m, const char **names, struct err *e)
         if (rc == 0 ||
             (rc > 0 && image->copy.made &&
              !pool_copy_is_ours(&image->copy, &attr, POOL_COPY_SAME_DATA)))
-            pool_list(names, image->name);
+            rc = pool_list(names, image->name, e);
     }
     pool_share_close(&s);
     return rc < 0 ? -1 : 0;

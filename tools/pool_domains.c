@@ -94,13 +94,14 @@ static int plan_tenant(struct pool_move *m, const struct virt_tenant *t, struct 
 static int plan_check_running(const struct pool_move *m, const struct virt_tenant *tenants,
                               size_t n, struct err *e)
 {
-    const char *names = NULL;
+    CLEANUP_FREE char *names = NULL;
     if (m->running == 0 || m->call->arg.shutdown)
         return 0;
     for (size_t i = 0; i < m->journal->n_domains; i++)
         for (size_t k = 0; k < n; k++)
-            if (tenants[k].active && strcmp(tenants[k].uuid, m->journal->domains[i].uuid) == 0)
-                pool_list(&names, tenants[k].name);
+            if (tenants[k].active && strcmp(tenants[k].uuid, m->journal->domains[i].uuid) == 0 &&
+                pool_list(&names, tenants[k].name, e) < 0)
+                return -1;
     err_set(e, ERR_REFUSED, 0, "domains that use pool '%s' are running: %s", m->journal->pool,
             names);
     return err_hint(e, "shut them down, or let godwit do it with --shutdown");
@@ -146,8 +147,7 @@ int pool_plan_redefinitions(struct pool_move *m, struct err *e)
 /* 1, 0, -1 */
 typedef int tenant_test(const struct pool_move *m, const struct virt_tenant *t, struct err *e);
 
-static int list_tenants(struct pool_move *m, tenant_test *test, const char **names,
-                        struct err *e)
+static int list_tenants(struct pool_move *m, tenant_test *test, char **names, struct err *e)
 {
     struct virt_tenant *tenants = NULL;
     size_t n = 0;
@@ -158,7 +158,7 @@ static int list_tenants(struct pool_move *m, tenant_test *test, const char **nam
     for (size_t i = 0; rc >= 0 && i < n; i++) {
         rc = test(m, &tenants[i], e);
         if (rc > 0)
-            pool_list(names, tenants[i].name);
+            rc = pool_list(names, tenants[i].name, e);
     }
     virt_tenants_free(tenants, n);
     return rc < 0 ? -1 : 0;
@@ -174,7 +174,7 @@ static int tenant_runs(const struct pool_move *m, const struct virt_tenant *t, s
     return domain_edit_uses(t->live_xml, t->name, &m->how, e);
 }
 
-int pool_running(struct pool_move *m, const char **names, struct err *e)
+int pool_running(struct pool_move *m, char **names, struct err *e)
 {
     return list_tenants(m, tenant_runs, names, e);
 }
@@ -217,7 +217,8 @@ int pool_shut_down(struct pool_move *m, struct err *e)
 void pool_unsettled(struct pool_move *m, const char *what)
 {
     log_warn("%s", what);
-    pool_list(&m->unsettled, what);
+    m->unsettled = m->unsettled == NULL ? text_keep("%s", what)
+                                        : text_keep("%s, %s", m->unsettled, what);
 }
 
 void pool_start_again(struct pool_move *m)

@@ -103,9 +103,14 @@ int pool_names_add(struct pool_names *names, char *name, struct err *e)
     return 0;
 }
 
-void pool_list(const char **list, const char *name)
+int pool_list(char **list, const char *name, struct err *e)
 {
-    *list = *list == NULL ? text_keep("%s", name) : text_keep("%s, %s", *list, name);
+    char *longer = NULL;
+    if (asprintf(&longer, "%s%s%s", *list != NULL ? *list : "", *list != NULL ? ", " : "", name) < 0)
+        return pool_no_memory(e); /* never an empty list */
+    free(*list);
+    *list = longer;
+    return 0;
 }
 
 int pool_no_memory(struct err *e)

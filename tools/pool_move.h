@@ -88,8 +88,8 @@ int pool_write_journal(struct pool_move *m, enum pool_phase phase, struct err *e
 int pool_names_add(struct pool_names *names, char *name, struct err *e);
 void pool_names_free(struct pool_names *names);
 
-/* Adds `name` to "a, b", a kept text (core/text.h) that begins as NULL. */
-void pool_list(const char **list, const char *name);
+/* Adds `name` to "a, b", which begins as NULL; free() it. */
+int pool_list(char **list, const char *name, struct err *e);
 int pool_no_memory(struct err *e);
 
 /* -- pool_domains.c -- */
@@ -100,7 +100,7 @@ int pool_plan_domains(struct pool_move *m, struct err *e);
 int pool_plan_redefinitions(struct pool_move *m, struct err *e);
 
 /* The domains that run and are in the journal, or use the pool all the same: "g1, g2", or NULL. */
-int pool_running(struct pool_move *m, const char **names, struct err *e);
+int pool_running(struct pool_move *m, char **names, struct err *e);
 
 /* Shuts down those of the journal's domains that run, and waits for it until the deadline. */
 int pool_shut_down(struct pool_move *m, struct err *e);
@@ -138,7 +138,7 @@ int pool_check_originals(struct pool_move *m, struct err *e);
 /* All copies are there, at the mount as well, and belong to whom they have to. */
 int pool_check_copies(struct pool_move *m, struct err *e);
 /* Which copies are not as they were made: "a.img, b.img", or "". */
-int pool_changed_copies(struct pool_move *m, const char **names, struct err *e);
+int pool_changed_copies(struct pool_move *m, char **names, struct err *e);
 /* Removes what we have made on the share. */
 int pool_remove_copies(struct pool_move *m, enum pool_copy_proof proof, struct err *e);
 /* Removes the copies of what was changed since an earlier run, and plans the copy again. */

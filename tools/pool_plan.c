@@ -161,7 +161,7 @@ static int plan_pool_after(struct pool_move *m, struct err *e)
 /* A move that was killed while pool and domains were being switched. */
 static int plan_continue(struct pool_move *m, struct err *e)
 {
-    const char *names;
+    CLEANUP_FREE char *names = NULL;
     if (pool_place_open(&m->place, m->journal->path, e) < 0 || plan_check_mount(m, e) < 0)
         return -1;
     pool_set_how(m);

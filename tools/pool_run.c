@@ -72,7 +72,7 @@ static int step_discard(void *ctx, struct err *e)
 
 static int check_none_started(struct pool_move *m, struct err *e)
 {
-    const char *names;
+    CLEANUP_FREE char *names = NULL;
     if (pool_running(m, &names, e) < 0)
         return -1;
     if (names == NULL)
@@ -89,7 +89,7 @@ static int step_copy(void *ctx, struct err *e)
 {
     struct pool_move *m = ctx;
     struct err blind = {0};
-    const char *names;
+    CLEANUP_FREE char *names = NULL;
     if (m->journal->phase != POOL_BEGUN)
         return 0;
     m->copying = true;
@@ -202,7 +202,7 @@ static void run_settle(struct pool_move *m)
  */
 static int run_check_written(struct pool_move *m, struct err *e)
 {
-    const char *names;
+    CLEANUP_FREE char *names = NULL;
     if (!m->resumed || m->journal->phase != POOL_SWITCHING)
         return 0;
     if (pool_changed_copies(m, &names, e) < 0)

@@ -55,7 +55,7 @@ static int undo_check_unchanged(struct pool_move *m, struct err *e)
 /* What guests have written since is on the share alone. */
 static int undo_check_copies(struct pool_move *m, struct err *e)
 {
-    const char *names;
+    CLEANUP_FREE char *names = NULL;
     if (m->journal->phase == POOL_BEGUN)
         return 0;
     if (pool_changed_copies(m, &names, e) < 0)
@@ -77,7 +77,7 @@ static int undo_check_originals(struct pool_move *m, struct err *e)
 
 static int undo_check(struct pool_move *m, struct err *e)
 {
-    const char *names;
+    CLEANUP_FREE char *names = NULL;
     if (m->journal->phase == POOL_DELETING) {
         err_set(e, ERR_REFUSED, 0, "originals of pool '%s' were deleted already", m->journal->pool);
         return err_hint(e, "there is no way back; --delete-originals goes on with it");
