@@ -323,6 +323,22 @@ static int image_format_walk(char *to, const char *part, size_t len)
     return 0;
 }
 
+bool image_format_is_protocol(const char *backing)
+{
+    return backing[strcspn(backing, ":/")] == ':';
+}
+
+char *image_format_backing_path(const char *path, const char *backing)
+{
+    char *full = NULL;
+    const char *slash = strrchr(path, '/');
+    if (*backing == '\0' || image_format_is_protocol(backing) || slash == NULL)
+        return NULL;
+    if (*backing == '/')
+        return strdup(backing);
+    return asprintf(&full, "%.*s/%s", (int)(slash - path), path, backing) < 0 ? NULL : full;
+}
+
 static int image_format_refuse_backing(struct err *e, const char *backing, const char *why,
                                        const char *hint)
 {
@@ -348,7 +364,7 @@ static int image_format_check_backing(const char *backing, struct err *e)
     if (backing[0] == '/')
         return image_format_refuse_backing(
             e, backing, "is absolute: it would still name the old place", rebase);
-    if (backing[strcspn(backing, ":/")] == ':') { /* "json:", "nbd://", "file:", … */
+    if (image_format_is_protocol(backing)) {
         bool json = strncmp(backing, "json:", 5) == 0, file = strncmp(backing, "file:", 5) == 0;
         return image_format_refuse_backing(
             e, backing, json ? "is a description, not a name" : "names a protocol",

@@ -75,4 +75,11 @@ int image_format_ask_backing(const struct image_format *f, enum image_format_ask
  */
 char *image_format_backing_new(const char *overlay, const char *backing, struct err *e);
 
+/* Whether a backing name begins with a protocol: "json:", "file:", "nbd://", … */
+bool image_format_is_protocol(const char *backing);
+
+/* What the image at `path` is based on, as a path of this host. free() it; NULL: nothing, a protocol,
+ * or no memory. */
+char *image_format_backing_path(const char *path, const char *backing);
+
 #endif

@@ -30,8 +30,8 @@ struct share_options {
 
 /*
  * Opens directory `url` (nfs/share_url.h). ERR_USAGE: no such URL; ERR_REFUSED: no server there, no
- * such export, the export refuses us; ERR_TIMEOUT: no answer; ERR_CANCELLED; no such directory (e->sys is ENOENT), or it is something else
- * (ENOTDIR).
+ * such export, the export refuses us; no such directory (e->sys is ENOENT), or it is something else
+ * (ENOTDIR); ERR_TIMEOUT: no answer; ERR_CANCELLED.
  */
 struct store_place *share_open(struct ring *ring, const char *url,
                                const struct share_options *options, struct err *e);

@@ -30,8 +30,9 @@ struct qmp_link {
 /*
  * Connects within `timeout_ns`. ERR_LOST: the socket is missing (ENOENT) or refuses (ECONNREFUSED, of
  * tcp: at each address); over ssh neither is seen. Whether that proves anything about the QEMU that
- * was there is for vm_ops.death to say. ERR_TIMEOUT, also while a backlog is full; ERR_REFUSED: no such host; ERR_IO: else, also when
- * ssh failed, in its own words. It blocks: neither the loop nor Ctrl-C is served meanwhile.
+ * was there is for vm_ops.death to say. ERR_TIMEOUT, also while a backlog is full; ERR_REFUSED: no
+ * such host; ERR_IO: else, also when ssh failed, in its own words. It blocks: neither the loop nor
+ * Ctrl-C is served meanwhile.
  */
 int qmp_link_open(const struct qmp_endpoint *ep, int64_t timeout_ns, struct qmp_link *l,
                   struct err *e);

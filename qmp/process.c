@@ -52,16 +52,10 @@ void qmp_process_find(struct qmp_process *p, const struct qmp_endpoint *ep, int6
 {
     struct process_words w;
     qmp_process_close(p);
-    *p = (struct qmp_process){.shell.kind = VIRT_SHELL_LOCAL};
-    if (ep->scheme == QMP_SSH) {
-        p->shell.kind = VIRT_SHELL_SSH;
-        snprintf(p->shell.login, sizeof p->shell.login, "%s%s%.254s", ep->user,
-                 ep->user[0] != '\0' ? "@" : "", ep->host);
-        snprintf(p->shell.host, sizeof p->shell.host, "%s", ep->host);
-        snprintf(p->shell.port, sizeof p->shell.port, "%s", ep->port);
-    } else if (ep->scheme != QMP_UNIX) {
+    *p = (struct qmp_process){0};
+    virt_shell_of_endpoint(ep, &p->shell);
+    if (p->shell.kind == VIRT_SHELL_NONE)
         return;
-    }
     if (thread <= 0 || process_ask(p, thread, &w) < 0 || w.pid == 0 ||
         (strncmp(w.program, "qemu", 4) != 0 && strcmp(w.program, "kvm") != 0)) {
         log_info("%s: its process is not known, so its end could not be proven", ep->text);

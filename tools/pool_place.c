@@ -194,23 +194,6 @@ static bool place_has(const struct pool_place *p, const char *text)
     return path_text_has(text, true, pool_place_name, (void *)(uintptr_t)p);
 }
 
-static bool place_is_protocol(const char *backing)
-{
-    return backing[strcspn(backing, ":/")] == ':'; /* "json:", "file:", "nbd://", … */
-}
-
-/* What an image anywhere is based on, as a path; NULL: nothing that is a file, or no memory. */
-static char *place_backing_path(const char *path, const char *backing)
-{
-    char *full = NULL;
-    const char *slash = strrchr(path, '/');
-    if (*backing == '\0' || place_is_protocol(backing) || slash == NULL)
-        return NULL;
-    if (*backing == '/')
-        return strdup(backing);
-    return asprintf(&full, "%.*s/%s", (int)(slash - path), path, backing) < 0 ? NULL : full;
-}
-
 static int place_refuse_outside(const char *path, const char *at, struct err *e)
 {
     err_set(e, ERR_REFUSED, 0, "%s is outside of the pool, and based on %s in it", path, at);
@@ -241,11 +224,11 @@ int pool_place_outside(void *arg, const char *path, struct err *e)
         struct err why = {0};
         if (place_format(at, IMAGE_FORMAT_ASK_QCOW2, f, &why) < 0) /* QEMU may be less strict */
             return place_head_has(arg, at) > 0 ? place_refuse_outside(path, "something", e) : 0;
-        if (place_is_protocol(f->backing) && place_has(arg, f->backing))
+        if (image_format_is_protocol(f->backing) && place_has(arg, f->backing))
             return place_refuse_outside(path, f->backing, e);
         if (f->external_data && place_has(arg, f->data_file))
             return place_refuse_outside(path, f->data_file, e);
-        char *base = place_backing_path(at, f->backing);
+        char *base = image_format_backing_path(at, f->backing);
         free(at);
         at = base;
         CLEANUP_FREE char *name = at != NULL ? pool_place_name(arg, at) : NULL;
@@ -308,7 +291,7 @@ static int place_qcow2_below(struct pool_place *p, const char *name, const char 
         return backing != NULL ? place_refuse_absolute(path, name, f, backing, e)
                                : pool_place_outside(p, f->backing, e);
     }
-    if (place_is_protocol(f->backing)) {
+    if (image_format_is_protocol(f->backing)) {
         if (!place_has(p, f->backing))
             return 0;
         err_set(e, ERR_REFUSED, 0, "%s names its backing file as '%s', which would still lead to the "

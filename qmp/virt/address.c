@@ -271,16 +271,6 @@ void virt_address_uri(char *to, size_t room, const char *scheme, const char *hos
 
 /* ---- bare QEMUs ---- */
 
-static void address_shell_of(const struct qmp_endpoint *ep, struct virt_shell *s)
-{
-    *s = (struct virt_shell){.kind = ep->scheme == QMP_UNIX  ? VIRT_SHELL_LOCAL
-                                     : ep->scheme == QMP_SSH ? VIRT_SHELL_SSH
-                                                             : VIRT_SHELL_NONE};
-    snprintf(s->login, sizeof s->login, "%s%s%s", ep->user, ep->user[0] != '\0' ? "@" : "", ep->host);
-    snprintf(s->host, sizeof s->host, "%s", ep->host);
-    snprintf(s->port, sizeof s->port, "%s", ep->port);
-}
-
 /* Whether both QEMUs are of one host, as far as their endpoints tell. */
 static bool address_one_host(const struct qmp_endpoint *source,
                              const struct qmp_endpoint *destination, struct virt_shell *of_source)
@@ -307,7 +297,7 @@ int virt_address_check_bare(const struct qmp_endpoint *source, const struct qmp_
     bool v6 = *at == '[';
     size_t len = v6 ? strcspn(at + 1, "]") : (size_t)(strrchr(via, ':') - at);
     snprintf(host, sizeof host, "%.*s", (int)len, at + v6);
-    address_shell_of(source, &of_source);
+    virt_shell_of_endpoint(source, &of_source);
     bool self = address_see(&of_source, host, there, sizeof there) == SEEN_SELF &&
                 !address_one_host(source, destination, &of_source);
     virt_shell_close(&of_source);

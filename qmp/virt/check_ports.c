@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Where the stream would go, by the same function as in a migration (qmp/virt/address.h), and whether
- * it would get through: the source's host tries to connect to the first and the last port. Nobody listens there yet; a host that says so at once
- * lets packets through, and one that says nothing has a firewall.
+ * it would get through: the source's host tries to connect to the first and the last port. Nobody
+ * listens there yet; a host that says so at once lets packets through, and one that says nothing has a
+ * firewall.
  */
 #include <errno.h>
 #include <stdio.h>

@@ -83,14 +83,20 @@ char *virt_domain_xml(const struct virt_domain *d, unsigned flags, struct err *e
     return xml;
 }
 
-int virt_domain_destroy(const struct virt_domain *d, struct err *e)
+int virt_domain_get_active(const struct virt_domain *d, virDomainPtr *dom, struct err *e)
 {
     int active = virt_domain_active(d, e);
+    if (active > 0 && (*dom = virt_domain_get(d, e)) == NULL)
+        return -1;
+    return active;
+}
+
+int virt_domain_destroy(const struct virt_domain *d, struct err *e)
+{
+    CLEANUP_DOMAIN virDomainPtr dom = NULL;
+    int active = virt_domain_get_active(d, &dom, e);
     if (active <= 0)
         return active;
-    CLEANUP_DOMAIN virDomainPtr dom = virt_domain_get(d, e);
-    if (dom == NULL)
-        return -1;
     if (virDomainDestroy(dom) == 0 || virt_last_error_is(VIR_ERR_NO_DOMAIN) ||
         virt_last_error_is(VIR_ERR_OPERATION_INVALID)) /* ended by itself meanwhile */
         return 0;

@@ -39,6 +39,8 @@ virDomainPtr virt_domain_get(const struct virt_domain *d, struct err *e);
 
 /* Whether it exists and its QEMU lives, in libvirt's word: 1 or 0; -1: libvirt does not answer. */
 int virt_domain_active(const struct virt_domain *d, struct err *e);
+/* The same, and with 1 the domain: virDomainFree() it. */
+int virt_domain_get_active(const struct virt_domain *d, virDomainPtr *dom, struct err *e);
 
 /* libvirt's number of the QEMU that runs for it, another one for each start; -1: it does not run, or
  * libvirt does not answer (then *e is set). Numbers may come again after libvirtd has restarted. */

@@ -87,12 +87,10 @@ int virt_mark_set(const struct virt_domain *d, const char *id, const char *peer,
 
 int virt_mark_clear(const struct virt_domain *d, struct err *e)
 {
-    int active = virt_domain_active(d, e);
+    CLEANUP_DOMAIN virDomainPtr dom = NULL;
+    int active = virt_domain_get_active(d, &dom, e);
     if (active <= 0)
         return active;
-    CLEANUP_DOMAIN virDomainPtr dom = virt_domain_get(d, e);
-    if (dom == NULL)
-        return -1;
     CLEANUP_XML xmlDocPtr doc = mark_get(dom);
     if (doc == NULL)
         return 0;
@@ -106,12 +104,10 @@ int virt_mark_clear(const struct virt_domain *d, struct err *e)
 
 int virt_mark_is(const struct virt_domain *d, const char *id, struct err *e)
 {
-    int active = virt_domain_active(d, e);
+    CLEANUP_DOMAIN virDomainPtr dom = NULL;
+    int active = virt_domain_get_active(d, &dom, e);
     if (active <= 0)
         return active;
-    CLEANUP_DOMAIN virDomainPtr dom = virt_domain_get(d, e);
-    if (dom == NULL)
-        return -1;
     CLEANUP_FREE char *there = virt_mark_read(dom);
     if (there != NULL)
         return strcmp(there, id) == 0;

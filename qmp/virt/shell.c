@@ -65,6 +65,17 @@ void virt_shell_of_uri(const char *uri, struct virt_shell *s)
     xmlFreeURI(parsed);
 }
 
+void virt_shell_of_endpoint(const struct qmp_endpoint *ep, struct virt_shell *s)
+{
+    *s = (struct virt_shell){.kind = ep->scheme == QMP_UNIX  ? VIRT_SHELL_LOCAL
+                                     : ep->scheme == QMP_SSH ? VIRT_SHELL_SSH
+                                                             : VIRT_SHELL_NONE};
+    snprintf(s->login, sizeof s->login, "%s%s%.254s", ep->user, ep->user[0] != '\0' ? "@" : "",
+             ep->host);
+    snprintf(s->host, sizeof s->host, "%s", ep->host);
+    snprintf(s->port, sizeof s->port, "%s", ep->port);
+}
+
 /* In the child. Without a terminal and in batch mode nothing can ask. */
 static void shell_exec(const struct virt_shell *s, int in, int out)
 {

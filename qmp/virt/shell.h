@@ -12,6 +12,7 @@
 #include <sys/types.h>
 
 #include "core/err.h"
+#include "qmp/endpoint.h"
 
 enum virt_shell_kind {
     VIRT_SHELL_NONE, /* reached in another way, TLS for example: no shell there */
@@ -31,6 +32,9 @@ struct virt_shell {
 
 /* What the URI of libvirt's tells. End with virt_shell_close(). */
 void virt_shell_of_uri(const char *uri, struct virt_shell *s);
+
+/* The same of a bare QEMU's endpoint: there is a shell for a unix socket here, and behind ssh. */
+void virt_shell_of_endpoint(const struct qmp_endpoint *ep, struct virt_shell *s);
 
 /* Ends the shell, if there is one. The next command would start another. */
 void virt_shell_close(struct virt_shell *s);

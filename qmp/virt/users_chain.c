@@ -44,16 +44,9 @@ static int chain_read(const char *path, struct image_format *f, struct err *e)
 /* What `backing` is as a path: relative to the image, or, as QEMU strips it, after "file:". */
 static char *chain_path(const char *image, const char *backing)
 {
-    char *path = NULL;
-    const char *slash = strrchr(image, '/');
     if (strncmp(backing, "file:", 5) == 0)
         backing += strncmp(backing, "file://", 7) == 0 ? 7 : 5;
-    size_t scheme = strcspn(backing, ":/");
-    if (*backing == '\0' || backing[scheme] == ':' || slash == NULL)
-        return NULL;
-    if (*backing == '/')
-        return strdup(backing);
-    return asprintf(&path, "%.*s/%s", (int)(slash - image), image, backing) < 0 ? NULL : path;
+    return image_format_backing_path(image, backing);
 }
 
 struct chain_step {
