@@ -42,7 +42,6 @@
 #include "core/clock.h"
 #include "core/log.h"
 #include "nfs/share_cred.h"
-#include "nfs/share_progress.h"
 #include "nfs/share_wait.h"
 
 enum { CONN_SYN_COUNT = 3 };
@@ -59,9 +58,7 @@ struct share_conn {
     struct ring *ring;
     struct nfs_context *nfs; /* NULL: lost */
     struct share_slot connecting, asking;
-    const char *who; /* NULL, or the share in messages */
     bool open;       /* it was connected, and has answered */
-    char what[40];   /* "the NFS server (port 2049)" */
     const volatile sig_atomic_t *cancel;
     bool stopping;
     bool late; /* it is lost for that */
@@ -423,7 +420,7 @@ static void conn_wait_once(struct share_conn *c)
 static int conn_await(struct share_conn *c, struct share_call *call, int64_t deadline_ns,
                       struct err *e)
 {
-    struct share_wait w = {.who = c->who, .what = c->what, .deadline_ns = deadline_ns,
+    struct share_wait w = {.who = c->progress.who, .what = c->progress.what, .deadline_ns = deadline_ns,
                            .cancel = c->cancel, .connecting = !c->open};
     share_wait_begin(&w);
     while (!call->done && c->nfs != NULL) {
@@ -439,8 +436,8 @@ static int conn_await(struct share_conn *c, struct share_call *call, int64_t dea
     if (e->class != ERR_NONE)
         return -1;
     return call->done && call->rpc_status == RPC_STATUS_TIMEOUT
-               ? err_set(e, ERR_TIMEOUT, 0, "no answer from %s", c->what)
-               : err_set(e, ERR_LOST, 0, "the connection to %s was lost", c->what);
+               ? err_set(e, ERR_TIMEOUT, 0, "no answer from %s", c->progress.what)
+               : err_set(e, ERR_LOST, 0, "the connection to %s was lost", c->progress.what);
 }
 
 int share_conn_wait(struct share_conn *c, struct share_call *call, bool queued,
@@ -507,9 +504,9 @@ struct share_conn *share_conn_open(struct ring *ring, const struct share_target 
     conn_bind(c->nfs, target->host);
     const struct codec_cred cred = share_cred_own();
     share_cred_give(share_conn_rpc(c), &cred);
-    c->who = target->who;
+    c->progress.who = target->who;
     c->cancel = target->cancel;
-    snprintf(c->what, sizeof c->what, "%s (port %d)",
+    snprintf(c->progress.what, sizeof c->progress.what, "%s (port %d)",
              target->program == NFS_PROGRAM ? "the NFS server" : "mountd", target->port);
     nfs_set_autoreconnect(c->nfs, 0);
     nfs_set_timeout(c->nfs, (int)(target->timeout_ns / NS_PER_MS));
@@ -556,6 +553,12 @@ bool share_conn_check(struct share_conn *c)
 int share_conn_fd(const struct share_conn *c)
 {
     return nfs_get_fd(c->nfs);
+}
+
+void share_conn_name(const struct share_conn *c, struct share_progress *named)
+{
+    named->who = c->progress.who;
+    memcpy(named->what, c->progress.what, sizeof named->what);
 }
 
 int share_conn_detach(struct share_conn *c)

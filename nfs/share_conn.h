@@ -12,6 +12,7 @@
 
 #include "nfs/compat.h"
 #include "nfs/share_carrier.h"
+#include "nfs/share_progress.h"
 
 struct share_conn;
 
@@ -42,6 +43,9 @@ bool share_conn_check(struct share_conn *c);
 struct share_carrier *share_conn_carrier(struct share_conn *c);
 
 int share_conn_fd(const struct share_conn *c);
+
+/* What it is called in messages, given to another. */
+void share_conn_name(const struct share_conn *c, struct share_progress *named);
 
 /* Closes an idle connection, but for its socket: that is the caller's from there on, without
  * O_NONBLOCK. -1: errno. */

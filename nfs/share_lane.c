@@ -482,6 +482,8 @@ struct share_carrier *share_lane_adopt(struct ring *ring, struct share_conn *c, 
                                        struct err *e)
 {
     struct share_lane *l = calloc(1, sizeof *l);
+    if (l != NULL)
+        share_conn_name(c, &l->progress);
     CLEANUP_CLOSE int fd = share_conn_detach(c);
     int at_once = 1;
     if (l == NULL || fd < 0 ||

@@ -19,6 +19,7 @@
 #include <sys/socket.h>
 
 #include "core/clock.h"
+#include "nfs/share_wait.h"
 
 /* false: no TCP, or an old kernel. */
 static bool progress_bytes(int fd, uint64_t *bytes)
@@ -60,7 +61,10 @@ void share_progress_answered(struct share_progress *p, const struct store_io *io
 bool share_progress_silent(struct share_progress *p, int fd, int64_t now_ns)
 {
     progress_look(p, fd, now_ns);
-    return now_ns - p->moved_ns > p->timeout_ns;
+    int64_t silent_ns = now_ns - p->moved_ns;
+    if (silent_ns >= SHARE_WAIT_WORD_NS && p->who != NULL)
+        share_wait_say(p->who, p->what, silent_ns);
+    return silent_ns > p->timeout_ns;
 }
 
 bool share_progress_overtaken(const struct share_progress *p, struct store_io *io, int64_t now_ns)

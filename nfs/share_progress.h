@@ -21,6 +21,8 @@ struct share_progress {
     int64_t moved_ns;     /* when that was last seen to have grown, or something was asked of an idle
                              connection; CLOCK_MONOTONIC */
     int64_t answered_ns;  /* the latest start of a request that was answered */
+    const char *who;      /* NULL, or the share in messages; lent */
+    char what[40];        /* "the NFS server (port 2049)" */
 };
 
 /* A request is started; `idle`: no other is under way. */
@@ -30,7 +32,7 @@ void share_progress_start(struct share_progress *p, struct store_io *io, bool id
 void share_progress_answered(struct share_progress *p, const struct store_io *io);
 
 /* While requests are under way, some times in timeout_ns: looks at the connection. Whether it has been
- * silent for too long. */
+ * silent for too long. Of a long silence a word is said (nfs/share_wait.h), as of one at the start. */
 bool share_progress_silent(struct share_progress *p, int fd, int64_t now_ns);
 
 /* Likewise, of each request under way. */

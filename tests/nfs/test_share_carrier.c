@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -13,6 +14,7 @@
 #include <cmocka.h>
 
 #include "core/clock.h"
+#include "core/log.h"
 #include "fake_server.h"
 #include "nfs/share_lane.h"
 
@@ -40,17 +42,22 @@ static uint8_t content(uint64_t offset)
     return (uint8_t)(offset * 7 + offset / 251);
 }
 
-static void open_carrier(struct fixture *f, int port, const struct variant *v)
+static void open_carrier_for(struct fixture *f, int port, int64_t timeout_ns, const struct variant *v)
 {
-    const struct share_target target = {
-        .host = "127.0.0.1", .port = port, .program = NFS_PROGRAM, .timeout_ns = NS_PER_S};
+    const struct share_target target = {.host = "127.0.0.1", .port = port, .program = NFS_PROGRAM,
+                                        .timeout_ns = timeout_ns, .who = "nfs://silent/"};
     f->ring = ring_new(v->backend, &f->e);
     assert_non_null(f->ring);
     struct share_conn *c = share_conn_open(f->ring, &target, clock_now_ns() + NS_PER_S, &f->e);
     assert_non_null(c);
-    f->carrier = v->own ? share_lane_adopt(f->ring, c, NS_PER_S, &f->e) : share_conn_carrier(c);
+    f->carrier = v->own ? share_lane_adopt(f->ring, c, timeout_ns, &f->e) : share_conn_carrier(c);
     assert_non_null(f->carrier);
     assert_string_equal(f->carrier->ops->name, v->own ? "own" : "libnfs");
+}
+
+static void open_carrier(struct fixture *f, int port, const struct variant *v)
+{
+    open_carrier_for(f, port, NS_PER_S, v);
 }
 
 static void close_carrier(struct fixture *f)
@@ -304,6 +311,36 @@ static void test_one_forgotten(void **state)
     tear_down(&f);
 }
 
+static char word[200];
+
+static void keep_word(enum log_level level, const char *line)
+{
+    if (level == LOG_WARN)
+        snprintf(word, sizeof word, "%s", line);
+}
+
+/* The word comes long before the timeout (another one may have come within the last 10 s). */
+static void test_silence_is_told(void **state)
+{
+    enum { PATIENCE_S = 25 };
+    struct fixture f = {.server = fake_server_start(&(struct fake_faults){.mute_from = 2})};
+    word[0] = '\0';
+    log_set_sink(keep_word);
+    open_carrier_for(&f, fake_server_port(f.server), 2 * PATIENCE_S * NS_PER_S, *state);
+    int64_t start_ns = clock_now_ns();
+    f.fh.len = 24;
+    start_read(&f, 0, 0, 1000);
+    while (word[0] == '\0' && clock_now_ns() - start_ns < PATIENCE_S * NS_PER_S)
+        ring_turn(f.ring, 100 * NS_PER_MS);
+    assert_non_null(strstr(word, "nfs://silent/: no answer from the NFS server (port "));
+    assert_int_equal(f.under_way, 1);
+    f.carrier->ops->stop(f.carrier);
+    turn(&f);
+    assert_int_equal(f.ios[0].res, -ECANCELED);
+    log_set_sink(NULL);
+    tear_down(&f);
+}
+
 /* ---- an answer that breaks off ---- */
 
 struct half {
@@ -410,7 +447,7 @@ int main(void)
         ALL(test_reads),   ALL(test_answers_twice), ALL(test_short_reads),
         ALL(test_many),    ALL(test_refused),       ALL(test_lost),
         EACH_PATH(test_slow_link), EACH_PATH(test_one_forgotten),
-        ALL(test_half_an_answer),
+        EACH_PATH(test_silence_is_told), ALL(test_half_an_answer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
