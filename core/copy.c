@@ -26,7 +26,8 @@
  * fails MISMATCHES_MAX times is asked to make each write of that range durable by itself.
  *
  * Failure. The first error stays; nothing new is started; what is under way is waited for, since
- * its buffers are lent. Places that do not answer are told to stop() after DRAIN_NS.
+ * its buffers are lent. Places that do not answer are told to stop() after DRAIN_NS, or
+ * when for DRAIN_SILENT_NS nothing was answered.
  *
  * All state is in one struct, used by one thread: each worker has its own.
  */
@@ -54,6 +55,7 @@ enum {
 };
 
 #define DRAIN_NS (5 * NS_PER_S)
+#define DRAIN_SILENT_NS (1 * NS_PER_S)
 
 struct copy;
 
@@ -113,8 +115,14 @@ struct copy {
     int64_t paused_until_ns;
     bool failed;
     bool stopped;
-    int64_t failed_at_ns;
+    int64_t failed_at_ns, answered_at_ns;
 };
+
+static void copy_answered(struct copy *c)
+{
+    c->under_way--;
+    c->answered_at_ns = clock_now_ns();
+}
 
 static void copy_failing(struct copy *c)
 {
@@ -204,7 +212,7 @@ static void range_commit_done(struct store_io *io)
 {
     struct range *r = io->arg;
     struct copy *c = r->copy;
-    c->under_way--;
+    copy_answered(c);
     if (io->res < 0) {
         copy_io_failed(c, io, "commit");
     } else if (!r->mixed && memcmp(r->verifier, io->verifier, sizeof r->verifier) == 0) {
@@ -322,7 +330,7 @@ static void block_write_done(struct store_io *io)
 {
     struct block *b = io->arg;
     struct copy *c = b->copy;
-    c->under_way--;
+    copy_answered(c);
     if (io->res >= 0 && (io->res == 0 || (uint32_t)io->res > io->len_bytes ||
                          (io->want_stable && !io->stable))) {
         io->fault = ERR_PROTO;
@@ -401,7 +409,7 @@ static void block_read_done(struct store_io *io)
     struct block *b = io->arg;
     struct copy *c = b->copy;
     const struct store_file *src = io->file;
-    c->under_way--;
+    copy_answered(c);
     if (io->res == 0 && !c->failed) {
         err_set(&c->error, ERR_IO, 0, "%s%s: ends at %" PRIu64 ": it was changed under the copy",
                 src->place->url, src->name, io->offset);
@@ -551,7 +559,10 @@ static void copy_stop_files(const struct copy_range *r)
 
 static void copy_check_drain(struct copy *c)
 {
-    if (!c->failed || c->stopped || clock_now_ns() - c->failed_at_ns < DRAIN_NS)
+    int64_t now_ns = clock_now_ns();
+    bool goes_on = now_ns - c->failed_at_ns < DRAIN_SILENT_NS ||
+                   (now_ns - c->answered_at_ns < DRAIN_SILENT_NS && now_ns - c->failed_at_ns < DRAIN_NS);
+    if (!c->failed || c->stopped || goes_on)
         return;
     for (size_t i = 0; i < RANGES_MAX; i++)
         if (c->ranges[i].state != RANGE_FREE)

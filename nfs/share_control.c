@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <unistd.h>
 
 #include "core/clock.h"
 #include "core/log.h"
@@ -23,7 +24,8 @@
 
 #define CONTROL_CONNECT_NS (5 * NS_PER_S)
 #define CONTROL_PROBE_NS (1 * NS_PER_S) /* at least, to tell why connecting has failed */
-#define CONTROL_CANCELLED_NS (8 * NS_PER_S) /* for tidying up, after Ctrl-C */
+#define CONTROL_TIDY_NS (3 * NS_PER_S)   /* for tidying up, after Ctrl-C, */
+#define CONTROL_SILENT_NS (1 * NS_PER_S) /* and where the server has been silent for as long before */
 #define CONTROL_PAUSE_MIN_NS (100 * NS_PER_MS)
 #define CONTROL_PAUSE_MAX_NS (10 * NS_PER_S)
 
@@ -128,12 +130,14 @@ static bool control_renew(struct share_place *p, struct share_try *t, int64_t de
     return true;
 }
 
-int share_control_ask(struct share_place *p, share_ask_fn *ask, void *arg, int64_t patience_ns,
-                      struct err *e)
+static bool control_unanswered(const struct err *e)
 {
-    if (control_cancelled(p))
-        patience_ns = control_earlier(patience_ns, CONTROL_CANCELLED_NS);
-    int64_t deadline_ns = clock_now_ns() + patience_ns;
+    return e->class == ERR_LOST || e->class == ERR_TIMEOUT;
+}
+
+static int control_ask(struct share_place *p, share_ask_fn *ask, void *arg, int64_t deadline_ns,
+                       struct err *e)
+{
     int64_t pause_ns = 0; /* at once, the first time: the connection may just have been idle */
     struct share_try t = {0};
     for (;;) {
@@ -146,8 +150,7 @@ int share_control_ask(struct share_place *p, share_ask_fn *ask, void *arg, int64
         if (e->class == ERR_NFS && e->sys == ESTALE) {
             if (!control_renew(p, &t, deadline_ns))
                 return -1;
-        } else if (e->class == ERR_LOST || e->class == ERR_TIMEOUT ||
-                   (e->class == ERR_NFS && e->sys == EAGAIN)) {
+        } else if (control_unanswered(e) || (e->class == ERR_NFS && e->sys == EAGAIN)) {
             if (!control_pause(p, pause_ns, deadline_ns))
                 return -1;
             pause_ns = control_earlier(2 * pause_ns, CONTROL_PAUSE_MAX_NS);
@@ -159,4 +162,39 @@ int share_control_ask(struct share_place *p, share_ask_fn *ask, void *arg, int64
         log_debug("%s: %s: asking again", p->text, e->msg);
         err_clear(e);
     }
+}
+
+int share_control_ask(struct share_place *p, share_ask_fn *ask, void *arg, int64_t patience_ns,
+                      struct err *e)
+{
+    bool tidies = control_cancelled(p);
+    int64_t now_ns = clock_now_ns();
+    if (tidies && p->given_up)
+        return err_set(e, ERR_TIMEOUT, 0, "the server does not answer");
+    if (tidies)
+        patience_ns = control_earlier(patience_ns, now_ns - p->answered_ns > CONTROL_SILENT_NS
+                                                       ? CONTROL_SILENT_NS
+                                                       : CONTROL_TIDY_NS);
+    int rc = control_ask(p, ask, arg, now_ns + patience_ns, e);
+    bool answered = rc >= 0 || !control_unanswered(e);
+    if (answered)
+        p->answered_ns = clock_now_ns();
+    p->given_up = p->given_up || (!answered && control_cancelled(p));
+    return rc;
+}
+
+void share_control_hint_denied(const struct share_place *p, struct err *e)
+{
+    if (e->class != ERR_NFS || e->hint != NULL)
+        return;
+    if (e->sys == EROFS)
+        err_hint(e, "the export is read-only for this host, or its file system is: export %s with rw "
+                 "(exportfs -v on %s shows it; ganesha: Access_Type = RW)", p->url.path, p->host);
+    else if ((e->sys == EACCES || e->sys == EPERM) && geteuid() == 0)
+        err_hint(e, "root is another user there (root_squash, the default, or all_squash): export %s with "
+                 "no_root_squash for this host (ganesha: Squash = No_Root_Squash), or let everybody write "
+                 "in the directory", p->url.path);
+    else if (e->sys == EACCES || e->sys == EPERM)
+        err_hint(e, "user %u, group %u may not do that in the directory, or the export makes all users one "
+                 "(all_squash)", (unsigned)geteuid(), (unsigned)getegid());
 }

@@ -24,9 +24,12 @@ typedef int share_ask_fn(struct share_place *p, struct share_conn *c, void *arg,
  * Runs `ask` on the control connection until it is answered: again on a new connection, when that
  * was lost; again later, when the server is busy; and again twice, when a handle is stale: with the
  * names looked up anew, and with the share mounted anew. Gives up after `patience_ns`, and after
- * seconds if `cancel` was set before: what is then asked for is only to tidy up.
+ * a second or three if `cancel` was set before, once: what is then asked for is only to tidy up.
  */
 int share_control_ask(struct share_place *p, share_ask_fn *ask, void *arg, int64_t patience_ns,
                       struct err *e);
+
+/* After such an answer: where the server has denied it, what that comes of mostly, and a remedy. */
+void share_control_hint_denied(const struct share_place *p, struct err *e);
 
 #endif

@@ -212,8 +212,10 @@ static void data_done(struct store_io *io)
 {
     struct share_data *d = data_of(io);
     bool lost = io->res < 0 && (io->fault == ERR_LOST || io->fault == ERR_TIMEOUT);
-    if (io->res >= 0 || io->fault == ERR_NFS)
+    if (io->res >= 0 || io->fault == ERR_NFS) {
+        d->place->answered_ns = clock_now_ns();
         data_answered(d);
+    }
     if (io->res >= 0)
         data_finish(d, io, io->res, ERR_NONE);
     else if (d->stopping)

@@ -20,7 +20,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "core/cleanup.h"
 #include "core/clock.h"
@@ -163,23 +162,6 @@ static struct share_file *file_new(struct store_place *place, const struct file_
     return f;
 }
 
-/* What the server's "no" comes of, mostly. */
-static void file_hint_denied(const struct share_place *p, struct err *e)
-{
-    if (e->class != ERR_NFS || e->hint != NULL)
-        return;
-    if (e->sys == EROFS)
-        err_hint(e, "the export is read-only for this host, or its file system is: export %s with rw "
-                 "(exportfs -v on %s shows it; ganesha: Access_Type = RW)", p->url.path, p->host);
-    else if ((e->sys == EACCES || e->sys == EPERM) && geteuid() == 0)
-        err_hint(e, "root is another user there (root_squash, the default, or all_squash): export %s with "
-                 "no_root_squash for this host (ganesha: Squash = No_Root_Squash), or let everybody write "
-                 "in the directory", p->url.path);
-    else if (e->sys == EACCES || e->sys == EPERM)
-        err_hint(e, "user %u, group %u may not do that in the directory, or the export makes all users one "
-                 "(all_squash)", (unsigned)geteuid(), (unsigned)getegid());
-}
-
 struct store_file *share_file_open(struct store_place *place, const char *name, enum store_how how,
                                    uint64_t size_bytes, struct err *e)
 {
@@ -195,7 +177,7 @@ struct store_file *share_file_open(struct store_place *place, const char *name, 
     struct share_place *p = share_of(place);
     struct file_open o = {.name = name, .size_bytes = size_bytes, .writes = how != STORE_READ};
     if (share_control_ask(p, ways[how].ask, &o, p->options.timeout_ns, e) < 0) {
-        file_hint_denied(p, e);
+        share_control_hint_denied(p, e);
         err_wrap(e, "%s%s: %s", p->text, name, ways[how].what);
         return NULL;
     }
@@ -456,6 +438,7 @@ int share_file_publish(struct store_file *file, const char *final, const struct 
         return err_set(e, ERR_NFS, ENOMEM, "%s%s", p->text, f->name);
     b.path = b.final != NULL ? name : NULL;
     if (share_control_ask(p, file_ask_publish, &b, p->options.timeout_ns, e) < 0) {
+        share_control_hint_denied(p, e);
         if (b.naming) /* not known: by the contract ERR_LOST, whatever came last */
             e->class = ERR_LOST;
         return b.final == NULL ? err_wrap(e, "%s%s: cannot set its attributes", p->text, f->name)

@@ -299,7 +299,8 @@ int share_names_remove(struct store_place *place, const char *name, const struct
 {
     struct share_place *p = share_of(place);
     struct names_remove r = {name, is};
-    if (share_control_ask(p, names_ask_remove, &r, p->options.timeout_ns, e) < 0)
-        return err_wrap(e, "%s%s: cannot remove it", p->text, name);
-    return 0;
+    if (share_control_ask(p, names_ask_remove, &r, p->options.timeout_ns, e) == 0)
+        return 0;
+    share_control_hint_denied(p, e);
+    return err_wrap(e, "%s%s: cannot remove it", p->text, name);
 }

@@ -20,6 +20,8 @@ struct share_place {
     int nfs_port, mount_port; /* where they were found last; 0: not known */
     struct share_fh root;       /* the directory that the URL names */
     struct share_conn *control; /* for the procedures that block; NULL: none yet */
+    int64_t answered_ns;        /* when the server has last answered anything; 0: never */
+    bool given_up;              /* what was asked after Ctrl-C got no answer: nothing more is asked */
     struct share_data *data[SHARE_CONNECTIONS_MAX];
     unsigned n_data; /* at least one */
     /* The directory in which a name was last looked up: names come in the order of directories. */

@@ -5,7 +5,7 @@
 
 #include "core/log.h"
 
-#define WAIT_CANCELLED_NS (8 * NS_PER_S) /* for what was asked before the operator stopped it */
+#define WAIT_CANCELLED_NS (1 * NS_PER_S) /* for what was asked before the operator stopped it */
 #define WAIT_WORDS_NS (10 * NS_PER_S)    /* between two words */
 
 void share_wait_begin(struct share_wait *w)

@@ -13,6 +13,7 @@
 #include "core/log.h"
 
 static unsigned warnings;
+volatile sig_atomic_t share_fixture_cancel;
 
 const struct store_attr share_fixture_attr = {
     .mode = 0640, .uid = 1, .gid = 1, .atime_ns = NS_PER_S, .mtime_ns = 1234 * NS_PER_S};
@@ -34,6 +35,7 @@ void share_fixture_set_up(struct fixture *f, const struct fake_faults *faults, v
     f->ring = ring_new(v->backend, &f->e);
     assert_non_null(f->ring);
     warnings = 0;
+    share_fixture_cancel = 0;
     log_set_sink(count_warnings);
 }
 
@@ -42,7 +44,8 @@ int share_fixture_open(struct fixture *f, const char *path)
     char url[200];
     int port = fake_server_port(f->server);
     snprintf(url, sizeof url, "nfs://127.0.0.1%s?nfsport=%d&mountport=%d", path, port, port);
-    const struct share_options options = {.timeout_ns = f->timeout_ns, .path = f->path};
+    const struct share_options options = {.timeout_ns = f->timeout_ns, .path = f->path,
+                                          .cancel = &share_fixture_cancel};
     f->place = share_open(f->ring, url, &options, &f->e);
     return f->place != NULL ? 0 : -1;
 }

@@ -3,6 +3,8 @@
 #ifndef TESTS_NFS_SHARE_FIXTURE_H
 #define TESTS_NFS_SHARE_FIXTURE_H
 
+#include <signal.h>
+
 #include "fake_server.h"
 #include "nfs/share.h"
 
@@ -24,6 +26,9 @@ struct fixture {
     struct err e;
     unsigned char data[SIZE], back[SIZE];
 };
+
+/* The operator's wish to stop; share_fixture_set_up() takes it back. */
+extern volatile sig_atomic_t share_fixture_cancel;
 
 /* `state` is that of cmocka. */
 void share_fixture_set_up(struct fixture *f, const struct fake_faults *faults, void **state);

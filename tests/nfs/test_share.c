@@ -630,6 +630,31 @@ static void test_stop_connecting(void **state)
 }
 
 /* What was stopped can be used again. */
+/* Tidying up on a server that has gone silent: seconds at most, and once. */
+static void test_tidies_in_time(void **state)
+{
+    struct fixture f;
+    share_fixture_set_up(&f, &(struct fake_faults){.mute_from = 9}, state);
+    f.timeout_ns = 20 * NS_PER_S;
+    assert_int_equal(share_fixture_open(&f, "/export"), 0);
+    struct store_file *file = f.place->ops->open(f.place, "file", STORE_CREATE, SIZE, &f.e);
+    assert_non_null(file);
+    struct store_attr is = file->attr;
+    f.place->ops->file_close(file);
+    while (fake_server_calls(f.server) < 8)
+        f.place->ops->lookup(f.place, "file", &is, &f.e);
+    share_fixture_cancel = 1;
+    for (int i = 0; i < 2; i++) {
+        int64_t start_ns = clock_now_ns();
+        assert_int_equal(f.place->ops->remove(f.place, "file", &is, &f.e), -1);
+        assert_int_equal(f.e.class, ERR_TIMEOUT);
+        assert_true(clock_now_ns() - start_ns < (i == 0 ? 6 : 1) * NS_PER_S);
+        err_clear(&f.e);
+    }
+    share_fixture_end(&f);
+    share_fixture_tear_down(&f);
+}
+
 static void test_after_stop(void **state)
 {
     struct fixture f;
@@ -694,6 +719,7 @@ int main(int argc, char **argv)
         EACH_PATH(test_denied),
         ALL(test_stop),
         EACH_PATH(test_stop_connecting),
+        EACH_PATH(test_tidies_in_time),
         ALL(test_after_stop),
     };
     if (argc > 1)
