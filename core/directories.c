@@ -11,7 +11,7 @@
  *   2. the directory is made, mode 0700, and its identity written to the record, durably
  *   3. at the end it gets its attributes, and the record is removed
  *
- * A record without an identity, beside a directory with the mode of a new one, comes from a death
+ * A record is of the run that has written it while that may live. One without an identity, beside a directory with the mode of a new one, comes from a death
  * between the two halves of 2. A directory with another identity than its record's is not ours.
  */
 #include "core/directories.h"
@@ -19,6 +19,7 @@
 #include <errno.h>
 
 #include "core/log.h"
+#include "core/resume.h"
 
 enum { DIRECTORY_NEW_MODE = 0700, DIRECTORY_OURS_MODE = 0700 /* what a run needs to go on in it */ };
 
@@ -84,12 +85,35 @@ static int directory_find(struct plan *p, struct plan_directory *d, const struct
     return ours < 0 ? -1 : 0;
 }
 
+/* Whether the run that has written it may still be about to make the directory. */
+static int directory_check_owner(const struct plan *p, struct store_file *record, struct err *e)
+{
+    unsigned char bytes[JOURNAL_HEADER_BYTES];
+    struct journal_header h;
+    struct err torn = {0};
+    ssize_t len = store_read_at(record, bytes, sizeof bytes, 0, e);
+    if (len < 0)
+        return -1;
+    return journal_decode_header(bytes, (size_t)len, &h, &torn) > 0
+               ? resume_check_writer(&h, record, p->options.restart, e)
+               : 0;
+}
+
 /* A record without its directory: it was never made, or is gone. */
 static int directory_drop_record(struct plan *p, const struct plan_directory *d, struct err *e)
 {
     struct store_attr old;
     int found = p->to->ops->lookup(p->to, d->record, &old, e);
-    return found <= 0 ? found : p->to->ops->remove(p->to, d->record, &old, e);
+    if (found <= 0)
+        return found;
+    struct store_file *record = transfer_file_is(p->to, d->record, STORE_READ, &old, e);
+    if (record == NULL)
+        return -1;
+    int free = directory_check_owner(p, record, e);
+    p->to->ops->file_close(record);
+    if (free < 0)
+        return err_wrap(e, "%s%s", p->to->url, d->as);
+    return p->to->ops->remove(p->to, d->record, &old, e);
 }
 
 static int directory_make_recorded(struct plan *p, struct plan_directory *d,

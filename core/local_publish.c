@@ -55,8 +55,10 @@ static int publish_attributes(const struct local_file *f, const struct store_att
 
 /*
  * The second name is given to what the descriptor is, whatever its name leads to by now; and the
- * kernel refuses where something has that name. Then the first name goes, if it is still this file's.
- * 1; 0: not to be had here (no hard links, no /proc, or not permitted); -1.
+ * kernel refuses where something has that name. Then the first name goes, if it is still this file's;
+ * where that cannot be, the second one is taken back.
+ * 1; 0: not to be had here (no hard links, no /proc, or not permitted); -1: errno; -2: errno, and it has
+ * both names.
  */
 static int publish_link(const struct local_file *f, const char *from, const char *to)
 {
@@ -65,7 +67,12 @@ static int publish_link(const struct local_file *f, const char *from, const char
     if (linkat(AT_FDCWD, self, f->parent_fd, to, AT_SYMLINK_FOLLOW) < 0)
         return errno == EEXIST || errno == ENOSPC || errno == EDQUOT || errno == EROFS ? -1 : 0;
     int is = local_name_is(f->parent_fd, from, &f->base.attr);
-    return is > 0 && unlinkat(f->parent_fd, from, 0) < 0 && errno != ENOENT ? -1 : 1;
+    if (is <= 0 || unlinkat(f->parent_fd, from, 0) == 0 || errno == ENOENT)
+        return 1;
+    int why = errno;
+    bool back = local_name_is(f->parent_fd, to, &f->base.attr) == 1 && unlinkat(f->parent_fd, to, 0) == 0;
+    errno = why;
+    return back ? -1 : -2;
 }
 
 /* By name, which was looked at a moment ago. Where the file system cannot refuse to replace, we look
@@ -118,6 +125,11 @@ static int publish_name(const struct local_file *f, const char *from, const char
     int rc = replaces == NULL ? publish_link(f, from, to) : 0;
     if (rc == 0)
         rc = publish_rename(f->parent_fd, from, to, replaces != NULL);
+    if (rc == -2) {
+        err_set(e, ERR_LOST, errno, "%s%s: has this name now, but its old one, %s, could not be taken from "
+                "it", f->base.place->url, name, f->name);
+        return err_hint(e, "it is whole; remove the old name, which is the same file");
+    }
     if (rc < 0)
         return err_set(e, ERR_IO, errno, "%s%s: cannot give it this name, it stays %s",
                        f->base.place->url, name, f->name);

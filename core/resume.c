@@ -15,10 +15,14 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "core/cleanup.h"
+#include "core/clock.h"
 #include "core/log.h"
 #include "core/part_name.h"
+
+enum { RESUME_DATE_MAX = 32 };
 
 static int resume_header(const struct transfer *t, struct journal_header *h,
                          const struct store_attr *part, struct err *e)
@@ -191,24 +195,35 @@ static int resume_check(const struct transfer *t, struct store_file *log,
     return resume_load(log, found, n, &bytes, e) < 0 ? -1 : 1;
 }
 
-/* Whether a process that this was begun by may still be at work on it. */
-static int resume_check_owner(const struct transfer *t, const struct store_file *log,
-                              const struct journal_header *found, struct err *e)
+static void resume_date(int64_t ns, char text[static RESUME_DATE_MAX])
 {
-    enum owner_state state = owner_state(&found->writer);
+    struct tm tm;
+    time_t s = (time_t)(ns / NS_PER_S);
+    if (gmtime_r(&s, &tm) == NULL || strftime(text, RESUME_DATE_MAX, "%F %T UTC", &tm) == 0)
+        strcpy(text, "an unknown time");
+}
+
+int resume_check_writer(const struct journal_header *found, const struct store_file *log, bool restart,
+                        struct err *e)
+{
+    const struct owner *who = &found->writer;
+    enum owner_state state = owner_state(who);
     bool proven_dead = log->place->claims_bind; /* and not claimed */
+    char when[RESUME_DATE_MAX];
     if (log->claimed)
         return resume_is_anothers("another godwit is at work on it", e);
     if (state == OWNER_ALIVE) {
-        err_set(e, ERR_REFUSED, 0, "process %u is at work on it", found->writer.pid);
+        err_set(e, ERR_REFUSED, 0, "process %u is at work on it", who->pid);
         return err_hint(e, "wait until that has ended");
     }
-    if (state != OWNER_UNKNOWN || proven_dead || t->options->restart)
+    if (state != OWNER_UNKNOWN || proven_dead || restart)
         return 0;
-    err_set(e, ERR_REFUSED, 0, "was begun by process %u on %s, which may still be at work on it",
-            found->writer.pid, found->writer.host);
-    return err_hint(e, "run the same there to continue it; once that process has certainly ended, "
-                       "--restart begins anew from here");
+    resume_date(found->begun_ns, when);
+    err_set(e, ERR_REFUSED, 0, "was begun by process %u on %s at %s, which may still be at work on it",
+            who->pid, who->host, when);
+    return err_hint(e, "look there whether it is: ps -o lstart,args -p %u; if so, wait until it has ended; "
+                       "if not, run the same there, which continues it; only if that host is gone, run it "
+                       "here with --restart, which begins anew", who->pid);
 }
 
 /* Whether an earlier run was ended in the middle, or at its very end. 1: *found. With --restart a
@@ -223,7 +238,7 @@ static int resume_find(struct transfer *t, struct store_place *to, struct journa
         return -1;
     int rc = resume_check(t, log, found, &why);
     t->journal_is = log->attr;
-    int free = resume_check_owner(t, log, found, e);
+    int free = resume_check_writer(found, log, t->options->restart, e);
     to->ops->file_close(log);
     if (free < 0)
         return -1;

@@ -35,4 +35,9 @@ int resume_mark(struct transfer *t, struct transfer_hands *h, uint32_t state, st
 int resume_record(const struct transfer *t, const struct transfer_hands *h, size_t chunk,
                   bool durable, struct err *e);
 
+/* Whether the process that has written this header, found in `log`, may still be at work: then
+ * ERR_REFUSED, who it is and what to do. Where that cannot be known `restart` says that it is not. */
+int resume_check_writer(const struct journal_header *found, const struct store_file *log, bool restart,
+                        struct err *e);
+
 #endif

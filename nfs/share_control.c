@@ -29,6 +29,16 @@
 #define CONTROL_PAUSE_MIN_NS (100 * NS_PER_MS)
 #define CONTROL_PAUSE_MAX_NS (10 * NS_PER_S)
 
+static int64_t control_earlier(int64_t a_ns, int64_t b_ns)
+{
+    return a_ns < b_ns ? a_ns : b_ns;
+}
+
+static bool control_cancelled(const struct share_place *p)
+{
+    return p->options.cancel != NULL && *p->options.cancel != 0;
+}
+
 /* Connects to the port that is given, known, or asked for. */
 static struct share_conn *control_connect_at(struct share_place *p, const struct share_address *a,
                                              int program, int64_t deadline_ns, struct err *e)
@@ -70,22 +80,23 @@ struct share_conn *share_control_connect(struct share_place *p, int program, int
     const struct share_dial d = {.who = p->text, .host = p->host};
     struct share_address at[SHARE_ADDRESSES_MAX];
     unsigned n;
+    bool tidies = control_cancelled(p);
+    if (tidies && p->given_up)
+        return err_set(e, ERR_TIMEOUT, 0, "the server does not answer"), NULL;
+    if (tidies)
+        deadline_ns = control_earlier(deadline_ns, clock_now_ns() + CONTROL_SILENT_NS);
     if (share_dial_resolve(&d, p->url.host, at, &n, e) < 0)
         return NULL;
     for (unsigned i = 0;; i++) {
         int64_t now_ns = clock_now_ns();
         int64_t part_ns = deadline_ns > now_ns ? (deadline_ns - now_ns) / (n - i) : 0;
         struct share_conn *c = control_connect_at(p, &at[i], program, now_ns + part_ns, e);
+        p->given_up = p->given_up || (c == NULL && tidies && i + 1 == n);
         if (c != NULL || e->class == ERR_CANCELLED || i + 1 == n)
             return c;
         log_debug("%s: %s: trying the next address", p->text, e->msg);
         err_clear(e);
     }
-}
-
-static int64_t control_earlier(int64_t a_ns, int64_t b_ns)
-{
-    return a_ns < b_ns ? a_ns : b_ns;
 }
 
 /* The control connection, alive. NULL: there is no server any more. */
@@ -100,11 +111,6 @@ static struct share_conn *control_live(struct share_place *p, int64_t deadline_n
     share_conn_close(p->control);
     p->control = c;
     return c;
-}
-
-static bool control_cancelled(const struct share_place *p)
-{
-    return p->options.cancel != NULL && *p->options.cancel != 0;
 }
 
 /* false: there is no time for that. */

@@ -316,6 +316,23 @@ static bool file_has_no_link(const struct err *e)
     }
 }
 
+/* The server refuses to take the old name: the new one is taken back, or told. */
+static int file_has_both(struct share_conn *c, struct file_publish *b, const struct share_fh *dir,
+                         const char *from, int64_t deadline_ns, struct err *e)
+{
+    struct share_entry at;
+    struct err why = {0};
+    bool found;
+    if (file_is(c, b->f, dir, b->final, &at, &found, deadline_ns, &why) == 1 &&
+        share_proc_remove(c, dir, b->final, deadline_ns, &why) == 0) {
+        b->naming = false;
+        return err_wrap(e, "its old name, %s, could not be taken from it", from);
+    }
+    share_control_hint_denied(share_of(b->f->base.place), e);
+    err_wrap(e, "it has this name now, but its old one, %s, could not be taken from it", from);
+    return -1;
+}
+
 /* 1; 0: LINK is not to be had; -1. */
 static int file_link(struct share_conn *c, struct file_publish *b, const struct share_fh *dir,
                      const char *from, int64_t deadline_ns, struct err *e)
@@ -329,7 +346,11 @@ static int file_link(struct share_conn *c, struct file_publish *b, const struct 
         err_clear(e);
         return 0;
     }
-    return file_drop_name(c, b, dir, from, deadline_ns, e) < 0 ? -1 : 1;
+    if (file_drop_name(c, b, dir, from, deadline_ns, e) == 0)
+        return 1;
+    return e->class == ERR_NFS && e->sys != EAGAIN && e->sys != ESTALE
+               ? file_has_both(c, b, dir, from, deadline_ns, e)
+               : -1;
 }
 
 static int file_rename(struct share_conn *c, struct file_publish *b, const struct share_fh *dir,

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "core/journal.h"
+#include "core/part_name.h"
 #include "relocate_rig.h"
 
 /* A run that has failed in the middle of "image": some chunks are durable. */
@@ -249,6 +250,8 @@ static void test_journal_of_another_host(void **state)
         journal->claimed = bind == 1;
         if (bind < 2) {
             assert_int_equal(rig_run(&r), -1);
+            if (bind == 0) /* when, and how to find out */
+                assert_true(strstr(r.e.msg, " UTC, which may") != NULL && strstr(r.e.hint, "ps -o") != NULL);
             rig_assert_refused(&r, bind == 0 ? "on elsewhere" : "another godwit is at work on it");
         } else {
             assert_int_equal(rig_run(&r), 0);
@@ -257,6 +260,36 @@ static void test_journal_of_another_host(void **state)
         }
         rig_tear_down(&r);
     }
+}
+
+/* The record of a directory that is not there yet is of the run that is about to make it. */
+static void test_directory_of_another(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct neighbour n;
+    struct journal_header h;
+    rig_set_up(&r);
+    rig_add_dense(&r, "tree/image", 5000);
+    r.sources[0].name = r.sources[0].as = "tree";
+    r.options.recursive = true;
+    neighbour_begin(&n);
+    assert_int_equal(journal_begin(&h, "x", "tree", &memory_find(&r.from, "tree")->attr, NULL, 1, &r.e), 0);
+    h.writer = n.owner;
+    char *name = part_name_new("tree", PART_NAME_DIRECTORY);
+    struct memory_image *record = memory_add(&r.to, name, JOURNAL_HEADER_BYTES, NULL, 0);
+    journal_encode_header(record->cached, &h);
+    memcpy(record->durable, record->cached, JOURNAL_HEADER_BYTES);
+    assert_int_equal(rig_run(&r), -1);
+    assert_non_null(strstr(r.e.msg, "is at work on it"));
+    assert_ptr_equal(memory_find(&r.to, name), record);
+    neighbour_end(&n);
+    rig_again(&r);
+    assert_int_equal(rig_run(&r), 0);
+    assert_true(rig_same(&r, "tree/image") && rig_same(&r, "tree"));
+    assert_null(memory_find(&r.to, name));
+    free(name);
+    rig_tear_down(&r);
 }
 
 /* Two have planned the same; the other one was the first to begin. What it has made is left alone. */
@@ -559,6 +592,7 @@ int main(void)
         cmocka_unit_test(test_small_part_of_another),
         cmocka_unit_test(test_small_part_of_another_host),
         cmocka_unit_test(test_journal_of_another_host),
+        cmocka_unit_test(test_directory_of_another),
         cmocka_unit_test(test_begun_by_another_since),
         cmocka_unit_test(test_part_replaced_in_mid_copy),
         cmocka_unit_test(test_overwrites_what_was_planned),

@@ -5,10 +5,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -523,6 +525,33 @@ static void test_publish_over_another(void **state)
     fixture_tear_down(&f);
 }
 
+/* A directory that takes names and gives none back: linked, and not to be unlinked. */
+static void test_publish_keeps_old_name(void **state)
+{
+    struct fixture f;
+    int flags = 0, append = 0;
+    fixture_set_up(&f, *state, false);
+    struct store_file *file = fixture_open(&f, "part", STORE_CREATE, SIZE);
+    write_image(&f, file);
+    int dir = open(fixture_path(&f, "."), O_RDONLY | O_DIRECTORY);
+    assert_true(dir >= 0);
+    if (ioctl(dir, FS_IOC_GETFLAGS, &flags) == 0)
+        append = flags | FS_APPEND_FL;
+    if (append == 0 || ioctl(dir, FS_IOC_SETFLAGS, &append) < 0) {
+        print_message("# no append-only directories here, or not root\n");
+    } else {
+        assert_int_equal(f.ops->publish(file, "image", &someone, NULL, &f.e), -1);
+        assert_int_equal(ioctl(dir, FS_IOC_SETFLAGS, &flags), 0);
+        assert_int_equal(f.e.class, ERR_LOST);
+        assert_non_null(strstr(f.e.msg, "its old one, part, could not be taken from it"));
+        assert_true(is_there(&f, "image") && is_there(&f, "part"));
+        err_clear(&f.e);
+    }
+    close(dir);
+    f.ops->file_close(file);
+    fixture_tear_down(&f);
+}
+
 static void test_claim(void **state)
 {
     struct fixture f;
@@ -709,6 +738,7 @@ int main(int argc, char **argv)
         EVERYWHERE(test_remove_is_of_a_file),
         EVERYWHERE(test_publish_is_of_a_file),
         EVERYWHERE(test_publish_over_another),
+        EVERYWHERE(test_publish_keeps_old_name),
         EVERYWHERE(test_claim),
         EVERYWHERE(test_long_names),
         EVERYWHERE(test_beneath),

@@ -238,6 +238,41 @@ static void test_publish_is_of_a_file(void **state)
 }
 
 /* NFSv3 counts seconds from 1970 in 32 bits: what it cannot hold becomes the nearest, not another. */
+/* LINK has given it the new name, and the server does not take the old one: the new one is taken back,
+ * or it is told that there are two. */
+static void test_publish_keeps_old_name(void **state)
+{
+    for (unsigned times = 0; times < 2; times++) {
+        struct fixture f;
+        share_fixture_start(&f, &(struct fake_faults){.status_at = 1, .status = 13, .status_proc = 12,
+                                                      .status_times = times}, state);
+        struct store_file *file = f.place->ops->open(f.place, "part", STORE_CREATE, 9, &f.e);
+        assert_int_equal(f.place->ops->publish(file, "image", &share_fixture_attr, NULL, &f.e), -1);
+        assert_int_equal(f.e.class, times == 0 ? ERR_LOST : ERR_NFS);
+        assert_non_null(strstr(f.e.msg, times == 0 ? "it has this name now, but its old one, part,"
+                                                   : "its old name, part, could not be taken"));
+        assert_non_null(strstr(f.e.hint, "_squash"));
+        f.place->ops->file_close(file);
+        share_fixture_end(&f);
+        assert_int_equal(fake_server_file(f.server, "image") != NULL, times == 0);
+        assert_non_null(fake_server_file(f.server, "part"));
+        share_fixture_tear_down(&f);
+    }
+}
+
+/* What is not to be removed is said why. */
+static void test_remove_denied(void **state)
+{
+    struct fixture f;
+    share_fixture_start(&f, &(struct fake_faults){.status_at = 1, .status = 30, .status_proc = 12}, state);
+    f.place->ops->file_close(f.place->ops->open(f.place, "file", STORE_CREATE, 9, &f.e));
+    assert_int_equal(share_fixture_remove(&f, "file"), -1);
+    assert_non_null(strstr(f.e.msg, "cannot remove it"));
+    assert_non_null(strstr(f.e.hint, "read-only"));
+    share_fixture_end(&f);
+    share_fixture_tear_down(&f);
+}
+
 static void test_times(void **state)
 {
     static const struct {
@@ -299,6 +334,8 @@ int main(void)
         cmocka_unit_test_prestate(test_open_and_remove, &variant),
         cmocka_unit_test_prestate(test_publish, &variant),
         cmocka_unit_test_prestate(test_publish_is_of_a_file, &variant),
+        cmocka_unit_test_prestate(test_publish_keeps_old_name, &variant),
+        cmocka_unit_test_prestate(test_remove_denied, &variant),
         cmocka_unit_test_prestate(test_times, &variant),
         cmocka_unit_test_prestate(test_where_it_cannot_be_opened, &variant),
         cmocka_unit_test_prestate(test_directory_below_the_export, &variant),
