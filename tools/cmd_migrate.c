@@ -173,6 +173,7 @@ static int migrate_check_domain(struct migrate_run *r, char **operands, struct e
         .persistent = o->persistent,
         .undefine_source = o->undefine_source,
         .unsafe = o->unsafe,
+        .guard = "/proc/self/exe",
         .settings = &r->settings,
     };
     return o->migrateuri != NULL ? migrate_take_uri(r, o->migrateuri, e) : 0;

@@ -8,6 +8,7 @@
 #include "core/cleanup.h"
 #include "core/clock.h"
 #include "core/log.h"
+#include "qmp/virt/route.h"
 #include "tools/command.h"
 #include "version.h"
 
@@ -189,6 +190,8 @@ int main(int argc, char **argv)
         return main_man();
     if (strcmp(argv[1], "--bash-completion") == 0)
         return main_completion();
+    if (strcmp(argv[1], VIRT_ROUTE_GUARD) == 0) /* started by a direct migration */
+        return virt_route_guard(argc, argv);
 
     const struct command *c = main_find(argv[1]);
     if (c == NULL) {

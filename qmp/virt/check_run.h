@@ -75,6 +75,10 @@ bool check_may_shell(const struct check_run *r, const struct check_side *side);
 void check_mend_there(struct check_list *l, const struct virt_shell *s, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* The "status" in what QEMU answers, "none" where it has none, free() it; NULL: it does not answer
+ * (check_unfinished.c). */
+char *check_left_ask(virDomainPtr dom, const char *command);
+
 /* ---- pure parts, for unit tests ---- */
 
 /* What a migration has left that was not brought to an end. */

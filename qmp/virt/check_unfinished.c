@@ -52,8 +52,7 @@ enum check_left check_left_is(const char *source_run, const char *source_migrati
 
 /* ---- asking ---- */
 
-/* The "status" that QEMU answers, free() it; NULL: it does not answer. */
-static char *left_ask(virDomainPtr dom, const char *command)
+char *check_left_ask(virDomainPtr dom, const char *command)
 {
     char *reply = NULL;
     if (virDomainQemuMonitorCommand(dom, command, &reply, 0) < 0)
@@ -86,7 +85,7 @@ static char *left_there(const struct check_run *r)
     if (virDomainGetState(there, &state, &reason, 0) == 0 && state == VIR_DOMAIN_PAUSED &&
         reason == VIR_DOMAIN_PAUSED_MIGRATION)
         return strdup("inmigrate");
-    char *status = left_ask(there, "{\"execute\":\"query-status\"}");
+    char *status = check_left_ask(there, "{\"execute\":\"query-status\"}");
     return status != NULL ? status : strdup("");
 }
 
@@ -188,8 +187,8 @@ void check_unfinished(struct check_run *r)
         (virDomainGetJobInfo(r->dom, &job) == 0 && job.type != VIR_DOMAIN_JOB_NONE &&
          job.type != VIR_DOMAIN_JOB_COMPLETED)) /* libvirt's own: check_jobs() tells */
         return;
-    CLEANUP_FREE char *run = left_ask(r->dom, "{\"execute\":\"query-status\"}");
-    CLEANUP_FREE char *migration = left_ask(r->dom, "{\"execute\":\"query-migrate\"}");
+    CLEANUP_FREE char *run = check_left_ask(r->dom, "{\"execute\":\"query-status\"}");
+    CLEANUP_FREE char *migration = check_left_ask(r->dom, "{\"execute\":\"query-migrate\"}");
     if (run == NULL || migration == NULL) {
         check_skip(r, &r->from, "unfinished migration", "QEMU's state");
         return;
@@ -244,7 +243,7 @@ static void leftover_mark(struct check_run *r)
     CLEANUP_FREE char *mark = r->active ? virt_mark_read(r->dom) : NULL;
     if (mark == NULL || r->unfinished)
         return;
-    CLEANUP_FREE char *migration = left_ask(r->dom, "{\"execute\":\"query-migrate\"}");
+    CLEANUP_FREE char *migration = check_left_ask(r->dom, "{\"execute\":\"query-migrate\"}");
     bool under_way = migration == NULL || !check_migration_is_over(migration);
     if (under_way || !r->o->fix) {
         check_list_add(r->l, CHECK_WARN, what, "%s bears the mark of a migration%s", r->domain->name,

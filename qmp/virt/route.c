@@ -9,6 +9,7 @@
 #include "core/log.h"
 #include "core/text.h"
 #include "qmp/virt/check.h"
+#include "qmp/virt/guard.h"
 #include "qmp/virt/incoming.h"
 #include "qmp/virt/move.h"
 #include "qmp/virt/native_set.h"
@@ -26,6 +27,11 @@ struct route {
 static struct route *route(struct virt_route *r)
 {
     return (struct route *)r;
+}
+
+int virt_route_guard(int argc, char **argv)
+{
+    return virt_guard_main(argc, argv);
 }
 
 const char *virt_route_name(enum virt_route_kind kind)

@@ -27,6 +27,7 @@ struct virt_route_options {
     bool persistent;         /* define it on the destination */
     bool undefine_source;    /* forget its definition on the source */
     bool unsafe;
+    const char *guard;       /* of the direct route: this program, as VIRT_ROUTE_GUARD has it; NULL: none */
     const struct vm_settings *settings; /* what the engine will be given */
 };
 
@@ -54,6 +55,11 @@ bool virt_route_fall_back(struct virt_route *r, const struct err *why, struct er
 /* The guest has arrived: what the options say about its definition. The error says what is missing
  * of it, and its hint what a person types. */
 int virt_route_finish(struct virt_route *r, struct err *e);
+
+/* What this program does when its first argument is this: it ends a direct migration whose godwit has
+ * been killed in the switchover (qmp/virt/guard.h). Its exit code. */
+#define VIRT_ROUTE_GUARD "--guard"
+int virt_route_guard(int argc, char **argv);
 
 const char *virt_route_name(enum virt_route_kind kind);
 

@@ -22,7 +22,7 @@
  * only migrate_cancel lets it go on, and that ends the destination. If it is killed after that, in
  * the few milliseconds of the pause or before the source has been ended, the guest arrives on the
  * destination, and the source stays stopped, with its migration completed. Nobody must resume it
- * then.
+ * then: a process of its own (qmp/virt/guard.h) ends it.
  */
 #include "qmp/virt/vm_direct.h"
 
@@ -34,6 +34,7 @@
 #include "core/clock.h"
 #include "core/log.h"
 #include "core/text.h"
+#include "qmp/virt/guard.h"
 #include "qmp/virt/incoming.h"
 #include "qmp/virt/mark.h"
 #include "qmp/vm_qmp.h"
@@ -46,6 +47,7 @@ struct vm_direct {
     struct vm_qmp qmp;
     struct vm_ops ops;
     struct virt_move *move;
+    struct virt_guard *guard; /* of the source; NULL: none */
     struct vm_direct *peer; /* of the destination: the source; and the other way round */
     char stream[300];       /* of the destination: where it listens, once it does */
 };
@@ -57,9 +59,34 @@ static struct vm_direct *direct(struct vm *vm)
 
 /* ---- the source ---- */
 
+/* Not to have one is no reason not to migrate: the mark is there. */
+static void direct_unguarded(struct vm_direct *d, const struct err *why)
+{
+    log_warn("no guard: if godwit is killed in the switchover the source must not be resumed by hand: %s", why->msg);
+    virt_guard_end(TAKE(d->guard));
+}
+
+static void direct_start_guard(struct vm_direct *d)
+{
+    struct err e = {0};
+    if (d->move->options->guard == NULL)
+        return;
+    d->guard = virt_guard_start(d->move->options->guard, d->move, &e);
+    if (d->guard == NULL)
+        direct_unguarded(d, &e);
+}
+
+static void direct_arm_guard(struct vm_direct *d)
+{
+    struct err e = {0};
+    if (d->guard != NULL && virt_guard_arm(d->guard, &e) < 0)
+        direct_unguarded(d, &e);
+}
+
 static int direct_start(struct vm *vm, const char *uri, struct err *e)
 {
     (void)uri; /* the destination has chosen */
+    direct_arm_guard(direct(vm));
     return vm_qmp_ops.start(vm, direct(vm)->peer->stream, e);
 }
 
@@ -72,12 +99,20 @@ static int direct_configure_source(struct vm *vm, const struct vm_settings *s, i
     if (s != NULL) {
         if (virt_mark_set(&m->source, m->id, virt_host_uri(m->destination_host), e) < 0)
             return -1;
+        direct_start_guard(direct(vm));
         if (vm_qmp_ops.configure(vm, s, limit_ns, e) == 0)
             return 0;
     }
+    virt_guard_end(TAKE(direct(vm)->guard));
     if (virt_mark_clear(&m->source, &unmarked) < 0)
         log_warn("%s", unmarked.msg);
     return s != NULL ? -1 : vm_qmp_ops.configure(vm, NULL, NULL, e);
+}
+
+static void direct_close_source(struct vm *vm)
+{
+    virt_guard_end(direct(vm)->guard);
+    vm_qmp_ops.close(vm);
 }
 
 /* ---- either ---- */
@@ -293,6 +328,7 @@ struct vm *vm_direct_source(struct loop *loop, struct virt_move *m, struct err *
         return NULL;
     d->ops.configure = direct_configure_source;
     d->ops.start = direct_start;
+    d->ops.close = direct_close_source;
     d->qmp.gated = true;
     /* at its gate QEMU refuses to resume it before the migration is cancelled */
     d->qmp.vm.by_hand.go_on =

@@ -403,12 +403,47 @@ killed_in_precopy() {
     return "$result"
 }
 
-# With all that godwit would do after the switchover undone: it is stopped, then killed.
-killed_at_the_end() {
-    local result=0
+guards_on_a() { "$lab" exec a pgrep -c -x migration-guard; }
+no_guard_left() { await 10 eval '(( $(guards_on_a) == 0 ))' || { echo "guards: $(guards_on_a)"; return 1; }; }
+# begin_stopped: all has been sent, and the destination's QEMU, which is stopped, has not loaded it.
+begin_stopped() {
     in_phase precopy --route direct --max-bandwidth 2M && await 40 half_sent && signal_qemu_on b STOP || return
-    await 40 eval 'grep -qE "\"(confirming|switchover)\"" "$scratch/progress"' || return
+    await 40 eval 'grep -qE "\"(confirming|switchover)\"" "$scratch/progress"' &&
+        await 40 eval '[[ $(qemu_on a) == postmigrate ]]'
+}
+ended_on_a() { await 30 is_off_on_a || { echo "a: $(state_on a), $(qemu_on a)"; return 1; }; }
+
+# The guest has arrived, godwit stands before it ends the source, and is killed.
+killed_before_the_end() {
+    begin_stopped && "$lab" exec a sh -c 'kill -STOP $(pidof godwit)' && signal_qemu_on b CONT && await 20 runs_on b &&
+        [[ $(qemu_on a) == postmigrate ]] || return
     kill_godwit
+    ended_on_a && runs_on b && beats_on b && no_guard_left && [[ $(guards_on_a) == 0 ]] &&
+        grep -q 'what was left of it on the source has been ended' "$scratch/err" && nothing_left_on b
+}
+
+# Nobody knows yet whether the destination has it: nothing is ended before that has said so.
+killed_while_it_loads() {
+    begin_stopped || return
+    kill_godwit
+    sleep 1
+    [[ $(qemu_on a) == postmigrate ]] && signal_qemu_on b CONT && await 20 runs_on b && ended_on_a && runs_once &&
+        beats_on b && no_guard_left
+}
+
+# The destination dies with it: the source is the guest, and nothing keeps it from going on.
+killed_and_lost() {
+    begin_stopped || return
+    kill_godwit
+    signal_qemu_on b KILL && no_guard_left && virsh_on a resume "$vm" && stays_on_a
+}
+
+# With the guard killed, too, all that godwit would do after the switchover is undone.
+killed_with_its_guard() {
+    local result=0
+    begin_stopped || return
+    "$lab" exec a sh -c 'kill -9 $(pgrep -x migration-guard) $(pidof godwit)'
+    wait "$godwit_pid" 2>/dev/null
     signal_qemu_on b CONT
     await 20 runs_on b || result=1
     refused 2 'has moved, and runs on the destination; .* never be resumed' migrate || result=1
@@ -438,13 +473,19 @@ leftover_fixed() {
 }
 
 group_killed() {
-    local seconds
+    local seconds at
     guest_on_a "${calm[@]}" || return
     for seconds in 0 0.7 1.6; do
         check "godwit is killed in precopy, after $seconds s, and the source is resumed: it runs once" \
             killed_in_precopy "$seconds" || true
     done
-    check "godwit is killed when the guest has arrived: the next one says that it has moved" killed_at_the_end || true
+    check "godwit has ended its guard itself" no_guard_left || true
+    for at in before_the_end while_it_loads and_lost with_its_guard; do
+        guest_on_a "${calm[@]}" || return
+        check "godwit is killed after the switchover, ${at//_/ }: it runs once" "killed_$at" || true
+    done
+    guest_on_a "${calm[@]}" || return
+    check "after a migration that goes well no guard is left" eval 'migrate --route direct && (( $(guards_on_a) == 0 ))' || true
     guest_off
     guest_on_a "${calm[@]}" || return
     check "a QEMU that waits on the destination for nothing is not said to run" left_waiting || true

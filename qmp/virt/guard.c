@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation
+ *
+ * From migrate-continue until the source has been ended there is a time, usually of milliseconds, in
+ * which the source is paused with its migration completed: QEMU would obey a `cont`, and if godwit is
+ * killed just then, the natural `virsh resume` there would run the guest twice. So before the
+ * migration begins godwit starts this process. It holds the end of a pipe whose other end only godwit
+ * has: what it reads there is one byte, "armed", and when godwit is gone however that came, the end of
+ * the file. Godwit ends it, and waits for it, before it ends itself.
+ *
+ * Then it does what godwit would have done: the source is ended when the destination has the guest
+ * whole, by the destination's own word. Both are known by the mark of the migration, which is on their
+ * QEMUs. A source that stands before its gate is left there, for QEMU itself refuses to resume it.
+ *
+ * Until it has said so the source is left as it is: it may be the only one that has the guest. Its title
+ * says that it must not be resumed.
+ *
+ * Its name for ps and pkill is not godwit's, so that what kills godwit by its name does not kill it.
+ */
+#include "qmp/virt/guard.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "core/log.h"
+#include "qmp/virt/mark.h"
+
+#define GUARD_NAME "migration-guard"
+
+/* As long as it takes two connections to open. */
+#define GUARD_READY_MS 15000
+
+#define GUARD_TICK_US 200000
+/* How long a source that nothing goes on at is watched: what godwit sent last may be on its way. */
+#define GUARD_IDLE_NS (5 * NS_PER_S)
+/* How long a destination may not answer. */
+#define GUARD_PATIENCE_NS (3600 * NS_PER_S)
+
+extern char **environ;
+
+/* ---- godwit's side ---- */
+
+struct virt_guard {
+    pid_t pid;
+    int to, from; /* the pipes */
+};
+
+/* Its signals are as after exec, with those blocked that godwit has blocked; it sees to them itself. */
+static int guard_spawn(struct virt_guard *g, const char *program, char **argv, int in, int out)
+{
+    posix_spawn_file_actions_t files;
+    posix_spawnattr_t attr;
+    posix_spawn_file_actions_init(&files);
+    posix_spawnattr_init(&attr);
+    posix_spawn_file_actions_adddup2(&files, in, STDIN_FILENO);
+    posix_spawn_file_actions_adddup2(&files, out, STDOUT_FILENO);
+    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSID);
+    int sys = posix_spawn(&g->pid, program, &files, &attr, argv, environ);
+    posix_spawn_file_actions_destroy(&files);
+    posix_spawnattr_destroy(&attr);
+    return sys;
+}
+
+struct virt_guard *virt_guard_start(const char *program, const struct virt_move *m, struct err *e)
+{
+    struct virt_guard *g = calloc(1, sizeof *g);
+    int to[2] = {-1, -1}, from[2] = {-1, -1};
+    char *argv[] = {(char *)GUARD_NAME, (char *)VIRT_ROUTE_GUARD,
+                    (char *)(uintptr_t)virt_host_uri(m->source_host),
+                    (char *)(uintptr_t)virt_host_uri(m->destination_host),
+                    (char *)(uintptr_t)m->source.uuid, (char *)(uintptr_t)m->source.name,
+                    (char *)(uintptr_t)m->id, NULL};
+    int sys = g == NULL || pipe2(to, O_CLOEXEC) < 0 || pipe2(from, O_CLOEXEC) < 0 ? errno : 0;
+    if (sys == 0)
+        sys = guard_spawn(g, program, argv, to[0], from[1]);
+    CLEANUP_CLOSE int in = to[0];
+    CLEANUP_CLOSE int out = from[1];
+    if (sys == 0) {
+        g->to = to[1];
+        g->from = from[0];
+        return g;
+    }
+    if (to[1] >= 0)
+        close(to[1]);
+    if (from[0] >= 0)
+        close(from[0]);
+    free(g);
+    err_set(e, ERR_IO, sys, "%s", program);
+    return NULL;
+}
+
+int virt_guard_arm(struct virt_guard *g, struct err *e)
+{
+    struct pollfd ready = {.fd = g->from, .events = POLLIN};
+    char byte = 'r';
+    if (poll(&ready, 1, GUARD_READY_MS) != 1)
+        return err_set(e, ERR_TIMEOUT, 0, "it is not ready after %d s", GUARD_READY_MS / 1000);
+    if (read(g->from, &byte, 1) != 1 || write(g->to, &byte, 1) != 1)
+        return err_set(e, ERR_LOST, 0, "it has ended");
+    return 0;
+}
+
+/* Not waited for yet, it keeps its number, even if it has ended. */
+void virt_guard_end(struct virt_guard *g)
+{
+    if (g == NULL)
+        return;
+    kill(g->pid, SIGKILL);
+    while (waitpid(g->pid, NULL, 0) < 0 && errno == EINTR)
+        ;
+    close(g->to);
+    close(g->from);
+    free(g);
+}
+
+/* ---- pure ---- */
+
+enum virt_guard_next virt_guard_next(const char *source_run, enum check_left left)
+{
+    if (left == CHECK_LEFT_MOVED || left == CHECK_LEFT_LOADED)
+        return VIRT_GUARD_END_SOURCE;
+    if (left == CHECK_LEFT_SENT || left == CHECK_LEFT_TWICE)
+        return VIRT_GUARD_LEAVE;
+    /* it runs there while its memory follows, by postcopy */
+    if (strcmp(source_run, "postmigrate") == 0 || left == CHECK_LEFT_RUNS_THERE)
+        return VIRT_GUARD_WAIT;
+    return VIRT_GUARD_IDLE;
+}
+
+/* ---- the guard itself ---- */
+
+struct guard {
+    struct virt_host *source_host, *destination_host;
+    struct virt_domain source, destination;
+    const char *id;
+};
+
+/* What our QEMU does there: NULL, it has ended; "", it does not tell. free() it. */
+static char *guard_there(const struct guard *g)
+{
+    struct err none = {0};
+    int ours = virt_mark_is(&g->destination, g->id, &none);
+    if (ours == 0)
+        return NULL;
+    CLEANUP_DOMAIN virDomainPtr dom = ours > 0 ? virt_domain_get(&g->destination, &none) : NULL;
+    char *status = dom != NULL ? check_left_ask(dom, "{\"execute\":\"query-status\"}") : NULL;
+    return status != NULL ? status : strdup("");
+}
+
+static void guard_end_source(const struct guard *g)
+{
+    struct err e = {0};
+    if (virt_mark_destroy(&g->source, g->id, &e) < 0) {
+        log_warn("domain %s has moved, and what is left of it on the source must not be resumed: %s", g->source.name,
+                 e.msg);
+        return;
+    }
+    if (virt_mark_is(&g->destination, g->id, &e) > 0)
+        virt_mark_clear(&g->destination, &e);
+    log_warn("godwit was killed in the switchover of domain %s: it is on the destination, and what was left of it on "
+             "the source has been ended", g->source.name);
+}
+
+static enum virt_guard_next guard_look(const struct guard *g)
+{
+    struct err e = {0};
+    int ours = virt_mark_is(&g->source, g->id, &e);
+    if (ours == 0)
+        return VIRT_GUARD_LEAVE;
+    CLEANUP_DOMAIN virDomainPtr dom = ours > 0 ? virt_domain_get(&g->source, &e) : NULL;
+    CLEANUP_FREE char *run = dom != NULL ? check_left_ask(dom, "{\"execute\":\"query-status\"}") : NULL;
+    CLEANUP_FREE char *migration = run != NULL ? check_left_ask(dom, "{\"execute\":\"query-migrate\"}") : NULL;
+    if (migration == NULL)
+        return VIRT_GUARD_WAIT;
+    CLEANUP_FREE char *there = guard_there(g);
+    return virt_guard_next(run, check_left_is(run, migration, there));
+}
+
+static void guard_finish(const struct guard *g)
+{
+    int64_t begun_ns = clock_now_ns(), moving_ns = begun_ns;
+    for (;;) {
+        enum virt_guard_next next = guard_look(g);
+        int64_t now_ns = clock_now_ns();
+        if (next == VIRT_GUARD_WAIT)
+            moving_ns = now_ns;
+        if (next == VIRT_GUARD_END_SOURCE)
+            guard_end_source(g);
+        if (next == VIRT_GUARD_END_SOURCE || next == VIRT_GUARD_LEAVE || now_ns - moving_ns > GUARD_IDLE_NS)
+            return;
+        if (now_ns - begun_ns > GUARD_PATIENCE_NS) {
+            log_warn("domain %s: the destination does not tell whether it has the guest; what is left on the source "
+                     "must not be resumed before that is known", g->source.name);
+            return;
+        }
+        usleep(GUARD_TICK_US);
+    }
+}
+
+/* Only godwit's end ends it. What else godwit has open is not its own. */
+static void guard_detach(void)
+{
+    static const int deaf_to[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE};
+    for (size_t i = 0; i < sizeof deaf_to / sizeof *deaf_to; i++)
+        signal(deaf_to[i], SIG_IGN);
+    close_range(STDERR_FILENO + 1, ~0U, 0);
+    prctl(PR_SET_NAME, GUARD_NAME);
+}
+
+/* True: it is armed, and godwit is gone. */
+static bool guard_wait(void)
+{
+    bool armed = false;
+    char byte;
+    (void)!write(STDOUT_FILENO, "r", 1);
+    for (;;) {
+        ssize_t n = read(STDIN_FILENO, &byte, 1);
+        if (n == 0 || (n < 0 && errno != EINTR))
+            return armed;
+        armed |= n > 0;
+    }
+}
+
+int virt_guard_main(int argc, char **argv)
+{
+    struct guard g = {0};
+    struct err e = {0};
+    if (argc != 7)
+        return 2;
+    guard_detach();
+    g.id = argv[6];
+    g.source.name = argv[5];
+    snprintf(g.source.uuid, sizeof g.source.uuid, "%s", argv[4]);
+    g.source_host = virt_host_open(argv[2], "source", &e);
+    g.destination_host = g.source_host != NULL ? virt_host_open(argv[3], "destination", &e) : NULL;
+    if (g.destination_host != NULL) {
+        g.destination = g.source;
+        g.source.host = g.source_host;
+        g.destination.host = g.destination_host;
+        if (guard_wait())
+            guard_finish(&g);
+    }
+    virt_host_close(g.destination_host);
+    virt_host_close(g.source_host);
+    return g.destination_host != NULL ? 0 : 1;
+}

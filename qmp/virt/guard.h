@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What brings a direct migration to its end when godwit is killed in the switchover: a process of its
+ * own, with connections of its own, that does nothing for as long as godwit lives.
+ */
+#ifndef QMP_VIRT_GUARD_H
+#define QMP_VIRT_GUARD_H
+
+#include "qmp/virt/check_run.h"
+#include "qmp/virt/move.h"
+
+struct virt_guard;
+
+/* Starts `program`, which has to come to virt_guard_main() when it is called with VIRT_ROUTE_GUARD, for
+ * the source that bears m->id. It gets ready while other things are done. NULL with an error. */
+struct virt_guard *virt_guard_start(const char *program, const struct virt_move *m, struct err *e);
+
+/* Waits until it is ready. From here on a godwit that ends without virt_guard_end() has been killed. */
+int virt_guard_arm(struct virt_guard *g, struct err *e);
+
+/* Ends it, and waits for that: nothing of it is left. NULL is fine. */
+void virt_guard_end(struct virt_guard *g);
+
+/* What virt_route_guard() does. */
+int virt_guard_main(int argc, char **argv);
+
+/* ---- pure, for unit tests ---- */
+
+enum virt_guard_next {
+    VIRT_GUARD_END_SOURCE, /* the destination has the guest whole */
+    VIRT_GUARD_WAIT,       /* it is on its way there, or not known to be there */
+    VIRT_GUARD_IDLE,       /* the source has the guest, and nothing goes on by itself */
+    VIRT_GUARD_LEAVE,      /* the destination is known not to have it, or both run: a person's matter */
+};
+
+/* `source_run`: the run state of the source's QEMU. */
+enum virt_guard_next virt_guard_next(const char *source_run, enum check_left left);
+
+#endif

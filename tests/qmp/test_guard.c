@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "qmp/virt/guard.h"
+
+static void test_next(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *run, *migration, *there; /* NULL: it has ended */
+        enum virt_guard_next next;
+    } cases[] = {
+        {"postmigrate", "completed", "running", VIRT_GUARD_END_SOURCE},
+        {"postmigrate", "completed", "paused", VIRT_GUARD_END_SOURCE},
+        {"postmigrate", "completed", "inmigrate", VIRT_GUARD_WAIT},
+        {"postmigrate", "completed", "", VIRT_GUARD_WAIT},
+        {"postmigrate", "completed", NULL, VIRT_GUARD_LEAVE},
+        {"finish-migrate", "postcopy-active", "running", VIRT_GUARD_WAIT},
+        {"finish-migrate", "pre-switchover", "inmigrate", VIRT_GUARD_IDLE},
+        {"finish-migrate", "device", "inmigrate", VIRT_GUARD_IDLE},
+        {"running", "active", "inmigrate", VIRT_GUARD_IDLE},
+        {"running", "failed", "inmigrate", VIRT_GUARD_IDLE},
+        {"paused", "completed", NULL, VIRT_GUARD_IDLE}, /* of an earlier migration */
+        {"running", "completed", NULL, VIRT_GUARD_IDLE},
+        {"running", "completed", "running", VIRT_GUARD_LEAVE},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        enum virt_guard_next next =
+            virt_guard_next(cases[i].run, check_left_is(cases[i].run, cases[i].migration, cases[i].there));
+        if (next != cases[i].next)
+            fail_msg("%s, %s, %s: %d", cases[i].run, cases[i].migration,
+                     cases[i].there != NULL ? cases[i].there : "none", (int)next);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_next),
+    };
+    return cmocka_run_group_tests_name("guard", tests, NULL, NULL);
+}
