@@ -56,7 +56,9 @@ static int directory_judge_record(struct store_file *record, const struct store_
         return 0;
     if (h.part_inode == 0)
         return is->mode == DIRECTORY_NEW_MODE;
-    return h.part_inode == is->inode && h.part_generation == is->generation;
+    return h.part_inode == is->inode &&
+           (h.part_generation == is->generation ||
+            (record->place->generation_may_change && is->mode == DIRECTORY_NEW_MODE));
 }
 
 /* It stands there: are we to give it its attributes, as an earlier run was? */
@@ -179,7 +181,10 @@ static int directory_give(struct plan *p, const struct plan_directory *d, uint32
     if (f == NULL)
         return -1;
     attr.mode |= more_mode;
-    int rc = store_same_file(&f->attr, &d->is) || to->ops->read == NULL
+    struct store_attr was = d->is;
+    was.mode = DIRECTORY_NEW_MODE;
+    int rc = store_same_file(&f->attr, &d->is) || store_may_be_same(to, &f->attr, &was) ||
+                     to->ops->read == NULL
                  ? to->ops->publish(f, NULL, &attr, NULL, e)
                  : store_not_ours(to, d->as, e);
     to->ops->file_close(f);
@@ -201,12 +206,37 @@ static void directory_remove_source(struct plan *p, const struct plan_directory 
         log_warn("%s", left.msg);
 }
 
+/* Of this run: the record that it has written. Under another generation it is that by its writer. */
+static int directory_remove_record(struct plan *p, const struct plan_directory *d, struct err *e)
+{
+    unsigned char bytes[JOURNAL_HEADER_BYTES];
+    struct journal_header h;
+    struct store_place *to = p->to;
+    int rc = to->ops->remove(to, d->record, &d->record_is, e);
+    if (rc == 0 || e->sys != ESTALE || !to->generation_may_change)
+        return rc;
+    struct err no = {0};
+    struct store_file *record = transfer_file(to, d->record, STORE_READ, &no);
+    if (record == NULL)
+        return -1;
+    struct store_attr is = record->attr;
+    ssize_t len = store_read_at(record, bytes, sizeof bytes, 0, &no);
+    bool ours = len > 0 && is.inode == d->record_is.inode &&
+                journal_decode_header(bytes, (size_t)len, &h, &no) > 0 &&
+                owner_state(&h.writer) == OWNER_SELF;
+    to->ops->file_close(record);
+    if (!ours)
+        return -1;
+    err_clear(e);
+    return to->ops->remove(to, d->record, &is, e);
+}
+
 static int directory_end(struct plan *p, const struct plan_directory *d, struct err *e)
 {
     if (d->made && !directory_is_place(d)) {
         if (directory_give(p, d, 0, e) < 0)
             return -1;
-        if (p->to->ops->read != NULL && p->to->ops->remove(p->to, d->record, &d->record_is, e) < 0)
+        if (p->to->ops->read != NULL && directory_remove_record(p, d, e) < 0)
             return -1;
     }
     if (p->options.move && *d->name != '\0')

@@ -21,6 +21,7 @@
 #include "core/clock.h"
 #include "core/log.h"
 #include "core/part_name.h"
+#include "core/transfer_parts.h"
 
 enum { RESUME_DATE_MAX = 32 };
 
@@ -100,6 +101,18 @@ static int resume_claim(struct transfer *t, struct store_file *f, struct err *e)
     return rc < 0 ? -1 : 0;
 }
 
+/* As journal_continue(). A part that has but another generation may be ours, where that may change. */
+static int resume_compare(const struct store_place *to, struct journal_header *found,
+                          struct journal_header *now, struct err *e)
+{
+    uint64_t was = found->part_generation;
+    if (to->generation_may_change && found->part_inode == now->part_inode)
+        found->part_generation = now->part_generation;
+    int rc = journal_continue(found, now, e);
+    found->part_generation = was;
+    return rc;
+}
+
 /* The plan has found it good; it is looked at again, because time has passed. */
 int resume_continue(struct transfer *t, struct transfer_hands *h, struct err *e)
 {
@@ -117,9 +130,13 @@ int resume_continue(struct transfer *t, struct transfer_hands *h, struct err *e)
         memcmp(found.run_id, t->header.run_id, sizeof found.run_id) != 0)
         return resume_is_anothers("another godwit has just begun to continue it", e);
     if (resume_header(t, &t->header, &t->part_is, e) < 0 ||
-        journal_continue(&found, &t->header, e) < 0)
+        resume_compare(h->to, &found, &t->header, e) < 0)
         return -1;
-    t->header.state = found.state & JOURNAL_DOUBT;
+    bool other = found.part_generation != t->part_is.generation;
+    t->header.state = other ? JOURNAL_DOUBT : found.state & JOURNAL_DOUBT;
+    if (other)
+        log_warn("%s%s: the server has given it another file handle, as after a restart: what is in it is "
+                 "read back", h->to->url, t->part);
     if (resume_read_records(t, h, e) < 0)
         return -1;
     t->journaled = true;
@@ -161,25 +178,65 @@ int resume_make(struct transfer *t, struct transfer_hands *h, struct err *e)
     return -1;
 }
 
-int resume_name_part(struct transfer *t, struct transfer_hands *h, struct err *e)
+static bool resume_is_ours(const struct transfer *t, struct store_file *log)
+{
+    struct err no = {0};
+    struct journal_header found;
+    struct store_attr was = t->journal_is;
+    was.size_bytes = log->attr.size_bytes; /* it is compared by what is in it */
+    return store_may_be_same(log->place, &log->attr, &was) && resume_read_header(log, &found, &no) > 0 &&
+           memcmp(found.run_id, t->header.run_id, sizeof found.run_id) == 0;
+}
+
+struct store_file *resume_open(const struct transfer *t, struct store_place *to, struct err *e)
+{
+    struct store_file *log = transfer_file(to, t->journal, STORE_UPDATE, e);
+    if (log == NULL || store_same_file(&log->attr, &t->journal_is) || resume_is_ours(t, log))
+        return log;
+    to->ops->file_close(log);
+    store_not_ours(to, t->journal, e);
+    return NULL;
+}
+
+int resume_remove(const struct transfer *t, struct store_place *to, struct err *e)
+{
+    int rc = to->ops->remove(to, t->journal, &t->journal_is, e);
+    if (rc == 0 || e->sys != ESTALE || !to->generation_may_change)
+        return rc;
+    err_clear(e);
+    struct store_file *log = resume_open(t, to, e);
+    if (log == NULL)
+        return -1;
+    struct store_attr is = log->attr;
+    to->ops->file_close(log);
+    return to->ops->remove(to, t->journal, &is, e);
+}
+
+/* The header, where the hands have no journal, too. */
+static int resume_write_anywhere(struct transfer *t, const struct transfer_hands *h, struct err *e)
+{
+    struct transfer_hands log = {.to = h->to};
+    if (h->log != NULL)
+        return resume_write_header(t, h, e);
+    log.log = resume_open(t, h->to, e);
+    int rc = log.log != NULL ? resume_write_header(t, &log, e) : -1;
+    transfer_let_go(&log);
+    return rc;
+}
+
+int resume_name_part(struct transfer *t, const struct transfer_hands *h, struct err *e)
 {
     t->header.part_inode = t->part_is.inode;
     t->header.part_generation = t->part_is.generation;
-    return resume_write_header(t, h, e);
+    return t->journaled ? resume_write_anywhere(t, h, e) : 0;
 }
 
 int resume_mark(struct transfer *t, struct transfer_hands *h, uint32_t state, struct err *e)
 {
-    struct transfer_hands log = {.to = h->to};
     if (!t->journaled || t->header.state == state)
         return 0;
     t->header.state = state;
-    if (h->log != NULL)
-        return resume_write_header(t, h, e);
-    log.log = transfer_file_is(h->to, t->journal, STORE_UPDATE, &t->journal_is, e);
-    int rc = log.log != NULL ? resume_write_header(t, &log, e) : -1;
-    transfer_let_go(&log);
-    return rc;
+    return resume_write_anywhere(t, h, e);
 }
 
 /* The header and all records, each of which is looked at now. As journal_decode_header(). */
@@ -257,8 +314,21 @@ static void resume_was_published(struct transfer *t, const struct journal_header
     t->stale_journal = false;
     t->journaled = t->image.was_there = true;
     t->proven = (found->state & JOURNAL_WHOLE) != 0 && final->generation != 0 &&
+                final->generation == found->part_generation &&
                 final->size_bytes == found->size_bytes &&
                 store_same_time(final->mtime_ns, found->source_mtime_ns);
+}
+
+/* Whether what has another generation than the part on record can be that part, or be what became of it.
+ * Its contents are still to tell. */
+static bool resume_may_be(const struct transfer *t, const struct journal_header *found,
+                          const struct store_attr *made, bool is_part)
+{
+    return made->generation == found->part_generation ||
+           (made->size_bytes == found->size_bytes && made->type == STORE_REGULAR &&
+            (is_part ? made->mode == TRANSFER_PART_MODE
+                     : (found->state & JOURNAL_WHOLE) != 0 &&
+                           store_same_time(made->mtime_ns, t->attr.mtime_ns)));
 }
 
 int resume_examine(struct transfer *t, struct store_place *to, const struct store_attr *part,
@@ -277,7 +347,9 @@ int resume_examine(struct transfer *t, struct store_place *to, const struct stor
         return 0;
     if (resume_header(t, &now, made, e) < 0)
         return -1;
-    rc = journal_continue(&found, &now, &differs);
+    rc = resume_may_be(t, &found, made, part != NULL)
+             ? resume_compare(to, &found, &now, &differs)
+             : journal_continue(&found, &now, &differs);
     if (rc < 0 && part != NULL) {
         *e = differs;
         return -1;

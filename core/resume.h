@@ -26,7 +26,7 @@ int resume_continue(struct transfer *t, struct transfer_hands *h, struct err *e)
 int resume_make(struct transfer *t, struct transfer_hands *h, struct err *e);
 
 /* Durably: which the part is. */
-int resume_name_part(struct transfer *t, struct transfer_hands *h, struct err *e);
+int resume_name_part(struct transfer *t, const struct transfer_hands *h, struct err *e);
 
 /* Durably: enum journal_state. Without a journal, nothing. */
 int resume_mark(struct transfer *t, struct transfer_hands *h, uint32_t state, struct err *e);
@@ -39,5 +39,10 @@ int resume_record(const struct transfer *t, const struct transfer_hands *h, size
  * ERR_REFUSED, who it is and what to do. Where that cannot be known `restart` says that it is not. */
 int resume_check_writer(const struct journal_header *found, const struct store_file *log, bool restart,
                         struct err *e);
+
+/* Our journal, opened to be written, and removed. Under another generation (store_may_be_same()) it is
+ * ours by the run id in it. */
+struct store_file *resume_open(const struct transfer *t, struct store_place *to, struct err *e);
+int resume_remove(const struct transfer *t, struct store_place *to, struct err *e);
 
 #endif

@@ -15,6 +15,13 @@ bool store_same_file(const struct store_attr *a, const struct store_attr *b)
     return a->inode == b->inode && a->generation == b->generation && a->type == b->type;
 }
 
+bool store_may_be_same(const struct store_place *p, const struct store_attr *a, const struct store_attr *b)
+{
+    return p->generation_may_change && a->inode == b->inode && a->device == b->device &&
+           a->type == b->type && a->mode == b->mode &&
+           (a->type == STORE_DIRECTORY || a->size_bytes == b->size_bytes);
+}
+
 bool store_unchanged(const struct store_attr *a, const struct store_attr *b)
 {
     return store_same_file(a, b) && a->size_bytes == b->size_bytes && a->mtime_ns == b->mtime_ns &&

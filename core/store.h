@@ -178,6 +178,9 @@ struct store_place {
     uint32_t io_max_bytes; /* the largest read or write */
     uint64_t free_bytes;   /* for us, when the place was opened; UINT64_MAX: not known */
     bool may_forget; /* what was committed, when its verifier becomes another: it says nothing else */
+    /* Its generation tells the same file for certain, but where it is another one the server may just have
+     * been started again: what it is then has to be found out by what is in it. */
+    bool generation_may_change;
     bool claims_bind; /* a claim is seen by whoever else can reach the file, on any host */
 };
 
@@ -196,6 +199,10 @@ struct store_file {
 
 /* The same file, as far as the store can tell: one inode, of one generation. */
 bool store_same_file(const struct store_attr *a, const struct store_attr *b);
+
+/* Not the same, but it may be, under another generation: where the place's may change, all else that a
+ * store tells of a file that is written to (of a directory: of a new one) is equal. No proof. */
+bool store_may_be_same(const struct store_place *p, const struct store_attr *a, const struct store_attr *b);
 
 /* The same file, and nobody has written to it or given it other attributes in between. */
 bool store_unchanged(const struct store_attr *a, const struct store_attr *b);

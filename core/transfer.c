@@ -142,6 +142,14 @@ struct store_file *transfer_file(struct store_place *p, const char *name, enum s
     return p->ops->open(p, name, how, 0, e);
 }
 
+static struct store_file *transfer_was_replaced(const struct store_place *p, const char *name,
+                                                struct err *e)
+{
+    err_set(e, ERR_IO, 0, "%s%s: was replaced under the copy", p->url, name);
+    e->sys = ESTALE;
+    return NULL;
+}
+
 struct store_file *transfer_file_is(struct store_place *p, const char *name, enum store_how how,
                                     const struct store_attr *is, struct err *e)
 {
@@ -149,18 +157,35 @@ struct store_file *transfer_file_is(struct store_place *p, const char *name, enu
     if (f == NULL || store_same_file(&f->attr, is))
         return f;
     p->ops->file_close(f);
-    err_set(e, ERR_IO, 0, "%s%s: was replaced under the copy", p->url, name);
-    e->sys = ESTALE;
-    return NULL;
+    return transfer_was_replaced(p, name, e);
 }
 
-int transfer_check_source(const struct transfer *t, const struct store_attr *now,
-                          struct err *e)
+/* The part, opened anew. */
+static struct store_file *transfer_part(struct transfer *t, struct store_place *p, enum store_how how,
+                                        struct err *e)
+{
+    struct store_file *f = transfer_file(p, t->part, how, e);
+    if (f == NULL || store_same_file(&f->attr, &t->part_is))
+        return f;
+    struct store_attr was = t->part_is;
+    was.size_bytes = t->map.size_bytes;
+    was.mode = TRANSFER_PART_MODE;
+    if (store_may_be_same(p, &f->attr, &was)) {
+        atomic_store(&t->renewed, true);
+        return f;
+    }
+    p->ops->file_close(f);
+    return transfer_was_replaced(p, t->part, e);
+}
+
+int transfer_check_source(const struct transfer *t, const struct store_place *p,
+                          const struct store_attr *now, struct err *e)
 {
     const struct store_attr *then = &t->attr;
     bool same = now->device == then->device && now->inode == then->inode &&
                 now->size_bytes == then->size_bytes &&
-                (now->generation == then->generation || then->generation == 0);
+                (now->generation == then->generation || then->generation == 0 ||
+                 (p->generation_may_change && then->type == STORE_REGULAR)); /* by its times, then */
     if (same && then->type == STORE_REGULAR)
         same = now->mtime_ns == then->mtime_ns && now->ctime_ns == then->ctime_ns;
     if (same)
@@ -190,7 +215,7 @@ int transfer_open_source(const struct transfer *t, struct transfer_hands *h, str
     if (h->src == NULL)
         return -1;
     if (transfer_check_opened(t, h->src, e) == 0 &&
-        transfer_check_source(t, &h->src->attr, e) == 0)
+        transfer_check_source(t, h->from, &h->src->attr, e) == 0)
         return 0;
     transfer_let_go(h);
     return -1;
@@ -210,10 +235,10 @@ bool transfer_may_be_shared(const struct transfer *t)
 }
 
 /* The destination, as it is found under its name. */
-static int transfer_open_back(const struct transfer *t, struct transfer_hands *h, struct err *e)
+static int transfer_open_back(struct transfer *t, struct transfer_hands *h, struct err *e)
 {
     if (t->publish)
-        h->dst = transfer_file_is(h->to, t->part, STORE_READ, &t->part_is, e);
+        h->dst = transfer_part(t, h->to, STORE_READ, e);
     else if (t->image.was_there)
         h->dst = transfer_file_is(h->to, t->image.as, STORE_READ, &t->there_is, e);
     else
@@ -221,7 +246,7 @@ static int transfer_open_back(const struct transfer *t, struct transfer_hands *h
     return h->dst != NULL ? 0 : -1;
 }
 
-static int transfer_open_more(const struct transfer *t, struct transfer_hands *h, struct err *e)
+static int transfer_open_more(struct transfer *t, struct transfer_hands *h, struct err *e)
 {
     if (h->phase == TRANSFER_VERIFY)
         return transfer_open_back(t, h, e);
@@ -229,15 +254,15 @@ static int transfer_open_more(const struct transfer *t, struct transfer_hands *h
         return -1;
     if (h->phase != TRANSFER_COPY)
         return 0;
-    h->dst = transfer_file_is(h->to, t->part, STORE_UPDATE, &t->part_is, e);
+    h->dst = transfer_part(t, h->to, STORE_UPDATE, e);
     if (h->dst == NULL)
         return -1;
     if (t->journaled)
-        h->log = transfer_file_is(h->to, t->journal, STORE_UPDATE, &t->journal_is, e);
+        h->log = resume_open(t, h->to, e);
     return t->journaled && h->log == NULL ? -1 : 0;
 }
 
-int transfer_join(const struct transfer *t, struct transfer_hands *h, enum transfer_phase phase,
+int transfer_join(struct transfer *t, struct transfer_hands *h, enum transfer_phase phase,
                   struct err *e)
 {
     h->phase = phase;
@@ -321,7 +346,7 @@ static int transfer_forget(struct transfer *t, const struct transfer_hands *h, s
     t->chunks[chunk].durable = t->chunks[chunk].doubted = false;
     if (!t->journaled)
         return 0;
-    log.log = transfer_file_is(h->to, t->journal, STORE_UPDATE, &t->journal_is, e);
+    log.log = resume_open(t, h->to, e);
     int rc = log.log != NULL ? resume_record(t, &log, chunk, false, e) : -1;
     transfer_let_go(&log);
     return rc;

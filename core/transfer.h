@@ -8,6 +8,8 @@
 #ifndef CORE_TRANSFER_H
 #define CORE_TRANSFER_H
 
+#include <stdatomic.h>
+
 #include "core/copy.h"
 #include "core/journal.h"
 #include "core/relocate.h"
@@ -62,6 +64,10 @@ struct transfer {
     uint8_t instance[STORE_VERIFIER_BYTES]; /* of the server, at the end of the last phase */
     unsigned proofs;   /* so often it was another one */
     bool again;        /* chunks that were copied are copied once more */
+    /* The part was found with another generation (store_may_be_same()) since it was proven last: its
+     * chunks prove that it is ours, when they are read back. */
+    atomic_bool renewed;
+    unsigned renewals; /* so often it was */
     bool may_forget;   /* the destination's place may */
     uint64_t more_work_bytes; /* than its phases */
     struct extents map;  /* of the source */
@@ -104,7 +110,7 @@ struct store_file *transfer_file_is(struct store_place *p, const char *name, enu
 int transfer_open(struct transfer *t, struct transfer_hands *h, struct err *e);
 
 /* Another worker, or the same for another phase. On failure the hands are empty. */
-int transfer_join(const struct transfer *t, struct transfer_hands *h, enum transfer_phase phase,
+int transfer_join(struct transfer *t, struct transfer_hands *h, enum transfer_phase phase,
                   struct err *e);
 
 void transfer_let_go(struct transfer_hands *h);

@@ -38,6 +38,24 @@ static uint64_t transfer_pass_bytes(const struct transfer *t, enum transfer_phas
     return bytes;
 }
 
+/* The part has another generation, in somebody's hands: it is ours if all that we have put into it is
+ * there. By the last worker alone. */
+static int transfer_doubt_part(struct transfer *t, const struct transfer_hands *h, struct err *e)
+{
+    bool other = h->dst != NULL && h->dst->attr.generation != t->part_is.generation;
+    if (!atomic_exchange(&t->renewed, false) && !other)
+        return 0;
+    if (t->renewals++ == PROOFS_MAX)
+        return err_set(e, ERR_IO, 0, "%s%s: is found as another file again and again", h->to->url, t->part);
+    if (h->dst != NULL)
+        t->part_is.generation = h->dst->attr.generation;
+    log_warn("%s%s: the server has given it another file handle, as after a restart: whether it is the "
+             "part of this copy is found out by reading it back", h->to->url, t->part);
+    for (size_t i = 0; i < t->n_chunks; i++)
+        t->chunks[i].doubted = t->chunks[i].durable;
+    return resume_name_part(t, h, e);
+}
+
 static int transfer_begin_verify(struct transfer *t, struct transfer_hands *h, struct err *e)
 {
     bool first = t->back.size_bytes == 0 && (t->phases & TRANSFER_VERIFY) != 0;
@@ -112,13 +130,15 @@ static bool transfer_has_lost(const struct transfer *t)
 static int transfer_prove(struct transfer *t, struct transfer_hands *h, enum transfer_phase *next,
                           struct err *e)
 {
-    bool one = t->n_chunks < 2 && (t->phases & TRANSFER_VERIFY) == 0;
     if (t->phase == TRANSFER_VERIFY && transfer_has_lost(t)) {
         *next = TRANSFER_COPY;
         t->again = true;
         t->more_work_bytes += transfer_pass_bytes(t, TRANSFER_COPY);
         return 0;
     }
+    if (transfer_doubt_part(t, h, e) < 0)
+        return -1;
+    bool one = t->n_chunks < 2 && (t->phases & TRANSFER_VERIFY) == 0 && t->renewals == 0;
     if (t->may_forget && !one && transfer_has_written(t) && transfer_ask_instance(t, h, e) < 0)
         return -1;
     if (!one && transfer_has_unproven(t, h))
@@ -157,7 +177,8 @@ static int finish_recheck(void *ctx, struct err *e)
     int found = from->ops->lookup(from, t->image.name, &now, e);
     if (found < 0)
         return -1;
-    t->useless = transfer_check_source(t, &now, e) < 0;
+    t->useless = transfer_check_source(t, from, &now, e) < 0;
+    t->attr.generation = t->useless ? t->attr.generation : now.generation; /* for its removal */
     return t->useless ? -1 : 0;
 }
 
@@ -183,6 +204,7 @@ static int finish_publish(void *ctx, struct err *e)
     if (to->ops->publish(o->h->dst, t->image.as, &t->attr, t->overwrites ? &t->replaces : NULL,
                          e) < 0)
         return -1;
+    t->part_is.generation = o->h->dst->attr.generation; /* it was looked up again if it had to be */
     t->publish = t->part_made = false;
     return 0;
 }
@@ -257,7 +279,7 @@ static int finish_journal(void *ctx, struct err *e)
         return 0;
     if (o->h->log != NULL)
         to->ops->file_close(TAKE(o->h->log));
-    if (to->ops->remove(to, t->journal, &t->journal_is, e) < 0)
+    if (resume_remove(t, to, e) < 0)
         return -1;
     t->journaled = false;
     return 0;
@@ -335,7 +357,7 @@ int transfer_abandon(struct transfer *t, struct store_place *to, struct err *e)
     if (t->part_made && to->ops->remove(to, t->part, &t->part_is, e) < 0)
         return err_wrap(e, "%s%s is left there", to->url, t->part);
     t->part_made = false;
-    if (t->journaled && to->ops->remove(to, t->journal, &t->journal_is, e) < 0)
+    if (t->journaled && resume_remove(t, to, e) < 0)
         return err_wrap(e, "%s%s is left there", to->url, t->journal);
     t->journaled = false;
     return 0;

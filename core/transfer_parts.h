@@ -8,6 +8,9 @@
 /* Up to here the checksum of all of an image costs nothing that is worth mentioning. */
 #define TRANSFER_WHOLE_MAX_BYTES (UINT64_C(16) << 30)
 
+/* Of a part, until it is published (STORE_CREATE). */
+#define TRANSFER_PART_MODE 0600
+
 /* Of one that has ended, only what it tells is kept. */
 void transfer_shrink(struct transfer *t);
 
@@ -15,7 +18,8 @@ void transfer_shrink(struct transfer *t);
 void transfer_unclaim(struct transfer *t);
 
 /* What is read is one state of the source only if nobody wrote to it since it was planned. */
-int transfer_check_source(const struct transfer *t, const struct store_attr *now, struct err *e);
+int transfer_check_source(const struct transfer *t, const struct store_place *p,
+                          const struct store_attr *now, struct err *e);
 
 /* The source, checked. On failure the hands are empty. */
 int transfer_open_source(const struct transfer *t, struct transfer_hands *h, struct err *e);

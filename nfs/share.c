@@ -129,7 +129,7 @@ static struct share_place *share_new(struct ring *ring, const struct share_url *
     snprintf(p->text, room, "nfs://%s%s%s", p->host, url->path,
              strcmp(url->path, "/") == 0 ? "" : "/");
     p->base = (struct store_place){.ops = &share_ops, .ring = ring, .url = p->text,
-                                   .may_forget = true};
+                                   .may_forget = true, .generation_may_change = true};
     p->mapper_port = p->options.mapper_port != 0 ? p->options.mapper_port : SHARE_MAPPER_PORT;
     p->data[0] = share_data_new(p);
     if (p->data[0] == NULL) {

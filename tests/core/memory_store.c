@@ -260,6 +260,8 @@ static int memory_publish(struct store_file *file, const char *final,
     assert(f->under_way == 0);
     name_beside(f->name, final != NULL ? final : "", name);
     int rc = memory_enter(s, MEMORY_PUBLISH, final != NULL ? name : f->name, NULL, &part);
+    if (s->generation_may_change) /* its handle was stale, and was looked up again */
+        file->attr.generation = f->image->attr.generation;
     if (part >= DEATH_HALF && attr != NULL)
         give_attributes(s, f->image, attr);
     if (part == DEATH_AFTER && final != NULL) {
@@ -421,6 +423,7 @@ static struct store_place *place_open(const struct relocate_site *site, struct r
         .free_bytes = free_bytes,
         .may_forget = true,
         .claims_bind = s->claims_bind,
+        .generation_may_change = s->generation_may_change,
     };
     return &p->base;
 }

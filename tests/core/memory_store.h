@@ -102,7 +102,7 @@ struct memory_server {
     uint32_t align_bytes, io_max_bytes;
     uint64_t device;
     uint8_t verifier;
-    bool claims_bind;
+    bool claims_bind, generation_may_change;
     /* What happened. */
     unsigned counted, counted_writes; /* by fail_at and corrupt_at */
     unsigned done[MEMORY_OPS];        /* calls of each kind */
@@ -142,6 +142,9 @@ void memory_touch(struct memory_server *s, const char *name);
 
 /* The server restarts: what is not durable is lost, but for some pages if `keeps_some`. */
 void memory_crash(struct memory_server *s, bool keeps_some);
+
+/* The server restarts, and its files have other handles: another generation of each. */
+void memory_rename_handles(struct memory_server *s);
 
 /* The machine of an async server fails: of the files whose names end so all is gone, committed or not. */
 void memory_forget(struct memory_server *s, const char *end);

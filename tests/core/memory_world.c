@@ -372,3 +372,10 @@ long memory_last(const struct memory_server *s, enum memory_op op, const char *n
             return (long)i;
     return -1;
 }
+
+void memory_rename_handles(struct memory_server *s)
+{
+    s->generation_may_change = true;
+    for (size_t i = 0; i < s->n_images; i++)
+        s->images[i]->attr.generation += 2;
+}

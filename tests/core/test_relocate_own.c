@@ -141,6 +141,102 @@ static void test_two_names(void **state)
     rig_tear_down(&r);
 }
 
+/* ---- a server that gives other handles after a restart ---- */
+
+/* What an earlier run has left is continued, and proven by what is in it; what is not there any more is
+ * copied again. Another file in its place is refused, as ever. */
+static void test_handles_change_between_runs(void **state)
+{
+    (void)state;
+    enum { RIGHT, EMPTY, OTHER_MODE, OTHER_INODE, KINDS };
+    for (int kind = 0; kind < KINDS; kind++) {
+        struct rig r;
+        set_up_kept(&r);
+        memory_rename_handles(&r.to);
+        struct memory_image *part = memory_find(&r.to, RIG_PART);
+        if (kind == EMPTY)
+            memset(part->cached, 0, part->attr.size_bytes);
+        if (kind == EMPTY)
+            memset(part->durable, 0, part->attr.size_bytes);
+        part->attr.mode = kind == OTHER_MODE ? 0640 : 0600;
+        part->attr.inode += kind == OTHER_INODE ? 1000 : 0;
+        assert_int_equal(rig_run(&r), kind < OTHER_MODE ? 0 : -1);
+        if (kind < OTHER_MODE) {
+            rig_assert_landed(&r);
+            assert_true(relocate_totals(r.r)->resumed_bytes > 0);
+            assert_true(r.to.read_bytes >= relocate_totals(r.r)->resumed_bytes);
+            assert_true(kind != RIGHT || r.from.read_bytes < RIG_SIZE_BYTES / 2);
+        } else {
+            rig_assert_refused(&r, "the part beside it is another file");
+        }
+        rig_tear_down(&r);
+    }
+}
+
+/* It has its name already: compared before its source goes. */
+static void test_handles_change_after_publish(void **state)
+{
+    (void)state;
+    for (int right = 0; right < 2; right++) {
+        struct rig r;
+        set_up_published(&r);
+        memory_rename_handles(&r.to);
+        struct memory_image *image = memory_find(&r.to, "image");
+        image->cached[300 * KIB] ^= right ? 0 : 1;
+        assert_int_equal(rig_run(&r), right ? 0 : -1);
+        assert_int_equal(memory_find(&r.from, "image") == NULL, right);
+        assert_true(r.to.read_bytes > 0);
+        rig_tear_down(&r);
+    }
+}
+
+static bool handles_renamed;
+
+/* Once, in mid-copy, of both sides. */
+static void rename_handles(void *arg, const struct relocate_progress *p)
+{
+    struct rig *r = arg;
+    (void)p;
+    pthread_mutex_lock(&r->world.lock);
+    if (!handles_renamed) {
+        handles_renamed = true;
+        memory_rename_handles(&r->to);
+        memory_rename_handles(&r->from);
+    }
+    pthread_mutex_unlock(&r->world.lock);
+}
+
+static void test_handles_change_in_mid_copy(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < 6; kind++) {
+        struct rig r;
+        rig_set_up(&r);
+        rig_add_dense(&r, "tree/image", 15 * RIG_CHUNK_BYTES);
+        rig_add_dense(&r, "tree/small", 5000);
+        r.n_sources = 1;
+        r.sources[0].name = r.sources[0].as = "tree";
+        r.options.recursive = true;
+        r.options.workers_max = kind / 2 + 1;
+        r.options.verify = kind % 2;
+        r.options.move = kind == 4;
+        r.from.faults.delay_ns = 20 * 1000 * 1000; /* until there was progress to be told */
+        r.from.generation_may_change = r.to.generation_may_change = true;
+        handles_renamed = false;
+        r.options.progress = rename_handles;
+        r.options.progress_arg = &r;
+        if (rig_run(&r) < 0)
+            fail_msg("kind %d: %s", kind, r.e.msg);
+        assert_true(handles_renamed);
+        assert_int_equal(relocate_totals(r.r)->images_done, 2);
+        assert_false(rig_left(&r));
+        assert_true(kind == 4 || (rig_same(&r, "tree/image") && rig_same(&r, "tree")));
+        assert_int_equal(memory_find(&r.from, "tree/image") == NULL, kind == 4);
+        rig_assert_given_back(&r);
+        rig_tear_down(&r);
+    }
+}
+
 /* ---- somebody else is at work ---- */
 
 /* A process that lives until `end` is closed. */
@@ -592,6 +688,9 @@ int main(void)
         cmocka_unit_test(test_small_part_of_another),
         cmocka_unit_test(test_small_part_of_another_host),
         cmocka_unit_test(test_journal_of_another_host),
+        cmocka_unit_test(test_handles_change_between_runs),
+        cmocka_unit_test(test_handles_change_after_publish),
+        cmocka_unit_test(test_handles_change_in_mid_copy),
         cmocka_unit_test(test_directory_of_another),
         cmocka_unit_test(test_begun_by_another_since),
         cmocka_unit_test(test_part_replaced_in_mid_copy),
