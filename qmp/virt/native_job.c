@@ -5,7 +5,8 @@
  * The thread makes the one call, notes what came of it, and writes to an eventfd, which the loop
  * watches: all but that call happens in the loop's thread. The result is read only after the
  * eventfd was. Thread and owner hold a reference each, for either may be gone first: a call that
- * libvirt does not end can't be ended from here.
+ * libvirt does not end can't be ended from here, and outlives its owner and what that was lent. So the
+ * job has a reference of its own to all that the thread touches, the source's host included.
  */
 #include "qmp/virt/native_job.h"
 
@@ -55,6 +56,7 @@ static void job_put(struct native_job *j)
         virDomainFree(j->dom);
     if (j->to != NULL)
         virConnectClose(j->to);
+    virt_host_close(j->source.host);
     close(j->eventfd);
     free(j);
 }
@@ -162,6 +164,7 @@ struct native_job *native_job_start(struct loop *loop, const struct virt_move *m
     }
     *j = (struct native_job){.refs = 1, .loop = loop, .eventfd = fd, .on_end = on_end, .arg = arg,
                              .source = m->source};
+    virt_host_ref(j->source.host);
     job_set_flags(j, m, s);
     job_set_params(j, m, s);
     native_set_tell(s, &j->flags, &j->params, &j->params_n, &j->params_max);

@@ -22,9 +22,7 @@
 #include "qmp/virt/vm_native.h"
 
 #include <errno.h>
-#include <libvirt/libvirt-qemu.h>
 #include <libvirt/virterror.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,6 +31,7 @@
 #include "core/log.h"
 #include "core/text.h"
 #include "qmp/virt/job_stats.h"
+#include "qmp/virt/native_events.h"
 #include "qmp/virt/native_job.h"
 #include "qmp/virt/native_set.h"
 #include "qmp/vm_qmp.h"
@@ -59,10 +58,7 @@ struct vm_native {
     bool counted;              /* it is of the end, as libvirt has it */
 
     /* the destination's */
-    virConnectPtr events_conn; /* NULL: none */
-    int events, lifecycle;
-    _Atomic int64_t resumed_ns, stopped_ns;
-    atomic_int made; /* libvirt's number of the QEMU that our job has made there; -1: none yet */
+    struct native_events *events; /* NULL: none are heard */
 };
 
 static struct vm_native *native(struct vm *vm)
@@ -308,75 +304,30 @@ static int native_configure_nothing(struct vm *vm, const struct vm_settings *s, 
     return 0;
 }
 
-/* In libvirt's event thread. */
-static void native_on_event(virConnectPtr conn, virDomainPtr dom, const char *event,
-                            long long seconds, unsigned micros, const char *details, void *arg)
-{
-    struct vm_native *n = arg;
-    char uuid[VIRT_UUID_TEXT];
-    (void)conn;
-    (void)seconds;
-    (void)micros;
-    (void)details;
-    bool resume = strcmp(event, "RESUME") == 0;
-    if ((resume || strcmp(event, "STOP") == 0) && virDomainGetUUIDString(dom, uuid) == 0 &&
-        strcmp(uuid, n->move->destination.uuid) == 0 && (int)virDomainGetID(dom) == atomic_load(&n->made))
-        atomic_store(resume ? &n->resumed_ns : &n->stopped_ns, clock_now_ns());
-}
-
-/* In libvirt's event thread. */
-static int native_on_lifecycle(virConnectPtr conn, virDomainPtr dom, int event, int detail, void *arg)
-{
-    struct vm_native *n = arg;
-    char uuid[VIRT_UUID_TEXT];
-    (void)conn;
-    if (event == VIR_DOMAIN_EVENT_STARTED && detail == VIR_DOMAIN_EVENT_STARTED_MIGRATED &&
-        virDomainGetUUIDString(dom, uuid) == 0 && strcmp(uuid, n->move->destination.uuid) == 0)
-        atomic_store(&n->made, (int)virDomainGetID(dom));
-    return 0;
-}
-
 /* The number of the QEMU that our job has made; -1: that is not known (any more). */
 static int native_made(const struct vm_native *n)
 {
-    bool counts = n->events_conn != NULL && virConnectIsAlive(n->events_conn) == 1;
-    return counts ? atomic_load(&n->made) : -1;
+    return native_events_whole(n->events) ? native_events_made(n->events) : -1;
 }
 
 /* Our job is known to have made nothing there. */
 static bool native_made_none(const struct vm_native *n)
 {
-    return n->events_conn != NULL && virConnectIsAlive(n->events_conn) == 1 &&
-           atomic_load(&n->made) < 0;
+    return native_events_whole(n->events) && native_events_made(n->events) < 0;
 }
 
-/* For the time of the pause: the domain does not exist yet, so we hear those of all domains. */
+/* For the time of the pause. */
 static int native_listen(struct vm *vm, const char *uri, struct err *e)
 {
     struct vm_native *n = native(vm);
     (void)uri;
-    n->events_conn = virt_host_connection(n->move->destination_host, e);
-    if (n->events_conn == NULL)
-        return -1;
-    n->events = virConnectDomainQemuMonitorEventRegister(n->events_conn, NULL, NULL,
-                                                         native_on_event, n, NULL, 0);
-    if (n->events < 0)
-        log_info("destination: the pause cannot be timed: %s", virGetLastErrorMessage());
-    n->lifecycle = virConnectDomainEventRegisterAny(
-        n->events_conn, NULL, VIR_DOMAIN_EVENT_ID_LIFECYCLE,
-        VIRT_EVENT_CALLBACK(native_on_lifecycle), n, NULL);
-    if (n->lifecycle < 0)
-        return virt_host_fail(n->move->destination_host, e, "cannot listen to libvirt's events");
-    return 0;
+    n->events = native_events_open(&n->move->destination, e);
+    return n->events != NULL ? 0 : -1;
 }
 
-/* What was heard so far; the reader of vm.seen is in the loop's thread. */
 static void native_hear(struct vm_native *n)
 {
-    struct vm_seen *seen = &n->qmp.vm.seen;
-    seen->resumed_ns = atomic_load(&n->resumed_ns);
-    seen->stopped_ns = atomic_load(&n->stopped_ns);
-    seen->gap = n->events_conn == NULL || n->events < 0 || virConnectIsAlive(n->events_conn) != 1;
+    native_events_hear(n->events, &n->qmp.vm.seen);
 }
 
 static int native_sample_destination(struct vm *vm, struct vm_sample *s, struct err *e)
@@ -462,15 +413,8 @@ static int native_quit_destination(struct vm *vm, struct err *e)
 
 static void native_close_destination(struct vm *vm)
 {
-    struct vm_native *n = native(vm);
-    if (n->events_conn != NULL) {
-        if (n->events >= 0)
-            virConnectDomainQemuMonitorEventDeregister(n->events_conn, n->events);
-        if (n->lifecycle >= 0)
-            virConnectDomainEventDeregisterAny(n->events_conn, n->lifecycle);
-        virConnectClose(n->events_conn);
-    }
-    free(n);
+    native_events_close(native(vm)->events);
+    free(vm);
 }
 
 /* ---- opening ---- */
@@ -484,8 +428,6 @@ static struct vm_native *native_new(struct loop *loop, struct virt_move *m, cons
         return NULL;
     }
     n->move = m;
-    n->events = n->lifecycle = -1;
-    atomic_init(&n->made, -1);
     n->ops = vm_qmp_ops;
     n->ops.route = "native";
     n->ops.check = native_check;
