@@ -180,12 +180,25 @@ static void left_tell(struct check_run *r, enum check_left left)
     }
 }
 
+/* What both QEMUs tell is of no use while the godwit that has set the mark is at work. */
+static bool left_to_its_godwit(struct check_run *r)
+{
+    struct virt_mark_owner owner;
+    if (virt_mark_owner(r->dom, &owner) == 0 || owner.state != OWNER_ALIVE)
+        return false;
+    check_list_add(r->l, CHECK_REFUSE, "unfinished migration",
+                   "a migration of %s is already under way: godwit, process %u on this host (%s), is at work on it; wait",
+                   r->domain->name, owner.pid, owner.host);
+    return r->unfinished = true;
+}
+
 void check_unfinished(struct check_run *r)
 {
     virDomainJobInfo job;
     if (!r->active || r->same_host ||
         (virDomainGetJobInfo(r->dom, &job) == 0 && job.type != VIR_DOMAIN_JOB_NONE &&
-         job.type != VIR_DOMAIN_JOB_COMPLETED)) /* libvirt's own: check_jobs() tells */
+         job.type != VIR_DOMAIN_JOB_COMPLETED) || /* libvirt's own: check_jobs() tells */
+        left_to_its_godwit(r))
         return;
     CLEANUP_FREE char *run = check_left_ask(r->dom, "{\"execute\":\"query-status\"}");
     CLEANUP_FREE char *migration = check_left_ask(r->dom, "{\"execute\":\"query-migrate\"}");
@@ -235,26 +248,56 @@ static void leftover_in_definition(struct check_run *r, const char *inactive)
     }
 }
 
-/* A mark on a domain that runs, with no migration under way. */
+static const char mark_what[] = "mark of a migration";
+
+/* Its godwit is known to be gone, or has brought it to an end in another way. */
+static void mark_left(struct check_run *r)
+{
+    struct err e = {0};
+    if (!r->o->fix) {
+        check_list_add(r->l, CHECK_WARN, mark_what,
+                       "%s bears the mark of a migration, which was not brought to an end and is over", r->domain->name);
+        check_list_mend(r->l, "godwit check --fix -c %s %s", r->from.uri, r->domain->name);
+    } else if (virt_mark_clear(r->domain, &e) == 0) {
+        check_list_add(r->l, CHECK_OK, mark_what, "it was taken off %s", r->domain->name);
+    } else {
+        check_skip_err(r->l, mark_what, &e);
+    }
+}
+
+/* No migration is under way, but its godwit may live elsewhere, and be about to begin it. */
+static void mark_of_unknown(struct check_run *r, const struct virt_mark_owner *owner)
+{
+    if (owner->pid > 0)
+        check_list_add(r->l, CHECK_WARN, mark_what,
+                       "%s bears the mark of a migration by godwit, process %u on %s, which cannot be looked at from "
+                       "here: if it is gone the mark is left over, and 'godwit check --fix' there takes it off",
+                       r->domain->name, owner->pid, owner->host);
+    else
+        check_list_add(r->l, CHECK_WARN, mark_what,
+                       "%s bears the mark of a migration, which does not tell whose it is: if no godwit is at work on "
+                       "it the mark is left over", r->domain->name);
+    check_list_mend(r->l, "virsh -c %s metadata %s " VIRT_MARK_NAMESPACE " --remove --live", r->from.uri,
+                    r->domain->name);
+}
+
+/* A mark on a domain that runs. Taken off a migration that goes on it would leave the source untold, and
+ * its godwit without what it may act on. */
 static void leftover_mark(struct check_run *r)
 {
-    static const char what[] = "mark of a migration";
-    struct err e = {0};
-    CLEANUP_FREE char *mark = r->active ? virt_mark_read(r->dom) : NULL;
-    if (mark == NULL || r->unfinished)
+    struct virt_mark_owner owner;
+    if (!r->active || r->unfinished || virt_mark_owner(r->dom, &owner) == 0)
         return;
     CLEANUP_FREE char *migration = check_left_ask(r->dom, "{\"execute\":\"query-migrate\"}");
-    bool under_way = migration == NULL || !check_migration_is_over(migration);
-    if (under_way || !r->o->fix) {
-        check_list_add(r->l, CHECK_WARN, what, "%s bears the mark of a migration%s", r->domain->name,
-                       under_way ? " that is under way" : ", which was not brought to an end and is over");
-        if (!under_way)
-            check_list_mend(r->l, "godwit check --fix -c %s %s", r->from.uri, r->domain->name);
-    } else if (virt_mark_clear(r->domain, &e) == 0) {
-        check_list_add(r->l, CHECK_OK, what, "it was taken off %s", r->domain->name);
-    } else {
-        check_skip_err(r->l, what, &e);
-    }
+    if (owner.state == OWNER_ALIVE)
+        left_to_its_godwit(r);
+    else if (migration == NULL || !check_migration_is_over(migration))
+        check_list_add(r->l, CHECK_WARN, mark_what, "%s bears the mark of a migration that is under way",
+                       r->domain->name);
+    else if (owner.state == OWNER_DEAD || owner.state == OWNER_SELF)
+        mark_left(r);
+    else
+        mark_of_unknown(r, &owner);
 }
 
 void check_leftover(struct check_run *r)

@@ -2,7 +2,8 @@
 /*
  * Theory of operation
  *
- * The element is <migration id='…' title='…'/>, under a namespace of ours. `title` is there while the
+ * The element is <migration id='…' owner='…' host='…' title='…'/>, under a namespace of ours; the owner
+ * is a text of core/owner.h, and of a mark that an older godwit has set it is not there. `title` is there while the
  * domain's own title is covered by ours, and holds the former one, "" where there was none: whoever
  * takes the mark away puts that back. The destination's domain gets its mark with the XML that it is
  * made from, so that there is no moment in which it is ours and does not say so.
@@ -15,6 +16,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "core/log.h"
 #include "core/text.h"
 
 #define MARK_PREFIX "godwit"
@@ -55,19 +57,67 @@ static int mark_title(virDomainPtr dom, const char *title)
                                 VIR_DOMAIN_AFFECT_LIVE);
 }
 
+/* Who we are; where that is not known the mark does not tell. */
+static void mark_sign(xmlNodePtr mark)
+{
+    struct owner self;
+    struct err unknown = {0};
+    char text[OWNER_TEXT_MAX];
+    if (owner_self(&self, &unknown) < 0)
+        return;
+    owner_text(&self, text);
+    xmlNewProp(mark, BAD_CAST "owner", BAD_CAST text);
+    xmlNewProp(mark, BAD_CAST "host", BAD_CAST self.host);
+}
+
 static char *mark_element(const char *id, const char *covered)
 {
     CLEANUP_XML xmlDocPtr doc = xmlNewDoc(BAD_CAST "1.0");
     xmlNodePtr root = xmlNewNode(NULL, BAD_CAST "migration");
     xmlDocSetRootElement(doc, root);
     xmlNewProp(root, BAD_CAST "id", BAD_CAST id);
+    mark_sign(root);
     xmlNewProp(root, BAD_CAST "title", BAD_CAST covered);
     return xml_text(doc);
 }
 
+static int mark_set_element(virDomainPtr dom, const char *element)
+{
+    return virDomainSetMetadata(dom, VIR_DOMAIN_METADATA_ELEMENT, element, MARK_PREFIX, VIRT_MARK_NAMESPACE,
+                                VIR_DOMAIN_AFFECT_LIVE);
+}
+
+int virt_mark_owner(virDomainPtr dom, struct virt_mark_owner *o)
+{
+    *o = (struct virt_mark_owner){.host = "", .state = OWNER_UNKNOWN};
+    CLEANUP_XML xmlDocPtr doc = mark_get(dom);
+    if (doc == NULL)
+        return 0;
+    CLEANUP_FREE char *text = xml_attribute(xmlDocGetRootElement(doc), "owner");
+    CLEANUP_FREE char *host = xml_attribute(xmlDocGetRootElement(doc), "host");
+    if (text != NULL)
+        o->state = owner_text_state(text, &o->pid);
+    if (host != NULL)
+        o->host = text_keep("%s", host);
+    return 1;
+}
+
+/* One that a killed godwit has left goes: its title is not the guest's. */
+static int mark_replace(const struct virt_domain *d, struct err *e)
+{
+    struct virt_mark_owner owner;
+    CLEANUP_DOMAIN virDomainPtr dom = virt_domain_get(d, e);
+    if (dom == NULL)
+        return -1;
+    if (virt_mark_owner(dom, &owner) > 0 && owner.state == OWNER_ALIVE)
+        return err_set(e, ERR_VIRT, 0, "%s: domain %s is being migrated by another godwit, process %u on this host",
+                       virt_host_role(d->host), d->name, owner.pid);
+    return virt_mark_clear(d, e);
+}
+
 int virt_mark_set(const struct virt_domain *d, const char *id, const char *peer, struct err *e)
 {
-    if (virt_mark_clear(d, e) < 0) /* one that a killed godwit has left: its title is not the guest's */
+    if (mark_replace(d, e) < 0)
         return -1;
     CLEANUP_DOMAIN virDomainPtr dom = virt_domain_get(d, e);
     if (dom == NULL)
@@ -77,12 +127,14 @@ int virt_mark_set(const struct virt_domain *d, const char *id, const char *peer,
     CLEANUP_FREE char *element = mark_element(id, title != NULL ? title : "");
     const char *words = text_keep("moving to %s by godwit, do not resume it here%s%s", peer,
                                        title != NULL ? " | " : "", title != NULL ? title : "");
-    if (element != NULL &&
-        virDomainSetMetadata(dom, VIR_DOMAIN_METADATA_ELEMENT, element, MARK_PREFIX,
-                             VIRT_MARK_NAMESPACE, VIR_DOMAIN_AFFECT_LIVE) == 0 &&
-        mark_title(dom, words) == 0)
+    bool marked = element != NULL && mark_set_element(dom, element) == 0;
+    if (marked && mark_title(dom, words) == 0)
         return 0;
-    return virt_host_fail(d->host, e, "cannot note the migration in the domain's metadata");
+    virt_host_fail(d->host, e, "cannot note the migration in the domain's metadata");
+    if (marked && mark_set_element(dom, NULL) < 0)
+        log_warn("%s: domain %s keeps the mark of a migration that has not begun: %s", virt_host_role(d->host),
+                 d->name, virGetLastErrorMessage());
+    return -1;
 }
 
 int virt_mark_clear(const struct virt_domain *d, struct err *e)
@@ -96,8 +148,7 @@ int virt_mark_clear(const struct virt_domain *d, struct err *e)
         return 0;
     CLEANUP_FREE char *covered = xml_attribute(xmlDocGetRootElement(doc), "title");
     if ((covered == NULL || mark_title(dom, covered[0] != '\0' ? covered : NULL) == 0) &&
-        virDomainSetMetadata(dom, VIR_DOMAIN_METADATA_ELEMENT, NULL, MARK_PREFIX,
-                             VIRT_MARK_NAMESPACE, VIR_DOMAIN_AFFECT_LIVE) == 0)
+        mark_set_element(dom, NULL) == 0)
         return 0;
     return virt_host_fail(d->host, e, "cannot take the note of the migration off the domain");
 }
@@ -164,4 +215,5 @@ void virt_mark_add(xmlDocPtr doc, const char *id)
     xmlNodePtr mark = xmlNewChild(metadata, NULL, BAD_CAST "migration", NULL);
     xmlSetNs(mark, xmlNewNs(mark, BAD_CAST VIRT_MARK_NAMESPACE, BAD_CAST MARK_PREFIX));
     xmlNewProp(mark, BAD_CAST "id", BAD_CAST id);
+    mark_sign(mark);
 }

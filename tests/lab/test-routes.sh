@@ -523,6 +523,17 @@ owned_lost_in_making() {
     ends 1 'on the source' && stays_on_a && sleep 1 && no_trace_on b
 }
 
+# The source is marked, and QEMU knows of no migration yet: the mark looks like one that is left over.
+owned_mark() {
+    local result=0
+    begin_making --route direct || return
+    refused 2 'is already under way: godwit, process [0-9]+ on this host .*is at work on it' \
+        "$lab" exec a "$godwit" check --fix "$vm" || result=1
+    virsh_on a metadata "$vm" urn:godwit:migration:1 >/dev/null || result=1
+    ends 0 destination && moved_to_b || result=1
+    return "$result"
+}
+
 # Somebody starts a domain of that UUID there at the same time.
 owned_stranger() {
     virsh_on a dumpxml "$vm" --migratable | sed 's|\.serial|.stranger|' >"$scratch/stranger.xml"
@@ -564,6 +575,7 @@ group_owned() {
     guest_on_a "${calm[@]}" || return
     slow_making_on_b
     check "direct: the connection breaks while libvirt makes the domain: nothing is left" owned_lost_in_making || true
+    check "direct: check --fix leaves the mark of a godwit that lives" owned_mark || true
     guest_on_a "${calm[@]}" || return
     check "native: a stranger of the same UUID is neither suspended nor ended" owned_stranger || true
     usual_making_on_b
