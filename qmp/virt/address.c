@@ -217,11 +217,16 @@ static enum seen address_fall_back(const struct virt_address_query *q, struct vi
     return seen;
 }
 
+bool virt_address_asks_destination(const char *given, unsigned given_port)
+{
+    return given == NULL || given_port == 0;
+}
+
 int virt_address_find(const struct virt_address_query *q, struct virt_address *a, struct err *e)
 {
     *a = (struct virt_address){.port_first = PORT_FIRST, .port_last = PORT_LAST};
     snprintf(a->host, sizeof a->host, "%s", q->own_name);
-    if (q->given == NULL || q->given_port == 0)
+    if (virt_address_asks_destination(q->given, q->given_port))
         address_ask_destination(q, a);
     if (q->given != NULL)
         snprintf(a->host, sizeof a->host, "%s", q->given);

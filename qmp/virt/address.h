@@ -37,6 +37,9 @@ struct virt_address_query {
     bool unsafe;         /* what was given is taken, whatever it is: a tunnel may begin here */
 };
 
+/* Whether its qemu.conf is read: not where the operator has given both, address and port. */
+bool virt_address_asks_destination(const char *given, unsigned given_port);
+
 /*
  * In this order: what was given; the migration_host of the destination's qemu.conf; the host's own name;
  * where that is unknown on the source (or says "localhost"), the host of the URI. The ports are the

@@ -23,34 +23,43 @@ static int move_host_name(struct virt_host *h, char *name, size_t room, struct e
     return 0;
 }
 
+void virt_move_shells_begin(struct virt_move_shells *shells, const struct virt_route_options *options)
+{
+    virt_shell_of_uri(options->connect, &shells->source);
+    virt_shell_of_uri(options->destination_uri, &shells->destination);
+    virt_shell_begin(&shells->source);
+    if (virt_address_asks_destination(options->stream_host, options->stream_port))
+        virt_shell_begin(&shells->destination);
+}
+
+void virt_move_shells_close(struct virt_move_shells *shells)
+{
+    virt_shell_close(&shells->source);
+    virt_shell_close(&shells->destination);
+}
+
 /* Where the source's QEMU is to reach the destination's. */
-static int move_find_address(struct virt_move *m, struct err *e)
+static int move_find_address(struct virt_move *m, struct virt_move_shells *shells, struct err *e)
 {
     char from[VIRT_ADDRESS_HOST], to[VIRT_ADDRESS_HOST];
     char from_uuid[VIRT_UUID_TEXT], to_uuid[VIRT_UUID_TEXT];
-    struct virt_shell source, destination;
     if (move_host_name(m->source_host, from, sizeof from, e) < 0 ||
         move_host_name(m->destination_host, to, sizeof to, e) < 0 ||
         virt_host_uuid(m->source_host, from_uuid, e) < 0 ||
         virt_host_uuid(m->destination_host, to_uuid, e) < 0)
         return -1;
-    virt_shell_of_uri(virt_host_uri(m->source_host), &source);
-    virt_shell_of_uri(virt_host_uri(m->destination_host), &destination);
     const struct virt_address_query q = {
         .given = m->options->stream_host,
         .given_port = m->options->stream_port,
         .own_name = to,
-        .uri_host = destination.host,
+        .uri_host = shells->destination.host,
         .source_name = from,
-        .source = &source,
-        .destination = &destination,
+        .source = &shells->source,
+        .destination = &shells->destination,
         .same_host = strcmp(from_uuid, to_uuid) == 0,
         .unsafe = m->options->unsafe,
     };
-    int rc = virt_address_find(&q, &m->address, e);
-    virt_shell_close(&source);
-    virt_shell_close(&destination);
-    return rc;
+    return virt_address_find(&q, &m->address, e);
 }
 
 static int move_take_definition(struct virt_move *m, struct err *e)
@@ -75,7 +84,7 @@ static int move_take_clean(struct virt_move *m, struct err *e)
 }
 
 int virt_move_open(struct virt_move *m, struct virt_host *source, struct virt_host *destination,
-                   const struct virt_route_options *options, struct err *e)
+                   struct virt_move_shells *shells, const struct virt_route_options *options, struct err *e)
 {
     *m = (struct virt_move){
         .source_host = source, .destination_host = destination, .options = options};
@@ -85,7 +94,7 @@ int virt_move_open(struct virt_move *m, struct virt_host *source, struct virt_ho
     m->destination.host = destination;
     if (options->dname != NULL)
         m->destination.name = text_keep("%s", options->dname);
-    if (move_find_address(m, e) < 0)
+    if (move_find_address(m, shells, e) < 0)
         return -1;
     m->source_instance = virt_domain_instance(&m->source, e);
     if (e->class != ERR_NONE)

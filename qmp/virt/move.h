@@ -24,11 +24,19 @@ struct virt_move {
     struct virt_address address; /* where the stream goes */
 };
 
+/* The shells in which the hosts are asked what libvirt does not tell. One by ssh takes as long to connect as
+ * libvirt does: they are begun before it. Also after a failure they are to be closed. */
+struct virt_move_shells {
+    struct virt_shell source, destination;
+};
+void virt_move_shells_begin(struct virt_move_shells *shells, const struct virt_route_options *options);
+void virt_move_shells_close(struct virt_move_shells *shells);
+
 /* Looks at both sides, and touches nothing. ERR_REFUSED: there is no such domain, or the source does
  * not reach the destination by the name that there is (qmp/virt/address.h). The hosts and the
  * options are lent. Whether it can be moved is another question: qmp/virt/check.h. */
 int virt_move_open(struct virt_move *m, struct virt_host *source, struct virt_host *destination,
-                   const struct virt_route_options *options, struct err *e);
+                   struct virt_move_shells *shells, const struct virt_route_options *options, struct err *e);
 void virt_move_close(struct virt_move *m);
 
 /*

@@ -82,6 +82,22 @@ static void route_choose_direct(struct route *r)
                                unable.msg);
 }
 
+/* libvirt's ssh to the destination and ours connect at the same time. */
+static int route_open_move(struct route *r, struct err *e)
+{
+    struct virt_move_shells shells;
+    int rc = -1;
+    r->source = virt_host_open(r->options.connect, "source", e);
+    if (r->source == NULL)
+        return -1;
+    virt_move_shells_begin(&shells, &r->options);
+    r->destination = virt_host_open(r->options.destination_uri, "destination", e);
+    if (r->destination != NULL)
+        rc = virt_move_open(&r->move, r->source, r->destination, &shells, &r->options, e);
+    virt_move_shells_close(&shells);
+    return rc;
+}
+
 /* Which route it is to be, and why. */
 static int route_choose(struct route *r, struct err *e)
 {
@@ -139,12 +155,7 @@ struct virt_route *virt_route_open(struct loop *loop, const struct virt_route_op
     }
     r->loop = loop;
     r->options = *options;
-    r->source = virt_host_open(options->connect, "source", e);
-    if (r->source != NULL)
-        r->destination = virt_host_open(options->destination_uri, "destination", e);
-    if (r->destination == NULL ||
-        virt_move_open(&r->move, r->source, r->destination, &r->options, e) < 0 ||
-        route_check(r, e) < 0 || route_choose(r, e) < 0 || route_open_sides(r, e) < 0) {
+    if (route_open_move(r, e) < 0 || route_check(r, e) < 0 || route_choose(r, e) < 0 || route_open_sides(r, e) < 0) {
         virt_route_close(&r->route);
         return NULL;
     }

@@ -3,7 +3,7 @@
  * Theory of operation
  *
  * ssh takes its time to connect, and so may the login shell there. So one sh is started at the
- * first command, reads commands from its standard input, and says after each a mark of ours with
+ * first command, or before it where there is something else to wait for, reads commands from its standard input, and says after each a mark of ours with
  * the exit status. When a command does not end, or the stream does, the shell is given up, and the
  * next command starts another.
  */
@@ -129,6 +129,13 @@ static int shell_start(struct virt_shell *s, struct err *e)
     s->in = TAKE_FD(ours_in);
     s->out = TAKE_FD(ours_out);
     return 0;
+}
+
+void virt_shell_begin(struct virt_shell *s)
+{
+    struct err none = {0}; /* the first command tries again */
+    if (s->kind != VIRT_SHELL_NONE && s->child == 0 && shell_start(s, &none) < 0)
+        log_debug("%s: %s", s->login, none.msg);
 }
 
 void virt_shell_close(struct virt_shell *s)

@@ -36,6 +36,10 @@ void virt_shell_of_uri(const char *uri, struct virt_shell *s);
 /* The same of a bare QEMU's endpoint: there is a shell for a unix socket here, and behind ssh. */
 void virt_shell_of_endpoint(const struct qmp_endpoint *ep, struct virt_shell *s);
 
+/* Starts the shell before its first command, which then need not wait for ssh to connect. What fails is told by
+ * that command. */
+void virt_shell_begin(struct virt_shell *s);
+
 /* Ends the shell, if there is one. The next command would start another. */
 void virt_shell_close(struct virt_shell *s);
 

@@ -183,6 +183,28 @@ static void capabilities(void **state)
     assert_string_equal(only_b, "dirty-limit");
 }
 
+/* So that ssh connects meanwhile: what answers later is what was begun. */
+static void shell_begun_early(void **state)
+{
+    (void)state;
+    char said[64], pid[32];
+    struct err e = {0};
+    struct virt_shell s;
+    virt_shell_of_uri("qemu:///system", &s);
+    virt_shell_begin(&s);
+    assert_true(s.child > 0);
+    snprintf(pid, sizeof pid, "%ld", (long)s.child);
+    assert_int_equal(virt_shell_run(&s, "echo $$", said, sizeof said, 20 * NS_PER_S, &e), 0);
+    assert_string_equal(said, pid);
+    virt_shell_begin(&s);
+    assert_int_equal(virt_shell_run(&s, "echo $$", said, sizeof said, 20 * NS_PER_S, &e), 0);
+    assert_string_equal(said, pid);
+    virt_shell_close(&s);
+    virt_shell_of_uri("qemu+tls://b/system", &s);
+    virt_shell_begin(&s);
+    assert_int_equal(s.child, 0);
+}
+
 static void shells(void **state)
 {
     (void)state;
@@ -234,7 +256,7 @@ int main(void)
         cmocka_unit_test(devices_that_block), cmocka_unit_test(devices_that_do_not),
         cmocka_unit_test(no_refusal_hides_another), cmocka_unit_test(clocks),
         cmocka_unit_test(ports_of_a_conf), cmocka_unit_test(capabilities),
-        cmocka_unit_test(shells), cmocka_unit_test(a_shell_answers),
+        cmocka_unit_test(shells), cmocka_unit_test(shell_begun_early), cmocka_unit_test(a_shell_answers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
