@@ -190,7 +190,7 @@ static void test_handles_change_after_publish(void **state)
     }
 }
 
-static bool handles_renamed;
+static bool handles_renamed, part_emptied;
 
 /* Once, in mid-copy, of both sides. */
 static void rename_handles(void *arg, const struct relocate_progress *p)
@@ -202,6 +202,11 @@ static void rename_handles(void *arg, const struct relocate_progress *p)
         handles_renamed = true;
         memory_rename_handles(&r->to);
         memory_rename_handles(&r->from);
+        struct memory_image *part = memory_find(&r->to, "tree/.image.godwit-part");
+        if (part_emptied && part != NULL)
+            memset(part->cached, 0, part->attr.size_bytes);
+        if (part_emptied && part != NULL)
+            memset(part->durable, 0, part->attr.size_bytes);
     }
     pthread_mutex_unlock(&r->world.lock);
 }
@@ -223,6 +228,7 @@ static void test_handles_change_in_mid_copy(void **state)
         r.from.faults.delay_ns = 20 * 1000 * 1000; /* until there was progress to be told */
         r.from.generation_may_change = r.to.generation_may_change = true;
         handles_renamed = false;
+        part_emptied = kind == 2; /* it was another file, which is found out */
         r.options.progress = rename_handles;
         r.options.progress_arg = &r;
         if (rig_run(&r) < 0)
