@@ -75,6 +75,11 @@ void pool_check(const struct relocate_arguments *arg, const char *share, struct 
 int pool_run(struct pool_move *m, struct err *e);
 
 int pool_undo(struct pool_move *m, struct err *e);
+
+/* Makes any error before something is done a refusal, whoever found it; but no answer refuses nothing,
+ * nor does the operator who stops it. Always -1. */
+int pool_refuse(struct err *e);
+
 int pool_delete(struct pool_move *m, struct err *e);
 
 /* ---- between the files of this ---- */

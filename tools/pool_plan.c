@@ -187,6 +187,13 @@ static int plan_anew(struct pool_move *m, struct err *e)
     return pool_check_left_behind(m, e);
 }
 
+int pool_refuse(struct err *e)
+{
+    if (e->class != ERR_CANCELLED && e->class != ERR_TIMEOUT && e->class != ERR_USAGE)
+        e->class = ERR_REFUSED;
+    return -1;
+}
+
 int pool_plan(struct pool_move *m, const char *share, struct err *e)
 {
     int rc = plan_operands(m, share, e);
@@ -198,8 +205,5 @@ int pool_plan(struct pool_move *m, const char *share, struct err *e)
         return 0;
     rc = m->journal != NULL && m->journal->phase == POOL_SWITCHING ? plan_continue(m, e)
                                                                    : plan_anew(m, e);
-    /* what is found out before anything is done is a refusal, whoever found it */
-    if (rc < 0 && e->class != ERR_CANCELLED && e->class != ERR_USAGE)
-        e->class = ERR_REFUSED;
-    return rc;
+    return rc < 0 ? pool_refuse(e) : 0;
 }

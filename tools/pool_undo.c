@@ -105,10 +105,8 @@ int pool_undo(struct pool_move *m, struct err *e)
     enum pool_copy_proof proof = m->journal->phase == POOL_BEGUN ? POOL_COPY_UNTOUCHED
                                  : m->call->arg.force            ? POOL_COPY_SAME_FILE
                                                                  : POOL_COPY_SAME_DATA;
-    if (undo_open(m, e) < 0 || undo_check(m, e) < 0) {
-        e->class = ERR_REFUSED;
-        return -1;
-    }
+    if (undo_open(m, e) < 0 || undo_check(m, e) < 0)
+        return pool_refuse(e);
     if (m->call->arg.dry_run)
         return 0;
     if (m->running > 0) {
@@ -178,10 +176,8 @@ int pool_delete(struct pool_move *m, struct err *e)
 {
     if (m->journal == NULL)
         return undo_no_journal(m, "delete", e);
-    if (undo_open(m, e) < 0 || delete_check(m, e) < 0) {
-        e->class = ERR_REFUSED;
-        return -1;
-    }
+    if (undo_open(m, e) < 0 || delete_check(m, e) < 0)
+        return pool_refuse(e);
     if (m->call->arg.dry_run)
         return 0;
     if (pool_write_journal(m, POOL_DELETING, e) < 0)

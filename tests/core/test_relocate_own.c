@@ -196,9 +196,8 @@ static bool handles_renamed, part_emptied;
 static void rename_handles(void *arg, const struct relocate_progress *p)
 {
     struct rig *r = arg;
-    (void)p;
     pthread_mutex_lock(&r->world.lock);
-    if (!handles_renamed) {
+    if (!handles_renamed && p->bytes > 2 * RIG_CHUNK_BYTES) { /* of which some are on record */
         handles_renamed = true;
         memory_rename_handles(&r->to);
         memory_rename_handles(&r->from);

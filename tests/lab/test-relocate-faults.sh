@@ -195,7 +195,7 @@ test_silent_and_stopped() {
     silent
     sleep 1
     interrupt stop.img
-    ends "silent and stopped: exit code 3, in time" 3 20
+    ends "silent and stopped: exit code 3, in time" 3 8
     audible
     check "silent and stopped: it continues" relocate_to_result --json image "${share}stop.img"
     lands_whole "silent and stopped" stop.img image
