@@ -41,6 +41,9 @@
 /* QEMU's events come by libvirt's thread, this much later at most than what libvirt answers. */
 #define NATIVE_EVENT_NS (200 * NS_PER_MS)
 
+/* How long a libvirtd that was restarted may take to end what was coming in. */
+#define NATIVE_RECOVERY_NS (15 * NS_PER_S)
+
 /* What takes longer than this is no pause any more, but a matter to look into. */
 #define NATIVE_PAUSE_NS (2 * NS_PER_S)
 
@@ -348,6 +351,24 @@ static int native_sample_destination(struct vm *vm, struct vm_sample *s, struct 
     return native_look(&n->move->destination, &s->run, e);
 }
 
+/* A libvirtd that was restarted ends what was coming in when it stopped, but first answers for it as for any other
+ * domain, without a word of whose it is: it is given the time. Source: libvirt 12.8, src/qemu/qemu_process.c,
+ * qemuProcessReconnect() (a thread for each domain), qemuProcessRecoverMigrationIn(). */
+static int native_prove_left_over(struct vm_native *n, struct err *e)
+{
+    int64_t deadline_ns = clock_now_ns() + NATIVE_RECOVERY_NS;
+    for (;;) {
+        struct err why = {0};
+        if (native_prove(&n->move->destination, native_made(n), &why) == 0)
+            return 0;
+        if (why.class != ERR_REFUSED || native_events_whole(n->events) || clock_now_ns() > deadline_ns) {
+            *e = why;
+            return -1;
+        }
+        loop_sleep(n->qmp.vm.loop, NATIVE_EVENT_NS);
+    }
+}
+
 /* The job has failed: what is there is left over, or is libvirt's other guest. */
 static int native_hold_destination(struct vm_native *n, enum vm_run *now, struct err *e)
 {
@@ -356,8 +377,7 @@ static int native_hold_destination(struct vm_native *n, enum vm_run *now, struct
     *now = VM_RUN_INCOMING;
     if (native_made_none(n)) /* whatever runs there */
         return 0;
-    if (native_prove(&n->move->destination, native_made(n), e) < 0 ||
-        native_look(&n->move->destination, now, e) < 0)
+    if (native_prove_left_over(n, e) < 0 || native_look(&n->move->destination, now, e) < 0)
         return -1;
     vm->seen.ran |= *now == VM_RUN_RUNNING;
     if (native_set_running(&n->move->destination, false, now, e) < 0)

@@ -211,8 +211,20 @@ counts_sent() {
     ((sent > 1000000 && sent <= after - before && after - before < sent + sent / 10 + 1000000))
 }
 
+# told_to_diverge ROUTE: while it goes on, and at its end.
+told_to_diverge() {
+    in_phase precopy --route "$1" --max-bandwidth 4M --downtime-limit 20ms || return
+    await 60 grep -q 'warning: the migration does not converge: the guest dirties' "$scratch/err"
+    kill -INT "$godwit_pid"
+    ends 3 'cancelled; it did not converge: .*' && stays_on_a && jq -e .diverges "$scratch/result"
+}
+
 group_ways() {
     local route
+    guest_on_a --working-set 4M --dirty-rate 100M || return
+    for route in direct native; do
+        check "$route: that it does not converge is told" told_to_diverge "$route" || true
+    done
     for route in direct native; do
         guest_on_a "${busy[@]}" || return
         check "$route: --set is in force, and put back" set_and_put_back "$route" || true
@@ -623,6 +635,13 @@ fault_suspended() {
     moved_to_b
 }
 
+# b's libvirtd comes back while the QEMU there answers nobody: the domain is listed, and not yet ended.
+fault_recovers_slowly() {
+    in_phase precopy --route native --max-bandwidth 1M || return
+    "$lab" kill b libvirtd && signal_qemu_on b STOP && "$lab" start b 2>/dev/null && sleep 4 && signal_qemu_on b CONT
+    ends 1 source && stays_on_a
+}
+
 # fault_libvirtd_restarts HOST PHASE ROUTE CODE PATTERN
 fault_libvirtd_restarts() {
     in_phase "$2" --route "$3" --max-bandwidth 1M && strike "libvirtd-$1" && ends "$4" "$5" && runs_once
@@ -674,6 +693,11 @@ group_faults() {
         check "$route: libvirtd of the destination dies in precopy, and comes back" \
             fault_libvirtd_restarts b precopy "$route" \
             "$([[ $route == direct ]] && echo 0 || echo 1)" 'destination|source' || true
+        if [[ $route == native ]]; then
+            guest_on_a "${brief[@]}" || return
+            check "native: a libvirtd that takes its time to end what was coming in is waited for" \
+                fault_recovers_slowly || true
+        fi
         guest_on_a "${brief[@]}" || return
         check "$route: virsh suspends it in precopy" fault_suspended "$route" || true
         guest_on_a "${brief[@]}" || return
