@@ -71,6 +71,13 @@ static int guard_spawn(struct virt_guard *g, const char *program, char **argv, i
     return sys;
 }
 
+static void guard_close(const int fds[2])
+{
+    for (int i = 0; i < 2; i++)
+        if (fds[i] >= 0)
+            close(fds[i]);
+}
+
 struct virt_guard *virt_guard_start(const char *program, const struct virt_move *m, struct err *e)
 {
     struct virt_guard *g = calloc(1, sizeof *g);
@@ -83,17 +90,13 @@ struct virt_guard *virt_guard_start(const char *program, const struct virt_move 
     int sys = g == NULL || pipe2(to, O_CLOEXEC) < 0 || pipe2(from, O_CLOEXEC) < 0 ? errno : 0;
     if (sys == 0)
         sys = guard_spawn(g, program, argv, to[0], from[1]);
-    CLEANUP_CLOSE int in = to[0];
-    CLEANUP_CLOSE int out = from[1];
+    guard_close((int[]){to[0], from[1]}); /* its own */
     if (sys == 0) {
         g->to = to[1];
         g->from = from[0];
         return g;
     }
-    if (to[1] >= 0)
-        close(to[1]);
-    if (from[0] >= 0)
-        close(from[0]);
+    guard_close((int[]){to[1], from[0]});
     free(g);
     err_set(e, ERR_IO, sys, "%s", program);
     return NULL;
