@@ -13,8 +13,10 @@
  * whole, by the destination's own word. Both are known by the mark of the migration, which is on their
  * QEMUs. A source that stands before its gate is left there, for QEMU itself refuses to resume it.
  *
- * Until it has said so the source is left as it is: it may be the only one that has the guest. Its title
- * says that it must not be resumed.
+ * Until it has said so (it loads, or its libvirt does not answer) the source may be the only one that has
+ * the guest, and is held so that nobody can resume it (qmp/virt/hold.h). Killing this process lets go of it,
+ * which is what a person does who knows that the destination is lost. A source on another host than godwit
+ * is not held: its title says that it must not be resumed.
  *
  * Its name for ps and pkill is not godwit's, so that what kills godwit by its name does not kill it.
  */
@@ -33,6 +35,7 @@
 #include <unistd.h>
 
 #include "core/log.h"
+#include "qmp/virt/hold.h"
 #include "qmp/virt/mark.h"
 
 #define GUARD_NAME "migration-guard"
@@ -128,16 +131,19 @@ void virt_guard_end(struct virt_guard *g)
 
 /* ---- pure ---- */
 
-enum virt_guard_next virt_guard_next(const char *source_run, enum check_left left)
+enum virt_guard_next virt_guard_next(const char *source_run, const char *source_migration, const char *there)
 {
+    enum check_left left = check_left_is(source_run, source_migration, there);
     if (left == CHECK_LEFT_MOVED || left == CHECK_LEFT_LOADED)
         return VIRT_GUARD_END_SOURCE;
     if (left == CHECK_LEFT_SENT || left == CHECK_LEFT_TWICE)
         return VIRT_GUARD_LEAVE;
-    /* it runs there while its memory follows, by postcopy */
-    if (strcmp(source_run, "postmigrate") == 0 || left == CHECK_LEFT_RUNS_THERE)
+    if (strcmp(source_run, "postmigrate") == 0)
         return VIRT_GUARD_WAIT;
-    return VIRT_GUARD_IDLE;
+    /* its last part is sent, or it runs there while its memory follows, by postcopy */
+    bool sends = strcmp(source_run, "finish-migrate") == 0 && strcmp(source_migration, "pre-switchover") != 0 &&
+                 !check_migration_is_over(source_migration);
+    return sends ? VIRT_GUARD_WAIT : VIRT_GUARD_IDLE;
 }
 
 /* ---- the guard itself ---- */
@@ -146,6 +152,8 @@ struct guard {
     struct virt_host *source_host, *destination_host;
     struct virt_domain source, destination;
     const char *id;
+    bool hold_tried;
+    struct virt_hold *hold; /* NULL: it is not held */
 };
 
 /* What our QEMU does there: NULL, it has ended; "", it does not tell. free() it. */
@@ -158,6 +166,24 @@ static char *guard_there(const struct guard *g)
     CLEANUP_DOMAIN virDomainPtr dom = ours > 0 ? virt_domain_get(&g->destination, &none) : NULL;
     char *status = dom != NULL ? check_left_ask(dom, "{\"execute\":\"query-status\"}") : NULL;
     return status != NULL ? status : strdup("");
+}
+
+/* Once; for a source that has handed all over. */
+static void guard_hold(struct guard *g)
+{
+    struct err why = {0};
+    if (g->hold_tried)
+        return;
+    g->hold_tried = true;
+    g->hold = virt_hold_take(&g->source, &why);
+    if (g->hold == NULL)
+        log_warn("godwit was killed in the switchover of domain %s: what is left on the source must not be resumed "
+                 "before the destination has said that it does not have the guest (it cannot be held: %s)",
+                 g->source.name, why.msg);
+    else
+        log_warn("godwit was killed in the switchover of domain %s: what is left on the source cannot be resumed until "
+                 "the destination has said whether it has the guest; if that is lost for good, 'kill -9 %d' lets go "
+                 "of it", g->source.name, (int)getpid());
 }
 
 static void guard_end_source(const struct guard *g)
@@ -174,22 +200,33 @@ static void guard_end_source(const struct guard *g)
              "the source has been ended", g->source.name);
 }
 
-static enum virt_guard_next guard_look(const struct guard *g)
+static enum virt_guard_next guard_look(struct guard *g)
 {
     struct err e = {0};
     int ours = virt_mark_is(&g->source, g->id, &e);
     if (ours == 0)
         return VIRT_GUARD_LEAVE;
     CLEANUP_DOMAIN virDomainPtr dom = ours > 0 ? virt_domain_get(&g->source, &e) : NULL;
-    CLEANUP_FREE char *run = dom != NULL ? check_left_ask(dom, "{\"execute\":\"query-status\"}") : NULL;
-    CLEANUP_FREE char *migration = run != NULL ? check_left_ask(dom, "{\"execute\":\"query-migrate\"}") : NULL;
-    if (migration == NULL)
+    if (dom == NULL)
         return VIRT_GUARD_WAIT;
+    /* one that is held stays as it is, and its QEMU may not answer */
+    CLEANUP_FREE char *run = g->hold != NULL ? strdup("postmigrate")
+                                             : check_left_ask(dom, "{\"execute\":\"query-status\"}");
+    CLEANUP_FREE char *migration = g->hold != NULL ? strdup("completed")
+                                                   : check_left_ask(dom, "{\"execute\":\"query-migrate\"}");
+    if (run == NULL || migration == NULL)
+        return VIRT_GUARD_WAIT;
+    bool handed_over = strcmp(run, "postmigrate") == 0;
+    if (handed_over) /* first: the destination may take its time */
+        guard_hold(g);
     CLEANUP_FREE char *there = guard_there(g);
-    return virt_guard_next(run, check_left_is(run, migration, there));
+    if (there == NULL && handed_over)
+        log_warn("domain %s: the destination has ended; if the guest runs nowhere else, virsh -c %s resume %s lets it "
+                 "go on at the source", g->source.name, virt_host_uri(g->source_host), g->source.uuid);
+    return virt_guard_next(run, migration, there);
 }
 
-static void guard_finish(const struct guard *g)
+static void guard_finish(struct guard *g)
 {
     int64_t begun_ns = clock_now_ns(), moving_ns = begun_ns;
     for (;;) {
@@ -252,6 +289,7 @@ int virt_guard_main(int argc, char **argv)
         g.destination.host = g.destination_host;
         if (guard_wait())
             guard_finish(&g);
+        virt_hold_release(g.hold);
     }
     virt_host_close(g.destination_host);
     virt_host_close(g.source_host);

@@ -33,7 +33,7 @@ enum virt_guard_next {
     VIRT_GUARD_LEAVE,      /* the destination is known not to have it, or both run: a person's matter */
 };
 
-/* `source_run`: the run state of the source's QEMU. */
-enum virt_guard_next virt_guard_next(const char *source_run, enum check_left left);
+/* From what check_left_is() takes (qmp/virt/check_run.h). */
+enum virt_guard_next virt_guard_next(const char *source_run, const char *source_migration, const char *there);
 
 #endif

@@ -448,20 +448,31 @@ killed_before_the_end() {
         grep -q 'what was left of it on the source has been ended' "$scratch/err" && nothing_left_on b
 }
 
-# Nobody knows yet whether the destination has it: nothing is ended before that has said so.
+is_held_on_a() { grep -q 'source cannot be resumed until' "$scratch/err"; }
+
+# Nobody knows yet whether the destination has it: nothing is ended before that has said so, and nobody resumes the
+# source meanwhile.
 killed_while_it_loads() {
+    local result=0 resume
     begin_stopped || return
     kill_godwit
+    await 20 is_held_on_a || { echo "the source is not held"; return 1; }
+    virsh_on a resume "$vm" &
+    resume=$!
     sleep 1
-    [[ $(qemu_on a) == postmigrate ]] && signal_qemu_on b CONT && await 20 runs_on b && ended_on_a && runs_once &&
-        beats_on b && no_guard_left
+    silent_on_a || result=1
+    signal_qemu_on b CONT
+    await 20 runs_on b && ended_on_a && runs_once && beats_on b && no_guard_left || result=1
+    ! wait "$resume" && ! "$lab" exec a sh -c 'ls -d /tmp/godwit-hold-*' || result=1
+    return "$result"
 }
 
 # The destination dies with it: the source is the guest, and nothing keeps it from going on.
 killed_and_lost() {
     begin_stopped || return
     kill_godwit
-    signal_qemu_on b KILL && no_guard_left && virsh_on a resume "$vm" && stays_on_a
+    await 20 is_held_on_a && signal_qemu_on b KILL && no_guard_left &&
+        virsh_on a resume "$vm" && stays_on_a
 }
 
 # With the guard killed, too, all that godwit would do after the switchover is undone.
