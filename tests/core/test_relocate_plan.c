@@ -102,6 +102,24 @@ static void test_overwrite_keeps_the_old(void **state)
     rig_tear_down(&r);
 }
 
+/* Moved onto itself it would be lost. */
+static void test_onto_itself(void **state)
+{
+    (void)state;
+    for (int how = 0; how < 3; how++) {
+        struct rig r;
+        rig_set_up_image(&r);
+        r.to_site = memory_site(&r.from);
+        r.options.move = how == 1;
+        r.options.overwrite = how == 2;
+        assert_int_equal(rig_run(&r), -1);
+        assert_int_equal(r.e.class, ERR_REFUSED);
+        assert_non_null(strstr(r.e.msg, "is the source itself"));
+        assert_non_null(memory_find(&r.from, "image"));
+        rig_tear_down(&r);
+    }
+}
+
 static void test_directory_in_the_way(void **state)
 {
     (void)state;
@@ -572,6 +590,7 @@ int main(void)
         cmocka_unit_test(test_twins_in_a_directory),
         cmocka_unit_test(test_exists),
         cmocka_unit_test(test_overwrite_keeps_the_old),
+        cmocka_unit_test(test_onto_itself),
         cmocka_unit_test(test_directory_in_the_way),
         cmocka_unit_test(test_in_use),
         cmocka_unit_test(test_no_room),

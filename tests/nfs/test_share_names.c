@@ -238,6 +238,31 @@ static void test_publish_is_of_a_file(void **state)
 }
 
 /* NFSv3 counts seconds from 1970 in 32 bits: what it cannot hold becomes the nearest, not another. */
+/* Whether a directory is of our making is known, also when the answer to MKDIR got lost. */
+static void test_made_is_known(void **state)
+{
+    unsigned calls = 1;
+    for (unsigned at = 0; at <= calls; at++) {
+        struct fixture f;
+        share_fixture_set_up(&f, &(struct fake_faults){.drop_at = at}, state);
+        fake_server_add_directory(f.server, "old");
+        if (share_fixture_open(&f, "/export") < 0) { /* opening is not tried again */
+            err_clear(&f.e);
+            assert_int_equal(share_fixture_open(&f, "/export"), 0);
+        }
+        static const char *const names[] = {"new", "old"};
+        for (int i = 0; i < 2; i++) {
+            struct store_file *dir = f.place->ops->open(f.place, names[i], STORE_MAKE_DIRECTORY, 0, &f.e);
+            assert_non_null(dir);
+            assert_int_equal(dir->made, i == 0);
+            f.place->ops->file_close(dir);
+        }
+        share_fixture_end(&f);
+        calls = at == 0 ? fake_server_calls(f.server) : calls;
+        share_fixture_tear_down(&f);
+    }
+}
+
 /* LINK has given it the new name, and the server does not take the old one: the new one is taken back,
  * or it is told that there are two. */
 static void test_publish_keeps_old_name(void **state)
@@ -334,6 +359,7 @@ int main(void)
         cmocka_unit_test_prestate(test_open_and_remove, &variant),
         cmocka_unit_test_prestate(test_publish, &variant),
         cmocka_unit_test_prestate(test_publish_is_of_a_file, &variant),
+        cmocka_unit_test_prestate(test_made_is_known, &variant),
         cmocka_unit_test_prestate(test_publish_keeps_old_name, &variant),
         cmocka_unit_test_prestate(test_remove_denied, &variant),
         cmocka_unit_test_prestate(test_times, &variant),
