@@ -178,6 +178,12 @@ static void io_start(enum memory_op op, struct store_io *io)
         memory_crash(s, false);
     if (op == MEMORY_WRITE && before == x->forget_at_write)
         memory_forget(s, "-part");
+    if (op == MEMORY_WRITE && before == x->renew_at_write && x->renews_too != NULL)
+        memory_rename_handles(x->renews_too, NULL);
+    if (op == MEMORY_WRITE && before == x->renew_at_write)
+        memory_rename_handles(s, x->empties_renewed ? "-part" : NULL);
+    if (s->generation_may_change) /* its handle is stale, and is looked up again */
+        f->base.attr.generation = f->image->attr.generation;
     io_enter(s, op, io);
     int64_t delay_ns = x->delay_ns;
     if (x->shuffle)

@@ -86,6 +86,9 @@ struct memory_faults {
     unsigned crash_at_write;  /* before this write, forget what was not committed; 0: never */
     unsigned crash_at_commit; /* the same at this commit */
     unsigned forget_at_write; /* before this write, forget also what was committed of parts; 0: never */
+    unsigned renew_at_write;  /* before this write memory_rename_handles(); 0: never */
+    struct memory_server *renews_too; /* NULL, or another one */
+    bool empties_renewed;     /* ... with "-part" */
     bool late_before_crash;   /* writes from before the crash are answered after later ones */
     bool crash_always;        /* at every commit */
     bool always_stable;       /* each write is durable at once */
@@ -143,8 +146,9 @@ void memory_touch(struct memory_server *s, const char *name);
 /* The server restarts: what is not durable is lost, but for some pages if `keeps_some`. */
 void memory_crash(struct memory_server *s, bool keeps_some);
 
-/* The server restarts, and its files have other handles: another generation of each. */
-void memory_rename_handles(struct memory_server *s);
+/* The server restarts, and its files have other handles: another generation of each. Those whose names
+ * end so (or NULL) are other files, too, with the inode, and nothing in them. */
+void memory_rename_handles(struct memory_server *s, const char *emptied);
 
 /* The machine of an async server fails: of the files whose names end so all is gone, committed or not. */
 void memory_forget(struct memory_server *s, const char *end);

@@ -373,9 +373,15 @@ long memory_last(const struct memory_server *s, enum memory_op op, const char *n
     return -1;
 }
 
-void memory_rename_handles(struct memory_server *s)
+void memory_rename_handles(struct memory_server *s, const char *emptied)
 {
     s->generation_may_change = true;
-    for (size_t i = 0; i < s->n_images; i++)
-        s->images[i]->attr.generation += 2;
+    for (size_t i = 0; i < s->n_images; i++) {
+        struct memory_image *image = s->images[i];
+        image->attr.generation += 2;
+        if (emptied == NULL || !memory_name_ends(image->name, emptied))
+            continue;
+        memset(image->cached, 0, image->attr.size_bytes);
+        memset(image->durable, 0, image->attr.size_bytes);
+    }
 }
