@@ -219,6 +219,26 @@ static void test_handles_change_in_mid_copy(void **state)
     }
 }
 
+/* Also right before it is noted as whole, and gets its name. */
+static void test_handles_change_at_each_write(void **state)
+{
+    (void)state;
+    bool renewed = true;
+    for (unsigned at = 1; renewed; at++) {
+        struct rig r;
+        rig_set_up(&r);
+        rig_add_dense(&r, "image", 3 * RIG_CHUNK_BYTES);
+        rig_alone(&r);
+        r.to.generation_may_change = true;
+        r.to.faults.renew_at_write = at;
+        if (rig_run(&r) < 0)
+            fail_msg("at write %u: %s", at, r.e.msg);
+        rig_assert_landed(&r);
+        renewed = r.to.done[MEMORY_WRITE] >= at;
+        rig_tear_down(&r);
+    }
+}
+
 /* ---- somebody else is at work ---- */
 
 /* A process that lives until `end` is closed. */
@@ -673,6 +693,7 @@ int main(void)
         cmocka_unit_test(test_handles_change_between_runs),
         cmocka_unit_test(test_handles_change_after_publish),
         cmocka_unit_test(test_handles_change_in_mid_copy),
+        cmocka_unit_test(test_handles_change_at_each_write),
         cmocka_unit_test(test_directory_of_another),
         cmocka_unit_test(test_begun_by_another_since),
         cmocka_unit_test(test_part_replaced_in_mid_copy),
