@@ -78,7 +78,7 @@ struct relocate_options {
                          no directory; else links are left out. Links that are sources always are */
     bool overwrite;   /* what stands at the destination is replaced */
     bool restart;     /* what an earlier run left is not continued but removed */
-    bool force;       /* sources that a running QEMU writes to, too */
+    bool force;       /* sources that a running QEMU writes to, too, unless they are to be moved */
     bool verify;      /* read back what was written, and compare */
     bool verify_only; /* copy nothing: compare what stands there with its source */
     bool move;        /* remove each source, once its image stands there */

@@ -202,9 +202,11 @@ int transfer_check_opened(const struct transfer *t, const struct store_file *src
                 src->align_bytes);
         return err_hint(e, "--block-size must be a multiple of that");
     }
-    if (src->in_use && !t->options->force) {
+    /* --force may copy it, but takes it away from under nobody */
+    if (src->in_use && (!t->options->force || t->options->move)) {
         err_set(e, ERR_REFUSED, 0, "%s%s: a running QEMU writes to it", url, name);
-        return err_hint(e, "shut that guest down first; --force copies it all the same");
+        return err_hint(e, "shut that guest down first%s",
+                        t->options->move ? "" : "; --force copies it all the same");
     }
     return 0;
 }

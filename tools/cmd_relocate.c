@@ -74,8 +74,9 @@ static const struct option_def options[] = {
     {"restart", 0, OPTION_FLAG, NULL,
      "begin anew where an earlier run was ended, instead of continuing", AT(restart), 0, 0, NULL},
     {"force", 0, OPTION_FLAG, NULL,
-     "copy images that a running QEMU writes to, too; with --undo: give up what was written or "
-     "changed since",
+     "copy images that a running QEMU writes to, too, and replace such; with --move: also move what "
+     "domains that do not run, snapshots or other images name, or where that cannot be found out, but "
+     "never what a running QEMU writes to; with --undo: give up what was written or changed since",
      AT(force), 0, 0, NULL},
     {"connections", 0, OPTION_COUNT, "N", "use up to N connections, each with a thread (4)",
      AT(connections), 1, 64, NULL},

@@ -141,7 +141,8 @@ static int delete_check(struct pool_move *m, struct err *e)
         err_set(e, ERR_REFUSED, 0, "the move of pool '%s' has not ended", j->pool);
         return err_hint(e, "run the command that began it again, or --undo");
     }
-    return pool_check_originals_unused(m, e) < 0 ? -1 : pool_check_copies(m, e);
+    /* who uses them last: looking at the copies may take its time, in which domains are started */
+    return pool_check_copies(m, e) < 0 ? -1 : pool_check_originals_unused(m, e);
 }
 
 /* One that was changed since it was copied is somebody's work: it stays. */

@@ -9,7 +9,10 @@
 
 #include "core/cleanup.h"
 #include "core/log.h"
+#include "core/text.h"
 #include "tools/image_set.h"
+
+#define USERS_OWN_LIBVIRT "qemu:///system"
 
 enum { USERS_TEXT_MAX = 700 };
 
@@ -98,14 +101,15 @@ static bool users_has_libvirt(void)
            access("/run/libvirt/virtqemud-sock", F_OK) == 0;
 }
 
-/* Only what runs is in the way of a copy; of a move, whoever would look for the image there. */
+/* Only what runs is in the way of a copy; of a move, whoever would look for the image there, and what
+ * does not tell whether it would: not to know is no permission to remove the source. */
 static void users_take(const struct virt_users *users, bool active_only, char *text)
 {
     for (size_t i = 0; i < users->n; i++) {
         const struct virt_user *u = &users->at[i];
-        if (u->unknown)
+        if (u->unknown && active_only)
             log_warn("%s: %s", u->who, u->how);
-        else if (u->active || !active_only)
+        else if (u->active || u->unknown || !active_only)
             image_users_text(text, USERS_TEXT_MAX, u);
     }
 }
@@ -122,6 +126,20 @@ static int users_ask(const char *uri, struct image_set *set, bool active_only, c
     return rc;
 }
 
+/* A socket is there, so there is a libvirt, which may have domains with these images. */
+static int users_silent(const struct relocate_arguments *a, const struct err *silent, struct err *e)
+{
+    if (!a->move || a->force) {
+        log_warn("this host's libvirt was not asked who uses the images: %s", silent->msg);
+        return 0;
+    }
+    err_set(e, ERR_REFUSED, 0, "%s does not tell who uses the images, and --move would remove them: %s",
+            USERS_OWN_LIBVIRT, silent->msg);
+    return err_hint(e, "see '%s'; without --move the originals stay; --force moves them without "
+                       "libvirt's word",
+                    text_command("virsh -c %s list --all", USERS_OWN_LIBVIRT));
+}
+
 static int users_ask_all(const struct relocate_call *c, struct image_set *set, bool active_only,
                          char *text, struct err *e)
 {
@@ -130,10 +148,10 @@ static int users_ask_all(const struct relocate_call *c, struct image_set *set, b
     for (size_t i = 0; i < uris->n; i++)
         if (users_ask(uris->at[i], set, active_only, text, e) < 0)
             return err_wrap(e, "%s does not tell who uses the images", uris->at[i]);
-    if (uris->n == 0 && users_has_libvirt() &&
-        users_ask("qemu:///system", set, active_only, text, &silent) < 0)
-        log_warn("this host's libvirt was not asked who uses the images: %s", silent.msg);
-    return 0;
+    if (uris->n > 0 || !users_has_libvirt() ||
+        users_ask(USERS_OWN_LIBVIRT, set, active_only, text, &silent) == 0)
+        return 0;
+    return users_silent(&c->arg, &silent, e);
 }
 
 int relocate_check_users(struct relocate_call *c, struct err *e)
@@ -158,5 +176,6 @@ int relocate_check_users(struct relocate_call *c, struct err *e)
                     !a->move   ? "; --force copies it all the same"
                     : a->force ? ""
                                : "; 'godwit relocate --pool' leads domains along, and without --move "
-                                 "the originals stay; --force moves what nobody has running");
+                                 "the originals stay; --force moves what nobody has running, and what "
+                                 "cannot be found out");
 }

@@ -9,7 +9,9 @@
  * ERR_REFUSED: a domain that runs uses an image of the plan, or a process has one open for writing,
  * by whatever name; or, with --move, a domain, snapshot or image that could reach it would find
  * nothing there then. Asked are the libvirts that were named with --connect, of which each has to
- * answer, or else this host's own, as far as there is one that does.
+ * answer, or else this host's own, if there is one: where its socket is there and it does not answer,
+ * or an image's chain cannot be read, --move is refused, too, unless --force says that it may go on
+ * without knowing.
  */
 int relocate_check_users(struct relocate_call *c, struct err *e);
 

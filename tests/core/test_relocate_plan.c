@@ -144,6 +144,19 @@ static void test_in_use(void **state)
     rig_tear_down(&r);
 }
 
+/* Not even --force takes an image away from under a QEMU. */
+static void test_in_use_is_not_moved(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_set_up_image(&r);
+    memory_find(&r.from, "image")->in_use = true;
+    r.options.force = r.options.move = true;
+    run_refused(&r, "a running QEMU writes to it");
+    assert_non_null(memory_find(&r.from, "image"));
+    rig_tear_down(&r);
+}
+
 static void test_no_room(void **state)
 {
     (void)state;
@@ -593,6 +606,7 @@ int main(void)
         cmocka_unit_test(test_onto_itself),
         cmocka_unit_test(test_directory_in_the_way),
         cmocka_unit_test(test_in_use),
+        cmocka_unit_test(test_in_use_is_not_moved),
         cmocka_unit_test(test_no_room),
         cmocka_unit_test(test_room_enough),
         cmocka_unit_test(test_room_for_the_rest),

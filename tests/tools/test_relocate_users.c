@@ -17,6 +17,84 @@
 
 volatile sig_atomic_t relocate_interrupted;
 
+/* ---- this host's libvirt, as it is said to be ---- */
+
+enum libvirt_is { LIBVIRT_REAL, LIBVIRT_MISSING, LIBVIRT_SILENT, LIBVIRT_UNSURE };
+
+static enum libvirt_is libvirt;
+
+int __real_access(const char *path, int mode);
+int __wrap_access(const char *path, int mode);
+int __wrap_access(const char *path, int mode)
+{
+    if (libvirt == LIBVIRT_REAL || strncmp(path, "/run/libvirt/", 13) != 0)
+        return __real_access(path, mode);
+    return libvirt == LIBVIRT_MISSING ? -1 : 0;
+}
+
+int __real_virt_users_find(const char *uri, const struct virt_files *files,
+                           const struct virt_intent *intent, struct virt_users *users, struct err *e);
+int __wrap_virt_users_find(const char *uri, const struct virt_files *files,
+                           const struct virt_intent *intent, struct virt_users *users, struct err *e);
+int __wrap_virt_users_find(const char *uri, const struct virt_files *files,
+                           const struct virt_intent *intent, struct virt_users *users, struct err *e)
+{
+    if (libvirt == LIBVIRT_REAL)
+        return __real_virt_users_find(uri, files, intent, users, e);
+    if (libvirt != LIBVIRT_UNSURE)
+        return err_set(e, ERR_LOST, 0, "libvirt: connection refused");
+    users->at = calloc(1, sizeof *users->at);
+    users->at[users->n++] = (struct virt_user){
+        .who = strdup("domain g"), .how = strdup("/x.qcow2: cannot be read"), .unknown = true};
+    return 0;
+}
+
+/* Of an image in a directory of this host. */
+static int asked(enum libvirt_is is, bool move, bool force, struct err *e)
+{
+    struct relocate_call c = {.arg = {.move = move, .force = force}};
+    char dir[] = "/tmp/godwit-users.XXXXXX", *source = NULL, *to = (char *)"null:";
+    assert_non_null(mkdtemp(dir));
+    assert_true(asprintf(&source, "%s/a.img", dir) > 0);
+    FILE *f = fopen(source, "w");
+    assert_non_null(f);
+    assert_true(fputs("data", f) >= 0);
+    assert_int_equal(fclose(f), 0);
+    c.options = (struct relocate_options){.chunk_bytes = 1 << 20, .block_bytes = 1 << 20,
+                                          .workers_max = 1, .depth_max = 1};
+    assert_int_equal(relocate_sites_open(&c.sites, &source, 1, to, false, e), 0);
+    c.relocate = relocate_plan(c.sites.sources, 1, &c.sites.to->site, &c.options, e);
+    assert_non_null(c.relocate);
+    libvirt = is;
+    int rc = relocate_check_users(&c, e);
+    libvirt = LIBVIRT_REAL;
+    relocate_free(c.relocate);
+    relocate_sites_close(&c.sites);
+    assert_int_equal(remove(source), 0);
+    assert_int_equal(remove(dir), 0);
+    free(source);
+    return rc;
+}
+
+static void test_no_answer_moves_nothing(void **state)
+{
+    (void)state;
+    struct err silent = {0}, unsure = {0}, none = {0};
+    assert_int_equal(asked(LIBVIRT_SILENT, true, false, &silent), -1);
+    assert_int_equal(silent.class, ERR_REFUSED);
+    assert_non_null(strstr(silent.msg, "connection refused"));
+    assert_non_null(strstr(silent.hint, "--force"));
+    assert_int_equal(asked(LIBVIRT_UNSURE, true, false, &unsure), -1);
+    assert_int_equal(unsure.class, ERR_REFUSED);
+    assert_non_null(strstr(unsure.msg, "domain g (/x.qcow2: cannot be read)"));
+    /* a copy takes nothing away, --force says so, and where there is no libvirt that is known */
+    assert_int_equal(asked(LIBVIRT_SILENT, false, false, &none), 0);
+    assert_int_equal(asked(LIBVIRT_UNSURE, false, false, &none), 0);
+    assert_int_equal(asked(LIBVIRT_SILENT, true, true, &none), 0);
+    assert_int_equal(asked(LIBVIRT_UNSURE, true, true, &none), 0);
+    assert_int_equal(asked(LIBVIRT_MISSING, true, false, &none), 0);
+}
+
 /* Connections that the question takes, of so many images on a share. */
 static unsigned connections_of(unsigned images)
 {
@@ -94,6 +172,7 @@ static void test_users_are_named_once(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_no_answer_moves_nothing),
         cmocka_unit_test(test_a_share_is_asked_over_one_connection),
         cmocka_unit_test(test_one_user_at_least_is_named),
         cmocka_unit_test(test_users_are_named_once),
