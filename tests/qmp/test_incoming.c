@@ -91,6 +91,8 @@ static void test_leftovers(void **state)
          "tcp:0:1", "defer", 0},
         {"<qemu:commandline><qemu:arg value='-x'/><qemu:arg value='defer'/></qemu:commandline>",
          "defer", "incoming", 0},
+        {"<qemu:commandline><qemu:arg value='-incoming'/><qemu:arg value='tcp:0:1'/><qemu:arg value='defer'/>"
+         "</qemu:commandline>", "value=\"-incoming\"", "godwit", 0},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct err e = {0};
