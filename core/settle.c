@@ -109,6 +109,12 @@ static void settle_moved(struct migration *m)
         m->report->last = last;
 }
 
+/* Having handed everything over, the source may still let its guest run again by itself. */
+static bool settle_source_may_go_on(const struct migration *m)
+{
+    return m->plan->settings.postcopy || m->plan->source->may_go_on;
+}
+
 /* The guest has run on the destination, by that side's own words. */
 static bool settle_has_run(const struct migration *m)
 {
@@ -161,7 +167,7 @@ static bool settle_may_have_run(struct migration *m)
     struct vm_sample now;
     if (settle_has_run(m) || !seen->gap)
         return settle_has_run(m);
-    return m->plan->settings.postcopy || s->ops->sample(s, &now, &e) < 0 ||
+    return settle_source_may_go_on(m) || s->ops->sample(s, &now, &e) < 0 ||
            settle_handed_over(m, &now) || now.migration == VM_MIGRATION_DEVICE;
 }
 
@@ -261,7 +267,7 @@ static bool settle_hold_destination(struct migration *m)
         return true;
     if (settle_source_runs(m, &silent))
         return settle_beside_source(m, now);
-    if (silent && m->plan->settings.postcopy) /* with a return path it may run the guest again */
+    if (silent && settle_source_may_go_on(m))
         settle_unknown(m, END_NEITHER, "the destination has had the guest, and the source does not tell "
                                        "whether it runs it, too");
     else if (now == VM_RUN_INCOMING)
@@ -403,21 +409,45 @@ lost:;
                        "the source does not tell how its guest is: %s", e.msg);
 }
 
-/* Postcopy was asked for: true, unless the source says that it is not what is going on. */
-static bool settle_memory_split(struct migration *m)
+enum split { NOT_SPLIT, SPLIT, SPLIT_UNKNOWN };
+
+/* Whether postcopy runs the guest there with part of its memory here. */
+static enum split settle_memory_split(struct migration *m)
 {
     struct vm *s = m->plan->source;
     struct err e = {0};
     struct vm_sample now;
-    return m->postcopy_begun &&
-           (s->ops->sample(s, &now, &e) < 0 || now.migration == VM_MIGRATION_POSTCOPY ||
-            now.migration == VM_MIGRATION_PAUSED || now.migration == VM_MIGRATION_UNKNOWN);
+    if (!m->postcopy_begun)
+        return NOT_SPLIT;
+    if (s->ops->sample(s, &now, &e) < 0 || now.migration == VM_MIGRATION_UNKNOWN)
+        return SPLIT_UNKNOWN;
+    return now.migration == VM_MIGRATION_POSTCOPY || now.migration == VM_MIGRATION_PAUSED ? SPLIT
+                                                                                         : NOT_SPLIT;
+}
+
+/*
+ * Postcopy was asked for, and the source does not tell whether it has begun. If it has not, the source may
+ * let its guest go on by itself: a destination that still waits must not start it later. True: it
+ * does not, and has not.
+ */
+static bool settle_hold_waiting(struct migration *m)
+{
+    struct vm *d = m->plan->destination;
+    struct err e = {0};
+    struct vm_sample there;
+    enum vm_run now;
+    return d->ops->sample(d, &there, &e) == 0 && there.run == VM_RUN_INCOMING &&
+           d->ops->run(d, false, &now, &e) == 0 && now == VM_RUN_INCOMING && !settle_has_run(m);
 }
 
 void settle_migration(struct migration *m)
 {
     migration_begin_undo(m);
-    if (settle_memory_split(m))
+    enum split split = settle_memory_split(m);
+    if (split == SPLIT_UNKNOWN && settle_hold_waiting(m))
+        settle_unknown(m, ASK_SOURCE, "the source does not tell whether postcopy has begun; the "
+                                      "destination, which has not run the guest, is held");
+    else if (split != NOT_SPLIT)
         settle_unknown(m, END_NEITHER,
                        "postcopy was broken off: either side may lack pages of the other");
     else if (settle_hold_destination(m))

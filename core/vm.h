@@ -165,6 +165,9 @@ struct vm {
     struct vm_by_hand by_hand;
     struct vm_seen seen;
     struct vm_proof proof;
+    bool may_go_on; /* source: after it has handed everything over, it lets its guest run again by itself
+                       where the destination's word does not come (libvirt's Confirm phase). With
+                       settings.postcopy, QEMU's return path, each does */
     bool changed; /* it said something that calls for a sample, or was lost; the reader resets it */
 };
 

@@ -461,6 +461,7 @@ struct vm *vm_native_source(struct loop *loop, struct virt_move *m, struct err *
     struct vm_native *n = native_new(loop, m, "source", &m->source, e);
     if (n == NULL)
         return NULL;
+    n->qmp.vm.may_go_on = true;
     n->ops.check = native_check_source;
     n->ops.configure = native_configure;
     n->ops.start = native_start;

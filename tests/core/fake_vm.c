@@ -497,7 +497,7 @@ static int fake_configure(struct vm *vm, const struct vm_settings *set, int64_t 
     if (set != NULL) {
         *limit_ns = 300 * NS_PER_MS;
         s->configured_to_prove = vm->proof.on;
-        p->return_path = set->postcopy;
+        p->return_path = set->postcopy || p->source.vm.may_go_on;
     }
     if (side_end(s, e) < 0) {
         s->configured = false; /* as the contract of a failing configure() wants it */
