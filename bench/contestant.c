@@ -59,7 +59,8 @@ static const struct contestant_ceiling {
 
 #define COUNT(a) (sizeof(a) / sizeof(*(a)))
 
-bool contestant_in_list(const char *list, const char *name)
+/* Whether `name` is in the comma-separated list. */
+static bool contestant_in_list(const char *list, const char *name)
 {
     size_t len = strlen(name);
     while (*list != '\0') {

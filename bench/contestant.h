@@ -66,7 +66,4 @@ size_t contestant_list(struct contestant list[CONTESTANTS_MAX], enum contestant_
                        const struct contestant_variant *variants, size_t variants_n, bool with_sink,
                        const char *only, struct err *e);
 
-/* Whether `name` is in the comma-separated list. */
-bool contestant_in_list(const char *list, const char *name);
-
 #endif

@@ -15,7 +15,7 @@
 #include "core/clock.h"
 #include "core/units.h"
 
-enum { SCENARIO_FILE_MAX = 64 << 10, SCENARIO_LINE_MAX = 4096 };
+enum { SCENARIO_FILE_MAX = 64 << 10 };
 
 #define SCENARIO_TIMEOUT_NS (30 * NS_PER_S)
 

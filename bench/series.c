@@ -32,7 +32,8 @@ struct series {
     int64_t began_ns;
 };
 
-size_t series_trials(const struct series_options *o)
+/* How many trials there are. */
+static size_t series_trials(const struct series_options *o)
 {
     return scenario_cells(o->scenario) * o->rounds;
 }

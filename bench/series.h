@@ -34,7 +34,4 @@ struct series_options {
  * comes up; what was kept is good. A trial that failed is a result, and no error. */
 int series_run(struct site *s, const struct series_options *o, struct err *e);
 
-/* How many trials there are. */
-size_t series_trials(const struct series_options *o);
-
 #endif

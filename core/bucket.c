@@ -11,13 +11,6 @@
  * is between -UINT32_MAX and SAVED_BYTES_MAX times 10^9. */
 #define RATE_MAX (INT64_C(1) << 60)
 
-static void bucket_limit(struct bucket *b, uint64_t rate_bytes_per_s)
-{
-    b->rate_bytes_per_s = rate_bytes_per_s < RATE_MAX ? (int64_t)rate_bytes_per_s : RATE_MAX;
-    int64_t saved_bytes = b->rate_bytes_per_s / SAVED_PART;
-    b->most = (saved_bytes < SAVED_BYTES_MAX ? saved_bytes : SAVED_BYTES_MAX) * NS_PER_S;
-}
-
 /* Pays in what the time since the last call gave. */
 static void bucket_advance(struct bucket *b, int64_t now_ns)
 {
@@ -37,22 +30,14 @@ void bucket_init(struct bucket *b, uint64_t rate_bytes_per_s, int64_t now_ns)
 {
     *b = (struct bucket){.since_ns = now_ns};
     pthread_mutex_init(&b->lock, NULL);
-    bucket_limit(b, rate_bytes_per_s);
+    b->rate_bytes_per_s = rate_bytes_per_s < RATE_MAX ? (int64_t)rate_bytes_per_s : RATE_MAX;
+    int64_t saved_bytes = b->rate_bytes_per_s / SAVED_PART;
+    b->most = (saved_bytes < SAVED_BYTES_MAX ? saved_bytes : SAVED_BYTES_MAX) * NS_PER_S;
 }
 
 void bucket_destroy(struct bucket *b)
 {
     pthread_mutex_destroy(&b->lock);
-}
-
-void bucket_set_rate(struct bucket *b, uint64_t rate_bytes_per_s, int64_t now_ns)
-{
-    pthread_mutex_lock(&b->lock);
-    bucket_advance(b, now_ns);
-    bucket_limit(b, rate_bytes_per_s);
-    if (b->balance > b->most)
-        b->balance = b->most;
-    pthread_mutex_unlock(&b->lock);
 }
 
 int64_t bucket_take(struct bucket *b, uint32_t bytes, int64_t now_ns)

@@ -27,11 +27,7 @@ struct bucket {
 void bucket_init(struct bucket *b, uint64_t rate_bytes_per_s, int64_t now_ns);
 void bucket_destroy(struct bucket *b);
 
-/* From now on; what is owed stays owed. */
-void bucket_set_rate(struct bucket *b, uint64_t rate_bytes_per_s, int64_t now_ns);
-
-/* 0: taken. Else nothing was taken: the nanoseconds after which to ask again, at most 100 ms, since
- * the rate may change. Times may come out of order, as threads do. */
+/* 0: taken. Else nothing was taken: the nanoseconds after which to ask again, at most 100 ms. Times may come out of order, as threads do. */
 int64_t bucket_take(struct bucket *b, uint32_t bytes, int64_t now_ns);
 
 #endif

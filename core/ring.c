@@ -18,12 +18,12 @@
  * The io_uring half, here, maps the states onto one ring. A cancel is a request of its own, without
  * a callback (its user data is CANCEL_TAG). The other half is core/ring_calls.c.
  *
- * Registered arenas and files sit in two tables of the kernel's, which start out empty. The slot
- * of a file is its number, so that finding it costs nothing. Which slot an operation uses is
- * decided when it is started, and counted there until its callback: a slot must not change under
- * an operation that has not been submitted yet. The counts are kept with system calls, too, where
- * they serve no purpose but to find our own bugs on every machine. Where the kernel refuses a
- * table or an entry (before 5.19; RLIMIT_MEMLOCK) operations just go the ordinary way.
+ * Registered arenas sit in a table of the kernel's, which starts out empty. Which slot of it an
+ * operation uses is decided when it is started, and counted there until its callback: a slot must
+ * not change under an operation that has not been submitted yet. The counts are kept with system
+ * calls, too, where they serve no purpose but to find our own bugs on every machine. Where the
+ * kernel refuses the table or an entry (before 5.19; RLIMIT_MEMLOCK) operations just go the ordinary
+ * way.
  *
  * liburing 2.3 (Debian 12) to 2.9 (Debian 13): what is used here is in both; setup flags that a
  * kernel does not know are left out step by step.
@@ -35,7 +35,6 @@
 #include <liburing.h>
 #include <poll.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #include "core/cleanup.h"
 #include "core/clock.h"
@@ -53,7 +52,7 @@ struct ring {
     struct ring_queue queue;
     unsigned cancels; /* cancel requests that the kernel has not answered */
     struct io_uring uring;
-    struct ring_slots slots; /* its rooms are those of the kernel's tables; 0: there is none */
+    struct ring_slots slots; /* its room is that of the kernel's table; 0: there is none */
 };
 
 /* ---- io_uring ---- */
@@ -75,25 +74,13 @@ static int uring_setup(struct io_uring *u)
     return rc;
 }
 
-/* The kernel grants no larger table of files than the process could have open. */
-static void uring_tables(struct ring *r)
+/* Where the kernel has no table of buffers there is no room for any. */
+static void uring_table(struct ring *r)
 {
-    struct rlimit limit = {.rlim_cur = 0};
-    getrlimit(RLIMIT_NOFILE, &limit);
-    unsigned files = limit.rlim_cur < RING_FILES ? (unsigned)limit.rlim_cur : RING_FILES;
-    int rc = io_uring_register_files_sparse(&r->uring, files);
-    r->slots.files_room = rc >= 0 ? files : 0;
-    if (rc < 0)
-        log_debug("io_uring registers no files: %s", strerror(-rc));
-    rc = io_uring_register_buffers_sparse(&r->uring, RING_ARENAS);
-    r->slots.arenas_room = rc >= 0 ? RING_ARENAS : 0;
+    int rc = io_uring_register_buffers_sparse(&r->uring, RING_ARENAS);
+    r->slots.room = rc >= 0 ? RING_ARENAS : 0;
     if (rc < 0)
         log_debug("io_uring registers no buffers: %s", strerror(-rc));
-}
-
-static int uring_set_file(struct ring *r, unsigned slot, int fd)
-{
-    return io_uring_register_files_update(&r->uring, slot, &fd, 1);
 }
 
 static int uring_set_arena(struct ring *r, unsigned slot, void *base, size_t len_bytes)
@@ -118,7 +105,7 @@ static int uring_open(struct ring *r)
         io_uring_queue_exit(&r->uring);
         return -EOPNOTSUPP;
     }
-    uring_tables(r);
+    uring_table(r);
     return 0;
 }
 
@@ -145,7 +132,7 @@ static void uring_prepare(struct io_uring_sqe *sqe, struct ring_op *op)
         io_uring_prep_sendmsg(sqe, op->fd, op->buf, MSG_WAITALL | MSG_NOSIGNAL);
         break;
     case KIND_RECV:
-        io_uring_prep_recv(sqe, op->fd, op->buf, op->len, op->whole ? MSG_WAITALL : 0);
+        io_uring_prep_recv(sqe, op->fd, op->buf, op->len, 0);
         break;
     case KIND_POLL:
         io_uring_prep_poll_add(sqe, op->fd, (unsigned)op->events);
@@ -153,8 +140,6 @@ static void uring_prepare(struct io_uring_sqe *sqe, struct ring_op *op)
     case KIND_AFTER:
         assert(0 && "a timer is not the kernel's");
     }
-    if (op->slot >= 0)
-        sqe->flags |= IOSQE_FIXED_FILE; /* slot and descriptor are the same number */
     io_uring_sqe_set_data(sqe, op);
 }
 
@@ -233,8 +218,7 @@ struct ring *ring_new(enum ring_backend want, struct err *e)
         return NULL;
     }
     r->backend = RING_SYSCALLS;
-    r->slots.files_room = RING_FILES;
-    r->slots.arenas_room = RING_ARENAS;
+    r->slots.room = RING_ARENAS;
     if (want == RING_SYSCALLS)
         return r;
 
@@ -256,7 +240,7 @@ enum ring_backend ring_backend(const struct ring *r)
     return r->backend;
 }
 
-/* ---- registered arenas and files ---- */
+/* ---- registered arenas ---- */
 
 void ring_arena_add(struct ring *r, void *base, size_t len_bytes)
 {
@@ -269,7 +253,7 @@ void ring_arena_add(struct ring *r, void *base, size_t len_bytes)
         return;
     }
     r->slots.arenas[at] = (struct ring_arena){
-        .slot = {.registered = true}, .start = (uintptr_t)base, .len_bytes = len_bytes};
+        .registered = true, .start = (uintptr_t)base, .len_bytes = len_bytes};
 }
 
 void ring_arena_remove(struct ring *r, void *base)
@@ -277,33 +261,10 @@ void ring_arena_remove(struct ring *r, void *base)
     int at = ring_slots_find_arena(&r->slots, base);
     if (at < 0)
         return;
-    assert(r->slots.arenas[at].slot.under_way == 0);
-    r->slots.arenas[at].slot.registered = false;
+    assert(r->slots.arenas[at].under_way == 0);
+    r->slots.arenas[at].registered = false;
     if (r->backend == RING_URING)
         uring_set_arena(r, (unsigned)at, NULL, 0);
-}
-
-void ring_file_register(struct ring *r, int fd)
-{
-    struct ring_slot *slot = ring_slots_file(&r->slots, fd);
-    if (slot == NULL)
-        return;
-    assert(!slot->registered);
-    int rc = r->backend == RING_URING ? uring_set_file(r, (unsigned)fd, fd) : 0;
-    slot->registered = rc >= 0;
-    if (rc < 0)
-        log_debug("descriptor %d is not registered: %s", fd, strerror(-rc));
-}
-
-void ring_file_unregister(struct ring *r, int fd)
-{
-    struct ring_slot *slot = ring_slots_file(&r->slots, fd);
-    if (slot == NULL || !slot->registered)
-        return;
-    assert(slot->under_way == 0);
-    slot->registered = false;
-    if (r->backend == RING_URING)
-        uring_set_file(r, (unsigned)fd, -1);
 }
 
 /* ---- operations ---- */
@@ -370,15 +331,7 @@ void ring_recv(struct ring *r, struct ring_op *op, int fd, void *buf, uint32_t l
     op->buf = buf;
     op->len = len;
     op->events = POLLIN;
-    op->whole = false;
     ring_start(r, op, KIND_RECV, fn, arg);
-}
-
-void ring_recv_all(struct ring *r, struct ring_op *op, int fd, void *buf, uint32_t len,
-                   ring_fn *fn, void *arg)
-{
-    ring_recv(r, op, fd, buf, len, fn, arg);
-    op->whole = true;
 }
 
 void ring_poll(struct ring *r, struct ring_op *op, int fd, short events, ring_fn *fn, void *arg)

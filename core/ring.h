@@ -47,13 +47,11 @@ struct ring_op {
     int fd;
     int res;
     short events;
-    int16_t slot;  /* of its registered file; -1: none */
     int16_t arena; /* that its buffer is in; -1: none */
     uint8_t kind;
     uint8_t state;
     bool cancel;
     bool durable; /* of a write */
-    bool whole;   /* of a receive */
 };
 
 struct ring *ring_new(enum ring_backend want, struct err *e);
@@ -82,10 +80,6 @@ void ring_sendv(struct ring *r, struct ring_op *op, int fd, const struct msghdr 
                 void *arg);
 void ring_recv(struct ring *r, struct ring_op *op, int fd, void *buf, uint32_t len, ring_fn *fn,
                void *arg);
-/* Waits on until all of `len` is there or the stream ends; where it could not, as with a send, a
- * part of it is the result. */
-void ring_recv_all(struct ring *r, struct ring_op *op, int fd, void *buf, uint32_t len,
-                   ring_fn *fn, void *arg);
 /* One-shot poll(2) for `events`, for a socket that a library owns; res is the events that came. */
 void ring_poll(struct ring *r, struct ring_op *op, int fd, short events, ring_fn *fn, void *arg);
 /* Calls back in a later turn, `after_ns` from now at the earliest; with 0 in the next turn. */
@@ -102,18 +96,15 @@ bool ring_busy(const struct ring_op *op);
 
 /*
  * Makes reads and writes cheaper: buffers that lie in the arena, all of them, are pinned once
- * instead of for each operation; of a registered descriptor (file or socket) the kernel spares the
- * look-up. Both happen by themselves from here on. What cannot be registered, because the kernel,
- * a limit or the room for it (16 arenas, descriptors below 1024) says no, works as before.
+ * instead of for each operation. That happens by itself from here on. What cannot be registered,
+ * because the kernel, a limit or the room for it (16 arenas) says no, works as before.
  *
- * The kernel keeps pages and file until they are taken back: that must be done before the memory
- * is unmapped or the descriptor closed, for the same address or number may come again and mean
- * something else. No operation on it may be under way then.
+ * The kernel keeps the pages until they are taken back: that must be done before the memory is
+ * unmapped, for the same address may come again and mean something else. No operation on it may be
+ * under way then.
  */
 void ring_arena_add(struct ring *r, void *base, size_t len_bytes);
 void ring_arena_remove(struct ring *r, void *base);
-void ring_file_register(struct ring *r, int fd);
-void ring_file_unregister(struct ring *r, int fd);
 
 /*
  * Submits what was started, waits until something completes, at most `timeout_ns` (0: do not

@@ -29,18 +29,6 @@ static ssize_t calls_write(const struct ring_op *op)
     return pwritev2(op->fd, &part, 1, (off_t)op->offset, op->durable ? RWF_DSYNC : 0);
 }
 
-/* One receive; of a `whole` one as many as give something. */
-static ssize_t calls_receive(const struct ring_op *op)
-{
-    size_t got = 0;
-    ssize_t n;
-    do {
-        n = recv(op->fd, (char *)op->buf + got, op->len - got, MSG_DONTWAIT);
-        got += n > 0 ? (size_t)n : 0;
-    } while (op->whole && n > 0 && got < op->len);
-    return got > 0 ? (ssize_t)got : n;
-}
-
 static int calls_run(const struct ring_op *op)
 {
     ssize_t n;
@@ -56,7 +44,7 @@ static int calls_run(const struct ring_op *op)
             n = sendmsg(op->fd, op->buf, MSG_DONTWAIT | MSG_NOSIGNAL);
             break;
         case KIND_RECV:
-            n = calls_receive(op);
+            n = recv(op->fd, op->buf, op->len, MSG_DONTWAIT);
             break;
         default:
             n = fdatasync(op->fd);

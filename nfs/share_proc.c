@@ -73,7 +73,7 @@ void share_proc_take_attr(struct share_entry *to, const fattr3 *a)
 
 /* Handles of one file are equal, and none is ever that of another (RFC 1813, 2.5): the generation is
  * a hash of it (FNV-1a). */
-void share_proc_identify(struct share_entry *entry)
+static void share_proc_identify(struct share_entry *entry)
 {
     uint64_t hash = UINT64_C(0xcbf29ce484222325);
     for (uint32_t i = 0; i < entry->fh.len; i++)

@@ -25,10 +25,8 @@ struct share_limits {
     uint32_t read_max_bytes, write_max_bytes; /* 0: none */
 };
 
-/* Sets all but the handle, and what comes of it, the generation; */
+/* Sets all but the handle, and what comes of it, the generation. */
 void share_proc_take_attr(struct share_entry *to, const fattr3 *attr);
-/* that. */
-void share_proc_identify(struct share_entry *entry);
 
 /* MNT of `path`, on a connection to MOUNT_PROGRAM. ERR_REFUSED: e->sys is the server's reason, or
  * EPROTONOSUPPORT where the export takes no AUTH_SYS (the message says what it takes). */

@@ -103,16 +103,6 @@ static struct json_object *schema_at(const struct qmp_schema *s, const char *com
     return schema_element(s, schema_at_end(s, command, path));
 }
 
-bool qmp_schema_has_command(const struct qmp_schema *s, const char *command)
-{
-    return strcmp(schema_text(schema_entry(s, command), "meta-type"), "command") == 0;
-}
-
-bool qmp_schema_has_argument(const struct qmp_schema *s, const char *command, const char *path)
-{
-    return schema_at(s, command, path) != NULL;
-}
-
 bool qmp_schema_has_value(const struct qmp_schema *s, const char *command, const char *path,
                           const char *value)
 {

@@ -32,8 +32,6 @@ enum qmp_kind {
 struct qmp_schema *qmp_schema_new(struct json_object *answer, struct err *e);
 void qmp_schema_free(struct qmp_schema *s); /* NULL is fine */
 
-bool qmp_schema_has_command(const struct qmp_schema *s, const char *command);
-bool qmp_schema_has_argument(const struct qmp_schema *s, const char *command, const char *path);
 bool qmp_schema_has_value(const struct qmp_schema *s, const char *command, const char *path,
                           const char *value);
 

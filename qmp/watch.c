@@ -27,7 +27,7 @@
 struct watch {
     struct loop *loop;
     struct qmp_client *client; /* NULL: events only */
-    bool here;
+    bool here; /* QEMU, whose events come from the client, is on this machine */
     watch_event_fn *on_event;
     void *event_arg;
 
@@ -135,10 +135,8 @@ struct watch *watch_open_events(struct loop *loop, const char *uri, const char *
     if (w == NULL)
         return NULL;
     w->virt = virt_watched_open_events(uri, name, &w->events_fd, e);
-    if (w->virt != NULL) {
-        w->here = virt_watched_here(w->virt);
+    if (w->virt != NULL)
         w->events_watch = loop_fd_add(loop, w->events_fd, EPOLLIN, watch_on_pipe, w, e);
-    }
     if (w->events_watch == NULL) {
         watch_close(w);
         return NULL;
@@ -218,11 +216,6 @@ int watch_trace(struct watch *w, const char *pattern, bool on, struct err *e)
 bool watch_lost(const struct watch *w)
 {
     return w->client != NULL && qmp_client_lost(w->client);
-}
-
-bool watch_here(const struct watch *w)
-{
-    return w->here;
 }
 
 int64_t watch_pid(const struct watch *w)

@@ -93,7 +93,6 @@ int watch_trace(struct watch *w, const char *pattern, bool on, struct err *e);
 int64_t watch_stamp(int64_t epoch_ns, int64_t arrived_ns);
 
 bool watch_lost(const struct watch *w);
-bool watch_here(const struct watch *w);
 
 /* Of a QEMU on this machine that is reached by a unix socket; else 0. */
 int64_t watch_pid(const struct watch *w);

@@ -285,7 +285,7 @@ const char *json_read_text(const struct json_place *p, struct err *e)
     return json_object_get_string(json_c(p->value));
 }
 
-bool json_read_flag(const struct json_place *p, struct err *e)
+static bool json_read_flag(const struct json_place *p, struct err *e)
 {
     return json_has(p, json_type_boolean, "not true or false", e) &&
            json_object_get_boolean(json_c(p->value));
@@ -302,7 +302,7 @@ uint64_t json_read_u64(const struct json_place *p, struct err *e)
     return json_object_get_uint64(json_c(p->value));
 }
 
-double json_read_number(const struct json_place *p, struct err *e)
+static double json_read_number(const struct json_place *p, struct err *e)
 {
     if (e->class != ERR_NONE || p->value == NULL)
         return NAN;

@@ -85,9 +85,7 @@ size_t json_get_length(const struct json_place *list, struct err *e); /* of null
 
 /* Of the value itself. Null is NULL, false, UINT64_MAX, NAN, JSON_NEVER; text is lent. */
 const char *json_read_text(const struct json_place *p, struct err *e);
-bool json_read_flag(const struct json_place *p, struct err *e);
 uint64_t json_read_u64(const struct json_place *p, struct err *e);
-double json_read_number(const struct json_place *p, struct err *e);
 int64_t json_read_ms(const struct json_place *p, struct err *e); /* in ns */
 
 /* The same of what `in` has under `key`. */

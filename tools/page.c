@@ -106,21 +106,6 @@ static void page_escape(FILE *to, const char *text)
         }
 }
 
-static void page_vtext(struct page *p, const char *fmt, va_list ap)
-{
-    char text[1024];
-    vsnprintf(text, sizeof text, fmt, ap);
-    page_escape(p->body, text);
-}
-
-void page_text(struct page *p, const char *fmt, ...)
-{
-    va_list ap;
-    va_start(ap, fmt);
-    page_vtext(p, fmt, ap);
-    va_end(ap);
-}
-
 void page_begin(struct page *p, const char *tag)
 {
     fprintf(p->body, "<%s>", tag);
@@ -133,11 +118,13 @@ void page_end(struct page *p, const char *tag)
 
 void page_element(struct page *p, const char *tag, const char *fmt, ...)
 {
+    char text[1024];
     va_list ap;
     page_begin(p, tag);
     va_start(ap, fmt);
-    page_vtext(p, fmt, ap);
+    vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
+    page_escape(p->body, text);
     fprintf(p->body, "</%.*s>\n", (int)strcspn(tag, " "), tag);
 }
 

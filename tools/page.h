@@ -24,7 +24,6 @@ int page_write(struct page *p, const volatile sig_atomic_t *cancel, FILE *to, st
 /* The tag's text is ours: "p", "h2", "p class=note". */
 void page_begin(struct page *p, const char *tag);
 void page_end(struct page *p, const char *tag); /* without attributes */
-void page_text(struct page *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* A whole element with nothing but text in it. */
 void page_element(struct page *p, const char *tag, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));

@@ -24,7 +24,7 @@ const char *watch_state_name(enum vm_migration m)
     return names[m];
 }
 
-const char *watch_end_name(enum watch_end end)
+static const char *watch_end_name(enum watch_end end)
 {
     static const char *const names[] = {
         [WATCH_GOES_ON] = "goes-on", [WATCH_COMPLETED] = "completed", [WATCH_FAILED] = "failed",
@@ -44,7 +44,8 @@ bool watch_falls_behind(const struct watch_sample *s)
     return watch_rates_are_known(s) && s->vm.dirty_bytes_per_s >= s->vm.bandwidth_bytes_per_s;
 }
 
-int64_t watch_eta_ns(const struct watch_sample *s)
+/* What is left, at the speed at which it becomes less; -1: it does not, or that is not known. */
+static int64_t watch_eta_ns(const struct watch_sample *s)
 {
     const struct vm_sample *vm = &s->vm;
     bool postcopy = vm->migration == VM_MIGRATION_POSTCOPY;

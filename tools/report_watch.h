@@ -33,12 +33,7 @@ struct watch_view {
     enum watch_end end;
 };
 
-/* Words for both enums. */
 const char *watch_state_name(enum vm_migration m);
-const char *watch_end_name(enum watch_end end);
-
-/* What is left, at the speed at which it becomes less; -1: it does not, or that is not known. */
-int64_t watch_eta_ns(const struct watch_sample *s);
 
 /* The guest dirties memory faster than it is sent. */
 bool watch_falls_behind(const struct watch_sample *s);

@@ -38,7 +38,8 @@ static bool address_is_numeric(const char *host)
     return host != NULL && address_parse(host, six);
 }
 
-bool virt_address_is_loopback(const char *numeric)
+/* A numeric address that is the very host's that asks: 127.0.0.0/8, ::1, 0.0.0.0, ::, and IPv4 in IPv6. */
+static bool virt_address_is_loopback(const char *numeric)
 {
     static const uint8_t zero[16], mapped[12] = {[10] = 0xff, [11] = 0xff};
     static const uint8_t one[16] = {[15] = 1};

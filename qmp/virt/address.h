@@ -71,8 +71,6 @@ int virt_address_check_bare(const struct qmp_endpoint *source, const struct qmp_
 
 /* ---- pure parts, for unit tests ---- */
 
-/* A numeric address that is the very host's that asks: 127.0.0.0/8, ::1, 0.0.0.0, ::, and IPv4 in IPv6. */
-bool virt_address_is_loopback(const char *numeric);
 
 /* "migration_host", "migration_port_min" and _max of the text of a qemu.conf; what is not set there is
  * left as it is. */

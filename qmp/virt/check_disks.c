@@ -113,7 +113,9 @@ static void disk_rule(struct check_run *r, const struct virt_disk *d)
 
 /* ---- the same one there ---- */
 
-int check_one_server(struct check_run *r, const char *server, char *address, size_t room)
+/* Whether the server's name is one machine for both hosts: 1 or 0, or -1, not known; its addresses
+ * there, as getent gives them. */
+static int check_one_server(struct check_run *r, const char *server, char *address, size_t room)
 {
     char script[400], there[400];
     struct err e = {0};

@@ -54,10 +54,6 @@ check_fn check_address, check_ports;                                        /* c
 /* Whether `path` is one file for both hosts (check_file.c). Of a read-only one a copy will do. */
 void check_file(struct check_run *r, const char *what, const char *path, bool readonly);
 
-/* Whether the server's name is one machine for both hosts: 1 or 0, or -1, not known; its addresses
- * there, as getent gives them. */
-int check_one_server(struct check_run *r, const char *server, char *address, size_t room);
-
 /* Adds "skipped", with libvirt's last error of this thread as the reason. */
 void check_skip(struct check_run *r, const struct check_side *side, const char *what,
                 const char *tried);

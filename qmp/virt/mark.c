@@ -45,7 +45,8 @@ static xmlDocPtr mark_get(virDomainPtr dom)
     return text != NULL ? xml_parse(text, "the mark", &none) : NULL;
 }
 
-char *virt_mark_read(virDomainPtr dom)
+/* The id on a running domain, free() it; NULL: none. */
+static char *virt_mark_read(virDomainPtr dom)
 {
     CLEANUP_XML xmlDocPtr doc = mark_get(dom);
     return doc != NULL ? xml_attribute(xmlDocGetRootElement(doc), "id") : NULL;

@@ -35,9 +35,6 @@ int virt_mark_is(const struct virt_domain *d, const char *id, struct err *e);
  * QEMU runs under its UUID, and is left alone; or libvirt does not answer. */
 int virt_mark_destroy(const struct virt_domain *d, const char *id, struct err *e);
 
-/* The id on a running domain, free() it; NULL: none. */
-char *virt_mark_read(virDomainPtr dom);
-
 /* The godwit that has set the mark. */
 struct virt_mark_owner {
     uint32_t pid;           /* 0: the mark does not tell */

@@ -20,9 +20,6 @@ struct fixture {
 
 void see(void *arg, int res);
 
-/* Skips the test where this backend is not to be had. */
-struct ring *open_ring(enum ring_backend backend);
-
 /* *state points to the backend. */
 void set_up(struct fixture *f, void **state);
 void tear_down(struct fixture *f);

@@ -375,39 +375,6 @@ static void test_write_durable(void **state)
     tear_down(&f);
 }
 
-/* Comes in three pieces, and then in one and an end. */
-static void test_receive_all(void **state)
-{
-    struct fixture f;
-    struct ring_op op = {0};
-    struct seen got = {0}, end = {0};
-    char buf[16] = "";
-    set_up(&f, state);
-    ring_recv_all(f.ring, &op, f.pair[1], buf, 6, see, &got);
-    if (f.backend == RING_URING) {
-        for (int i = 0; i < 3; i++) {
-            assert_int_equal(got.count, 0);
-            assert_int_equal(write(f.pair[0], &"godwit"[i * 2], 2), 2);
-            ring_turn(f.ring, 10 * NS_PER_MS);
-        }
-    } else {
-        ring_turn(f.ring, 0);
-        assert_int_equal(write(f.pair[0], "god", 3), 3);
-        assert_int_equal(write(f.pair[0], "wit", 3), 3);
-    }
-    await(&f, &got);
-    assert_int_equal(got.res, 6);
-    assert_memory_equal(buf, "godwit", 6);
-
-    assert_int_equal(write(f.pair[0], "go", 2), 2);
-    close(f.pair[0]);
-    f.pair[0] = -1;
-    ring_recv_all(f.ring, &op, f.pair[1], buf, 6, see, &end);
-    await(&f, &end);
-    assert_int_equal(end.res, 2);
-    tear_down(&f);
-}
-
 static enum ring_backend uring = RING_URING, syscalls = RING_SYSCALLS;
 
 #define BOTH(test)                                                                       \
@@ -433,7 +400,6 @@ int main(void)
         BOTH(test_restart_from_callback),
         BOTH(test_free_calls_back),
         BOTH(test_write_durable),
-        BOTH(test_receive_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

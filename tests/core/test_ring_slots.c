@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is registered with the ring: arenas of buffers, and files. */
-#include <errno.h>
-#include <fcntl.h>
+/* What is registered with the ring: arenas of buffers. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <signal.h>
@@ -9,7 +7,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -145,61 +142,8 @@ static void test_arena_beyond_limit(void **state)
     assert_int_equal(status, 0);
 }
 
-static void test_files(void **state)
-{
-    struct fixture f;
-    struct ring_op op = {0}, send = {0}, sync = {0};
-    struct seen got = {0}, sent = {0}, synced = {0};
-    char buf[8] = "";
-    set_up(&f, state);
-    ring_file_register(f.ring, f.file);
-    ring_file_register(f.ring, f.pair[0]);
-    ring_file_register(f.ring, f.pair[1]);
-    ring_file_register(f.ring, -1);
-    assert_int_equal(transfer(&f, false, (char[]){"godwit"}, 6, 0), 6);
-    assert_int_equal(transfer(&f, true, buf, 6, 0), 6);
-    assert_string_equal(buf, "godwit");
-    ring_fsync(f.ring, &sync, f.file, see, &synced);
-    await(&f, &synced);
-    assert_int_equal(synced.res, 0);
-
-    struct iovec part = {.iov_base = buf, .iov_len = 6};
-    struct msghdr msg = {.msg_iov = &part, .msg_iovlen = 1};
-    char in[8] = "";
-    ring_recv_all(f.ring, &op, f.pair[1], in, 6, see, &got);
-    ring_sendv(f.ring, &send, f.pair[0], &msg, see, &sent);
-    await(&f, &got);
-    await(&f, &sent);
-    assert_string_equal(in, "godwit");
-
-    ring_file_unregister(f.ring, f.pair[0]);
-    ring_file_unregister(f.ring, f.pair[1]);
-    ring_file_unregister(f.ring, f.file);
-    ring_file_unregister(f.ring, f.file); /* not there: nothing to do */
-    assert_int_equal(transfer(&f, true, buf, 6, 0), 6);
-    ring_file_register(f.ring, f.file); /* and freed with it still there */
-    tear_down(&f);
-}
-
-/* The kernel holds the file: what gets its number later is something else. */
-static void test_file_is_held(void **state)
-{
-    struct fixture f;
-    char buf[8] = "";
-    set_up(&f, state);
-    assert_int_equal(pwrite(f.file, "godwit", 6, 0), 6);
-    ring_file_register(f.ring, f.file);
-    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    assert_int_equal(dup2(null, f.file), f.file);
-    close(null);
-    assert_int_equal(transfer(&f, true, buf, 6, 0), 6);
-    ring_file_unregister(f.ring, f.file);
-    assert_int_equal(transfer(&f, true, buf, 6, 0), 0);
-    tear_down(&f);
-}
-
 /* To take back what an operation under way uses is a bug of the caller's, and is noticed. */
-static void take_back_early(enum ring_backend backend, bool file)
+static void take_back_early(enum ring_backend backend)
 {
     struct err e = {0};
     struct seen seen = {0};
@@ -209,28 +153,22 @@ static void take_back_early(enum ring_backend backend, bool file)
     struct ring *r = ring_new(backend, &e);
     if (r == NULL || pipe(pair) < 0)
         _exit(1);
-    ring_file_register(r, pair[0]);
     ring_arena_add(r, arena, ARENA);
     ring_read(r, &op, pair[0], arena, 1, 0, see, &seen);
     signal(SIGABRT, SIG_DFL);
     close(STDERR_FILENO); /* what assert() says is not for the log of the tests */
-    if (file)
-        ring_file_unregister(r, pair[0]);
-    else
-        ring_arena_remove(r, arena);
+    ring_arena_remove(r, arena);
     _exit(2);
 }
 
 static void test_take_back_early(void **state)
 {
-    for (int file = 0; file < 2; file++) {
-        int status;
-        pid_t pid = fork();
-        if (pid == 0)
-            take_back_early(**(enum ring_backend **)state, file != 0);
-        assert_int_equal(waitpid(pid, &status, 0), pid);
-        assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
-    }
+    int status;
+    pid_t pid = fork();
+    if (pid == 0)
+        take_back_early(**(enum ring_backend **)state);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
 }
 
 static enum ring_backend uring = RING_URING, syscalls = RING_SYSCALLS;
@@ -248,8 +186,6 @@ int main(void)
         BOTH(test_many_arenas),
         URING(test_arena_is_pinned),
         URING(test_arena_beyond_limit),
-        BOTH(test_files),
-        URING(test_file_is_held),
         BOTH(test_take_back_early),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

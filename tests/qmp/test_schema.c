@@ -27,18 +27,19 @@ static void test_recorded(void **state)
     struct qmp_schema *old = read_schema(SCHEMA_DIR "/schema-7.2.json");
     struct qmp_schema *new = read_schema(SCHEMA_DIR "/schema-10.0.json");
     static const char caps[] = "migrate-set-capabilities", params[] = "migrate-set-parameters";
+    const char *names[4];
 
-    assert_true(qmp_schema_has_command(old, "migrate"));
-    assert_false(qmp_schema_has_command(old, "migrate-warp"));
-    assert_false(qmp_schema_has_command(old, "STOP")); /* an event */
-    assert_false(qmp_schema_has_command(old, ""));
-    assert_true(qmp_schema_has_argument(old, "migrate", "uri"));
-    assert_false(qmp_schema_has_argument(old, "migrate", "channels"));
-    assert_true(qmp_schema_has_argument(new, "migrate", "channels"));
-    assert_true(qmp_schema_has_argument(new, caps, "capabilities.capability"));
-    assert_false(qmp_schema_has_argument(new, caps, "capabilities.name"));
-    assert_false(qmp_schema_has_argument(new, caps, "capabilities.capability.deeper"));
-    assert_false(qmp_schema_has_argument(new, "no-such", "x"));
+    assert_int_not_equal(qmp_schema_names(old, "migrate", "", names, 4), 0);
+    assert_int_equal(qmp_schema_names(old, "migrate-warp", "", names, 4), 0);
+    assert_int_equal(qmp_schema_names(old, "STOP", "", names, 4), 0); /* an event */
+    assert_int_equal(qmp_schema_names(old, "", "", names, 4), 0);
+    assert_int_not_equal(qmp_schema_kind(old, "migrate", "uri"), QMP_KIND_NONE);
+    assert_int_equal(qmp_schema_kind(old, "migrate", "channels"), QMP_KIND_NONE);
+    assert_int_not_equal(qmp_schema_kind(new, "migrate", "channels"), QMP_KIND_NONE);
+    assert_int_not_equal(qmp_schema_kind(new, caps, "capabilities.capability"), QMP_KIND_NONE);
+    assert_int_equal(qmp_schema_kind(new, caps, "capabilities.name"), QMP_KIND_NONE);
+    assert_int_equal(qmp_schema_kind(new, caps, "capabilities.capability.deeper"), QMP_KIND_NONE);
+    assert_int_equal(qmp_schema_kind(new, "no-such", "x"), QMP_KIND_NONE);
     assert_true(qmp_schema_has_value(old, caps, "capabilities.capability", "compress"));
     assert_false(qmp_schema_has_value(new, caps, "capabilities.capability", "compress"));
     assert_false(qmp_schema_has_value(old, caps, "capabilities.capability", "mapped-ram"));
