@@ -16,7 +16,6 @@
 #define BENCH_PLOT_H
 
 #include <signal.h>
-#include <stdint.h>
 #include <stdio.h>
 
 #include "core/err.h"

@@ -21,7 +21,6 @@
  * ended, the connection is closed.
  */
 #include <errno.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>

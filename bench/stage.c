@@ -11,7 +11,6 @@
  */
 #include "bench/stage.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>

@@ -22,7 +22,6 @@
 #include "core/local_io.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 
 #include "core/local_cache.h"

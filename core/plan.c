@@ -10,7 +10,6 @@
 #include "core/plan.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -3,7 +3,6 @@
  * How the phases of a transfer end: what the server that there is by then has not confirmed is proven,
  * and after the last one a table of steps gives the image its name, and is done with its source.
  */
-#include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 

@@ -7,7 +7,6 @@
 #ifndef CORE_UNITS_H
 #define CORE_UNITS_H
 
-#include <stddef.h>
 #include <stdint.h>
 
 #include "core/err.h"

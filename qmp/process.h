@@ -7,7 +7,6 @@
 #ifndef QMP_PROCESS_H
 #define QMP_PROCESS_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 #include "core/vm.h"

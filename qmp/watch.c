@@ -18,7 +18,6 @@
 #include <unistd.h>
 
 #include "core/clock.h"
-#include "core/log.h"
 #include "core/passes.h"
 #include "qmp/client.h"
 #include "qmp/command.h"

@@ -5,10 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "core/cleanup.h"
-#include "core/text.h"
 
 int pool_open(struct pool_move *m, struct relocate_call *call, struct err *e)
 {

@@ -9,7 +9,6 @@
 #ifndef TOOLS_TRIAL_FILE_H
 #define TOOLS_TRIAL_FILE_H
 
-#include <limits.h>
 
 #include "bench/trial.h"
 #include "core/err.h"

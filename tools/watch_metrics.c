@@ -2,7 +2,6 @@
 /* The metrics of `godwit watch`, in Prometheus' text format, for node_exporter's textfile collector:
  * https://prometheus.io/docs/instrumenting/exposition_formats/ */
 #include <errno.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>

@@ -5,7 +5,6 @@
  */
 #include "qmp/virt/check.h"
 
-#include <errno.h>
 #include <libvirt/virterror.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -15,7 +14,6 @@
 #include "core/log.h"
 #include "core/text.h"
 #include "qmp/virt/check_run.h"
-#include "qmp/virt/disk.h"
 
 #define COUNT(a) (sizeof(a) / sizeof(*(a)))
 

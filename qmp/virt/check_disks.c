@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Each disk: libvirt's own rule, whether the destination has the same one, and its cache mode. */
 #include <errno.h>
-#include <inttypes.h>
 #include <libvirt/virterror.h>
 #include <stdio.h>
 #include <stdlib.h>

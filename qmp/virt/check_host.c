@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Who answers, whether it is another host, whether the domain's name is free there, and clocks. */
-#include <inttypes.h>
 #include <libvirt/virterror.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What libvirt's side knows of disks on NFS servers: which, as whom, and whether a host's QEMU can
  * write there. The server itself is asked by nfs/, not from here. */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -5,7 +5,6 @@
  * listens there yet; a host that says so at once lets packets through, and one that says nothing has a
  * firewall.
  */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

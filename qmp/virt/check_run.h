@@ -7,7 +7,6 @@
 #include "core/cleanup.h"
 #include "qmp/virt/address.h"
 #include "qmp/virt/check.h"
-#include "qmp/virt/disk.h"
 #include "qmp/virt/shell.h"
 #include "qmp/virt/xml.h"
 

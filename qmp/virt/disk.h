@@ -3,7 +3,6 @@
 #ifndef QMP_VIRT_DISK_H
 #define QMP_VIRT_DISK_H
 
-#include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
 

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "core/cleanup.h"
 #include "core/text.h"
 
 int virt_domain_find(struct virt_host *h, const char *name_or_uuid, struct virt_domain *d,

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/log.h"
 #include "core/text.h"
 #include "qmp/virt/incoming.h"
 #include "qmp/virt/mark.h"

@@ -6,7 +6,6 @@
 #ifndef QMP_VIRT_SHELL_H
 #define QMP_VIRT_SHELL_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>

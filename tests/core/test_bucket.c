@@ -2,7 +2,6 @@
 /* Time is simulated: nothing here waits. */
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>

@@ -2,7 +2,6 @@
 /* What a copy does to the host's page cache, and whom it sees at an image. */
 #include "local_fixture.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>

@@ -6,7 +6,6 @@
  * reports is compared with what the model knows.
  */
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>

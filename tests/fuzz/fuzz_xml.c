@@ -6,7 +6,6 @@
  */
 #include <errno.h>
 
-#include "qmp/virt/disk.h"
 #include "qmp/virt/domain_edit.h"
 #include "qmp/virt/incoming.h"
 #include "tests/fuzz/fuzz.h"

@@ -7,7 +7,6 @@
 #ifndef TESTS_QMP_FAKE_QMP_H
 #define TESTS_QMP_FAKE_QMP_H
 
-#include <stdbool.h>
 #include <stddef.h>
 
 enum fake_do {

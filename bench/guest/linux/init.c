@@ -14,7 +14,6 @@
  * then does what is left to process 1: reap, reboot on Ctrl-Alt-Del, and keep a shell on
  * the second serial port if the machine has one.
  */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
