@@ -6,9 +6,9 @@
 #include <string.h>
 
 #include "bench/cells.h"
+#include "core/json.h"
 #include "core/log.h"
 #include "tools/cmd_bench.h"
-#include "tools/json.h"
 #include "tools/report_migrations.h"
 #include "tools/trial_file.h"
 

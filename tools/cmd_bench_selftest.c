@@ -10,9 +10,9 @@
 #include "bench/stats.h"
 #include "core/cleanup.h"
 #include "core/clock.h"
+#include "core/json.h"
 #include "tools/bench_place.h"
 #include "tools/cmd_bench.h"
-#include "tools/json.h"
 #include "tools/progress.h"
 
 struct bench_selftest {

@@ -4,12 +4,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/json.h"
 #include "core/log.h"
 #include "nfs/share_url.h"
 #include "qmp/virt/address.h"
 #include "tools/check_nfs.h"
 #include "tools/command.h"
-#include "tools/json.h"
 #include "tools/pool_move.h"
 
 struct check_options {

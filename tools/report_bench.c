@@ -5,8 +5,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "core/json.h"
 #include "core/units.h"
-#include "tools/json.h"
 #include "version.h"
 
 static const double mib = 1 << 20;

@@ -3,8 +3,8 @@
 
 #include <inttypes.h>
 
+#include "core/json.h"
 #include "core/units.h"
-#include "tools/json.h"
 #include "tools/report_observed.h"
 
 static double report_ms(int64_t ns)

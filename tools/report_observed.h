@@ -8,7 +8,7 @@
 #include <stdio.h>
 
 #include "bench/observer.h"
-#include "tools/json.h"
+#include "core/json.h"
 
 /* As list "observers" in `o`; nothing when there were none. Times count from `started_ns`. */
 void report_observed_json(struct json *o, const struct observer_result *observed, size_t n,

@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "core/cleanup.h"
+#include "core/json.h"
 #include "core/units.h"
-#include "tools/json.h"
 #include "tools/line_diff.h"
 
 static uint64_t report_bytes(const struct pool_journal *j)

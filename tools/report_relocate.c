@@ -4,8 +4,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "core/json.h"
 #include "core/units.h"
-#include "tools/json.h"
 
 static uint64_t report_rate(const struct report_relocate *r, uint64_t bytes)
 {

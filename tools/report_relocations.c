@@ -4,8 +4,8 @@
 #include <inttypes.h>
 #include <math.h>
 
+#include "core/json.h"
 #include "core/units.h"
-#include "tools/json.h"
 
 static const char *relocations_text(const struct json_place *o, const char *key, struct err *e)
 {

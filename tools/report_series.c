@@ -8,8 +8,8 @@
 #include "bench/cells.h"
 #include "core/cleanup.h"
 #include "core/clock.h"
+#include "core/json.h"
 #include "core/units.h"
-#include "tools/json.h"
 
 enum { SERIES_LINE_MAX = 256 };
 

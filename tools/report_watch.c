@@ -3,8 +3,8 @@
 
 #include <inttypes.h>
 
+#include "core/json.h"
 #include "core/units.h"
-#include "tools/json.h"
 
 const char *watch_state_name(enum vm_migration m)
 {

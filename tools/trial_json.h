@@ -4,7 +4,7 @@
 #define TOOLS_TRIAL_JSON_H
 
 #include "bench/trial.h"
-#include "tools/json.h"
+#include "core/json.h"
 
 void trial_json_head(struct json *o, const struct trial_series *s); /* all but the trials */
 void trial_json(struct json *o, const struct trial *t);             /* all but the time line */

@@ -8,8 +8,8 @@
  * What was written can be read back. A place is a value together with the way to it, so that an
  * error names it: "trials[3].total_ms: not a number".
  */
-#ifndef TOOLS_JSON_H
-#define TOOLS_JSON_H
+#ifndef CORE_JSON_H
+#define CORE_JSON_H
 
 #include <stdbool.h>
 #include <stddef.h>
