@@ -62,6 +62,11 @@ void json_u64(struct json *o, const char *key, uint64_t value)
     json_add(o, key, json_object_new_uint64(value));
 }
 
+void json_i64(struct json *o, const char *key, int64_t value)
+{
+    json_add(o, key, json_object_new_int64(value));
+}
+
 /* Three decimals: json-c alone would print 17 digits. */
 static struct json_object *json_new_decimal(double value)
 {
@@ -173,10 +178,15 @@ void json_row_text(struct json *row, const char *value)
 
 /* ---- printing ---- */
 
-void json_print(struct json *o, FILE *to)
+const char *json_pretty(struct json *o)
 {
     int flags = JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED | JSON_C_TO_STRING_NOSLASHESCAPE;
-    fprintf(to, "%s\n", json_object_to_json_string_ext(json_c(o), flags));
+    return json_object_to_json_string_ext(json_c(o), flags);
+}
+
+void json_print(struct json *o, FILE *to)
+{
+    fprintf(to, "%s\n", json_pretty(o));
     fflush(to);
     json_object_put(json_c(o));
 }
@@ -193,6 +203,25 @@ void json_line(struct json *o, int fd)
 
 /* ---- reading ---- */
 
+/* Takes it. */
+static struct json *json_if_object(struct json_object *o)
+{
+    if (json_object_is_type(o, json_type_object))
+        return (struct json *)o;
+    json_object_put(o);
+    return NULL;
+}
+
+struct json *json_from_fd(int fd)
+{
+    return json_if_object(json_object_from_fd(fd));
+}
+
+struct json *json_from_text(const char *text)
+{
+    return json_if_object(json_tokener_parse(text));
+}
+
 struct json *json_open(const char *path, struct err *e)
 {
     CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -200,13 +229,10 @@ struct json *json_open(const char *path, struct err *e)
         err_set(e, ERR_REFUSED, errno, "%s", path);
         return NULL;
     }
-    struct json_object *o = json_object_from_fd(fd);
-    if (o == NULL || !json_object_is_type(o, json_type_object)) {
+    struct json *o = json_from_fd(fd);
+    if (o == NULL)
         err_set(e, ERR_REFUSED, 0, "%s: is no JSON object", path);
-        json_object_put(o);
-        return NULL;
-    }
-    return (struct json *)o;
+    return o;
 }
 
 void json_close(struct json *o)
@@ -359,4 +385,127 @@ void json_need_text(const struct json_place *in, const char *key, char *text, si
         json_fault(&p, "is too long", e);
     else
         memcpy(text, value, strlen(value) + 1);
+}
+
+/* ---- by path ---- */
+
+static struct json_object *json_peek(struct json_object *obj, const char *path)
+{
+    char name[64];
+    for (;;) {
+        size_t len = strcspn(path, ".");
+        struct json_object *next;
+        if (len >= sizeof name || !json_object_is_type(obj, json_type_object))
+            return NULL;
+        memcpy(name, path, len);
+        name[len] = '\0';
+        if (!json_object_object_get_ex(obj, name, &next))
+            return NULL;
+        if (path[len] == '\0')
+            return next;
+        obj = next;
+        path += len + 1;
+    }
+}
+
+struct json *json_find(struct json *o, const char *path)
+{
+    return (struct json *)json_peek(json_c(o), path);
+}
+
+bool json_is_object(struct json *value)
+{
+    return json_object_is_type(json_c(value), json_type_object);
+}
+
+/* A double outside of the range must not be converted: that is undefined. NaN becomes 0. */
+static uint64_t json_from_double(double value)
+{
+    if (value >= 18446744073709551616.0)
+        return UINT64_MAX;
+    return value > 0 ? (uint64_t)value : 0;
+}
+
+int json_find_u64_opt(struct json *o, const char *path, uint64_t *value, struct err *e)
+{
+    struct json_object *f = json_peek(json_c(o), path);
+    if (f == NULL)
+        return 0;
+    /* QEMU has counters that are below zero for "unknown", and some that come as doubles */
+    if (json_object_is_type(f, json_type_double))
+        *value = json_from_double(json_object_get_double(f));
+    else if (json_object_is_type(f, json_type_int))
+        *value = json_object_get_uint64(f);
+    else
+        return err_set(e, ERR_PROTO, 0, "%s: not an integer", path);
+    return 0;
+}
+
+int json_find_u64(struct json *o, const char *path, uint64_t *value, struct err *e)
+{
+    if (json_peek(json_c(o), path) == NULL)
+        return err_set(e, ERR_PROTO, 0, "%s: missing", path);
+    return json_find_u64_opt(o, path, value, e);
+}
+
+int json_find_double_opt(struct json *o, const char *path, double *value, struct err *e)
+{
+    struct json_object *f = json_peek(json_c(o), path);
+    if (f == NULL)
+        return 0;
+    if (!json_object_is_type(f, json_type_double) && !json_object_is_type(f, json_type_int))
+        return err_set(e, ERR_PROTO, 0, "%s: not a number", path);
+    *value = json_object_get_double(f);
+    return 0;
+}
+
+int json_find_flag(struct json *o, const char *path, bool *value, struct err *e)
+{
+    struct json_object *f = json_peek(json_c(o), path);
+    if (!json_object_is_type(f, json_type_boolean))
+        return err_set(e, ERR_PROTO, 0, "%s: %s", path, f == NULL ? "missing" : "not a boolean");
+    *value = json_object_get_boolean(f);
+    return 0;
+}
+
+int json_find_text_opt(struct json *o, const char *path, const char **value, struct err *e)
+{
+    struct json_object *f = json_peek(json_c(o), path);
+    if (f == NULL)
+        return 0;
+    if (!json_object_is_type(f, json_type_string))
+        return err_set(e, ERR_PROTO, 0, "%s: not a string", path);
+    *value = json_object_get_string(f);
+    return 0;
+}
+
+int json_find_text(struct json *o, const char *path, const char **value, struct err *e)
+{
+    if (json_peek(json_c(o), path) == NULL)
+        return err_set(e, ERR_PROTO, 0, "%s: missing", path);
+    return json_find_text_opt(o, path, value, e);
+}
+
+int json_find_i64(struct json *o, const char *path, int64_t *value, struct err *e)
+{
+    struct json_object *f = json_peek(json_c(o), path);
+    if (!json_object_is_type(f, json_type_int))
+        return err_set(e, ERR_PROTO, 0, "%s: not an integer", path);
+    *value = json_object_get_int64(f);
+    return 0;
+}
+
+int json_find_list(struct json *o, const char *path, struct json **list, size_t *n, struct err *e)
+{
+    struct json_object *f = json_peek(json_c(o), path);
+    if (!json_object_is_type(f, json_type_array))
+        return err_set(e, ERR_PROTO, 0, "%s: not a list", path);
+    *list = (struct json *)f;
+    *n = json_object_array_length(f);
+    return 0;
+}
+
+struct json *json_nth(struct json *list, size_t index)
+{
+    return (struct json *)json_object_array_get_idx(json_c(list), index);
 }

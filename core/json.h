@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * JSON for people and their programs: "schema": 1, one object a result, one line an event. The only
- * place outside qmp/ that knows json-c.
+ * JSON: what we write for people and their programs ("schema": 1, one object a result, one line an
+ * event), what we read back, and what others say. json-c is used here; elsewhere only where qmp/ speaks
+ * the wire of QMP (tests/arrows has those files).
  *
  * Nodes below the top are lent: they belong to the object that they were made in.
  *
  * What was written can be read back. A place is a value together with the way to it, so that an
- * error names it: "trials[3].total_ms: not a number".
+ * error names it: "trials[3].total_ms: not a number". json_find_*() ask for one value by a dotted path,
+ * and name that.
  */
 #ifndef CORE_JSON_H
 #define CORE_JSON_H
@@ -16,11 +18,13 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "core/cleanup.h"
 #include "core/err.h"
 
 struct json;
 
-/* A top-level object with its "schema". Ends with json_print() or json_line(), which free it. */
+/* A top-level object with its "schema". Ends with json_print() or json_line(), which free it, or with
+ * json_close(). */
 struct json *json_new(void);
 
 struct json *json_node(struct json *o, const char *key); /* a new object under `key` */
@@ -30,6 +34,7 @@ struct json *json_item(struct json *list);                 /* a new object at it
 void json_text(struct json *o, const char *key, const char *value); /* NULL: null */
 void json_flag(struct json *o, const char *key, bool value);
 void json_u64(struct json *o, const char *key, uint64_t value);
+void json_i64(struct json *o, const char *key, int64_t value);
 /* A length of time, in milliseconds or seconds; below zero it is not known: null. */
 void json_ms(struct json *o, const char *key, int64_t ns);
 void json_s(struct json *o, const char *key, int64_t ns);
@@ -54,6 +59,9 @@ void json_row_text(struct json *row, const char *value);
 /* For people. A fault of the stream's stays there, for ferror(). */
 void json_print(struct json *o, FILE *to);
 
+/* The same text, lent by `o` until it is asked again or ends; NULL: no memory. */
+const char *json_pretty(struct json *o);
+
 /* For a program that follows: one write a line, so that it never sees half of one. A reader that
  * has gone, or does not keep up, must not hold up the work: its lines are dropped (SIGPIPE must be
  * ignored). */
@@ -63,7 +71,17 @@ void json_line(struct json *o, int fd);
 
 /* Reads a file with one object; ERR_REFUSED when it cannot, or it is none. Ends with json_close(). */
 struct json *json_open(const char *path, struct err *e);
+/* The same of what is open already, and of a text: NULL when it is no object, or not whole. */
+struct json *json_from_fd(int fd);
+struct json *json_from_text(const char *text);
 void json_close(struct json *o); /* also NULL */
+
+static inline void json_close_ptr(struct json **o)
+{
+    json_close(*o);
+}
+
+#define CLEANUP_JSON CLEANUP(json_close_ptr)
 
 struct json_place {
     struct json *value;          /* NULL: null, or not there */
@@ -99,5 +117,27 @@ int64_t json_get_ms(const struct json_place *in, const char *key, struct err *e)
 uint64_t json_need_u64(const struct json_place *in, const char *key, struct err *e);
 void json_need_text(const struct json_place *in, const char *key, char *text, size_t size,
                     struct err *e);
+
+/* ---- by path ---- */
+
+/* What stands at a dotted path ("ram.transferred") below `o`, lent; NULL: any part of it is missing, or
+ * it is null. */
+struct json *json_find(struct json *o, const char *path);
+bool json_is_object(struct json *value); /* NULL is none */
+
+/*
+ * The value there; what is missing or of another type is ERR_PROTO, and the error names the path. The
+ * _opt ones leave *value alone when it is missing. Text is lent.
+ */
+int json_find_u64(struct json *o, const char *path, uint64_t *value, struct err *e);
+int json_find_u64_opt(struct json *o, const char *path, uint64_t *value, struct err *e);
+int json_find_i64(struct json *o, const char *path, int64_t *value, struct err *e);
+int json_find_double_opt(struct json *o, const char *path, double *value, struct err *e);
+int json_find_flag(struct json *o, const char *path, bool *value, struct err *e);
+int json_find_text(struct json *o, const char *path, const char **value, struct err *e);
+int json_find_text_opt(struct json *o, const char *path, const char **value, struct err *e);
+/* The list there, lent, with its length. */
+int json_find_list(struct json *o, const char *path, struct json **list, size_t *n, struct err *e);
+struct json *json_nth(struct json *list, size_t index); /* lent */
 
 #endif

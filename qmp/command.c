@@ -21,7 +21,7 @@ static void command_put(struct json_object **o)
     json_object_put(*o);
 }
 
-#define CLEANUP_JSON CLEANUP(command_put)
+#define CLEANUP_ANSWER CLEANUP(command_put)
 
 /* The state in which a source with pause-before-switchover stands until migrate-continue. */
 #define MIGRATION_GATE "pre-switchover"
@@ -88,7 +88,7 @@ static int command_look(struct qmp_client *c, const char *command, struct json_o
 
 int qmp_query_version(struct qmp_client *c, struct qmp_version *v, struct err *e)
 {
-    CLEANUP_JSON struct json_object *r = NULL;
+    CLEANUP_ANSWER struct json_object *r = NULL;
     static const char *const paths[] = {"qemu.major", "qemu.minor", "qemu.micro"};
     if (command_look(c, "query-version", NULL, &r, e) < 0)
         return -1;
@@ -103,7 +103,7 @@ int qmp_query_version(struct qmp_client *c, struct qmp_version *v, struct err *e
 
 struct qmp_schema *qmp_query_schema(struct qmp_client *c, struct err *e)
 {
-    CLEANUP_JSON struct json_object *r = NULL;
+    CLEANUP_ANSWER struct json_object *r = NULL;
     if (command_look(c, "query-qmp-schema", NULL, &r, e) < 0)
         return NULL;
     return qmp_schema_new(r, e);
@@ -111,7 +111,7 @@ struct qmp_schema *qmp_query_schema(struct qmp_client *c, struct err *e)
 
 int qmp_query_status(struct qmp_client *c, enum vm_run *run, struct err *e)
 {
-    CLEANUP_JSON struct json_object *r = NULL;
+    CLEANUP_ANSWER struct json_object *r = NULL;
     const char *status;
     if (qmp_client_call(c, "query-status", NULL, COMMAND_TIMEOUT_NS, false, &r, e) < 0 ||
         field_text(r, "status", &status, e) < 0)
@@ -122,7 +122,7 @@ int qmp_query_status(struct qmp_client *c, enum vm_run *run, struct err *e)
 
 int qmp_query_uuid(struct qmp_client *c, char *uuid, size_t size, struct err *e)
 {
-    CLEANUP_JSON struct json_object *r = NULL;
+    CLEANUP_ANSWER struct json_object *r = NULL;
     const char *text;
     if (command_look(c, "query-uuid", NULL, &r, e) < 0 || field_text(r, "UUID", &text, e) < 0)
         return -1;
@@ -133,7 +133,7 @@ int qmp_query_uuid(struct qmp_client *c, char *uuid, size_t size, struct err *e)
 
 int qmp_query_kvm(struct qmp_client *c, bool *enabled, struct err *e)
 {
-    CLEANUP_JSON struct json_object *r = NULL;
+    CLEANUP_ANSWER struct json_object *r = NULL;
     if (command_look(c, "query-kvm", NULL, &r, e) < 0)
         return -1;
     return field_bool(r, "enabled", enabled, e);
@@ -141,7 +141,7 @@ int qmp_query_kvm(struct qmp_client *c, bool *enabled, struct err *e)
 
 int qmp_query_ram(struct qmp_client *c, uint64_t *bytes, struct err *e)
 {
-    CLEANUP_JSON struct json_object *r = NULL;
+    CLEANUP_ANSWER struct json_object *r = NULL;
     uint64_t base = 0, plugged = 0;
     if (command_look(c, "query-memory-size-summary", NULL, &r, e) < 0 ||
         field_u64(r, "base-memory", &base, e) < 0 ||
@@ -153,7 +153,7 @@ int qmp_query_ram(struct qmp_client *c, uint64_t *bytes, struct err *e)
 
 int qmp_query_vcpus(struct qmp_client *c, unsigned *n, int64_t *thread, struct err *e)
 {
-    CLEANUP_JSON struct json_object *r = NULL;
+    CLEANUP_ANSWER struct json_object *r = NULL;
     uint64_t first = 0;
     if (qmp_client_call(c, "query-cpus-fast", NULL, COMMAND_TIMEOUT_NS, false, &r, e) < 0)
         return -1;
@@ -168,7 +168,7 @@ int qmp_query_vcpus(struct qmp_client *c, unsigned *n, int64_t *thread, struct e
 
 int qmp_query_machine(struct qmp_client *c, char *name, size_t size, struct err *e)
 {
-    CLEANUP_JSON struct json_object *r = NULL;
+    CLEANUP_ANSWER struct json_object *r = NULL;
     struct json_object *args = json_object_new_object();
     json_object_object_add(args, "path", json_object_new_string("/machine"));
     json_object_object_add(args, "property", json_object_new_string("type"));
@@ -243,7 +243,7 @@ int qmp_read_migrate(struct json_object *r, struct watch_sample *w, struct err *
 
 int qmp_query_migrate(struct qmp_client *c, struct vm_sample *s, struct err *e)
 {
-    CLEANUP_JSON struct json_object *r = NULL;
+    CLEANUP_ANSWER struct json_object *r = NULL;
     struct watch_sample w = {.vm = *s};
     if (qmp_client_call(c, "query-migrate", NULL, COMMAND_TIMEOUT_NS, false, &r, e) < 0 ||
         qmp_read_migrate(r, &w, e) < 0)
@@ -291,7 +291,7 @@ bool qmp_migration_in_pause(struct json_object *data)
 int qmp_query_capabilities(struct qmp_client *c, qmp_capability_set *on, qmp_capability_set *known,
                            struct err *e)
 {
-    CLEANUP_JSON struct json_object *r = NULL;
+    CLEANUP_ANSWER struct json_object *r = NULL;
     *on = *known = 0;
     if (command_look(c, "query-migrate-capabilities", NULL, &r, e) < 0)
         return -1;
@@ -335,7 +335,7 @@ int qmp_set_capabilities(struct qmp_client *c, qmp_capability_set which, qmp_cap
 int qmp_query_parameters(struct qmp_client *c, struct qmp_parameters *p, struct json_object **all,
                          struct err *e)
 {
-    CLEANUP_JSON struct json_object *r = NULL;
+    CLEANUP_ANSWER struct json_object *r = NULL;
     const char *compression = "";
     *p = (struct qmp_parameters){0};
     if (command_look(c, "query-migrate-parameters", NULL, &r, e) < 0)
@@ -412,7 +412,7 @@ int qmp_migrate_incoming(struct qmp_client *c, const char *uri, struct err *e)
 
 int qmp_query_incoming_port(struct qmp_client *c, unsigned *port, struct err *e)
 {
-    CLEANUP_JSON struct json_object *r = NULL;
+    CLEANUP_ANSWER struct json_object *r = NULL;
     const char *text;
     uint64_t n;
     if (qmp_client_call(c, "query-migrate", NULL, COMMAND_TIMEOUT_NS, false, &r, e) < 0)

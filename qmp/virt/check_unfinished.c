@@ -4,11 +4,11 @@
  * libvirt says "paused" of nearly all of it; what it is, both QEMUs tell, and which command is right
  * depends on both. The wrong one starts a guest twice, or ends the only one.
  */
-#include <json-c/json.h>
 #include <libvirt/libvirt-qemu.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/json.h"
 #include "qmp/virt/check_run.h"
 #include "qmp/virt/incoming.h"
 #include "qmp/virt/mark.h"
@@ -57,15 +57,15 @@ char *check_left_ask(virDomainPtr dom, const char *command)
     char *reply = NULL;
     if (virDomainQemuMonitorCommand(dom, command, &reply, 0) < 0)
         return NULL;
-    struct json_object *answer = json_tokener_parse(reply), *result = NULL, *status = NULL;
+    struct err none = {0};
+    CLEANUP_JSON struct json *answer = json_from_text(reply);
+    const char *status = NULL;
     free(reply);
-    json_object_object_get_ex(answer, "return", &result);
-    json_object_object_get_ex(result, "status", &status);
-    char *text = status != NULL ? strdup(json_object_get_string(status)) : NULL;
-    if (text == NULL && json_object_is_type(result, json_type_object))
-        text = strdup("none");
-    json_object_put(answer);
-    return text;
+    if (json_find_text_opt(answer, "return.status", &status, &none) < 0)
+        return NULL;
+    if (status == NULL && json_is_object(json_find(answer, "return")))
+        status = "none";
+    return status != NULL ? strdup(status) : NULL;
 }
 
 /* What QEMU does there: NULL, none runs under this UUID; "", it does not tell. free() it. */

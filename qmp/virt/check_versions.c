@@ -4,11 +4,11 @@
  * so the installed ones are asked, on both sides alike: started without a machine, asked by QMP on
  * their standard input, and told to quit. The guest's own monitor is left alone.
  */
-#include <json-c/json.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/json.h"
 #include "core/text.h"
 #include "qmp/virt/check_run.h"
 
@@ -45,15 +45,19 @@ static bool capability_append(char *names, size_t room, const char *name, const 
 
 static bool capability_take(const char *line, char *names, size_t room)
 {
-    struct json_object *o = json_tokener_parse(line), *list, *name;
-    bool is = o != NULL && json_object_object_get_ex(o, "return", &list) &&
-              json_object_is_type(list, json_type_array);
-    for (size_t i = 0; is && i < json_object_array_length(list); i++)
-        if (json_object_object_get_ex(json_object_array_get_idx(list, i), "capability", &name) &&
-            json_object_is_type(name, json_type_string))
-            capability_append(names, room, json_object_get_string(name), "\n");
-    json_object_put(o);
-    return is;
+    struct err none = {0};
+    CLEANUP_JSON struct json *o = json_from_text(line);
+    struct json *list;
+    size_t n;
+    if (json_find_list(o, "return", &list, &n, &none) < 0)
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        const char *name;
+        struct err unnamed = {0};
+        if (json_find_text(json_nth(list, i), "capability", &name, &unnamed) == 0)
+            capability_append(names, room, name, "\n");
+    }
+    return true;
 }
 
 bool check_capability_names(const char *qmp_lines, char *names, size_t room)

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <json-c/json.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +12,7 @@
 #include <unistd.h>
 
 #include "core/cleanup.h"
-#include "qmp/field.h"
+#include "core/json.h"
 
 #define JOURNAL_KIND "godwit-pool-journal"
 
@@ -27,13 +26,6 @@ static const char *const phase_names[] = {
 };
 
 enum { PHASES = sizeof phase_names / sizeof *phase_names };
-
-static inline void json_put_ptr(struct json_object **o)
-{
-    json_object_put(*o);
-}
-
-#define CLEANUP_JSON CLEANUP(json_put_ptr)
 
 static char *journal_path(const char *dir, const char *uuid, const char *suffix)
 {
@@ -100,80 +92,56 @@ void pool_journal_unlock(const char *dir, const char *uuid, int fd)
 
 /* ---- writing ---- */
 
-static void put_text(struct json_object *o, const char *key, const char *value)
+static void journal_domain(struct json *o, const struct pool_journal_domain *d)
 {
-    json_object_object_add(o, key, value != NULL ? json_object_new_string(value) : NULL);
+    json_text(o, "uuid", d->uuid);
+    json_text(o, "name", d->name);
+    json_text(o, "before", d->before);
+    json_text(o, "after", d->after);
+    json_flag(o, "shut_down", d->shut_down);
 }
 
-static void put_i64(struct json_object *o, const char *key, int64_t value)
+static void journal_copy(struct json *o, const struct pool_journal_copy *c)
 {
-    json_object_object_add(o, key, json_object_new_int64(value));
+    json_u64(o, "inode", c->inode);
+    json_u64(o, "generation", c->generation);
+    json_u64(o, "size_bytes", c->size_bytes);
+    json_i64(o, "mtime_ns", c->mtime_ns);
+    json_i64(o, "ctime_ns", c->ctime_ns);
 }
 
-static void put_flag(struct json_object *o, const char *key, bool value)
+static void journal_image(struct json *o, const struct pool_journal_image *i)
 {
-    json_object_object_add(o, key, json_object_new_boolean(value));
-}
-
-static struct json_object *journal_domain(const struct pool_journal_domain *d)
-{
-    struct json_object *o = json_object_new_object();
-    put_text(o, "uuid", d->uuid);
-    put_text(o, "name", d->name);
-    put_text(o, "before", d->before);
-    put_text(o, "after", d->after);
-    put_flag(o, "shut_down", d->shut_down);
-    return o;
-}
-
-static struct json_object *journal_copy(const struct pool_journal_copy *c)
-{
-    struct json_object *o = json_object_new_object();
-    json_object_object_add(o, "inode", json_object_new_uint64(c->inode));
-    json_object_object_add(o, "generation", json_object_new_uint64(c->generation));
-    json_object_object_add(o, "size_bytes", json_object_new_uint64(c->size_bytes));
-    put_i64(o, "mtime_ns", c->mtime_ns);
-    put_i64(o, "ctime_ns", c->ctime_ns);
-    return o;
-}
-
-static struct json_object *journal_image(const struct pool_journal_image *i)
-{
-    struct json_object *o = json_object_new_object();
-    put_text(o, "name", i->name);
-    json_object_object_add(o, "inode", json_object_new_uint64(i->inode));
-    json_object_object_add(o, "size_bytes", json_object_new_uint64(i->size_bytes));
-    put_i64(o, "mtime_ns", i->mtime_ns);
-    put_i64(o, "ctime_ns", i->ctime_ns);
-    put_flag(o, "was_there", i->was_there);
-    put_i64(o, "directories_there", i->directories_there);
+    json_text(o, "name", i->name);
+    json_u64(o, "inode", i->inode);
+    json_u64(o, "size_bytes", i->size_bytes);
+    json_i64(o, "mtime_ns", i->mtime_ns);
+    json_i64(o, "ctime_ns", i->ctime_ns);
+    json_flag(o, "was_there", i->was_there);
+    json_i64(o, "directories_there", i->directories_there);
     if (i->copy.made)
-        json_object_object_add(o, "copy", journal_copy(&i->copy));
-    return o;
+        journal_copy(json_node(o, "copy"), &i->copy);
 }
 
-static struct json_object *journal_json(const struct pool_journal *j)
+static struct json *journal_json(const struct pool_journal *j)
 {
-    struct json_object *o = json_object_new_object();
-    struct json_object *domains = json_object_new_array(), *images = json_object_new_array();
-    put_i64(o, "schema", JOURNAL_SCHEMA);
-    put_text(o, "kind", JOURNAL_KIND);
-    put_text(o, "uri", j->uri);
-    put_text(o, "pool", j->pool);
-    put_text(o, "uuid", j->uuid);
-    put_text(o, "path", j->path);
-    put_text(o, "share", j->share);
-    put_text(o, "mount", j->mount);
-    put_flag(o, "network", j->network);
-    put_text(o, "phase", phase_names[j->phase]);
-    put_text(o, "before", j->before);
-    put_text(o, "after", j->after);
+    struct json *o = json_new(); /* with "schema" 1, which is JOURNAL_SCHEMA */
+    json_text(o, "kind", JOURNAL_KIND);
+    json_text(o, "uri", j->uri);
+    json_text(o, "pool", j->pool);
+    json_text(o, "uuid", j->uuid);
+    json_text(o, "path", j->path);
+    json_text(o, "share", j->share);
+    json_text(o, "mount", j->mount);
+    json_flag(o, "network", j->network);
+    json_text(o, "phase", phase_names[j->phase]);
+    json_text(o, "before", j->before);
+    json_text(o, "after", j->after);
+    struct json *domains = json_list(o, "domains"), *images = json_list(o, "images");
     for (size_t i = 0; i < j->n_domains; i++)
-        json_object_array_add(domains, journal_domain(&j->domains[i]));
+        journal_domain(json_item(domains), &j->domains[i]);
     for (size_t i = 0; i < j->n_images; i++)
-        json_object_array_add(images, journal_image(&j->images[i]));
-    json_object_object_add(o, "domains", domains);
-    json_object_object_add(o, "images", images);
+        journal_image(json_item(images), &j->images[i]);
     return o;
 }
 
@@ -203,9 +171,8 @@ int pool_journal_write(const struct pool_journal *j, const char *dir, struct err
 {
     CLEANUP_FREE char *path = journal_path(dir, j->uuid, ".json");
     CLEANUP_FREE char *new = journal_path(dir, j->uuid, ".json.new");
-    CLEANUP_JSON struct json_object *o = journal_json(j);
-    const char *text = json_object_to_json_string_ext(
-        o, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE);
+    CLEANUP_JSON struct json *o = journal_json(j);
+    const char *text = json_pretty(o);
     if (path == NULL || new == NULL || text == NULL)
         return journal_no_memory(dir, e);
     CLEANUP_CLOSE int fd =
@@ -233,109 +200,90 @@ int pool_journal_remove(const char *dir, const char *uuid, struct err *e)
 /* ---- reading ---- */
 
 /* A text that must be there goes to *to, to be freed; one that may be null only with `maybe`. */
-static int get_text(struct json_object *o, const char *key, bool maybe, char **to, struct err *e)
+static int get_text(struct json *o, const char *key, bool maybe, char **to, struct err *e)
 {
     const char *value = NULL;
-    struct json_object *field = field_peek(o, key);
+    struct json *field = json_find(o, key);
     if (maybe && field == NULL)
         return 0;
-    if (field_text(o, key, &value, e) < 0)
+    if (json_find_text(o, key, &value, e) < 0)
         return -1;
     *to = strdup(value);
     return *to != NULL ? 0 : err_set(e, ERR_IO, ENOMEM, "%s", key);
 }
 
-static int get_i64(struct json_object *o, const char *key, int64_t *to, struct err *e)
-{
-    struct json_object *field = field_peek(o, key);
-    if (field == NULL || !json_object_is_type(field, json_type_int))
-        return err_set(e, ERR_PROTO, 0, "%s: not an integer", key);
-    *to = json_object_get_int64(field);
-    return 0;
-}
-
-static int get_domain(struct json_object *o, struct pool_journal_domain *d, struct err *e)
+static int get_domain(struct json *o, struct pool_journal_domain *d, struct err *e)
 {
     return get_text(o, "uuid", false, &d->uuid, e) < 0 ||
                    get_text(o, "name", false, &d->name, e) < 0 ||
                    get_text(o, "before", false, &d->before, e) < 0 ||
                    get_text(o, "after", true, &d->after, e) < 0 ||
-                   field_bool(o, "shut_down", &d->shut_down, e) < 0
+                   json_find_flag(o, "shut_down", &d->shut_down, e) < 0
                ? -1
                : 0;
 }
 
 /* Journals of before do not have it: then nothing on the share is known to be ours. */
-static int get_copy(struct json_object *image, struct pool_journal_image *i, struct err *e)
+static int get_copy(struct json *image, struct pool_journal_image *i, struct err *e)
 {
-    struct json_object *o = field_peek(image, "copy");
+    struct json *o = json_find(image, "copy");
     i->directories_there = UINT_MAX;
-    if (field_peek(image, "directories_there") != NULL) {
+    if (json_find(image, "directories_there") != NULL) {
         int64_t n;
-        if (get_i64(image, "directories_there", &n, e) < 0)
+        if (json_find_i64(image, "directories_there", &n, e) < 0)
             return -1;
         i->directories_there = n >= 0 && n < UINT_MAX ? (unsigned)n : UINT_MAX;
     }
     if (o == NULL)
         return 0;
-    if (field_u64(o, "inode", &i->copy.inode, e) < 0 ||
-        field_u64(o, "generation", &i->copy.generation, e) < 0 ||
-        field_u64(o, "size_bytes", &i->copy.size_bytes, e) < 0 ||
-        get_i64(o, "mtime_ns", &i->copy.mtime_ns, e) < 0 ||
-        get_i64(o, "ctime_ns", &i->copy.ctime_ns, e) < 0)
+    if (json_find_u64(o, "inode", &i->copy.inode, e) < 0 ||
+        json_find_u64(o, "generation", &i->copy.generation, e) < 0 ||
+        json_find_u64(o, "size_bytes", &i->copy.size_bytes, e) < 0 ||
+        json_find_i64(o, "mtime_ns", &i->copy.mtime_ns, e) < 0 ||
+        json_find_i64(o, "ctime_ns", &i->copy.ctime_ns, e) < 0)
         return err_wrap(e, "copy");
     i->copy.made = true;
     return 0;
 }
 
-static int get_image(struct json_object *o, struct pool_journal_image *i, struct err *e)
+static int get_image(struct json *o, struct pool_journal_image *i, struct err *e)
 {
     return get_text(o, "name", false, &i->name, e) < 0 ||
-                   field_u64(o, "inode", &i->inode, e) < 0 ||
-                   field_u64(o, "size_bytes", &i->size_bytes, e) < 0 ||
-                   get_i64(o, "mtime_ns", &i->mtime_ns, e) < 0 ||
-                   get_i64(o, "ctime_ns", &i->ctime_ns, e) < 0 ||
-                   field_bool(o, "was_there", &i->was_there, e) < 0 || get_copy(o, i, e) < 0
+                   json_find_u64(o, "inode", &i->inode, e) < 0 ||
+                   json_find_u64(o, "size_bytes", &i->size_bytes, e) < 0 ||
+                   json_find_i64(o, "mtime_ns", &i->mtime_ns, e) < 0 ||
+                   json_find_i64(o, "ctime_ns", &i->ctime_ns, e) < 0 ||
+                   json_find_flag(o, "was_there", &i->was_there, e) < 0 || get_copy(o, i, e) < 0
                ? -1
                : 0;
 }
 
-static int get_list(struct json_object *o, const char *key, struct json_object **list, size_t *n,
-                    struct err *e)
+static int get_lists(struct json *o, struct pool_journal *j, struct err *e)
 {
-    *list = field_peek(o, key);
-    if (*list == NULL || !json_object_is_type(*list, json_type_array))
-        return err_set(e, ERR_PROTO, 0, "%s: not a list", key);
-    *n = json_object_array_length(*list);
-    return 0;
-}
-
-static int get_lists(struct json_object *o, struct pool_journal *j, struct err *e)
-{
-    struct json_object *domains, *images;
+    struct json *domains, *images;
     size_t n_domains, n_images;
-    if (get_list(o, "domains", &domains, &n_domains, e) < 0 ||
-        get_list(o, "images", &images, &n_images, e) < 0)
+    if (json_find_list(o, "domains", &domains, &n_domains, e) < 0 ||
+        json_find_list(o, "images", &images, &n_images, e) < 0)
         return -1;
     j->domains = calloc(n_domains + 1, sizeof *j->domains);
     j->images = calloc(n_images + 1, sizeof *j->images);
     if (j->domains == NULL || j->images == NULL)
         return err_set(e, ERR_IO, ENOMEM, "its lists");
     for (; j->n_domains < n_domains; j->n_domains++)
-        if (get_domain(json_object_array_get_idx(domains, j->n_domains),
+        if (get_domain(json_nth(domains, j->n_domains),
                        &j->domains[j->n_domains], e) < 0)
             return -1;
     for (; j->n_images < n_images; j->n_images++)
-        if (get_image(json_object_array_get_idx(images, j->n_images), &j->images[j->n_images],
+        if (get_image(json_nth(images, j->n_images), &j->images[j->n_images],
                       e) < 0)
             return -1;
     return 0;
 }
 
-static int get_phase(struct json_object *o, struct pool_journal *j, struct err *e)
+static int get_phase(struct json *o, struct pool_journal *j, struct err *e)
 {
     const char *name = NULL;
-    if (field_text(o, "phase", &name, e) < 0)
+    if (json_find_text(o, "phase", &name, e) < 0)
         return -1;
     for (int i = 0; i < PHASES; i++) {
         if (strcmp(name, phase_names[i]) == 0) {
@@ -346,12 +294,12 @@ static int get_phase(struct json_object *o, struct pool_journal *j, struct err *
     return err_set(e, ERR_PROTO, 0, "phase: '%s' is not known", name);
 }
 
-static int get_journal(struct json_object *o, const char *uuid, struct pool_journal *j,
+static int get_journal(struct json *o, const char *uuid, struct pool_journal *j,
                        struct err *e)
 {
     const char *kind = NULL;
     uint64_t schema = 0;
-    if (field_text(o, "kind", &kind, e) < 0 || field_u64(o, "schema", &schema, e) < 0)
+    if (json_find_text(o, "kind", &kind, e) < 0 || json_find_u64(o, "schema", &schema, e) < 0)
         return -1;
     if (strcmp(kind, JOURNAL_KIND) != 0)
         return err_set(e, ERR_PROTO, 0, "is no journal of godwit's");
@@ -363,7 +311,7 @@ static int get_journal(struct json_object *o, const char *uuid, struct pool_jour
         get_text(o, "path", false, &j->path, e) < 0 ||
         get_text(o, "share", false, &j->share, e) < 0 ||
         get_text(o, "mount", true, &j->mount, e) < 0 ||
-        field_bool(o, "network", &j->network, e) < 0 || get_phase(o, j, e) < 0 ||
+        json_find_flag(o, "network", &j->network, e) < 0 || get_phase(o, j, e) < 0 ||
         get_text(o, "before", false, &j->before, e) < 0 ||
         get_text(o, "after", true, &j->after, e) < 0 || get_lists(o, j, e) < 0)
         return -1;
@@ -387,8 +335,8 @@ struct pool_journal *pool_journal_read(const char *dir, const char *uuid, struct
         free(j);
         return NULL;
     }
-    CLEANUP_JSON struct json_object *o = json_object_from_fd(fd);
-    if (o == NULL || !json_object_is_type(o, json_type_object))
+    CLEANUP_JSON struct json *o = json_from_fd(fd);
+    if (o == NULL)
         err_set(e, ERR_REFUSED, 0, "%s: is not whole", path);
     else if (get_journal(o, uuid, j, e) < 0)
         err_wrap(e, "%s", path);

@@ -209,15 +209,15 @@ static void test_foreign(void **state)
         const char *from, *to, *why;
     } cases[] = {
         {"\"godwit-pool-journal\"", "\"something-else\"", "is no journal of godwit's"},
-        {"\"schema\":1", "\"schema\":2", "is of schema 2, and this godwit knows 1"},
-        {"\"schema\":1", "\"scheme\":1", "schema: missing"},
-        {"\"uuid\":\"6695", "\"uuid\":\"7795", "is of another pool"},
-        {"\"phase\":\"switching\"", "\"phase\":\"sleeping\"", "phase: 'sleeping' is not known"},
+        {"\"schema\": 1", "\"schema\": 2", "is of schema 2, and this godwit knows 1"},
+        {"\"schema\": 1", "\"scheme\": 1", "schema: missing"},
+        {"\"uuid\": \"6695", "\"uuid\": \"7795", "is of another pool"},
+        {"\"phase\": \"switching\"", "\"phase\": \"sleeping\"", "phase: 'sleeping' is not known"},
         {"\"before\":", "\"behind\":", "before: "},
-        {"\"domains\":[", "\"lodgers\":[", "domains: not a list"},
-        {"\"mtime_ns\":-5", "\"mtime_ns\":\"x\"", "mtime_ns: not an integer"},
-        {"\"generation\":7", "\"generation\":\"x\"", "generation: "},
-        {"\"network\":true", "\"network\":1", "network: "},
+        {"\"domains\": [", "\"lodgers\": [", "domains: not a list"},
+        {"\"mtime_ns\": -5", "\"mtime_ns\": \"x\"", "mtime_ns: not an integer"},
+        {"\"generation\": 7", "\"generation\": \"x\"", "generation: "},
+        {"\"network\": true", "\"network\": 1", "network: "},
     };
     CLEANUP_FREE char *text = text_of_one();
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
