@@ -11,9 +11,10 @@
  * of what it acts on, and proves it again right before: the process (pid, start time, boot) or the
  * domain that was probed, or made by us, not whoever answers at its address now. A backend that
  * finds another there says so (ERR_LOST), and touches nothing. And no answer is no answer:
- *  - "it has ended" comes with the reason why that is known (enum vm_death); all else, a stream
- *    that ends, a full backlog, a deadline, is VM_DEATH_NO_ANSWER, which never lets the other side
- *    run;
+ *  - "it has ended" comes with the reason why that is known (enum vm_death): of its process, known by
+ *    pid and start time from when it answered, or from a manager that owns it. All else, a stream
+ *    that ends, a connection that is refused (by a forwarder, a proxy or a firewall, as well), a full
+ *    backlog, a deadline, is VM_DEATH_NO_ANSWER, which never lets the other side run;
  *  - "it has not run" is said by a side that waits still, or by one that has been heard all the
  *    time (vm_seen); where there is a gap in what was heard, it may have run;
  *  - a state counts for this migration only if this migration can have made it: "completed" may be
@@ -125,7 +126,6 @@ struct vm_seen {
 enum vm_death {
     VM_DEATH_NO_ANSWER,    /* not known: no answer, or one that proves nothing */
     VM_DEATH_LIVES,        /* it answers, or its process is there */
-    VM_DEATH_REFUSED,      /* its machine refuses the connection: nobody listens where it did */
     VM_DEATH_PROCESS_GONE, /* its process, known by pid and start time, is there no more */
     VM_DEATH_REBOOTED,     /* its machine was booted after it had answered */
     VM_DEATH_NOT_ACTIVE,   /* its libvirt answers, and says that the domain is not active */

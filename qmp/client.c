@@ -463,8 +463,3 @@ int64_t qmp_client_peer_pid(const struct qmp_client *c)
 {
     return qmp_link_peer_pid(&c->link);
 }
-
-bool qmp_client_is_proxied(const struct qmp_client *c)
-{
-    return qmp_link_is_proxy(&c->link);
-}

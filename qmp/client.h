@@ -64,6 +64,5 @@ bool qmp_client_lost(const struct qmp_client *c);
  * Over ssh this takes a moment, because ssh may have ended for a reason of its own. */
 bool qmp_client_ended_by_peer(struct qmp_client *c);
 int64_t qmp_client_peer_pid(const struct qmp_client *c);
-bool qmp_client_is_proxied(const struct qmp_client *c); /* see qmp_link_is_proxy() */
 
 #endif

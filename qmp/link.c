@@ -285,37 +285,25 @@ bool qmp_link_ssh_lives(struct qmp_link *l)
     return l->ssh != 0;
 }
 
-/* 1 or 0; -1: that cannot be seen. */
-static int link_is_qemu(pid_t pid)
+/* False also where that cannot be seen. */
+static bool link_is_qemu(pid_t pid)
 {
     char path[40], exe[256];
     snprintf(path, sizeof path, "/proc/%d/exe", (int)pid);
     ssize_t n = readlink(path, exe, sizeof exe - 1);
     if (n <= 0)
-        return -1;
+        return false;
     exe[n] = '\0';
     const char *slash = strrchr(exe, '/');
     return slash != NULL && (strncmp(slash + 1, "qemu", 4) == 0 || strcmp(slash + 1, "kvm") == 0);
 }
 
 /* The kernel tells who called listen(); 0 for a process outside our PID namespace. */
-static pid_t link_listener(const struct qmp_link *l)
+int64_t qmp_link_peer_pid(const struct qmp_link *l)
 {
     struct ucred cred;
     socklen_t size = sizeof cred;
     if (l->ssh != 0 || getsockopt(l->fd, SOL_SOCKET, SO_PEERCRED, &cred, &size) < 0)
         return 0;
-    return cred.pid > 0 ? cred.pid : 0;
-}
-
-int64_t qmp_link_peer_pid(const struct qmp_link *l)
-{
-    pid_t pid = link_listener(l);
-    return pid != 0 && link_is_qemu(pid) == 1 ? pid : 0;
-}
-
-bool qmp_link_is_proxy(const struct qmp_link *l)
-{
-    pid_t pid = link_listener(l);
-    return pid != 0 && link_is_qemu(pid) == 0;
+    return cred.pid > 0 && link_is_qemu(cred.pid) ? cred.pid : 0;
 }

@@ -29,8 +29,9 @@ struct qmp_link {
 
 /*
  * Connects within `timeout_ns`. ERR_LOST: the socket is missing (ENOENT) or refuses (ECONNREFUSED, of
- * tcp: at each address); over ssh neither is seen. Whether that proves anything about the QEMU that
- * was there is for vm_ops.death to say. ERR_TIMEOUT, also while a backlog is full; ERR_REFUSED: no
+ * tcp: at each address); over ssh neither is seen. It proves nothing about the QEMU that was there: what
+ * listened may have been a proxy or a forwarder, and a firewall refuses like a kernel does (REJECT with
+ * tcp-reset); only a process that is gone does (qmp/process.h). ERR_TIMEOUT, also while a backlog is full; ERR_REFUSED: no
  * such host; ERR_IO: else, also when ssh failed, in its own words. It blocks: neither the loop nor
  * Ctrl-C is served meanwhile.
  */
@@ -45,10 +46,8 @@ void qmp_link_close(struct qmp_link *l);
 bool qmp_link_ssh_lives(struct qmp_link *l);
 
 /* The QEMU at the other end of a unix socket on this machine; 0 where that is another program,
- * which holds the socket for it (a proxy, a manager that passed the descriptor), or not known. */
+ * which holds the socket for it (a proxy, a manager that passed the descriptor), or not known (another
+ * PID namespace, a /proc/PID/exe that must not be read). */
 int64_t qmp_link_peer_pid(const struct qmp_link *l);
-
-/* Whether that is known to be another program: its end says nothing about QEMU. */
-bool qmp_link_is_proxy(const struct qmp_link *l);
 
 #endif

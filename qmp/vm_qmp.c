@@ -5,8 +5,9 @@
  * One side of a migration is one QMP connection. It may be lost while QEMU lives (ssh, a restarted
  * proxy), so each operation takes the client through vm_qmp_client(), which connects anew if need
  * be; what QEMU did meanwhile is seen by the next sample, and only the arrival times are lost. Who
- * answers then must be the QEMU that was probed, and not one that was started in its place: its first
- * vCPU's thread tells.
+ * answers then must be the QEMU that was probed, and not one that was started in its place: its process
+ * must live, and what answers must have the same pid, version, UUID and first vCPU's thread. A container
+ * gives the same threads to the next QEMU in it, so these alone can only tell another one.
  *
  * The return path stays off in a pure precopy, on purpose. With it, a source that has sent all of
  * the guest still waits for the destination's word, and starts the guest again by itself if the
@@ -104,16 +105,35 @@ static int vm_qmp_not_connected(const struct vm_qmp *q, struct err *e)
     return q->ep.scheme == QMP_VIRT ? -1 : err_wrap(e, "%s", q->vm.role);
 }
 
+/* True: the process that was probed is there no more, or it cannot be looked at any more (*e). */
+static bool vm_qmp_process_left(struct vm_qmp *q, struct err *e)
+{
+    if (q->process.pid == 0)
+        return false;
+    enum vm_death death = qmp_process_look(&q->process);
+    if (death == VM_DEATH_NO_ANSWER)
+        err_set(e, ERR_LOST, 0, "%s: a QEMU answers, and whether it is the one that was there before cannot "
+                "be told: nobody could look at its process", q->ep.text);
+    return death != VM_DEATH_LIVES;
+}
+
 /* Libvirt's word about its domain is enough; it starts no other in its place. */
 static int vm_qmp_check_same(struct vm_qmp *q, struct qmp_client *c, struct err *e)
 {
-    int64_t thread = 0;
+    int64_t thread = 0, pid = qmp_client_peer_pid(c);
+    struct qmp_version v;
+    char uuid[sizeof q->facts.uuid];
     unsigned n;
-    if (q->thread == 0 || q->ep.scheme == QMP_VIRT)
+    if (!q->probed || q->ep.scheme == QMP_VIRT)
         return 0;
-    if (qmp_query_vcpus(c, &n, &thread, e) < 0)
+    bool left = vm_qmp_process_left(q, e);
+    if (e->class != ERR_NONE)
         return -1;
-    if (thread == q->thread)
+    if (!left && (qmp_query_version(c, &v, e) < 0 || qmp_query_vcpus(c, &n, &thread, e) < 0 ||
+                  qmp_query_uuid(c, uuid, sizeof uuid, e) < 0))
+        return -1;
+    if (!left && pid == q->facts.peer_pid && thread == q->thread && strcmp(uuid, q->facts.uuid) == 0 &&
+        memcmp(v.at, q->facts.version, sizeof v.at) == 0)
         return 0;
     return err_set(e, ERR_LOST, 0, "%s: another QEMU answers than the one that was there before",
                    q->ep.text);
@@ -155,12 +175,12 @@ static int vm_qmp_probe(struct vm *vm, struct vm_facts *f, struct err *e)
     snprintf(f->hypervisor, sizeof f->hypervisor, "QEMU %d.%d.%d", v.at[0], v.at[1], v.at[2]);
     f->migration = s.migration;
     f->peer_pid = qmp_client_peer_pid(c);
-    q->by_proxy = qmp_client_is_proxied(c);
     if (q->ep.scheme == QMP_SSH)
         qmp_process_find(&q->process, &q->ep, q->thread);
     else if (f->peer_pid > 0)
         qmp_process_find(&q->process, &q->ep, f->peer_pid);
     q->facts = *f;
+    q->probed = true;
     return 0;
 }
 
@@ -450,9 +470,8 @@ static int vm_qmp_cancel(struct vm *vm, struct err *e)
 
 /*
  * One look. A process that could be found is looked at, here or over ssh. Of a domain libvirt's word
- * counts. Else the one proof is that its machine refuses the connection: a closing QEMU may accept
- * and hang up; a missing socket proves nothing, for files get removed; and over ssh a full backlog
- * looks like a refusal (qmp/link.c). *again: it may be about to end.
+ * counts. Else there is no proof: a closing QEMU may accept and hang up, files get removed, and what
+ * refuses may be a forwarder, a proxy that has ended, or a firewall. *again: it may be about to end.
  */
 static enum vm_death vm_qmp_look(struct vm_qmp *q, bool *again)
 {
@@ -469,12 +488,7 @@ static enum vm_death vm_qmp_look(struct vm_qmp *q, bool *again)
         return death;
     }
     *again = false;
-    if (vm_qmp_client(q, &e) != NULL)
-        return VM_DEATH_LIVES;
-    *again = e.class == ERR_LOST && q->ep.scheme != QMP_SSH && !q->by_proxy;
-    bool refused = e.class == ERR_LOST && e.sys == ECONNREFUSED && !q->by_proxy &&
-                   (q->ep.scheme == QMP_TCP || q->ep.scheme == QMP_UNIX);
-    return refused ? VM_DEATH_REFUSED : VM_DEATH_NO_ANSWER;
+    return vm_qmp_client(q, &e) != NULL ? VM_DEATH_LIVES : VM_DEATH_NO_ANSWER;
 }
 
 /* Before a proven answer all that it had said has been read: its last word may be RESUME. */

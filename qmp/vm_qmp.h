@@ -23,9 +23,9 @@ struct vm_qmp {
     struct qmp_endpoint ep;
     struct qmp_client *client; /* NULL: not open (any more) */
     struct vm_facts facts;     /* what probe() found */
-    int64_t thread;            /* of its first vCPU, as probe() found it: whose QEMU it is; 0 */
+    bool probed;
+    int64_t thread;            /* of its first vCPU, as probe() found it */
     struct qmp_process process; /* of a bare QEMU, where it could be found */
-    bool by_proxy; /* its unix socket is another program's */
     bool armed;    /* it listens: a destination */
     bool configured;
     bool parameters_first; /* they were set before the capabilities */
@@ -49,7 +49,9 @@ void vm_qmp_init(struct vm_qmp *q, struct loop *loop, const char *role, const st
 int vm_qmp_connect(struct vm_qmp *q, struct err *e);
 
 /* The connection, made again if it was lost. ERR_LOST: also where another QEMU than the one that was
- * probed answers there now. */
+ * probed answers there now, or where that cannot be told. Its process (pid, start time, boot) tells; where
+ * it was never known (tcp, another PID namespace) its version, the guest's UUID and its first vCPU's
+ * thread, which can tell another one, and do not prove that it is the same. */
 struct qmp_client *vm_qmp_client(struct vm_qmp *q, struct err *e);
 
 /* As QEMU and libvirt call it. */

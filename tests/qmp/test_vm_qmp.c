@@ -778,19 +778,21 @@ static void test_quit(void **state)
     close_side(&s);
 }
 
-static void test_death_by_socket(void **state)
+/* A forwarder that has ended, or a firewall, refuses as well as a machine whose QEMU is gone. */
+static void test_refused_is_no_death(void **state)
 {
     (void)state;
     static const struct fake_step dies[] = {
         {.what = FAKE_ACCEPT}, PROBE("true"), {.what = FAKE_UNLISTEN}, {.what = FAKE_CLOSE}};
     static const struct fake_step lives[] = {
         {.what = FAKE_ACCEPT}, PROBE("true"), {.what = FAKE_CLOSE},
-        {.what = FAKE_ACCEPT}, CPUS, {.what = FAKE_EXPECT_END}};
+        {.what = FAKE_ACCEPT}, VERSION(10, 0), CPUS, UUID("6ba7b810-9dad-11d1-80b4-00c04fd430c8"),
+        {.what = FAKE_EXPECT_END}};
     struct side s;
     open_probed(&s, fake_qmp_start("10.0", FAKE_TCP, dies, sizeof dies / sizeof *dies));
     assert_int_equal(s.facts.peer_pid, 0);
     loop_sleep(s.loop, 20 * NS_PER_MS);
-    assert_int_equal(s.vm->ops->death(s.vm), VM_DEATH_REFUSED);
+    assert_int_equal(s.vm->ops->death(s.vm), VM_DEATH_NO_ANSWER);
     close_side(&s);
     open_probed(&s, fake_qmp_start("10.0", FAKE_TCP, lives, sizeof lives / sizeof *lives));
     loop_sleep(s.loop, 20 * NS_PER_MS);
@@ -1015,17 +1017,51 @@ static void test_another_qemu_answers(void **state)
     (void)state;
     static const struct fake_step steps[] = {
         {.what = FAKE_ACCEPT}, PROBE("true"), {.what = FAKE_CLOSE},
-        {.what = FAKE_ACCEPT},
+        {.what = FAKE_ACCEPT}, VERSION(10, 0),
         REPLY("query-cpus-fast", "[{\"cpu-index\":0,\"qom-path\":\"/x\",\"thread-id\":8,"
                                  "\"target\":\"x86_64\"}]"),
+        UUID("6ba7b810-9dad-11d1-80b4-00c04fd430c8"), {.what = FAKE_EXPECT_END}};
+    static const struct fake_step uuid[] = {
+        {.what = FAKE_ACCEPT}, PROBE("true"), {.what = FAKE_CLOSE}, {.what = FAKE_ACCEPT}, VERSION(10, 0),
+        CPUS, UUID("6ba7b811-9dad-11d1-80b4-00c04fd430c8"), {.what = FAKE_EXPECT_END}};
+    static const struct fake_step version[] = {
+        {.what = FAKE_ACCEPT}, PROBE("true"), {.what = FAKE_CLOSE}, {.what = FAKE_ACCEPT}, VERSION(10, 1),
+        CPUS, UUID("6ba7b810-9dad-11d1-80b4-00c04fd430c8"), {.what = FAKE_EXPECT_END}};
+    struct fake_qmp *others[] = {FAKE_QMP("10.0", steps), FAKE_QMP("10.0", uuid), FAKE_QMP("10.0", version)};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        struct side s;
+        enum vm_run now;
+        open_probed(&s, others[i]);
+        loop_sleep(s.loop, 20 * NS_PER_MS);
+        assert_int_equal(s.vm->ops->run(s.vm, false, &now, &s.e), -1);
+        expect(&s, ERR_LOST, "another QEMU answers than the one that was there before");
+        close_side(&s);
+    }
+}
+
+/* In a container the next QEMU has the same thread, and its guest the same UUID: that the process which was
+ * probed is not that one, or cannot be looked at any more, is enough to say so. */
+static void test_its_process_is_another(void **state)
+{
+    (void)state;
+    static const struct fake_step steps[] = {
+        {.what = FAKE_ACCEPT}, PROBE("true"), {.what = FAKE_CLOSE}, {.what = FAKE_ACCEPT},
         {.what = FAKE_EXPECT_END}};
-    struct side s;
-    enum vm_run now;
-    open_probed(&s, FAKE_QMP("10.0", steps));
-    loop_sleep(s.loop, 20 * NS_PER_MS);
-    assert_int_equal(s.vm->ops->run(s.vm, false, &now, &s.e), -1);
-    expect(&s, ERR_LOST, "another QEMU answers than the one that was there before");
-    close_side(&s);
+    for (int left = 0; left < 2; left++) {
+        struct side s;
+        enum vm_run now;
+        open_probed(&s, FAKE_QMP("10.0", steps));
+        struct qmp_process *p = &((struct vm_qmp *)s.vm)->process;
+        assert_int_equal(p->pid, getpid());
+        if (left == 0)
+            p->start_ticks++; /* that one began at another time */
+        else
+            p->shell.kind = VIRT_SHELL_NONE;
+        loop_sleep(s.loop, 20 * NS_PER_MS);
+        assert_int_equal(s.vm->ops->run(s.vm, false, &now, &s.e), -1);
+        expect(&s, ERR_LOST, left == 0 ? "another QEMU answers" : "nobody could look at its process");
+        close_side(&s);
+    }
 }
 
 /* An armed destination that runs when it is stopped has run, also where RESUME was not heard. */
@@ -1072,12 +1108,13 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_cancel_waits),
         cmocka_unit_test(test_reconnect),
         cmocka_unit_test(test_quit),
-        cmocka_unit_test(test_death_by_socket),
+        cmocka_unit_test(test_refused_is_no_death),
         cmocka_unit_test(test_death_by_pid),
         cmocka_unit_test(test_death_over_ssh),
         cmocka_unit_test(test_no_answer_is_no_death),
         cmocka_unit_test(test_death_of_a_proxy),
         cmocka_unit_test(test_another_qemu_answers),
+        cmocka_unit_test(test_its_process_is_another),
         cmocka_unit_test(test_stopped_while_it_ran),
         cmocka_unit_test(test_passes),
     };
