@@ -553,14 +553,45 @@ void vm_qmp_init(struct vm_qmp *q, struct loop *loop, const char *role, const st
     q->vm = (struct vm){.ops = ops, .loop = loop, .role = role};
 }
 
+/* socat(1) has a meaning for some characters in a path: a backslash takes it away. */
+static const char *vm_qmp_socat_address(const struct qmp_endpoint *ep)
+{
+    char path[2 * sizeof ep->path], *to = path;
+    if (ep->scheme == QMP_TCP)
+        return text_keep("TCP:%s:%s", text_url_host(ep->host), ep->port);
+    for (const char *from = ep->path; *from != '\0'; from++) {
+        if (strchr(",:!\"'\\([{", *from) != NULL)
+            *to++ = '\\';
+        *to++ = *from;
+    }
+    *to = '\0';
+    return text_keep("UNIX-CONNECT:%s", path);
+}
+
+/* A command for the operator's shell that has this QEMU do `commands`, where its socket is. */
+static const char *vm_qmp_say_by_hand(const struct qmp_endpoint *ep, const char *commands)
+{
+    struct virt_shell shell;
+    const char *there = text_command("socat -t5 - %s", vm_qmp_socat_address(ep));
+    const char *whole = text_keep("%s | %s", commands, there);
+    if (ep->scheme == QMP_TCP)
+        return whole;
+    virt_shell_of_endpoint(ep, &shell);
+    return virt_shell_command(&shell, whole);
+}
+
+#define SAY(...) "printf '%s\\n' '{\"execute\":\"qmp_capabilities\"}' " __VA_ARGS__
+#define DO(command) "'{\"execute\":\"" command "\"}'"
+
 static void vm_qmp_tell_by_hand(struct vm_qmp *q)
 {
     struct vm_by_hand *h = &q->vm.by_hand;
-    h->look = text_keep("'query-status' at %s", q->ep.text);
-    h->end = text_keep("'quit' at %s", q->ep.text);
-    h->stop = text_keep("'stop' at %s", q->ep.text);
-    /* at its gate QEMU refuses cont before the migration is cancelled */
-    h->go_on = text_keep("%s'cont' at %s", q->gated ? "'migrate_cancel' and " : "", q->ep.text);
+    h->look = vm_qmp_say_by_hand(&q->ep, SAY(DO("query-status")));
+    h->end = vm_qmp_say_by_hand(&q->ep, SAY(DO("quit")));
+    h->stop = vm_qmp_say_by_hand(&q->ep, SAY(DO("stop")));
+    /* at its gate QEMU refuses cont before the migration is cancelled, which takes a moment */
+    h->go_on = vm_qmp_say_by_hand(&q->ep, q->gated ? "{ " SAY(DO("migrate_cancel")) "; sleep 2; echo " DO("cont") "; }"
+                                                   : SAY(DO("cont")));
 }
 
 int vm_qmp_connect(struct vm_qmp *q, struct err *e)

@@ -64,7 +64,8 @@ static void open_as(struct side *s, const char *role, struct fake_qmp *fake)
     /* without it the scripts below are of either side; test_gate() has one */
     assert_true(((struct vm_qmp *)s->vm)->gated == (strcmp(role, "source") == 0));
     /* who stands at a gate cannot go on before the migration is cancelled */
-    assert_true((strstr(s->vm->by_hand.go_on, "'migrate_cancel' and 'cont' at ") != NULL) ==
+    assert_non_null(strstr(s->vm->by_hand.go_on, "{\"execute\":\"cont\"}"));
+    assert_true((strstr(s->vm->by_hand.go_on, "{\"execute\":\"migrate_cancel\"}") != NULL) ==
                 (strcmp(role, "source") == 0));
     ((struct vm_qmp *)s->vm)->gated = false;
 }
@@ -762,6 +763,65 @@ static void test_reconnect(void **state)
     close_side(&s);
 }
 
+/* Runs it by sh, as a person would; what it says. */
+static void type(const char *command, char *said, size_t room)
+{
+    FILE *f = popen(command, "re");
+    assert_non_null(f);
+    said[fread(said, 1, room - 1, f)] = '\0';
+    assert_int_equal(pclose(f), 0);
+}
+
+/* What is printed in an emergency can be typed as it is. */
+static void test_by_hand_can_be_typed(void **state)
+{
+    (void)state;
+    static const struct fake_step steps[] = {
+        {.what = FAKE_ACCEPT}, {.what = FAKE_CLOSE},
+        {.what = FAKE_ACCEPT}, STATUS("inmigrate"), {.what = FAKE_CLOSE},
+        {.what = FAKE_ACCEPT}, SET("migrate_cancel", NULL), SET("cont", NULL), {.what = FAKE_CLOSE},
+        {.what = FAKE_ACCEPT}, SET("stop", NULL), {.what = FAKE_CLOSE},
+        {.what = FAKE_ACCEPT}, SET("quit", NULL), {.what = FAKE_CLOSE}};
+    enum fake_transport transports[] = {FAKE_UNIX, FAKE_TCP};
+    for (size_t i = 0; i < sizeof transports / sizeof *transports; i++) {
+        struct side s;
+        char said[4096];
+        open_side(&s, fake_qmp_start("10.0", transports[i], steps, sizeof steps / sizeof *steps));
+        const struct vm_by_hand *h = &s.vm->by_hand;
+        type(h->look, said, sizeof said);
+        assert_non_null(strstr(said, "\"status\":\"inmigrate\""));
+        type(h->go_on, said, sizeof said);
+        type(h->stop, said, sizeof said);
+        type(h->end, said, sizeof said);
+        close_side(&s);
+    }
+}
+
+/* A path that is words for the shell, and signs for socat; over ssh it is typed there. */
+static void test_by_hand_is_quoted(void **state)
+{
+    (void)state;
+    char dir[] = "/tmp/test-vm-hand-XXXXXX", link[64], text[96], said[4096];
+    static const struct fake_step steps[] = {
+        {.what = FAKE_ACCEPT}, {.what = FAKE_CLOSE},
+        {.what = FAKE_ACCEPT}, STATUS("running"), {.what = FAKE_CLOSE}};
+    struct qmp_endpoint ep;
+    struct side s = {.fake = FAKE_QMP("10.0", steps)};
+    assert_non_null(mkdtemp(dir));
+    snprintf(link, sizeof link, "%s/it's, a:b $x", dir);
+    assert_int_equal(symlink(fake_qmp_path(s.fake), link), 0);
+    snprintf(text, sizeof text, "qmp+unix:%s", link);
+    s.loop = loop_new(&s.e);
+    assert_int_equal(qmp_endpoint_parse(text, &ep, &s.e), 0);
+    s.vm = vm_qmp_open(s.loop, &ep, "destination", &s.e);
+    assert_non_null(s.vm);
+    type(s.vm->by_hand.look, said, sizeof said);
+    assert_non_null(strstr(said, "\"status\":\"running\""));
+    close_side(&s);
+    unlink(link);
+    rmdir(dir);
+}
+
 static void test_quit(void **state)
 {
     (void)state;
@@ -943,6 +1003,9 @@ static void open_over_ssh(struct side *s, pid_t thread, struct vm_sample *sample
     if (s->vm == NULL || s->vm->ops->probe(s->vm, &s->facts, &s->e) < 0)
         fail_msg("%s", s->e.msg);
     assert_string_equal(s->facts.uuid, ""); /* -uuid was not given */
+    assert_string_equal(s->vm->by_hand.end,
+                        "ssh b 'printf '\\''%s\\n'\\'' '\\''{\"execute\":\"qmp_capabilities\"}'\\'' "
+                        "'\\''{\"execute\":\"quit\"}'\\'' | socat -t5 - UNIX-CONNECT:/run/x'");
     loop_sleep(s->loop, 20 * NS_PER_MS);
     assert_int_equal(s->vm->ops->sample(s->vm, sample, &s->e), -1);
     expect(s, ERR_LOST, "closed without a QMP greeting");
@@ -1108,6 +1171,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_cancel_waits),
         cmocka_unit_test(test_reconnect),
         cmocka_unit_test(test_quit),
+        cmocka_unit_test(test_by_hand_can_be_typed),
+        cmocka_unit_test(test_by_hand_is_quoted),
         cmocka_unit_test(test_refused_is_no_death),
         cmocka_unit_test(test_death_by_pid),
         cmocka_unit_test(test_death_over_ssh),
