@@ -12,98 +12,77 @@ static void run_refused(struct rig *r, const char *said)
     rig_assert_refused(r, said);
 }
 
-static void test_source_is_absent(void **state)
+static void test_an_absent_source_is_refused(void **state)
 {
-    (void)state;
-    struct rig r;
-    rig_set_up(&r);
-    rig_source(&r, "absent");
-    run_refused(&r, "absent");
-    rig_tear_down(&r);
+    struct rig *r = *state;
+    rig_source(r, "absent");
+    run_refused(r, "absent");
 }
 
-static void test_source_is_no_file(void **state)
+static void test_a_source_that_is_no_file_is_refused(void **state)
 {
-    (void)state;
-    struct rig r;
-    rig_set_up_image(&r);
-    memory_find(&r.from, "image")->attr.type = STORE_OTHER;
-    run_refused(&r, "from:image");
-    rig_tear_down(&r);
+    struct rig *r = *state;
+    memory_find(&r->from, "image")->attr.type = STORE_OTHER;
+    run_refused(r, "from:image");
 }
 
-static void test_directory_needs_recursive(void **state)
+static void test_a_directory_needs_recursive(void **state)
 {
-    (void)state;
-    struct rig r;
-    rig_set_up(&r);
-    memory_add_directory(&r.from, "dir");
-    rig_source(&r, "dir");
-    run_refused(&r, "directory");
-    rig_tear_down(&r);
+    struct rig *r = *state;
+    memory_add_directory(&r->from, "dir");
+    rig_source(r, "dir");
+    run_refused(r, "directory");
 }
 
-static void test_twins(void **state)
+static void test_two_images_of_one_name_are_refused(void **state)
 {
-    (void)state;
-    struct rig r;
-    rig_set_up_image(&r);
-    rig_add_dense(&r, "sub/image", 5000);
-    r.sources[1].as = "image";
-    run_refused(&r, "image");
-    rig_tear_down(&r);
+    struct rig *r = *state;
+    rig_add_dense(r, "sub/image", 5000);
+    r->sources[1].as = "image";
+    run_refused(r, "image");
 }
 
 /* The same name may come out of a directory, too. */
-static void test_twins_in_a_directory(void **state)
+static void test_two_images_of_one_name_in_directories_are_refused(void **state)
 {
-    (void)state;
-    struct rig r;
-    rig_set_up(&r);
-    memory_add(&r.from, "a/image", 5000, NULL, 0);
-    memory_add(&r.from, "b/image", 5000, NULL, 0);
-    rig_source(&r, "a");
-    rig_source(&r, "b");
-    r.sources[0].as = r.sources[1].as = "all";
-    r.options.recursive = true;
-    run_refused(&r, "the same name");
-    rig_tear_down(&r);
+    struct rig *r = *state;
+    memory_add(&r->from, "a/image", 5000, NULL, 0);
+    memory_add(&r->from, "b/image", 5000, NULL, 0);
+    rig_source(r, "a");
+    rig_source(r, "b");
+    r->sources[0].as = r->sources[1].as = "all";
+    r->options.recursive = true;
+    run_refused(r, "the same name");
 }
 
-static void test_exists(void **state)
+static void test_what_exists_needs_overwrite(void **state)
 {
-    (void)state;
-    struct rig r;
-    rig_set_up_image(&r);
-    memory_add(&r.to, "image", 10, NULL, 0);
-    run_refused(&r, "--overwrite");
-    assert_int_equal(memory_find(&r.to, "image")->attr.size_bytes, 10);
-    r.options.overwrite = true;
-    assert_int_equal(rig_run(&r), 0);
-    rig_assert_landed(&r);
-    rig_tear_down(&r);
+    struct rig *r = *state;
+    memory_add(&r->to, "image", 10, NULL, 0);
+    run_refused(r, "--overwrite");
+    assert_int_equal(memory_find(&r->to, "image")->attr.size_bytes, 10);
+    r->options.overwrite = true;
+    assert_int_equal(rig_run(r), 0);
+    rig_assert_landed(r);
 }
 
 /* Until the copy is whole the old image stands there. */
-static void test_overwrite_keeps_the_old(void **state)
+static void test_the_old_image_stands_until_the_copy_is_whole(void **state)
 {
-    (void)state;
-    struct rig r;
-    rig_set_up_image(&r);
-    struct memory_image *old = memory_add(&r.to, "image", 10, NULL, 0);
-    r.options.overwrite = true;
-    r.to.faults = (struct memory_faults){.only = "-part", .fail_at = 30, .fail_errno = EIO};
-    assert_int_equal(rig_run(&r), -1);
-    assert_ptr_equal(memory_find(&r.to, "image"), old);
-    rig_assert_given_back(&r);
-    rig_again(&r);
-    assert_int_equal(rig_run(&r), 0);
-    rig_assert_landed(&r);
-    rig_tear_down(&r);
+    struct rig *r = *state;
+    struct memory_image *old = memory_add(&r->to, "image", 10, NULL, 0);
+    r->options.overwrite = true;
+    r->to.faults = (struct memory_faults){.only = "-part", .fail_at = 30, .fail_errno = EIO};
+    assert_int_equal(rig_run(r), -1);
+    assert_ptr_equal(memory_find(&r->to, "image"), old);
+    rig_assert_given_back(r);
+    rig_again(r);
+    assert_int_equal(rig_run(r), 0);
+    rig_assert_landed(r);
 }
 
 /* Moved onto itself it would be lost. */
-static void test_onto_itself(void **state)
+static void test_an_image_is_not_moved_onto_itself(void **state)
 {
     (void)state;
     for (int how = 0; how < 3; how++) {
@@ -120,112 +99,88 @@ static void test_onto_itself(void **state)
     }
 }
 
-static void test_directory_in_the_way(void **state)
+static void test_a_directory_in_the_way_is_refused(void **state)
 {
-    (void)state;
-    struct rig r;
-    rig_set_up_image(&r);
-    memory_add_directory(&r.to, "image");
-    r.options.overwrite = true;
-    run_refused(&r, "to:image");
-    rig_tear_down(&r);
+    struct rig *r = *state;
+    memory_add_directory(&r->to, "image");
+    r->options.overwrite = true;
+    run_refused(r, "to:image");
 }
 
-static void test_in_use(void **state)
+static void test_an_image_in_use_needs_force(void **state)
 {
-    (void)state;
-    struct rig r;
-    rig_set_up_image(&r);
-    memory_find(&r.from, "image")->in_use = true;
-    run_refused(&r, "--force");
-    r.options.force = true;
-    assert_int_equal(rig_run(&r), 0);
-    rig_assert_landed(&r);
-    rig_tear_down(&r);
+    struct rig *r = *state;
+    memory_find(&r->from, "image")->in_use = true;
+    run_refused(r, "--force");
+    r->options.force = true;
+    assert_int_equal(rig_run(r), 0);
+    rig_assert_landed(r);
 }
 
 /* Not even --force takes an image away from under a QEMU. */
-static void test_in_use_is_not_moved(void **state)
+static void test_an_image_in_use_is_not_moved(void **state)
 {
-    (void)state;
-    struct rig r;
-    rig_set_up_image(&r);
-    memory_find(&r.from, "image")->in_use = true;
-    r.options.force = r.options.move = true;
-    run_refused(&r, "a running QEMU writes to it");
-    assert_non_null(memory_find(&r.from, "image"));
-    rig_tear_down(&r);
+    struct rig *r = *state;
+    memory_find(&r->from, "image")->in_use = true;
+    r->options.force = r->options.move = true;
+    run_refused(r, "a running QEMU writes to it");
+    assert_non_null(memory_find(&r->from, "image"));
 }
 
-static void test_no_room(void **state)
+static void test_too_little_room_is_refused(void **state)
 {
-    (void)state;
-    struct rig r;
-    rig_set_up_image(&r);
-    r.to.free_bytes = 500 * KIB;
-    run_refused(&r, "to:");
-    rig_tear_down(&r);
+    struct rig *r = *state;
+    r->to.free_bytes = 500 * KIB;
+    run_refused(r, "to:");
 }
 
 /* Holes need no room; nor does what was durable before. */
-static void test_room_enough(void **state)
+static void test_holes_need_no_room(void **state)
 {
-    (void)state;
-    struct rig r;
-    rig_set_up_image(&r);
-    r.to.free_bytes = 700 * KIB;
-    assert_int_equal(rig_run(&r), 0);
-    rig_assert_landed(&r);
-    rig_tear_down(&r);
+    struct rig *r = *state;
+    r->to.free_bytes = 700 * KIB;
+    assert_int_equal(rig_run(r), 0);
+    rig_assert_landed(r);
 }
 
-static void test_room_for_the_rest(void **state)
+static void test_what_was_durable_needs_no_room_again(void **state)
 {
-    (void)state;
-    struct rig r;
-    rig_set_up_image(&r);
-    r.to.faults = (struct memory_faults){.only = "-part", .fail_at = 38, .fail_errno = ENOSPC};
-    assert_int_equal(rig_run(&r), -1);
-    assert_true(rig_kept(&r));
-    rig_again(&r);
-    r.to.free_bytes = 500 * KIB; /* less than the whole, more than the rest */
-    assert_int_equal(rig_run(&r), 0);
-    rig_assert_landed(&r);
-    rig_tear_down(&r);
+    struct rig *r = *state;
+    r->to.faults = (struct memory_faults){.only = "-part", .fail_at = 38, .fail_errno = ENOSPC};
+    assert_int_equal(rig_run(r), -1);
+    assert_true(rig_kept(r));
+    rig_again(r);
+    r->to.free_bytes = 500 * KIB; /* less than the whole, more than the rest */
+    assert_int_equal(rig_run(r), 0);
+    rig_assert_landed(r);
 }
 
 /* All stand there already: nothing says that it was us. */
-static void test_all_there(void **state)
+static void test_all_there_already_is_refused(void **state)
 {
-    (void)state;
-    struct rig r;
-    rig_set_up(&r);
-    rig_add_dense(&r, "a", 5000);
-    rig_add_dense(&r, "b", 5000);
-    rig_plant(&r, "a");
-    rig_plant(&r, "b");
-    run_refused(&r, "exists");
-    rig_tear_down(&r);
+    struct rig *r = *state;
+    rig_add_dense(r, "a", 5000);
+    rig_add_dense(r, "b", 5000);
+    rig_plant(r, "a");
+    rig_plant(r, "b");
+    run_refused(r, "exists");
 }
 
-static void test_some_there(void **state)
+static void test_what_stands_there_is_not_copied_again(void **state)
 {
-    (void)state;
-    struct rig r;
-    rig_set_up(&r);
-    rig_add_dense(&r, "a", 5000);
-    rig_add_dense(&r, "b", 5000);
-    rig_plant(&r, "a");
-    assert_int_equal(rig_run(&r), 0);
-    rig_assert_landed(&r);
-    assert_true(rig_image(&r, 0)->was_there);
-    assert_false(rig_image(&r, 1)->was_there);
-    assert_int_equal(r.from.read_bytes, 5000);
-    rig_tear_down(&r);
+    struct rig *r = *state;
+    rig_add_dense(r, "a", 5000);
+    rig_add_dense(r, "b", 5000);
+    rig_plant(r, "a");
+    assert_int_equal(rig_run(r), 0);
+    rig_assert_landed(r);
+    assert_true(rig_image(r, 0)->was_there);
+    assert_false(rig_image(r, 1)->was_there);
+    assert_int_equal(r->from.read_bytes, 5000);
 }
 
 /* A server that keeps times to the second has another one, and a continued run knows it. */
-static void test_some_there_coarse(void **state)
+static void test_what_stands_there_is_known_by_coarse_times_too(void **state)
 {
     (void)state;
     static const int64_t grains[] = {100, 1000, 1000000, INT64_C(1000000000), INT64_C(2000000000)};
@@ -243,7 +198,7 @@ static void test_some_there_coarse(void **state)
 }
 
 /* But not another image of that name. */
-static void test_some_differ(void **state)
+static void test_another_image_of_that_name_is_refused(void **state)
 {
     (void)state;
     for (int size = 0; size < 2; size++) {
@@ -261,7 +216,7 @@ static void test_some_differ(void **state)
     }
 }
 
-static void test_places_cannot_be_opened(void **state)
+static void test_a_place_that_cannot_be_opened_is_refused(void **state)
 {
     (void)state;
     for (int side = 0; side < 2; side++) {
@@ -277,7 +232,7 @@ static void test_places_cannot_be_opened(void **state)
 }
 
 /* Whatever fails while it plans: nothing is touched. */
-static void test_each_call_of_a_plan(void **state)
+static void test_a_plan_that_fails_touches_nothing(void **state)
 {
     (void)state;
     for (int side = 0; side < 2; side++) {
@@ -326,79 +281,64 @@ static void assert_tree(struct rig *r)
     assert_int_equal(relocate_totals(r->r)->images, 3);
 }
 
-static void test_tree(void **state)
+static void test_a_tree_lands_with_its_modes_and_owners(void **state)
 {
-    (void)state;
-    struct rig r;
-    set_up_tree(&r);
-    assert_int_equal(rig_run(&r), 0);
-    assert_tree(&r);
-    rig_tear_down(&r);
+    struct rig *r = *state;
+    assert_int_equal(rig_run(r), 0);
+    assert_tree(r);
 }
 
 /* Under another name, beside a file. */
-static void test_tree_as(void **state)
+static void test_a_tree_lands_under_another_name(void **state)
 {
-    (void)state;
-    struct rig r;
-    set_up_tree(&r);
-    r.to.publishing = NULL; /* which expects equal names */
-    r.sources[0].as = "other";
-    assert_int_equal(rig_run(&r), 0);
-    const struct memory_image *b = memory_find(&r.to, "other/sub/b");
+    struct rig *r = *state;
+    r->to.publishing = NULL; /* which expects equal names */
+    r->sources[0].as = "other";
+    assert_int_equal(rig_run(r), 0);
+    const struct memory_image *b = memory_find(&r->to, "other/sub/b");
     assert_non_null(b);
-    assert_memory_equal(b->durable, memory_find(&r.from, "tree/sub/b")->cached, 300 * KIB);
-    assert_int_equal(memory_find(&r.to, "other/sub")->attr.mode, 0500);
-    assert_null(memory_find(&r.to, "tree"));
-    rig_tear_down(&r);
+    assert_memory_equal(b->durable, memory_find(&r->from, "tree/sub/b")->cached, 300 * KIB);
+    assert_int_equal(memory_find(&r->to, "other/sub")->attr.mode, 0500);
+    assert_null(memory_find(&r->to, "tree"));
 }
 
-static void test_tree_leaves_leftovers(void **state)
+static void test_leftovers_in_a_tree_are_not_copied(void **state)
 {
-    (void)state;
-    struct rig r;
-    set_up_tree(&r);
-    memory_add(&r.from, "tree/sub/.b.godwit-part", 5000, NULL, 0);
-    memory_add(&r.from, "tree/sub/.b.godwit-journal", 5000, NULL, 0);
-    assert_int_equal(rig_run(&r), 0);
-    memory_find(&r.from, "tree/sub")->attr.mtime_ns =
-        memory_find(&r.to, "tree/sub")->attr.mtime_ns;
-    assert_tree(&r);
-    rig_tear_down(&r);
+    struct rig *r = *state;
+    memory_add(&r->from, "tree/sub/.b.godwit-part", 5000, NULL, 0);
+    memory_add(&r->from, "tree/sub/.b.godwit-journal", 5000, NULL, 0);
+    assert_int_equal(rig_run(r), 0);
+    memory_find(&r->from, "tree/sub")->attr.mtime_ns =
+        memory_find(&r->to, "tree/sub")->attr.mtime_ns;
+    assert_tree(r);
 }
 
 /* What is neither a file nor a directory: said before anything is touched, or left out; not lost
  * without a word. */
-static void test_tree_with_a_socket(void **state)
+static void test_a_socket_in_a_tree_is_not_copied(void **state)
 {
-    (void)state;
-    struct rig r;
-    set_up_tree(&r);
-    memory_add(&r.from, "tree/socket", 0, NULL, 0)->attr.type = STORE_OTHER;
-    if (rig_run(&r) < 0)
-        rig_assert_refused(&r, "socket");
-    assert_null(memory_find(&r.to, "tree/socket"));
-    rig_tear_down(&r);
+    struct rig *r = *state;
+    memory_add(&r->from, "tree/socket", 0, NULL, 0)->attr.type = STORE_OTHER;
+    if (rig_run(r) < 0)
+        rig_assert_refused(r, "socket");
+    assert_null(memory_find(&r->to, "tree/socket"));
 }
 
-static void test_tree_of_directories(void **state)
+static void test_a_tree_of_directories_alone_lands(void **state)
 {
-    (void)state;
-    struct rig r;
-    rig_set_up(&r);
-    memory_add_directory(&r.from, "tree/x/y");
-    rig_source(&r, "tree");
-    r.options.recursive = true;
-    assert_int_equal(rig_run(&r), 0);
-    assert_true(rig_same(&r, "tree"));
-    assert_true(rig_same(&r, "tree/x"));
-    assert_true(rig_same(&r, "tree/x/y"));
-    rig_assert_given_back(&r);
-    rig_tear_down(&r);
+    struct rig *r = *state;
+    memory_add_directory(&r->from, "tree/x/y");
+    rig_source(r, "tree");
+    r->options.recursive = true;
+    assert_int_equal(rig_run(r), 0);
+    assert_true(rig_same(r, "tree"));
+    assert_true(rig_same(r, "tree/x"));
+    assert_true(rig_same(r, "tree/x/y"));
+    rig_assert_given_back(r);
 }
 
 /* An image with a directory in its name: the directory is there, or it is made. */
-static void test_name_with_a_directory(void **state)
+static void test_a_directory_in_a_name_is_made_where_it_is_missing(void **state)
 {
     (void)state;
     for (int there = 0; there < 2; there++) {
@@ -420,7 +360,7 @@ static void test_name_with_a_directory(void **state)
 }
 
 /* Killed at each call, then whole: also when directories are there already. */
-static void test_tree_killed(void **state)
+static void test_a_tree_that_was_killed_is_continued(void **state)
 {
     (void)state;
     bool dead = true;
@@ -454,7 +394,7 @@ static void test_tree_killed(void **state)
 
 /* Directories that stood there keep what they have, also where nothing but directories goes to them,
  * and also when the run is ended and continued. */
-static void test_tree_over_standing(void **state)
+static void test_a_tree_lands_over_one_that_stands_there(void **state)
 {
     (void)state;
     for (unsigned die_at = 0; die_at < 120; die_at += die_at < 40 ? 1 : 7) {
@@ -484,7 +424,7 @@ static void test_tree_over_standing(void **state)
 }
 
 /* A run that failed leaves no directory that only root can use. */
-static void test_tree_failed(void **state)
+static void test_a_failed_tree_leaves_no_directory_that_only_root_can_use(void **state)
 {
     (void)state;
     struct rig r;
@@ -534,7 +474,7 @@ static struct memory_image *add_overlay(struct rig *r, const char *name, const c
  * A name that no place can have is refused once, whether it is to be followed or not, and by a hint
  * that holds: --format=qcow2 would be refused again.
  */
-static void test_backing_names(void **state)
+static void test_a_backing_name_that_breaks_is_refused(void **state)
 {
     (void)state;
     static const struct {
@@ -569,7 +509,7 @@ static void test_backing_names(void **state)
 }
 
 /* One that a place can have is found there, whatever it is called at the destination. */
-static void test_backing_as(void **state)
+static void test_a_backing_file_is_found_under_its_name_there(void **state)
 {
     (void)state;
     struct rig r;
@@ -593,40 +533,75 @@ static void test_backing_as(void **state)
     rig_tear_down(&r);
 }
 
+/* ---- what a test begins with; it is taken down also when the test fails ---- */
+
+static struct rig one;
+
+static int begin_empty(void **state)
+{
+    rig_set_up(&one);
+    *state = &one;
+    return 0;
+}
+
+static int begin_image(void **state)
+{
+    rig_set_up_image(&one);
+    *state = &one;
+    return 0;
+}
+
+static int begin_tree(void **state)
+{
+    set_up_tree(&one);
+    *state = &one;
+    return 0;
+}
+
+static int end(void **state)
+{
+    rig_tear_down(*state);
+    return 0;
+}
+
+#define EMPTY(test) cmocka_unit_test_setup_teardown(test, begin_empty, end)
+#define IMAGE(test) cmocka_unit_test_setup_teardown(test, begin_image, end)
+#define TREE(test) cmocka_unit_test_setup_teardown(test, begin_tree, end)
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_source_is_absent),
-        cmocka_unit_test(test_source_is_no_file),
-        cmocka_unit_test(test_directory_needs_recursive),
-        cmocka_unit_test(test_twins),
-        cmocka_unit_test(test_twins_in_a_directory),
-        cmocka_unit_test(test_exists),
-        cmocka_unit_test(test_overwrite_keeps_the_old),
-        cmocka_unit_test(test_onto_itself),
-        cmocka_unit_test(test_directory_in_the_way),
-        cmocka_unit_test(test_in_use),
-        cmocka_unit_test(test_in_use_is_not_moved),
-        cmocka_unit_test(test_no_room),
-        cmocka_unit_test(test_room_enough),
-        cmocka_unit_test(test_room_for_the_rest),
-        cmocka_unit_test(test_all_there),
-        cmocka_unit_test(test_some_there),
-        cmocka_unit_test(test_some_there_coarse),
-        cmocka_unit_test(test_some_differ),
-        cmocka_unit_test(test_places_cannot_be_opened),
-        cmocka_unit_test(test_each_call_of_a_plan),
-        cmocka_unit_test(test_tree),
-        cmocka_unit_test(test_tree_as),
-        cmocka_unit_test(test_tree_leaves_leftovers),
-        cmocka_unit_test(test_tree_with_a_socket),
-        cmocka_unit_test(test_tree_of_directories),
-        cmocka_unit_test(test_name_with_a_directory),
-        cmocka_unit_test(test_tree_killed),
-        cmocka_unit_test(test_tree_over_standing),
-        cmocka_unit_test(test_tree_failed),
-        cmocka_unit_test(test_backing_names),
-        cmocka_unit_test(test_backing_as),
+        EMPTY(test_an_absent_source_is_refused),
+        IMAGE(test_a_source_that_is_no_file_is_refused),
+        EMPTY(test_a_directory_needs_recursive),
+        IMAGE(test_two_images_of_one_name_are_refused),
+        EMPTY(test_two_images_of_one_name_in_directories_are_refused),
+        IMAGE(test_what_exists_needs_overwrite),
+        IMAGE(test_the_old_image_stands_until_the_copy_is_whole),
+        cmocka_unit_test(test_an_image_is_not_moved_onto_itself),
+        IMAGE(test_a_directory_in_the_way_is_refused),
+        IMAGE(test_an_image_in_use_needs_force),
+        IMAGE(test_an_image_in_use_is_not_moved),
+        IMAGE(test_too_little_room_is_refused),
+        IMAGE(test_holes_need_no_room),
+        IMAGE(test_what_was_durable_needs_no_room_again),
+        EMPTY(test_all_there_already_is_refused),
+        EMPTY(test_what_stands_there_is_not_copied_again),
+        cmocka_unit_test(test_what_stands_there_is_known_by_coarse_times_too),
+        cmocka_unit_test(test_another_image_of_that_name_is_refused),
+        cmocka_unit_test(test_a_place_that_cannot_be_opened_is_refused),
+        cmocka_unit_test(test_a_plan_that_fails_touches_nothing),
+        TREE(test_a_tree_lands_with_its_modes_and_owners),
+        TREE(test_a_tree_lands_under_another_name),
+        TREE(test_leftovers_in_a_tree_are_not_copied),
+        TREE(test_a_socket_in_a_tree_is_not_copied),
+        EMPTY(test_a_tree_of_directories_alone_lands),
+        cmocka_unit_test(test_a_directory_in_a_name_is_made_where_it_is_missing),
+        cmocka_unit_test(test_a_tree_that_was_killed_is_continued),
+        cmocka_unit_test(test_a_tree_lands_over_one_that_stands_there),
+        cmocka_unit_test(test_a_failed_tree_leaves_no_directory_that_only_root_can_use),
+        cmocka_unit_test(test_a_backing_name_that_breaks_is_refused),
+        cmocka_unit_test(test_a_backing_file_is_found_under_its_name_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

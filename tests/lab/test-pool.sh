@@ -208,9 +208,9 @@ read_switched() {
     local text='' rest
     switched=-1
     { read -r -d '' text <"$state_dir/$journal"; } 2>/dev/null
-    [[ $text == *'"phase":"switching"'* ]] || return 0
-    rest=${text//'"after":"<'/}
-    switched=$(((${#text} - ${#rest}) / 10))
+    [[ $text == *'"phase": "switching"'* ]] || return 0
+    rest=${text//'"after": "<'/}
+    switched=$(((${#text} - ${#rest}) / 11))
 }
 
 copying() { copying_in t3; }
