@@ -76,7 +76,7 @@ static void assert_near(uint64_t got, uint64_t want, unsigned per_mille)
                  (unsigned long long)want);
 }
 
-static void test_average(void **state)
+static void test_the_average_is_the_rate(void **state)
 {
     (void)state;
     static const uint64_t rates[] = {
@@ -102,7 +102,7 @@ static void test_average(void **state)
 }
 
 /* In no second, and in no 100 ms, much more or less than its share. */
-static void test_smooth(void **state)
+static void test_no_moment_has_much_more_than_its_share(void **state)
 {
     (void)state;
     struct crowd c;
@@ -116,7 +116,7 @@ static void test_smooth(void **state)
     bucket_destroy(&c.bucket);
 }
 
-static void test_fair(void **state)
+static void test_takers_share_alike(void **state)
 {
     (void)state;
     struct crowd c;
@@ -129,7 +129,7 @@ static void test_fair(void **state)
 }
 
 /* One that takes large blocks among many that take small ones has as many turns as they. */
-static void test_large_not_starved(void **state)
+static void test_large_blocks_are_not_starved(void **state)
 {
     (void)state;
     struct crowd c;
@@ -146,7 +146,7 @@ static void test_large_not_starved(void **state)
 }
 
 /* One taker that sleeps exactly as long as it is told gets its turn then, not before. */
-static void test_wait_is_exact(void **state)
+static void test_a_wait_is_as_long_as_told(void **state)
 {
     (void)state;
     static const uint64_t rates[] = {1000003, 99999989, UINT64_C(12345678901)};
@@ -167,7 +167,7 @@ static void test_wait_is_exact(void **state)
 }
 
 /* After a pause there is what 50 ms give, 4 MiB at most, and one block that is owed. */
-static void test_pause(void **state)
+static void test_a_pause_saves_little(void **state)
 {
     (void)state;
     static const struct {
@@ -188,7 +188,7 @@ static void test_pause(void **state)
     }
 }
 
-static void test_no_limit(void **state)
+static void test_a_rate_of_0_is_no_limit(void **state)
 {
     (void)state;
     struct bucket b;
@@ -199,7 +199,7 @@ static void test_no_limit(void **state)
 }
 
 /* Threads read the clock before they have the lock. */
-static void test_out_of_order(void **state)
+static void test_times_may_come_out_of_order(void **state)
 {
     (void)state;
     struct bucket b;
@@ -228,7 +228,7 @@ static void *thread_take(void *arg)
     return (void *)taken;
 }
 
-static void test_threads(void **state)
+static void test_threads_share_one_rate(void **state)
 {
     (void)state;
     struct shared s = {0};
@@ -253,11 +253,11 @@ static void test_threads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_average),  cmocka_unit_test(test_smooth),
-        cmocka_unit_test(test_fair),     cmocka_unit_test(test_large_not_starved),
-        cmocka_unit_test(test_wait_is_exact), cmocka_unit_test(test_pause),
-        cmocka_unit_test(test_no_limit), cmocka_unit_test(test_out_of_order),
-        cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_the_average_is_the_rate),  cmocka_unit_test(test_no_moment_has_much_more_than_its_share),
+        cmocka_unit_test(test_takers_share_alike),     cmocka_unit_test(test_large_blocks_are_not_starved),
+        cmocka_unit_test(test_a_wait_is_as_long_as_told), cmocka_unit_test(test_a_pause_saves_little),
+        cmocka_unit_test(test_a_rate_of_0_is_no_limit), cmocka_unit_test(test_times_may_come_out_of_order),
+        cmocka_unit_test(test_threads_share_one_rate),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,7 +15,7 @@
 
 #include "core/err.h"
 
-static void test_set(void **state)
+static void test_what_is_set_is_there(void **state)
 {
     (void)state;
     struct err e = {0};
@@ -28,7 +28,7 @@ static void test_set(void **state)
     assert_true(e.class == ERR_NONE && e.msg[0] == '\0' && e.sys == 0);
 }
 
-static void test_wrap_and_hint(void **state)
+static void test_wrapping_keeps_the_reason_and_hint(void **state)
 {
     (void)state;
     struct err e = {0};
@@ -46,7 +46,7 @@ static void test_wrap_and_hint(void **state)
 }
 
 /* A path loses its middle; the reason stays, and so does all of the hint. */
-static void test_too_long(void **state)
+static void test_a_long_path_loses_its_middle(void **state)
 {
     (void)state;
     char path[4096];
@@ -67,7 +67,7 @@ static void test_too_long(void **state)
     assert_int_equal(strlen(e.hint), strlen("virsh -c  destroy ") + 2 * strlen(path));
 }
 
-static void test_names_and_print(void **state)
+static void test_each_class_has_a_name_and_is_printed(void **state)
 {
     (void)state;
     char *text = NULL;
@@ -132,7 +132,7 @@ static void misused(void (*fn)(void))
 #endif
 
 /* A bug of ours ends a test with a sanitizer, and never a migration. */
-static void test_misuse(void **state)
+static void test_misuse_ends_no_migration(void **state)
 {
     (void)state;
     misused(set_twice);
@@ -143,9 +143,9 @@ static void test_misuse(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_set),    cmocka_unit_test(test_wrap_and_hint),
-        cmocka_unit_test(test_too_long),    cmocka_unit_test(test_names_and_print),
-        cmocka_unit_test(test_misuse),
+        cmocka_unit_test(test_what_is_set_is_there),    cmocka_unit_test(test_wrapping_keeps_the_reason_and_hint),
+        cmocka_unit_test(test_a_long_path_loses_its_middle),    cmocka_unit_test(test_each_class_has_a_name_and_is_printed),
+        cmocka_unit_test(test_misuse_ends_no_migration),
     };
     return cmocka_run_group_tests_name("err", tests, NULL, NULL);
 }

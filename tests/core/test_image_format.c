@@ -117,7 +117,7 @@ static void check_fields(unsigned version, const struct field *fields, size_t n)
     }
 }
 
-static void test_fields(void **state)
+static void test_the_header_is_read(void **state)
 {
     (void)state;
     static const struct field fields[] = {
@@ -166,7 +166,7 @@ static void test_fields(void **state)
     check_fields(3, fields, sizeof fields / sizeof *fields);
 }
 
-static void test_fields_version_3(void **state)
+static void test_a_header_of_version_3_is_read(void **state)
 {
     (void)state;
     static const struct field fields[] = {
@@ -207,7 +207,7 @@ static void test_fields_version_3(void **state)
     sane();
 }
 
-static void test_names(void **state)
+static void test_backing_names_are_read(void **state)
 {
     (void)state;
     make(3);
@@ -245,7 +245,7 @@ static void test_names(void **state)
     refused("not in the first cluster");
 }
 
-static void test_bad_names(void **state)
+static void test_bad_backing_names_are_refused(void **state)
 {
     (void)state;
     make(3);
@@ -272,7 +272,7 @@ static void test_bad_names(void **state)
     refused("data file's name has control characters");
 }
 
-static void test_extension_bounds(void **state)
+static void test_extensions_stay_in_bounds(void **state)
 {
     (void)state;
     make(3);
@@ -313,7 +313,7 @@ static void test_extension_bounds(void **state)
 }
 
 /* Of a short file nothing is read that is not there. */
-static void test_truncated(void **state)
+static void test_a_short_file_is_not_read_beyond(void **state)
 {
     (void)state;
     make(3);
@@ -338,7 +338,7 @@ static void test_truncated(void **state)
 }
 
 /* Any bytes behind the magic: an answer, and no access outside (the sanitizers watch). */
-static void test_random(void **state)
+static void test_random_bytes_do_no_harm(void **state)
 {
     (void)state;
     uint32_t random = 1;
@@ -526,7 +526,7 @@ static void need_qemu_img(void)
     skip();
 }
 
-static void test_qemu(void **state)
+static void test_images_by_qemu_img_are_understood(void **state)
 {
     (void)state;
     need_qemu_img();
@@ -605,12 +605,12 @@ static void test_qemu_sizes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_fields),       cmocka_unit_test(test_fields_version_3),
-        cmocka_unit_test(test_names),        cmocka_unit_test(test_bad_names),
-        cmocka_unit_test(test_extension_bounds),
-        cmocka_unit_test(test_truncated),    cmocka_unit_test(test_random),
+        cmocka_unit_test(test_the_header_is_read),       cmocka_unit_test(test_a_header_of_version_3_is_read),
+        cmocka_unit_test(test_backing_names_are_read),        cmocka_unit_test(test_bad_backing_names_are_refused),
+        cmocka_unit_test(test_extensions_stay_in_bounds),
+        cmocka_unit_test(test_a_short_file_is_not_read_beyond),    cmocka_unit_test(test_random_bytes_do_no_harm),
         cmocka_unit_test(test_asked),        cmocka_unit_test(test_ask_backing),
-        cmocka_unit_test(test_backing_name), cmocka_unit_test(test_qemu),
+        cmocka_unit_test(test_backing_name), cmocka_unit_test(test_images_by_qemu_img_are_understood),
         cmocka_unit_test(test_qemu_sizes),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -43,7 +43,7 @@ static void refused(struct err *e, const char *why)
     err_clear(e);
 }
 
-static void test_sizes(void **state)
+static void test_no_record_crosses_a_sector(void **state)
 {
     (void)state;
     assert_int_equal(journal_chunks(0, 4096), 0);
@@ -60,7 +60,7 @@ static void test_sizes(void **state)
     }
 }
 
-static void test_header(void **state)
+static void test_the_header_is_read_back(void **state)
 {
     (void)state;
     struct journal_header h, got;
@@ -88,7 +88,7 @@ static void test_header(void **state)
 }
 
 /* The format is an agreement with earlier and later versions: these bytes may not change. */
-static void test_layout(void **state)
+static void test_the_layout_never_changes(void **state)
 {
     (void)state;
     struct journal_header h = {
@@ -128,7 +128,7 @@ static void test_layout(void **state)
         assert_int_equal(record[56 + i], (uint8_t)(sum64 >> (8 * i)));
 }
 
-static void test_header_damaged(void **state)
+static void test_a_damaged_header_is_refused(void **state)
 {
     (void)state;
     struct journal_header h;
@@ -155,7 +155,7 @@ static void test_header_damaged(void **state)
 }
 
 /* A run that was killed before it wrote the header leaves a file that is empty, or all holes. */
-static void test_header_never_written(void **state)
+static void test_a_header_that_was_never_written_is_none(void **state)
 {
     (void)state;
     static const uint8_t nothing[JOURNAL_HEADER_BYTES];
@@ -174,7 +174,7 @@ static void write_u32(uint8_t *raw, size_t at, uint32_t value)
     memcpy(raw + 496, &sum, sizeof sum);
 }
 
-static void test_header_newer(void **state)
+static void test_a_newer_header_is_refused(void **state)
 {
     (void)state;
     static const struct {
@@ -204,7 +204,7 @@ static void test_header_newer(void **state)
 }
 
 /* Texts that fill their field have no NUL in the file. */
-static void test_long_texts(void **state)
+static void test_texts_that_fill_their_field_are_read_back(void **state)
 {
     (void)state;
     struct journal_header h, got;
@@ -366,7 +366,7 @@ static void test_owner_unknown(void **state)
     assert_int_equal(owner_text_state("00-11", &pid), OWNER_UNKNOWN);
 }
 
-static void test_record(void **state)
+static void test_a_record_is_read_back(void **state)
 {
     (void)state;
     static const uint8_t none[JOURNAL_RECORD_BYTES];
@@ -393,7 +393,7 @@ static void test_record(void **state)
     }
 }
 
-static void test_record_damaged(void **state)
+static void test_a_damaged_record_is_none(void **state)
 {
     (void)state;
     struct journal_header h;
@@ -433,14 +433,14 @@ static void test_record_damaged(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sizes),          cmocka_unit_test(test_header),
-        cmocka_unit_test(test_layout),         cmocka_unit_test(test_header_damaged),
-        cmocka_unit_test(test_header_never_written),
-        cmocka_unit_test(test_header_newer),   cmocka_unit_test(test_long_texts),
+        cmocka_unit_test(test_no_record_crosses_a_sector),          cmocka_unit_test(test_the_header_is_read_back),
+        cmocka_unit_test(test_the_layout_never_changes),         cmocka_unit_test(test_a_damaged_header_is_refused),
+        cmocka_unit_test(test_a_header_that_was_never_written_is_none),
+        cmocka_unit_test(test_a_newer_header_is_refused),   cmocka_unit_test(test_texts_that_fill_their_field_are_read_back),
         cmocka_unit_test(test_continue),       cmocka_unit_test(test_continue_device),
         cmocka_unit_test(test_writer_alive),   cmocka_unit_test(test_owner_unknown),
-        cmocka_unit_test(test_record),
-        cmocka_unit_test(test_record_damaged),
+        cmocka_unit_test(test_a_record_is_read_back),
+        cmocka_unit_test(test_a_damaged_record_is_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

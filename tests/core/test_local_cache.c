@@ -108,7 +108,7 @@ static void write_all(struct fixture *f, struct store_file *file, int skew)
 }
 
 /* A cold image is read past the page cache, with and without nice_cache. */
-static void test_cold_source(void **state)
+static void test_a_cold_source_stays_cold(void **state)
 {
     for (int nice = 0; nice < 2; nice++) {
         struct fixture f;
@@ -128,7 +128,7 @@ static void test_cold_source(void **state)
 }
 
 /* A warm one is read from there, and stays. */
-static void test_warm_source(void **state)
+static void test_a_warm_source_stays_warm(void **state)
 {
     for (int nice = 0; nice < 2; nice++) {
         struct fixture f;
@@ -148,7 +148,7 @@ static void test_warm_source(void **state)
 }
 
 /* A sparse image is warm when its data is. */
-static void test_warm_sparse(void **state)
+static void test_a_sparse_image_is_warm_when_its_data_is(void **state)
 {
     struct fixture f;
     set_up(&f, state, false);
@@ -161,7 +161,7 @@ static void test_warm_sparse(void **state)
 }
 
 /* What has to be read through the page cache leaves no trace; without nice_cache it does. */
-static void test_buffered_reads(void **state)
+static void test_buffered_reads_leave_no_trace(void **state)
 {
     for (int nice = 0; nice < 2; nice++) {
         struct fixture f;
@@ -183,7 +183,7 @@ static void test_buffered_reads(void **state)
     }
 }
 
-static void test_writes(void **state)
+static void test_nice_writes_leave_the_page_cache(void **state)
 {
     for (int nice = 0; nice < 2; nice++) {
         for (int skew = 0; skew < 2; skew++) {
@@ -275,7 +275,7 @@ static bool in_use(struct fixture *f, enum store_how how)
     return used;
 }
 
-static void test_in_use(void **state)
+static void test_an_image_of_a_qemu_is_in_use(void **state)
 {
     struct fixture f;
     char drive[256];
@@ -299,7 +299,7 @@ static void test_in_use(void **state)
 }
 
 /* The same lock, held by ourselves, for where there is no QEMU. */
-static void test_image_lock(void **state)
+static void test_a_locked_image_is_in_use(void **state)
 {
     struct fixture f;
     struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = 100, .l_len = 1};
@@ -335,11 +335,11 @@ static struct where disk = {"/var/tmp", RING_AUTO}, disk_calls = {"/var/tmp", RI
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        BOTH(test_cold_source),    BOTH(test_warm_source), BOTH(test_warm_sparse),
-        BOTH(test_buffered_reads), BOTH(test_writes),      BOTH(test_image_lock),
+        BOTH(test_a_cold_source_stays_cold),    BOTH(test_a_warm_source_stays_warm), BOTH(test_a_sparse_image_is_warm_when_its_data_is),
+        BOTH(test_buffered_reads_leave_no_trace), BOTH(test_nice_writes_leave_the_page_cache),      BOTH(test_a_locked_image_is_in_use),
     };
     const struct CMUnitTest once[] = {
-        cmocka_unit_test_prestate(test_in_use, &disk),
+        cmocka_unit_test_prestate(test_an_image_of_a_qemu_is_in_use, &disk),
         cmocka_unit_test(test_old_kernel),
     };
     signal(SIGPIPE, SIG_IGN); /* a QEMU that is not there */

@@ -37,7 +37,7 @@ static void delete_all(void *arg, uint32_t events)
     }
 }
 
-static void test_delete_within_batch(void **state)
+static void test_what_is_deleted_in_a_batch_is_not_called(void **state)
 {
     (void)state;
     struct err e = {0};
@@ -115,7 +115,7 @@ static void fire_0(void *arg)
     timer_note(arg, 0);
 }
 
-static void test_timers(void **state)
+static void test_timers_come_in_order(void **state)
 {
     (void)state;
     struct err e = {0};
@@ -156,7 +156,7 @@ static void test_spin(void **state)
     loop_free(l);
 }
 
-static void test_interrupts(void **state)
+static void test_interrupts_are_counted(void **state)
 {
     (void)state;
     struct err e = {0};
@@ -181,7 +181,7 @@ static void test_interrupts(void **state)
 }
 
 /* A Ctrl-C that nobody has looked at any more must not decide the exit code. */
-static void test_pending_signal_at_the_end(void **state)
+static void test_a_late_signal_does_not_decide_the_exit(void **state)
 {
     (void)state;
     int status;
@@ -205,7 +205,7 @@ static void turn_again(void *arg, uint32_t events)
     loop_turn(arg, 0);
 }
 
-static void test_no_nested_turn(void **state)
+static void test_a_turn_within_a_turn_is_a_bug(void **state)
 {
     (void)state;
     int status;
@@ -225,13 +225,13 @@ static void test_no_nested_turn(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_delete_within_batch),
+        cmocka_unit_test(test_what_is_deleted_in_a_batch_is_not_called),
         cmocka_unit_test(test_set),
-        cmocka_unit_test(test_timers),
+        cmocka_unit_test(test_timers_come_in_order),
         cmocka_unit_test(test_spin),
-        cmocka_unit_test(test_interrupts),
-        cmocka_unit_test(test_pending_signal_at_the_end),
-        cmocka_unit_test(test_no_nested_turn),
+        cmocka_unit_test(test_interrupts_are_counted),
+        cmocka_unit_test(test_a_late_signal_does_not_decide_the_exit),
+        cmocka_unit_test(test_a_turn_within_a_turn_is_a_bug),
     };
     return cmocka_run_group_tests_name("loop", tests, NULL, NULL);
 }

@@ -37,7 +37,7 @@ static void checksum_of(const char *text, char hex[CHECKSUM_HEX_MAX])
     checksum_free(c);
 }
 
-static void test_line(void **state)
+static void test_a_line_is_one_for_xxhsum(void **state)
 {
     (void)state;
     char hex[CHECKSUM_HEX_MAX];
@@ -56,7 +56,7 @@ static void test_line(void **state)
                               "b5e9c1ad071b3e7fc779cfaa5e523818  ./stdin\n");
 }
 
-static void test_full(void **state)
+static void test_a_full_disk_is_told(void **state)
 {
     (void)state;
     char hex[CHECKSUM_HEX_MAX];
@@ -82,7 +82,7 @@ static void write_text(const char *name, const char *text)
     assert_true(fputs(text, f) >= 0);
 }
 
-static void test_xxhsum(void **state)
+static void test_xxhsum_accepts_it(void **state)
 {
     (void)state;
     if (system("xxhsum --version >/dev/null 2>&1") != 0) {
@@ -118,9 +118,9 @@ static void test_xxhsum(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_line),
-        cmocka_unit_test(test_full),
-        cmocka_unit_test(test_xxhsum),
+        cmocka_unit_test(test_a_line_is_one_for_xxhsum),
+        cmocka_unit_test(test_a_full_disk_is_told),
+        cmocka_unit_test(test_xxhsum_accepts_it),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -65,7 +65,7 @@ static struct seen seen_with(int flags, char who[64])
     return s;
 }
 
-static void test_renamed_under_it(void **state)
+static void test_a_renamed_file_is_found_open(void **state)
 {
     (void)state;
     char who[64];
@@ -77,7 +77,7 @@ static void test_renamed_under_it(void **state)
     assert_non_null(strstr(s.last.who, "test-"));
 }
 
-static void test_reader(void **state)
+static void test_a_reader_is_found(void **state)
 {
     (void)state;
     char who[64];
@@ -86,7 +86,7 @@ static void test_reader(void **state)
     assert_false(s.last.writing);
 }
 
-static void test_nobody(void **state)
+static void test_where_nobody_has_it_open_nobody_is_found(void **state)
 {
     (void)state;
     char who[64];
@@ -96,9 +96,9 @@ static void test_nobody(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_renamed_under_it),
-        cmocka_unit_test(test_reader),
-        cmocka_unit_test(test_nobody),
+        cmocka_unit_test(test_a_renamed_file_is_found_open),
+        cmocka_unit_test(test_a_reader_is_found),
+        cmocka_unit_test(test_where_nobody_has_it_open_nobody_is_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

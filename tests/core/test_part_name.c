@@ -19,7 +19,7 @@ static void expect(const char *name, enum part_name_use use, const char *want)
     assert_true(part_name_is(got));
 }
 
-static void test_short(void **state)
+static void test_a_short_name_stays_readable(void **state)
 {
     (void)state;
     expect("vm.img", PART_NAME_DATA, ".vm.img.godwit-part");
@@ -40,7 +40,7 @@ static void make_name(char *name, size_t len, char last)
     name[2 + len] = '\0';
 }
 
-static void test_long(void **state)
+static void test_a_long_name_is_cut(void **state)
 {
     (void)state;
     for (size_t len = 130; len <= 300; len++) {
@@ -61,7 +61,7 @@ static void test_long(void **state)
 }
 
 /* A name made to look like what another one is cut to. */
-static void test_forged(void **state)
+static void test_a_forged_name_is_not_that_of_another(void **state)
 {
     (void)state;
     char name[400];
@@ -89,7 +89,7 @@ static bool whole_characters(const char *s)
     return true;
 }
 
-static void test_utf8(void **state)
+static void test_a_character_is_not_cut_in_two(void **state)
 {
     (void)state;
     static const char *const characters[] = {"é", "漢", "\xf0\x9f\x90\xa6"};
@@ -112,7 +112,7 @@ static void test_utf8(void **state)
 }
 
 /* Of one process: found from the name of the image, and taken for a leftover in a tree. */
-static void test_owned(void **state)
+static void test_a_part_of_one_process_is_found_by_its_image(void **state)
 {
     (void)state;
     struct owner self;
@@ -133,7 +133,7 @@ static void test_owned(void **state)
     }
 }
 
-static void test_is(void **state)
+static void test_parts_are_told_from_other_names(void **state)
 {
     (void)state;
     static const char *const no[] = {
@@ -152,9 +152,9 @@ static void test_is(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_short), cmocka_unit_test(test_long), cmocka_unit_test(test_forged),
-        cmocka_unit_test(test_utf8),  cmocka_unit_test(test_is),
-        cmocka_unit_test(test_owned),
+        cmocka_unit_test(test_a_short_name_stays_readable), cmocka_unit_test(test_a_long_name_is_cut), cmocka_unit_test(test_a_forged_name_is_not_that_of_another),
+        cmocka_unit_test(test_a_character_is_not_cut_in_two),  cmocka_unit_test(test_parts_are_told_from_other_names),
+        cmocka_unit_test(test_a_part_of_one_process_is_found_by_its_image),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

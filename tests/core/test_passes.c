@@ -67,7 +67,7 @@ static void test_not_all_is_sent(void **state)
 }
 
 /* One that is over before it was looked at twice; and one of which nothing is known. */
-static void test_quick(void **state)
+static void test_a_quick_migration_has_its_passes(void **state)
 {
     (void)state;
     struct passes p = {0}, q = {0}, r = {0};
@@ -79,7 +79,7 @@ static void test_quick(void **state)
     assert_int_equal(look(&r, VM_MIGRATION_COMPLETED, 1030, 0).passes, 2);
 }
 
-static void test_stuck(void **state)
+static void test_passes_that_gain_nothing_are_stuck(void **state)
 {
     (void)state;
     struct passes p = {0};
@@ -101,8 +101,8 @@ int main(void)
         cmocka_unit_test(test_one_after_another),
         cmocka_unit_test(test_looking_is_no_pass),
         cmocka_unit_test(test_not_all_is_sent),
-        cmocka_unit_test(test_quick),
-        cmocka_unit_test(test_stuck),
+        cmocka_unit_test(test_a_quick_migration_has_its_passes),
+        cmocka_unit_test(test_passes_that_gain_nothing_are_stuck),
     };
     return cmocka_run_group_tests_name("passes", tests, NULL, NULL);
 }

@@ -52,7 +52,7 @@ static bool move_aborts(enum phase now, enum phase from, enum phase to)
     return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT;
 }
 
-static void test_every_move(void **state)
+static void test_only_legal_moves_are_made(void **state)
 {
     (void)state;
     for (enum phase from = 0; from < PHASE_COUNT; from++)
@@ -79,7 +79,7 @@ static void on_phase(void *arg, enum phase from, enum phase to, int64_t at_ns)
     *w = (struct watch){w->calls + 1, from, to, at_ns};
 }
 
-static void test_log_and_observer(void **state)
+static void test_a_move_is_logged_and_observed(void **state)
 {
     (void)state;
     struct watch w = {0};
@@ -102,9 +102,9 @@ static void test_log_and_observer(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_move),
+        cmocka_unit_test(test_only_legal_moves_are_made),
         cmocka_unit_test(test_wrong_from),
-        cmocka_unit_test(test_log_and_observer),
+        cmocka_unit_test(test_a_move_is_logged_and_observed),
     };
     return cmocka_run_group_tests_name("phase", tests, NULL, NULL);
 }

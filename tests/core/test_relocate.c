@@ -8,7 +8,7 @@
 #include "core/clock.h"
 #include "relocate_rig.h"
 
-static void test_lands_whole(void **state)
+static void test_an_image_lands_whole(void **state)
 {
     (void)state;
     struct rig r;
@@ -30,7 +30,7 @@ static void test_lands_whole(void **state)
 }
 
 /* Each round with another number of workers, which are all at work on one image. */
-static void test_workers(void **state)
+static void test_all_workers_share_one_image(void **state)
 {
     (void)state;
     for (unsigned workers = 1; workers <= 8; workers++) {
@@ -45,7 +45,7 @@ static void test_workers(void **state)
 }
 
 /* The tuner decides how many there are: never more than allowed. */
-static void test_tuned(void **state)
+static void test_the_tuner_stays_within_what_is_allowed(void **state)
 {
     (void)state;
     struct rig r;
@@ -62,7 +62,7 @@ static void test_tuned(void **state)
     rig_tear_down(&r);
 }
 
-static void test_sizes(void **state)
+static void test_images_of_odd_sizes_land(void **state)
 {
     (void)state;
     static const uint64_t sizes[] = {
@@ -81,7 +81,7 @@ static void test_sizes(void **state)
     }
 }
 
-static void test_only_a_hole(void **state)
+static void test_an_image_of_a_hole_lands(void **state)
 {
     (void)state;
     struct rig r;
@@ -111,7 +111,7 @@ static void test_small_has_no_journal(void **state)
     rig_tear_down(&r);
 }
 
-static void test_many(void **state)
+static void test_many_images_land(void **state)
 {
     (void)state;
     struct rig r;
@@ -263,7 +263,7 @@ static void test_never_matching_counted(void **state)
     rig_tear_down(&r);
 }
 
-static void test_server_that_lies(void **state)
+static void test_a_server_that_lies_is_found_out(void **state)
 {
     (void)state;
     struct rig r;
@@ -315,7 +315,7 @@ static void fail_each(bool at_destination, bool shuffle, unsigned workers)
     assert_true(failed);
 }
 
-static void test_each_call_fails(void **state)
+static void test_each_failure_leaves_only_what_can_be_continued(void **state)
 {
     (void)state;
     for (unsigned workers = 1; workers <= 3; workers += 2) {
@@ -349,7 +349,7 @@ static void change_source(void *arg, const struct relocate_progress *p)
     memory_touch(&r->from, "image");
 }
 
-static void test_source_changed(void **state)
+static void test_a_source_that_changed_is_told(void **state)
 {
     (void)state;
     struct rig r;
@@ -366,7 +366,7 @@ static void test_source_changed(void **state)
 }
 
 /* It got shorter after its holes were found: a read that gives nothing. */
-static void test_source_truncated(void **state)
+static void test_a_source_that_got_shorter_is_told(void **state)
 {
     (void)state;
     struct rig r;
@@ -379,7 +379,7 @@ static void test_source_truncated(void **state)
     rig_tear_down(&r);
 }
 
-static void test_cancelled(void **state)
+static void test_a_cancelled_run_leaves_only_what_can_be_continued(void **state)
 {
     (void)state;
     struct rig r;
@@ -431,7 +431,7 @@ static void test_cancelled_while_silent(void **state)
 
 /* ---- what it tells ---- */
 
-static void test_whole_sums(void **state)
+static void test_checksums_of_the_whole_are_right(void **state)
 {
     (void)state;
     struct rig r;
@@ -448,7 +448,7 @@ static void test_whole_sums(void **state)
 }
 
 /* Coarse: the machine may be slow, but not too fast. */
-static void test_limit(void **state)
+static void test_the_limit_is_kept(void **state)
 {
     (void)state;
     struct rig r;
@@ -467,13 +467,13 @@ static void test_limit(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_lands_whole),
-        cmocka_unit_test(test_workers),
-        cmocka_unit_test(test_tuned),
-        cmocka_unit_test(test_sizes),
-        cmocka_unit_test(test_only_a_hole),
+        cmocka_unit_test(test_an_image_lands_whole),
+        cmocka_unit_test(test_all_workers_share_one_image),
+        cmocka_unit_test(test_the_tuner_stays_within_what_is_allowed),
+        cmocka_unit_test(test_images_of_odd_sizes_land),
+        cmocka_unit_test(test_an_image_of_a_hole_lands),
         cmocka_unit_test(test_small_has_no_journal),
-        cmocka_unit_test(test_many),
+        cmocka_unit_test(test_many_images_land),
         cmocka_unit_test(test_reordered_and_short),
         cmocka_unit_test(test_stable_writes_need_no_commit),
         cmocka_unit_test(test_zeros_are_not_written),
@@ -481,15 +481,15 @@ int main(void)
         cmocka_unit_test(test_new_verifier_overtakes),
         cmocka_unit_test(test_never_matching_server),
         cmocka_unit_test(test_never_matching_counted),
-        cmocka_unit_test(test_server_that_lies),
-        cmocka_unit_test(test_each_call_fails),
+        cmocka_unit_test(test_a_server_that_lies_is_found_out),
+        cmocka_unit_test(test_each_failure_leaves_only_what_can_be_continued),
         cmocka_unit_test(test_no_space_says_so),
-        cmocka_unit_test(test_source_changed),
-        cmocka_unit_test(test_source_truncated),
-        cmocka_unit_test(test_cancelled),
+        cmocka_unit_test(test_a_source_that_changed_is_told),
+        cmocka_unit_test(test_a_source_that_got_shorter_is_told),
+        cmocka_unit_test(test_a_cancelled_run_leaves_only_what_can_be_continued),
         cmocka_unit_test(test_cancelled_while_silent),
-        cmocka_unit_test(test_whole_sums),
-        cmocka_unit_test(test_limit),
+        cmocka_unit_test(test_checksums_of_the_whole_are_right),
+        cmocka_unit_test(test_the_limit_is_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

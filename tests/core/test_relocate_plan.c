@@ -437,7 +437,8 @@ static void test_a_failed_tree_leaves_no_directory_that_only_root_can_use(void *
     assert_int_equal(memory_find(&r.to, "tree/empty")->attr.mode, 0711);
     rig_again(&r);
     assert_int_equal(rig_run(&r), 0);
-    assert_tree(&r);    rig_tear_down(&r);
+    assert_tree(&r);
+    rig_tear_down(&r);
 }
 
 /* ---- what images are based on ---- */

@@ -217,7 +217,7 @@ static void test_whole_sums_of_resumed(void **state)
     rig_tear_down(&r);
 }
 
-static void test_restart(void **state)
+static void test_restart_copies_all_again(void **state)
 {
     (void)state;
     struct rig r;
@@ -530,7 +530,7 @@ int main(void)
         cmocka_unit_test(test_failed_is_continued),
         cmocka_unit_test(test_continued_fails),
         cmocka_unit_test(test_whole_sums_of_resumed),
-        cmocka_unit_test(test_restart),
+        cmocka_unit_test(test_restart_copies_all_again),
         cmocka_unit_test(test_source_changed_since),
         cmocka_unit_test(test_bad_journals),
         cmocka_unit_test(test_torn_record),

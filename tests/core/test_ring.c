@@ -16,7 +16,7 @@
 
 enum { MANY = 1000 };
 
-static void test_read_write(void **state)
+static void test_what_is_written_is_read(void **state)
 {
     struct fixture f;
     struct ring_op op = {0};
@@ -46,7 +46,7 @@ static void test_read_write(void **state)
     tear_down(&f);
 }
 
-static void test_errors(void **state)
+static void test_errors_are_results(void **state)
 {
     struct fixture f;
     struct ring_op op = {0};
@@ -60,7 +60,7 @@ static void test_errors(void **state)
 }
 
 /* More at once than the queues hold. */
-static void test_many(void **state)
+static void test_more_than_the_queue_holds_completes(void **state)
 {
     struct fixture f;
     static struct ring_op ops[MANY];
@@ -86,7 +86,7 @@ static void test_many(void **state)
     tear_down(&f);
 }
 
-static void test_poll(void **state)
+static void test_poll_gives_the_events(void **state)
 {
     struct fixture f;
     struct ring_op in = {0}, out = {0};
@@ -109,7 +109,7 @@ static void test_poll(void **state)
     tear_down(&f);
 }
 
-static void test_poll_hangup(void **state)
+static void test_poll_sees_a_hangup(void **state)
 {
     struct fixture f;
     struct ring_op op = {0};
@@ -124,7 +124,7 @@ static void test_poll_hangup(void **state)
     tear_down(&f);
 }
 
-static void test_cancel(void **state)
+static void test_a_cancel_calls_back_once(void **state)
 {
     struct fixture f;
     struct ring_op fresh = {0}, flying = {0}, timer = {0}, idle = {0};
@@ -156,7 +156,7 @@ static void test_cancel(void **state)
     tear_down(&f);
 }
 
-static void test_send_receive(void **state)
+static void test_what_is_sent_is_received(void **state)
 {
     struct fixture f;
     struct ring_op send = {0}, receive = {0};
@@ -188,7 +188,7 @@ static void test_send_receive(void **state)
 }
 
 /* A send that is larger than the socket's buffer: in one piece, or in several that are told. */
-static void test_send_in_parts(void **state)
+static void test_a_send_goes_on_until_all_is_sent(void **state)
 {
     enum { LEN = 1 << 20 };
     struct fixture f;
@@ -226,7 +226,7 @@ static void test_send_in_parts(void **state)
     tear_down(&f);
 }
 
-static void test_send_to_nobody(void **state)
+static void test_a_send_to_nobody_raises_no_signal(void **state)
 {
     struct fixture f;
     struct ring_op op = {0};
@@ -244,7 +244,7 @@ static void test_send_to_nobody(void **state)
 }
 
 /* One that waits for the peer, one that is half done, one that was just started. */
-static void test_cancel_sockets(void **state)
+static void test_a_cancel_ends_send_and_receive(void **state)
 {
     enum { LEN = 8 << 20 };
     struct fixture f;
@@ -275,7 +275,7 @@ static void test_cancel_sockets(void **state)
     tear_down(&f);
 }
 
-static void test_timers(void **state)
+static void test_timers_come_in_order(void **state)
 {
     struct fixture f;
     struct ring_op at_once = {0}, soon = {0}, late = {0};
@@ -298,7 +298,7 @@ static void test_timers(void **state)
     assert_int_equal(c.res, -ECANCELED);
 }
 
-static void test_timeout(void **state)
+static void test_a_turn_ends_in_time(void **state)
 {
     struct fixture f;
     set_up(&f, state);
@@ -325,7 +325,7 @@ static void restart(void *arg, int res)
         ring_after(s->ring, &s->op, 0, restart, s);
 }
 
-static void test_restart_from_callback(void **state)
+static void test_a_callback_may_start_it_anew(void **state)
 {
     struct fixture f;
     set_up(&f, state);
@@ -339,7 +339,7 @@ static void test_restart_from_callback(void **state)
     tear_down(&f);
 }
 
-static void test_free_calls_back(void **state)
+static void test_freeing_calls_all_back(void **state)
 {
     struct fixture f;
     struct ring_op todo = {0}, flying = {0}, timer = {0}, file = {0};
@@ -359,7 +359,7 @@ static void test_free_calls_back(void **state)
     ring_free(NULL);
 }
 
-static void test_write_durable(void **state)
+static void test_a_durable_write_is_there(void **state)
 {
     struct fixture f;
     struct ring_op op = {0};
@@ -384,21 +384,21 @@ static enum ring_backend uring = RING_URING, syscalls = RING_SYSCALLS;
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        BOTH(test_read_write),
-        BOTH(test_errors),
-        BOTH(test_many),
-        BOTH(test_poll),
-        BOTH(test_poll_hangup),
-        BOTH(test_cancel),
-        BOTH(test_send_receive),
-        BOTH(test_send_in_parts),
-        BOTH(test_send_to_nobody),
-        BOTH(test_cancel_sockets),
-        BOTH(test_timers),
-        BOTH(test_timeout),
-        BOTH(test_restart_from_callback),
-        BOTH(test_free_calls_back),
-        BOTH(test_write_durable),
+        BOTH(test_what_is_written_is_read),
+        BOTH(test_errors_are_results),
+        BOTH(test_more_than_the_queue_holds_completes),
+        BOTH(test_poll_gives_the_events),
+        BOTH(test_poll_sees_a_hangup),
+        BOTH(test_a_cancel_calls_back_once),
+        BOTH(test_what_is_sent_is_received),
+        BOTH(test_a_send_goes_on_until_all_is_sent),
+        BOTH(test_a_send_to_nobody_raises_no_signal),
+        BOTH(test_a_cancel_ends_send_and_receive),
+        BOTH(test_timers_come_in_order),
+        BOTH(test_a_turn_ends_in_time),
+        BOTH(test_a_callback_may_start_it_anew),
+        BOTH(test_freeing_calls_all_back),
+        BOTH(test_a_durable_write_is_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -36,7 +36,7 @@ static int transfer(struct fixture *f, bool in, char *buf, uint32_t len, uint64_
 }
 
 /* Two arenas, what lies across their ends, what lies in none, and after they are gone. */
-static void test_arenas(void **state)
+static void test_buffers_in_and_beside_arenas_transfer(void **state)
 {
     struct fixture f;
     char outside[8] = "";
@@ -65,7 +65,7 @@ static void test_arenas(void **state)
 }
 
 /* More than there is room for. */
-static void test_many_arenas(void **state)
+static void test_more_arenas_than_room_work(void **state)
 {
     enum { N = 40 };
     struct fixture f;
@@ -88,7 +88,7 @@ static void test_many_arenas(void **state)
 }
 
 /* The kernel holds the pages: what is mapped in their place later is not what it reads into. */
-static void test_arena_is_pinned(void **state)
+static void test_an_arena_is_pinned(void **state)
 {
     struct fixture f;
     set_up(&f, state);
@@ -127,7 +127,7 @@ static void arena_beyond_limit(void)
     _exit(0);
 }
 
-static void test_arena_beyond_limit(void **state)
+static void test_an_arena_beyond_the_limit_works(void **state)
 {
     int status;
     (void)state;
@@ -161,7 +161,7 @@ static void take_back_early(enum ring_backend backend)
     _exit(2);
 }
 
-static void test_take_back_early(void **state)
+static void test_taking_back_early_is_noticed(void **state)
 {
     int status;
     pid_t pid = fork();
@@ -182,11 +182,11 @@ static enum ring_backend uring = RING_URING, syscalls = RING_SYSCALLS;
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        BOTH(test_arenas),
-        BOTH(test_many_arenas),
-        URING(test_arena_is_pinned),
-        URING(test_arena_beyond_limit),
-        BOTH(test_take_back_early),
+        BOTH(test_buffers_in_and_beside_arenas_transfer),
+        BOTH(test_more_arenas_than_room_work),
+        URING(test_an_arena_is_pinned),
+        URING(test_an_arena_beyond_the_limit_works),
+        BOTH(test_taking_back_early_is_noticed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -77,7 +77,7 @@ static void test_each_failing(void **state)
     play('-', "abcdf", false);
 }
 
-static void test_none(void **state)
+static void test_no_steps_succeed(void **state)
 {
     (void)state;
     struct err e = {0};
@@ -111,7 +111,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_failing),
-        cmocka_unit_test(test_none),
+        cmocka_unit_test(test_no_steps_succeed),
         cmocka_unit_test(test_log_names_the_step),
     };
     return cmocka_run_group_tests_name("step", tests, NULL, NULL);

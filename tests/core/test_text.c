@@ -125,7 +125,7 @@ static void one_line(void **state)
     assert_string_equal(text, "a b c ");
 }
 
-static void test_why(void **state)
+static void test_the_reason_is_the_last_line_that_says_something(void **state)
 {
     (void)state;
     static const struct {
@@ -151,7 +151,7 @@ static void test_why(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_why),
+        cmocka_unit_test(test_the_reason_is_the_last_line_that_says_something),
         cmocka_unit_test(kept_once),       cmocka_unit_test(kept_whole),
         cmocka_unit_test(shell_words),     cmocka_unit_test(commands),
         cmocka_unit_test(url_hosts),       cmocka_unit_test(fits),

@@ -109,7 +109,7 @@ static void test_tries_again(void **state)
     assert_true(t.base.workers > before);
 }
 
-static void test_bounds(void **state)
+static void test_it_stays_in_its_bounds(void **state)
 {
     (void)state;
     const struct tuner_setting least = {1, 1, 4096};
@@ -129,7 +129,7 @@ int main(void)
         cmocka_unit_test(test_adds_connections),
         cmocka_unit_test(test_takes_back_what_hurts),
         cmocka_unit_test(test_tries_again),
-        cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_it_stays_in_its_bounds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -33,7 +33,7 @@ static void refuse_size(const char *text)
     assert_non_null(strstr(e.msg, text));
 }
 
-static void test_size(void **state)
+static void test_sizes_are_read_whole(void **state)
 {
     (void)state;
     static const struct good good[] = {
@@ -55,7 +55,7 @@ static void test_size(void **state)
         refuse_size(bad[i]);
 }
 
-static void test_rate(void **state)
+static void test_rates_are_read_whole(void **state)
 {
     (void)state;
     static const struct good good[] = {
@@ -82,7 +82,7 @@ static void test_rate(void **state)
     }
 }
 
-static void test_duration(void **state)
+static void test_durations_are_read_whole(void **state)
 {
     (void)state;
     static const struct good good[] = {
@@ -109,7 +109,7 @@ static void test_duration(void **state)
     }
 }
 
-static void test_count(void **state)
+static void test_counts_are_read_whole(void **state)
 {
     (void)state;
     static const char *const bad[] = {BAD_NUMBERS, "1", "17", "1.5", "2K", "18446744073709551616"};
@@ -130,7 +130,7 @@ static void test_count(void **state)
     assert_non_null(strstr(e.msg, "from 2 to 16"));
 }
 
-static void test_format(void **state)
+static void test_numbers_are_written_for_people(void **state)
 {
     (void)state;
     char buf[UNITS_TEXT_MAX];
@@ -144,9 +144,9 @@ static void test_format(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_size),     cmocka_unit_test(test_rate),
-        cmocka_unit_test(test_duration), cmocka_unit_test(test_count),
-        cmocka_unit_test(test_format),
+        cmocka_unit_test(test_sizes_are_read_whole),     cmocka_unit_test(test_rates_are_read_whole),
+        cmocka_unit_test(test_durations_are_read_whole), cmocka_unit_test(test_counts_are_read_whole),
+        cmocka_unit_test(test_numbers_are_written_for_people),
     };
     return cmocka_run_group_tests_name("units", tests, NULL, NULL);
 }

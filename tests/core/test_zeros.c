@@ -15,7 +15,7 @@ enum { LEN_MAX = 700, SHIFT_MAX = 64 };
 
 /* All lengths at all alignments, with one byte that differs at every position: it is seen inside,
  * and not seen right before and behind. */
-static void test_only(void **state)
+static void test_a_byte_that_differs_is_seen(void **state)
 {
     (void)state;
     static unsigned char room[SHIFT_MAX + LEN_MAX + 2];
@@ -37,7 +37,7 @@ static void test_only(void **state)
 }
 
 /* Nothing outside is read: the sanitizer guards the ends of each block. */
-static void test_bounds(void **state)
+static void test_nothing_outside_is_read(void **state)
 {
     (void)state;
     for (size_t len = 0; len < 600; len++) {
@@ -63,7 +63,7 @@ static void check_runs(const char *pattern, size_t granule, size_t tail, size_t 
     assert_int_equal(zeros_data_run(p, len, granule), data == n ? len : data * granule);
 }
 
-static void test_runs(void **state)
+static void test_runs_of_zeros_are_found(void **state)
 {
     (void)state;
     static const char *const patterns[] = {
@@ -85,9 +85,9 @@ static void test_runs(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_only),
-        cmocka_unit_test(test_bounds),
-        cmocka_unit_test(test_runs),
+        cmocka_unit_test(test_a_byte_that_differs_is_seen),
+        cmocka_unit_test(test_nothing_outside_is_read),
+        cmocka_unit_test(test_runs_of_zeros_are_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
