@@ -11,7 +11,7 @@
 #include "qmp/capability.h"
 #include "qmp/schema.h"
 
-static void test_names(void **state)
+static void test_names_go_both_ways(void **state)
 {
     (void)state;
     for (int c = 0; c < CAP_COUNT; c++)
@@ -21,7 +21,7 @@ static void test_names(void **state)
 }
 
 /* A name that we misspell would be a capability that no QEMU has. */
-static void test_names_are_qemus(void **state)
+static void test_each_name_is_known_to_qemu(void **state)
 {
     (void)state;
     struct err e = {0};
@@ -48,7 +48,7 @@ static void test_names_are_qemus(void **state)
 
 #define ON(a) CAP_BIT(CAP_##a)
 
-static void test_exclusions(void **state)
+static void test_excluding_capabilities_are_refused(void **state)
 {
     (void)state;
     static const qmp_capability_set good[] = {
@@ -79,7 +79,7 @@ static void test_exclusions(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_names), cmocka_unit_test(test_names_are_qemus),
-        cmocka_unit_test(test_exclusions)};
+        cmocka_unit_test(test_names_go_both_ways), cmocka_unit_test(test_each_name_is_known_to_qemu),
+        cmocka_unit_test(test_excluding_capabilities_are_refused)};
     return cmocka_run_group_tests_name("capability", tests, NULL, NULL);
 }

@@ -105,7 +105,7 @@ static void close_it(struct conversation *c)
     fake_qmp_end(c->fake);
 }
 
-static void test_reply_and_error(void **state)
+static void test_a_reply_and_an_error_arrive(void **state)
 {
     (void)state;
     static const struct fake_step steps[] = {
@@ -135,7 +135,7 @@ static void test_reply_and_error(void **state)
     assert_true(a.calls == 1 && b.calls == 1 && d.calls == 1 && c.losses == 0);
 }
 
-static void test_out_of_order_in_single_bytes(void **state)
+static void test_answers_arrive_out_of_order_in_single_bytes(void **state)
 {
     (void)state;
     static const struct fake_step steps[] = {
@@ -163,7 +163,7 @@ static void test_out_of_order_in_single_bytes(void **state)
     close_it(&c);
 }
 
-static void test_timeout_then_late_answer(void **state)
+static void test_a_late_answer_is_dropped(void **state)
 {
     (void)state;
     static const struct fake_step steps[] = {
@@ -190,7 +190,7 @@ static void test_timeout_then_late_answer(void **state)
     close_it(&c);
 }
 
-static void test_lost_with_many_pending(void **state)
+static void test_a_lost_connection_ends_each_call_once(void **state)
 {
     (void)state;
     static const struct fake_step steps[] = {
@@ -220,7 +220,7 @@ static void test_lost_with_many_pending(void **state)
 }
 
 /* That a command cannot be sent any more is noticed first; what QEMU had said is still read. */
-static void test_last_words(void **state)
+static void test_last_words_are_read(void **state)
 {
     (void)state;
     static const struct fake_step steps[] = {
@@ -242,7 +242,7 @@ static void test_last_words(void **state)
     close_it(&c);
 }
 
-static void test_close_with_pending(void **state)
+static void test_closing_ends_each_call_once(void **state)
 {
     (void)state;
     static const struct fake_step steps[] = {
@@ -265,7 +265,7 @@ static void test_close_with_pending(void **state)
     assert_int_equal(c.losses, 0);
 }
 
-static void test_send_from_callback(void **state)
+static void test_a_callback_may_send(void **state)
 {
     (void)state;
     static const struct fake_step steps[] = {
@@ -286,7 +286,7 @@ static void test_send_from_callback(void **state)
 }
 
 /* What breaks the protocol ends the connection, and every wait on it. */
-static void test_nonsense(void **state)
+static void test_nonsense_ends_the_connection(void **state)
 {
     (void)state;
     static const char *const lines[] = {
@@ -320,7 +320,7 @@ static void test_nonsense(void **state)
     }
 }
 
-static void test_odd_errors(void **state)
+static void test_odd_errors_are_errors(void **state)
 {
     (void)state;
     static const char *const lines[] = {
@@ -347,7 +347,7 @@ static void test_odd_errors(void **state)
     }
 }
 
-static void test_long_line(void **state)
+static void test_a_long_line_is_read(void **state)
 {
     (void)state;
     static char big[1 << 20];
@@ -371,7 +371,7 @@ static void test_long_line(void **state)
     close_it(&c);
 }
 
-static void test_line_without_end(void **state)
+static void test_a_line_without_end_ends_the_connection(void **state)
 {
     (void)state;
     static char big[1 << 20];
@@ -402,7 +402,7 @@ static void expect_no_client(const struct fake_step *steps, size_t count, enum e
     close_it(&c);
 }
 
-static void test_greeting(void **state)
+static void test_what_is_no_qmp_is_refused(void **state)
 {
     (void)state;
     static const struct fake_step dumb[] = {{.what = FAKE_ACCEPT_DUMB}, {.what = FAKE_EXPECT_END}};
@@ -417,7 +417,7 @@ static void test_greeting(void **state)
     expect_no_client(other, 3, ERR_REFUSED, "not QMP");
 }
 
-static void test_call(void **state)
+static void test_a_call_waits_for_its_answer(void **state)
 {
     (void)state;
     static const struct fake_step steps[] = {
@@ -452,7 +452,7 @@ static void test_call(void **state)
 }
 
 /* The fake itself: what no QEMU would take must not pass. */
-static void test_fake_checks(void **state)
+static void test_the_fake_refuses_what_no_qemu_takes(void **state)
 {
     (void)state;
     static const struct {
@@ -490,20 +490,20 @@ static void test_fake_checks(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_reply_and_error),
-        cmocka_unit_test(test_out_of_order_in_single_bytes),
-        cmocka_unit_test(test_timeout_then_late_answer),
-        cmocka_unit_test(test_lost_with_many_pending),
-        cmocka_unit_test(test_last_words),
-        cmocka_unit_test(test_close_with_pending),
-        cmocka_unit_test(test_send_from_callback),
-        cmocka_unit_test(test_nonsense),
-        cmocka_unit_test(test_odd_errors),
-        cmocka_unit_test(test_long_line),
-        cmocka_unit_test(test_line_without_end),
-        cmocka_unit_test(test_greeting),
-        cmocka_unit_test(test_call),
-        cmocka_unit_test(test_fake_checks),
+        cmocka_unit_test(test_a_reply_and_an_error_arrive),
+        cmocka_unit_test(test_answers_arrive_out_of_order_in_single_bytes),
+        cmocka_unit_test(test_a_late_answer_is_dropped),
+        cmocka_unit_test(test_a_lost_connection_ends_each_call_once),
+        cmocka_unit_test(test_last_words_are_read),
+        cmocka_unit_test(test_closing_ends_each_call_once),
+        cmocka_unit_test(test_a_callback_may_send),
+        cmocka_unit_test(test_nonsense_ends_the_connection),
+        cmocka_unit_test(test_odd_errors_are_errors),
+        cmocka_unit_test(test_a_long_line_is_read),
+        cmocka_unit_test(test_a_line_without_end_ends_the_connection),
+        cmocka_unit_test(test_what_is_no_qmp_is_refused),
+        cmocka_unit_test(test_a_call_waits_for_its_answer),
+        cmocka_unit_test(test_the_fake_refuses_what_no_qemu_takes),
     };
     return cmocka_run_group_tests_name("client", tests, NULL, NULL);
 }

@@ -61,7 +61,7 @@ static enum vm_run run_of(const char *status)
     return run;
 }
 
-static void test_status(void **state)
+static void test_status_is_read(void **state)
 {
     (void)state;
     assert_int_equal(run_of("running"), VM_RUN_RUNNING);
@@ -92,7 +92,7 @@ static struct vm_sample sample_of(const char *text, bool loose)
     "\"precopy-bytes\":0,\"downtime-bytes\":0,\"postcopy-bytes\":0,"                        \
     "\"dirty-sync-missed-zero-copy\":0"
 
-static void test_migrate(void **state)
+static void test_query_migrate_is_read(void **state)
 {
     (void)state;
     static const struct {
@@ -129,7 +129,7 @@ static void test_migrate(void **state)
 }
 
 /* Numbers that cannot be: whatever they become, they break nothing. */
-static void test_migrate_absurd(void **state)
+static void test_absurd_numbers_do_no_harm(void **state)
 {
     (void)state;
     sample_of("{\"status\":\"active\",\"total-time\":9223372036854775807,\"downtime\":-5}", true);
@@ -150,7 +150,7 @@ static void refused(const char *text, const char *says)
     end(&t);
 }
 
-static void test_wrong_types(void **state)
+static void test_wrong_types_are_told_with_their_path(void **state)
 {
     (void)state;
     refused("{\"status\":5}", "query-migrate: status: not a string");
@@ -158,7 +158,7 @@ static void test_wrong_types(void **state)
             "query-migrate: ram.transferred: not an integer");
 }
 
-static void test_capabilities(void **state)
+static void test_capabilities_are_read(void **state)
 {
     (void)state;
     struct talk t;
@@ -176,7 +176,7 @@ static void test_capabilities(void **state)
     end(&t);
 }
 
-static void test_machine(void **state)
+static void test_the_machine_type_is_read(void **state)
 {
     (void)state;
     static const char *const names[][2] = {
@@ -195,9 +195,9 @@ static void test_machine(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_status),         cmocka_unit_test(test_migrate),
-        cmocka_unit_test(test_migrate_absurd), cmocka_unit_test(test_wrong_types),
-        cmocka_unit_test(test_capabilities),   cmocka_unit_test(test_machine),
+        cmocka_unit_test(test_status_is_read),         cmocka_unit_test(test_query_migrate_is_read),
+        cmocka_unit_test(test_absurd_numbers_do_no_harm), cmocka_unit_test(test_wrong_types_are_told_with_their_path),
+        cmocka_unit_test(test_capabilities_are_read),   cmocka_unit_test(test_the_machine_type_is_read),
     };
     return cmocka_run_group_tests_name("command", tests, NULL, NULL);
 }

@@ -18,7 +18,7 @@
 #define NIC_3 "<interface type='user'><mac address='3'/><address slot='0x03'/></interface>"
 #define DOMAIN(devices) "<domain><name>g</name><devices>" devices "</devices></domain>"
 
-static void test_same(void **state)
+static void test_equal_definitions_are_the_same(void **state)
 {
     (void)state;
     static const char *const pairs[][2] = {
@@ -38,7 +38,7 @@ static void test_same(void **state)
             fail_msg("%s\nis not %s", pairs[i][0], pairs[i][1]);
 }
 
-static void test_different(void **state)
+static void test_what_differs_is_told(void **state)
 {
     (void)state;
     static const char *const pairs[][2] = {
@@ -68,8 +68,8 @@ static void test_different(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_same),
-        cmocka_unit_test(test_different),
+        cmocka_unit_test(test_equal_definitions_are_the_same),
+        cmocka_unit_test(test_what_differs_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -165,7 +165,7 @@ static const struct edit_case file_cases[] = {
      "<qemu:commandline><qemu:arg value='-append'/><qemu:arg value='init=/pool/x'/></qemu:commandline></domain>", NULL},
 };
 
-static void test_files(void **state)
+static void test_files_are_led_to_another_directory(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof file_cases / sizeof *file_cases; i++)
@@ -227,7 +227,7 @@ static const struct edit_case nfs_cases[] = {
            "    <disk type='file' device='cdrom'>\n      <source/>\n" AT("sdb"))},
 };
 
-static void test_nfs(void **state)
+static void test_files_become_network_disks(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof nfs_cases / sizeof *nfs_cases; i++)
@@ -247,7 +247,7 @@ static void test_absent_with_mount(void **state)
 }
 
 /* Once more finds nothing to do: a run that goes on where another was killed relies on it. */
-static void test_idempotent(void **state)
+static void test_a_second_edit_finds_nothing_to_do(void **state)
 {
     (void)state;
     struct err e = {0};
@@ -313,7 +313,7 @@ static const struct {
      "domain g: a is of format vmdk, which godwit does not make a network disk of"},
 };
 
-static void test_refused(void **state)
+static void test_what_cannot_be_edited_is_refused(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
@@ -330,7 +330,7 @@ static void test_refused(void **state)
     assert_int_equal(e.class, ERR_PROTO);
 }
 
-static void test_names(void **state)
+static void test_names_below_the_pool_are_told(void **state)
 {
     (void)state;
     struct err e = {0};
@@ -345,7 +345,7 @@ static void test_names(void **state)
 }
 
 /* What images are based on is used, too, and may be in the way, wherever the domain says so. */
-static void test_below(void **state)
+static void test_backing_files_are_used_too(void **state)
 {
     (void)state;
     struct err e = {0};
@@ -377,7 +377,7 @@ static void test_below(void **state)
     }
 }
 
-static void test_uses(void **state)
+static void test_what_a_domain_uses_is_found(void **state)
 {
     (void)state;
     struct err e = {0};
@@ -389,7 +389,7 @@ static void test_uses(void **state)
     assert_int_equal(domain_edit_uses_path(DISKS("<!-- /pool/a -->"), "g", &to_files, &e), 0);
 }
 
-static void test_pool_target(void **state)
+static void test_the_target_of_a_pool_is_edited(void **state)
 {
     (void)state;
     struct err e = {0};
@@ -405,15 +405,15 @@ static void test_pool_target(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_files),
-        cmocka_unit_test(test_nfs),
-        cmocka_unit_test(test_idempotent),
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_files_are_led_to_another_directory),
+        cmocka_unit_test(test_files_become_network_disks),
+        cmocka_unit_test(test_a_second_edit_finds_nothing_to_do),
+        cmocka_unit_test(test_what_cannot_be_edited_is_refused),
+        cmocka_unit_test(test_names_below_the_pool_are_told),
         cmocka_unit_test(test_absent_with_mount),
-        cmocka_unit_test(test_below),
-        cmocka_unit_test(test_uses),
-        cmocka_unit_test(test_pool_target),
+        cmocka_unit_test(test_backing_files_are_used_too),
+        cmocka_unit_test(test_what_a_domain_uses_is_found),
+        cmocka_unit_test(test_the_target_of_a_pool_is_edited),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

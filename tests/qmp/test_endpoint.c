@@ -13,7 +13,7 @@
     "/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" \
     "aaaaaaaaaaaaaaaaaaaaa"
 
-static void test_good(void **state)
+static void test_good_endpoints_are_parsed(void **state)
 {
     (void)state;
     static const struct {
@@ -47,7 +47,7 @@ static void test_good(void **state)
     }
 }
 
-static void test_bad(void **state)
+static void test_bad_endpoints_are_refused(void **state)
 {
     (void)state;
     static const char *const bad[] = {
@@ -77,7 +77,7 @@ static bool same(const char *a, const char *b)
     return qmp_endpoint_same(&ea, &eb);
 }
 
-static void test_same(void **state)
+static void test_one_endpoint_by_two_spellings_is_the_same(void **state)
 {
     (void)state;
     assert_true(same("qmp+unix:/none/x", "qmp+unix:/none/x"));
@@ -92,6 +92,6 @@ static void test_same(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_good), cmocka_unit_test(test_bad), cmocka_unit_test(test_same)};
+        cmocka_unit_test(test_good_endpoints_are_parsed), cmocka_unit_test(test_bad_endpoints_are_refused), cmocka_unit_test(test_one_endpoint_by_two_spellings_is_the_same)};
     return cmocka_run_group_tests_name("endpoint", tests, NULL, NULL);
 }

@@ -24,7 +24,7 @@ static unsigned count(const char *text, const char *word)
 }
 
 /* What becomes of a domain's end, which is where the arguments are. */
-static void test_xml(void **state)
+static void test_incoming_is_added_once_and_other_arguments_stay(void **state)
 {
     (void)state;
     static const struct {
@@ -68,7 +68,7 @@ static void test_xml(void **state)
     "<m:migration xmlns:m='urn:godwit:migration:1' id='1'" attributes "/>"
 
 /* What a killed migration may have left goes, and so does no more; the title is the guest's again. */
-static void test_leftovers(void **state)
+static void test_only_leftovers_of_a_migration_go(void **state)
 {
     (void)state;
     static const struct {
@@ -112,7 +112,7 @@ static void test_leftovers(void **state)
     }
 }
 
-static void test_bad_xml(void **state)
+static void test_bad_xml_is_refused(void **state)
 {
     (void)state;
     static const char *const bad[] = {"", "<domain>", "no xml", "<domain><devices/></domain>"};
@@ -124,7 +124,7 @@ static void test_bad_xml(void **state)
 }
 
 /* A name is text, never markup. */
-static void test_name_is_text(void **state)
+static void test_a_name_is_no_markup(void **state)
 {
     (void)state;
     struct err e = {0};
@@ -217,10 +217,10 @@ static void test_check(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_xml),
-        cmocka_unit_test(test_leftovers),
-        cmocka_unit_test(test_bad_xml),
-        cmocka_unit_test(test_name_is_text),
+        cmocka_unit_test(test_incoming_is_added_once_and_other_arguments_stay),
+        cmocka_unit_test(test_only_leftovers_of_a_migration_go),
+        cmocka_unit_test(test_bad_xml_is_refused),
+        cmocka_unit_test(test_a_name_is_no_markup),
         cmocka_unit_test(test_check),
     };
     return cmocka_run_group_tests_name("incoming", tests, NULL, NULL);

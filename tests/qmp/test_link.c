@@ -34,7 +34,7 @@ static void path_of(char *to, size_t size, const char *name)
     snprintf(to, size, "%s/%s", dir, name);
 }
 
-static void test_unix(void **state)
+static void test_a_unix_socket_is_a_link(void **state)
 {
     (void)state;
     char path[108], text[128];
@@ -63,7 +63,7 @@ static void test_unix(void **state)
     unlink(path);
 }
 
-static void test_tcp(void **state)
+static void test_a_tcp_socket_is_a_link(void **state)
 {
     (void)state;
     struct qmp_link l;
@@ -95,7 +95,7 @@ static void no_directory_left(const struct qmp_link *l)
     assert_true(l->dir[0] == '\0' && l->ssh == 0 && l->fd == -1);
 }
 
-static void test_ssh_fails(void **state)
+static void test_a_failing_ssh_is_told(void **state)
 {
     (void)state;
     struct qmp_link l;
@@ -169,7 +169,7 @@ static enum err_class ssh_hangs_up(const char *then)
     return e.class;
 }
 
-static void test_ssh_hangs_up(void **state)
+static void test_an_ssh_that_hangs_up_is_told(void **state)
 {
     (void)state;
     assert_int_equal(ssh_hangs_up("sleep 60"), ERR_LOST);
@@ -177,7 +177,7 @@ static void test_ssh_hangs_up(void **state)
 }
 
 /* What it is called with; and a hostile user or host stays one argument. */
-static void test_ssh_arguments(void **state)
+static void test_a_hostile_host_stays_one_argument_of_ssh(void **state)
 {
     (void)state;
     struct qmp_link l;
@@ -221,11 +221,11 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_unix),
-        cmocka_unit_test(test_tcp),
-        cmocka_unit_test(test_ssh_fails),
-        cmocka_unit_test(test_ssh_hangs_up),
-        cmocka_unit_test(test_ssh_arguments),
+        cmocka_unit_test(test_a_unix_socket_is_a_link),
+        cmocka_unit_test(test_a_tcp_socket_is_a_link),
+        cmocka_unit_test(test_a_failing_ssh_is_told),
+        cmocka_unit_test(test_an_ssh_that_hangs_up_is_told),
+        cmocka_unit_test(test_a_hostile_host_stays_one_argument_of_ssh),
     };
     return cmocka_run_group_tests_name("link", tests, setup, teardown);
 }

@@ -15,7 +15,7 @@
     .set = (const struct vm_setting[]){__VA_ARGS__}, \
     .set_n = sizeof((const struct vm_setting[]){__VA_ARGS__}) / sizeof(struct vm_setting)
 
-static void test_check(void **state)
+static void test_what_libvirt_cannot_set_is_refused(void **state)
 {
     (void)state;
     const struct {
@@ -104,7 +104,7 @@ static void test_tell_channels(void **state)
     }
 }
 
-static void test_keep_tuned(void **state)
+static void test_only_what_is_tuned_later_is_kept(void **state)
 {
     (void)state;
     struct qmp_settings set = {.which = CAP_BIT(CAP_AUTO_CONVERGE),
@@ -153,7 +153,7 @@ static void tune(const struct fake_step *steps, size_t count, bool proof, const 
     fake_qmp_end(fake);
 }
 
-static void test_tune_and_restore(void **state)
+static void test_what_was_tuned_is_put_back(void **state)
 {
     (void)state;
     static const struct fake_step done[] = {
@@ -181,9 +181,9 @@ int main(void)
 {
     if (virInitialize() < 0) /* else virTypedParams*() corrupt the heap */
         return 1;
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_check), cmocka_unit_test(test_tell),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_what_libvirt_cannot_set_is_refused), cmocka_unit_test(test_tell),
                                        cmocka_unit_test(test_tell_channels),
-                                       cmocka_unit_test(test_keep_tuned),
-                                       cmocka_unit_test(test_tune_and_restore)};
+                                       cmocka_unit_test(test_only_what_is_tuned_later_is_kept),
+                                       cmocka_unit_test(test_what_was_tuned_is_put_back)};
     return cmocka_run_group_tests_name("native_set", tests, NULL, NULL);
 }

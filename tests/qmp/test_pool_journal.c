@@ -66,7 +66,7 @@ static void write_one(struct pool_journal *j, struct err *e)
     assert_int_equal(pool_journal_write(j, dir, e), 0);
 }
 
-static void test_round_trip(void **state)
+static void test_what_is_written_is_read_back(void **state)
 {
     (void)state;
     struct err e = {0};
@@ -104,7 +104,7 @@ static void test_round_trip(void **state)
 }
 
 /* There are secrets in it. */
-static void test_mode(void **state)
+static void test_only_its_owner_can_read_it(void **state)
 {
     (void)state;
     struct err e = {0};
@@ -119,7 +119,7 @@ static void test_mode(void **state)
     assert_int_equal(st.st_mode & 07777, 0600);
 }
 
-static void test_none(void **state)
+static void test_no_journal_is_enoent(void **state)
 {
     (void)state;
     struct err e = {0};
@@ -138,7 +138,7 @@ static char *text_of_one(void);
 static void put(const char *text, size_t len);
 
 /* One of before: nothing on the share is known to be ours, no directory either. */
-static void test_without_copies(void **state)
+static void test_without_copies_nothing_there_is_ours(void **state)
 {
     (void)state;
     struct err e = {0};
@@ -192,7 +192,7 @@ static void expect_refused(const char *why)
 }
 
 /* Wherever it ends: never taken for a journal. */
-static void test_torn(void **state)
+static void test_a_torn_journal_is_refused(void **state)
 {
     (void)state;
     CLEANUP_FREE char *text = text_of_one();
@@ -202,7 +202,7 @@ static void test_torn(void **state)
     }
 }
 
-static void test_foreign(void **state)
+static void test_a_foreign_journal_is_refused(void **state)
 {
     (void)state;
     static const struct {
@@ -236,7 +236,7 @@ static void test_foreign(void **state)
     expect_refused("kind: missing");
 }
 
-static void test_lock(void **state)
+static void test_only_one_has_the_lock(void **state)
 {
     (void)state;
     struct err e = {0};
@@ -254,7 +254,7 @@ static void test_lock(void **state)
 }
 
 /* Its file goes with the journal, and whoever had it open already does not take what is gone. */
-static void test_unlock(void **state)
+static void test_the_lock_goes_with_the_journal(void **state)
 {
     (void)state;
     struct err e = {0};
@@ -286,14 +286,14 @@ static void test_unlock(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_round_trip, make_dir, remove_dir),
-        cmocka_unit_test_setup_teardown(test_mode, make_dir, remove_dir),
-        cmocka_unit_test_setup_teardown(test_none, make_dir, remove_dir),
-        cmocka_unit_test_setup_teardown(test_without_copies, make_dir, remove_dir),
-        cmocka_unit_test_setup_teardown(test_torn, make_dir, remove_dir),
-        cmocka_unit_test_setup_teardown(test_foreign, make_dir, remove_dir),
-        cmocka_unit_test_setup_teardown(test_lock, make_dir, remove_dir),
-        cmocka_unit_test_setup_teardown(test_unlock, make_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(test_what_is_written_is_read_back, make_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(test_only_its_owner_can_read_it, make_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(test_no_journal_is_enoent, make_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(test_without_copies_nothing_there_is_ours, make_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(test_a_torn_journal_is_refused, make_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(test_a_foreign_journal_is_refused, make_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(test_only_one_has_the_lock, make_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(test_the_lock_goes_with_the_journal, make_dir, remove_dir),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

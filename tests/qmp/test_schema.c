@@ -21,7 +21,7 @@ static struct qmp_schema *read_schema(const char *file)
     return s;
 }
 
-static void test_recorded(void **state)
+static void test_recorded_schemas_tell_what_a_qemu_has(void **state)
 {
     (void)state;
     struct qmp_schema *old = read_schema(SCHEMA_DIR "/schema-7.2.json");
@@ -52,7 +52,7 @@ static void test_recorded(void **state)
     qmp_schema_free(NULL);
 }
 
-static void test_kinds(void **state)
+static void test_each_argument_has_its_kind(void **state)
 {
     (void)state;
     struct qmp_schema *s = read_schema(SCHEMA_DIR "/schema-10.0.json");
@@ -82,7 +82,7 @@ static void test_kinds(void **state)
 }
 
 /* Whatever comes, there is an answer: no, or an error. */
-static void test_nonsense(void **state)
+static void test_nonsense_has_an_answer(void **state)
 {
     (void)state;
     static const char *const texts[] = {
@@ -126,6 +126,6 @@ static void test_nonsense(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_recorded), cmocka_unit_test(test_kinds), cmocka_unit_test(test_nonsense)};
+        cmocka_unit_test(test_recorded_schemas_tell_what_a_qemu_has), cmocka_unit_test(test_each_argument_has_its_kind), cmocka_unit_test(test_nonsense_has_an_answer)};
     return cmocka_run_group_tests_name("schema", tests, NULL, NULL);
 }

@@ -55,7 +55,7 @@ static void expect_pool(const char *backing)
         fail_msg("backing name %s: only '%s'", backing, seen);
 }
 
-static void test_spellings(void **state)
+static void test_each_spelling_of_a_backing_file_is_found(void **state)
 {
     (void)state;
     static const char *const names[] = {
@@ -68,7 +68,7 @@ static void test_spellings(void **state)
 }
 
 /* Relative names count from the image; what is based on it in turn is looked at as well. */
-static void test_chain(void **state)
+static void test_a_chain_is_walked_to_its_end(void **state)
 {
     (void)state;
     struct err e = {0};
@@ -80,7 +80,7 @@ static void test_chain(void **state)
     assert_string_equal(seen, want);
 }
 
-static void test_nothing(void **state)
+static void test_what_has_no_chain_here_leads_nowhere(void **state)
 {
     (void)state;
     struct err e = {0};
@@ -94,7 +94,7 @@ static void test_nothing(void **state)
 }
 
 /* No answer is none. */
-static void test_unknown(void **state)
+static void test_no_answer_is_not_none(void **state)
 {
     (void)state;
     struct err e = {0};
@@ -115,10 +115,10 @@ static void test_unknown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_spellings, make_dir, remove_dir),
-        cmocka_unit_test_setup_teardown(test_chain, make_dir, remove_dir),
-        cmocka_unit_test_setup_teardown(test_nothing, make_dir, remove_dir),
-        cmocka_unit_test_setup_teardown(test_unknown, make_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(test_each_spelling_of_a_backing_file_is_found, make_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(test_a_chain_is_walked_to_its_end, make_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(test_what_has_no_chain_here_leads_nowhere, make_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(test_no_answer_is_not_none, make_dir, remove_dir),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -43,7 +43,7 @@ static const char *const odd[] = {
     "<a\n  b='1'\n>\t<c\n/>\r\n</a>",
 };
 
-static void test_untouched_is_the_same(void **state)
+static void test_untouched_xml_is_the_same_bytes(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof odd / sizeof *odd; i++)
@@ -69,7 +69,7 @@ static void test_same_value_is_no_edit(void **state)
     expect(s, "<a  b=\"1\"/>");
 }
 
-static void test_add(void **state)
+static void test_an_element_can_be_added(void **state)
 {
     (void)state;
     struct xml_source *s = parse("<a>\n  <b/>\n  <c>\n    <d/>\n  </c>\n</a>");
@@ -91,7 +91,7 @@ static void test_add_without_white_space(void **state)
     expect(s, "<a x=\"1\"><b><d/></b><c/></a>");
 }
 
-static void test_text(void **state)
+static void test_a_text_can_be_replaced(void **state)
 {
     (void)state;
     struct xml_source *s = parse("<a><b  t=\"1\">old</b><c/></a>");
@@ -100,7 +100,7 @@ static void test_text(void **state)
     expect(s, "<a><b  t=\"1\">new &amp; &apos;more&apos;</b><c>x</c></a>");
 }
 
-static void test_namespaces(void **state)
+static void test_namespaces_stay(void **state)
 {
     (void)state;
     struct xml_source *s = parse("<a xmlns:q=\"urn:q\"><q:b q:c=\"1\" d=\"2\"/></a>");
@@ -108,7 +108,7 @@ static void test_namespaces(void **state)
     expect(s, "<a xmlns:q=\"urn:q\"><q:b q:c='1' d='3'/></a>");
 }
 
-static void test_refused(void **state)
+static void test_what_is_no_xml_or_has_a_doctype_is_refused(void **state)
 {
     (void)state;
     static const char *const bad[] = {
@@ -124,14 +124,14 @@ static void test_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_untouched_is_the_same),
+        cmocka_unit_test(test_untouched_xml_is_the_same_bytes),
         cmocka_unit_test(test_edit_inside),
         cmocka_unit_test(test_same_value_is_no_edit),
-        cmocka_unit_test(test_add),
+        cmocka_unit_test(test_an_element_can_be_added),
         cmocka_unit_test(test_add_without_white_space),
-        cmocka_unit_test(test_text),
-        cmocka_unit_test(test_namespaces),
-        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_a_text_can_be_replaced),
+        cmocka_unit_test(test_namespaces_stay),
+        cmocka_unit_test(test_what_is_no_xml_or_has_a_doctype_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
