@@ -55,7 +55,7 @@ static ptrdiff_t decode(enum codec_proc proc, struct words w, struct codec_reply
 
 /* ---- calls ---- */
 
-static void test_write_call(void **state)
+static void test_a_write_is_encoded(void **state)
 {
     (void)state;
     /* clang-format off */
@@ -81,7 +81,7 @@ static void test_write_call(void **state)
 }
 
 /* Arguments and all else are alike. */
-static void test_read_call(void **state)
+static void test_a_read_is_encoded(void **state)
 {
     (void)state;
     uint8_t head[CODEC_CALL_MAX], commit[CODEC_CALL_MAX];
@@ -92,7 +92,7 @@ static void test_read_call(void **state)
     assert_memory_equal(head, commit, len);
 }
 
-static void test_commit_call(void **state)
+static void test_a_commit_is_encoded(void **state)
 {
     (void)state;
     uint8_t head[CODEC_CALL_MAX], write[CODEC_CALL_MAX];
@@ -104,7 +104,7 @@ static void test_commit_call(void **state)
     assert_memory_equal(head + 28, write + 28, len - 28); /* credential, handle, offset, count */
 }
 
-static void test_longest_call(void **state)
+static void test_the_longest_call_fits(void **state)
 {
     (void)state;
     char name[200], handle[CODEC_FH_MAX];
@@ -119,7 +119,7 @@ static void test_longest_call(void **state)
     free(head);
 }
 
-static void test_groups(void **state)
+static void test_groups_are_encoded(void **state)
 {
     (void)state;
     const struct codec_cred in_two = {.machine = "", .gid = 5, .n_groups = 2, .groups = {7, 0x1234}};
@@ -133,7 +133,7 @@ static void test_groups(void **state)
     assert_memory_equal(head + 28, expected, sizeof expected);
 }
 
-static void test_pad(void **state)
+static void test_padding_is_up_to_four_bytes(void **state)
 {
     (void)state;
     for (uint32_t n = 0; n < 100; n++)
@@ -143,7 +143,7 @@ static void test_pad(void **state)
 /* ---- marks ---- */
 
 /* The two marks, cut at each byte. */
-static void test_marks_cut_anywhere(void **state)
+static void test_marks_may_be_cut_anywhere(void **state)
 {
     (void)state;
     static const uint8_t marks[] = {0x01, 0x02, 0x03, 0x04, 0x80, 0, 0, 1};
@@ -161,7 +161,7 @@ static void test_marks_cut_anywhere(void **state)
     }
 }
 
-static void test_empty_fragments(void **state)
+static void test_empty_fragments_are_skipped(void **state)
 {
     (void)state;
     static const uint8_t last[] = {0x80, 0, 0, 0}, more[] = {0, 0, 0, 0};
@@ -174,7 +174,7 @@ static void test_empty_fragments(void **state)
 
 /* ---- replies ---- */
 
-static void test_xid(void **state)
+static void test_the_xid_of_a_reply_is_found(void **state)
 {
     (void)state;
     uint32_t xid;
@@ -183,7 +183,7 @@ static void test_xid(void **state)
     assert_int_equal(codec_reply_xid(WORDS(7, 0).bytes, &xid), -1); /* a call */
 }
 
-static void test_read_reply(void **state)
+static void test_an_answer_to_read_is_decoded(void **state)
 {
     (void)state;
     struct codec_reply r;
@@ -201,7 +201,7 @@ static void test_read_reply(void **state)
     assert_int_equal(decode(CODEC_READ, WORDS(ACCEPTED, 0, 2, 5, 0, 5), &r), -1);
 }
 
-static void test_write_reply(void **state)
+static void test_an_answer_to_write_is_decoded(void **state)
 {
     (void)state;
     static const uint8_t verifier[] = {1, 2, 3, 4, 5, 6, 7, 8};
@@ -259,7 +259,7 @@ static void test_attributes_are_skipped(void **state)
     assert_int_equal(r.verifier[7], 8);
 }
 
-static void test_refusals(void **state)
+static void test_refusals_are_told(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof procs / sizeof *procs; i++) {
@@ -279,7 +279,7 @@ static void test_refusals(void **state)
     }
 }
 
-static void test_malformed(void **state)
+static void test_malformed_answers_are_refused(void **state)
 {
     (void)state;
     const struct words bad[] = {
@@ -308,7 +308,7 @@ static void cut_everywhere(enum codec_proc proc, struct words w)
     assert_int_equal(decode_bytes(proc, w.bytes, w.len, &r), w.len);
 }
 
-static void test_cut_replies(void **state)
+static void test_a_cut_answer_needs_more(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof procs / sizeof *procs; i++) {
@@ -323,7 +323,7 @@ static void test_cut_replies(void **state)
 }
 
 /* The longest head there can be fits: what is needed is then no more than CODEC_REPLY_MAX. */
-static void test_longest_reply(void **state)
+static void test_the_longest_head_fits(void **state)
 {
     (void)state;
     uint32_t w[CODEC_REPLY_MAX / 4] = {7, 1, 0, 1, 400};
@@ -344,7 +344,7 @@ static void test_longest_reply(void **state)
 }
 
 /* What comes of random bytes does not matter, if nothing else does: ASan and UBSan look on. */
-static void test_random(void **state)
+static void test_random_bytes_do_no_harm(void **state)
 {
     (void)state;
     srand(1);
@@ -364,23 +364,23 @@ static void test_random(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_write_call),
-        cmocka_unit_test(test_read_call),
-        cmocka_unit_test(test_commit_call),
-        cmocka_unit_test(test_longest_call),
-        cmocka_unit_test(test_groups),
-        cmocka_unit_test(test_pad),
-        cmocka_unit_test(test_marks_cut_anywhere),
-        cmocka_unit_test(test_empty_fragments),
-        cmocka_unit_test(test_xid),
-        cmocka_unit_test(test_read_reply),
-        cmocka_unit_test(test_write_reply),
+        cmocka_unit_test(test_a_write_is_encoded),
+        cmocka_unit_test(test_a_read_is_encoded),
+        cmocka_unit_test(test_a_commit_is_encoded),
+        cmocka_unit_test(test_the_longest_call_fits),
+        cmocka_unit_test(test_groups_are_encoded),
+        cmocka_unit_test(test_padding_is_up_to_four_bytes),
+        cmocka_unit_test(test_marks_may_be_cut_anywhere),
+        cmocka_unit_test(test_empty_fragments_are_skipped),
+        cmocka_unit_test(test_the_xid_of_a_reply_is_found),
+        cmocka_unit_test(test_an_answer_to_read_is_decoded),
+        cmocka_unit_test(test_an_answer_to_write_is_decoded),
         cmocka_unit_test(test_attributes_are_skipped),
-        cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_malformed),
-        cmocka_unit_test(test_cut_replies),
-        cmocka_unit_test(test_longest_reply),
-        cmocka_unit_test(test_random),
+        cmocka_unit_test(test_refusals_are_told),
+        cmocka_unit_test(test_malformed_answers_are_refused),
+        cmocka_unit_test(test_a_cut_answer_needs_more),
+        cmocka_unit_test(test_the_longest_head_fits),
+        cmocka_unit_test(test_random_bytes_do_no_harm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

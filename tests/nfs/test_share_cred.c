@@ -41,7 +41,7 @@ static void join(const gid_t *groups, size_t n)
     skip();
 }
 
-static void test_order(void **state)
+static void test_groups_are_in_order_without_its_own(void **state)
 {
     (void)state;
     const gid_t groups[] = {4242, getgid(), 100};
@@ -65,7 +65,7 @@ static void count_warnings(enum log_level level, const char *line)
     warnings += level == LOG_WARN;
 }
 
-static void test_too_many(void **state)
+static void test_too_many_groups_are_cut_and_told_once(void **state)
 {
     (void)state;
     gid_t groups[CODEC_GROUPS_MAX + 4];
@@ -84,7 +84,7 @@ static void test_too_many(void **state)
 }
 
 /* Control calls, which libnfs sends, and data, which either may send. */
-static void test_sent(void **state)
+static void test_each_call_bears_the_credential(void **state)
 {
     struct fixture f;
     struct fake_faults none = {0};
@@ -111,10 +111,10 @@ static void test_sent(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_teardown(test_order, restore),
-        cmocka_unit_test_teardown(test_too_many, restore),
-        {"test_sent (own)", test_sent, NULL, restore, (void *)(uintptr_t)&own},
-        {"test_sent (libnfs)", test_sent, NULL, restore, (void *)(uintptr_t)&libnfs},
+        cmocka_unit_test_teardown(test_groups_are_in_order_without_its_own, restore),
+        cmocka_unit_test_teardown(test_too_many_groups_are_cut_and_told_once, restore),
+        {"test_each_call_bears_the_credential (own)", test_each_call_bears_the_credential, NULL, restore, (void *)(uintptr_t)&own},
+        {"test_each_call_bears_the_credential (libnfs)", test_each_call_bears_the_credential, NULL, restore, (void *)(uintptr_t)&libnfs},
     };
     return cmocka_run_group_tests(tests, remember, NULL);
 }

@@ -82,7 +82,7 @@ static void refused_with(const struct fake_faults *faults, const char *path, con
     end(&f);
 }
 
-static void test_name(void **state)
+static void test_a_name_that_is_not_known_is_told(void **state)
 {
     struct fixture f;
     (void)state;
@@ -134,7 +134,7 @@ static void test_wrong_ports(void **state)
                  "?mountport=");
 }
 
-static void test_mount(void **state)
+static void test_a_mount_that_is_refused_is_told(void **state)
 {
     (void)state;
     refused_with(&(struct fake_faults){.flavour = 390003}, "/export", "the export takes only krb5", "sec=sys");
@@ -180,8 +180,8 @@ static void test_ipv6(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_name),           cmocka_unit_test(test_port_mapper),
-        cmocka_unit_test(test_wrong_ports),    cmocka_unit_test(test_mount),
+        cmocka_unit_test(test_a_name_that_is_not_known_is_told),           cmocka_unit_test(test_port_mapper),
+        cmocka_unit_test(test_wrong_ports),    cmocka_unit_test(test_a_mount_that_is_refused_is_told),
         cmocka_unit_test(test_ports_are_kept), cmocka_unit_test(test_ipv6),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -200,7 +200,7 @@ static struct bytes stream;
 
 /* ---- good answers ---- */
 
-static void test_reads(void **state)
+static void test_what_was_read_is_delivered(void **state)
 {
     for (int attributes = 0; attributes < 2; attributes++) {
         BEGIN(state);
@@ -214,7 +214,7 @@ static void test_reads(void **state)
     }
 }
 
-static void test_any_order(void **state)
+static void test_answers_come_in_any_order(void **state)
 {
     BEGIN(state);
     send(&stream, read_record(2, 600, false, true));
@@ -226,7 +226,7 @@ static void test_any_order(void **state)
     expect(&stream, "2:600 7:0 0:1 5:1048576 1:299 4:100 ");
 }
 
-static void test_fragments(void **state)
+static void test_fragments_are_joined(void **state)
 {
     static const size_t most[] = {1, 2, 3, 5, 43, 44, 45, 300, 343};
     for (size_t i = 0; i < sizeof most / sizeof *most; i++) {
@@ -238,7 +238,7 @@ static void test_fragments(void **state)
 }
 
 /* One boundary, before each byte. */
-static void test_two_fragments(void **state)
+static void test_a_fragment_may_end_before_any_byte(void **state)
 {
     const struct bytes *r = read_record(1, 298, false, true);
     for (size_t first = 1; first < r->len; first++) {
@@ -253,7 +253,7 @@ static void test_two_fragments(void **state)
     }
 }
 
-static void test_refusals(void **state)
+static void test_refusals_are_told(void **state)
 {
     BEGIN(state);
     SEND(&stream, ACCEPTED(0), 70, 0);
@@ -265,7 +265,7 @@ static void test_refusals(void **state)
 }
 
 /* Answers to nobody, and second answers, are skipped; so is what a server appends. */
-static void test_ignored(void **state)
+static void test_what_is_for_nobody_is_skipped(void **state)
 {
     BEGIN(state);
     send(&stream, read_record(77, 2000, false, true));
@@ -289,7 +289,7 @@ static void test_ignored(void **state)
         expect(&stream, "bad");                 \
     } while (0)
 
-static void test_malformed(void **state)
+static void test_malformed_answers_end_the_connection(void **state)
 {
     EXPECT_BAD(state, 0, 0, 2, 100003, 3, 6);                         /* a call */
     EXPECT_BAD(state, ACCEPTED(0), 0, 0, 10, 1, 10, 1, 2, 3);         /* more than asked for */
@@ -311,7 +311,7 @@ static void test_malformed(void **state)
 }
 
 /* The padding belongs to the record, and is not there. */
-static void test_padding_missing(void **state)
+static void test_missing_padding_is_an_error(void **state)
 {
     struct bytes *r = (struct bytes *)read_record(1, 297, true, false);
     for (size_t missing = 1; missing <= 3; missing++) {
@@ -323,7 +323,7 @@ static void test_padding_missing(void **state)
 }
 
 /* Longer than any answer can be: the mark says so, by itself or with those before it. */
-static void test_too_long(void **state)
+static void test_too_long_an_answer_is_refused(void **state)
 {
     struct fixture f;
     static const uint32_t marks[] = {0xffffffff, 0x7fffffff, 0x80000000 + LARGE + 1025};
@@ -355,7 +355,7 @@ static void test_too_long(void **state)
 
 /* ---- few receives, and no copies ---- */
 
-static void test_in_place(void **state)
+static void test_a_payload_is_received_in_place(void **state)
 {
     struct fixture f;
     BEGIN(state);
@@ -377,7 +377,7 @@ static void test_in_place(void **state)
     tear_down(&f);
 }
 
-static void test_many_at_once(void **state)
+static void test_many_answers_at_once_are_delivered(void **state)
 {
     struct fixture f;
     BEGIN(state);
@@ -418,17 +418,17 @@ static void test_many_at_once(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_reads),
-        cmocka_unit_test(test_any_order),
-        cmocka_unit_test(test_fragments),
-        cmocka_unit_test(test_two_fragments),
-        cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_ignored),
-        cmocka_unit_test(test_malformed),
-        cmocka_unit_test(test_padding_missing),
-        cmocka_unit_test(test_too_long),
-        cmocka_unit_test(test_in_place),
-        cmocka_unit_test(test_many_at_once),
+        cmocka_unit_test(test_what_was_read_is_delivered),
+        cmocka_unit_test(test_answers_come_in_any_order),
+        cmocka_unit_test(test_fragments_are_joined),
+        cmocka_unit_test(test_a_fragment_may_end_before_any_byte),
+        cmocka_unit_test(test_refusals_are_told),
+        cmocka_unit_test(test_what_is_for_nobody_is_skipped),
+        cmocka_unit_test(test_malformed_answers_end_the_connection),
+        cmocka_unit_test(test_missing_padding_is_an_error),
+        cmocka_unit_test(test_too_long_an_answer_is_refused),
+        cmocka_unit_test(test_a_payload_is_received_in_place),
+        cmocka_unit_test(test_many_answers_at_once_are_delivered),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

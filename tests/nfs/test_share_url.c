@@ -26,7 +26,7 @@ static const struct {
     {"nfs://h/a?", "h", "/a", 0, 0},
 };
 
-static void test_good(void **state)
+static void test_good_urls_are_parsed(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
@@ -61,7 +61,7 @@ static const char *const bad[] = {
     "nfs://h/a?nfsport=1&&",
 };
 
-static void test_bad(void **state)
+static void test_bad_urls_are_refused(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -72,7 +72,7 @@ static void test_bad(void **state)
     }
 }
 
-static void test_too_long(void **state)
+static void test_too_long_urls_are_refused(void **state)
 {
     (void)state;
     struct share_url url;
@@ -93,9 +93,9 @@ static void test_too_long(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_good),
-        cmocka_unit_test(test_bad),
-        cmocka_unit_test(test_too_long),
+        cmocka_unit_test(test_good_urls_are_parsed),
+        cmocka_unit_test(test_bad_urls_are_refused),
+        cmocka_unit_test(test_too_long_urls_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
