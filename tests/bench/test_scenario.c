@@ -24,7 +24,7 @@ static const char whole[] =
     "rounds = 7\n"
     "timeout = 15s\n";
 
-static void test_whole(void **state)
+static void test_each_line_of_a_scenario_is_read(void **state)
 {
     struct scenario s;
     struct err e = {0};
@@ -44,7 +44,7 @@ static void test_whole(void **state)
     assert_int_equal(scenario_cells(&s), 2 * 2 * 2 * 3 * 2);
 }
 
-static void test_built_in(void **state)
+static void test_the_built_in_scenario_is_good(void **state)
 {
     struct scenario s;
     struct err e = {0};
@@ -56,7 +56,7 @@ static void test_built_in(void **state)
 }
 
 /* Each combination is a cell, once. */
-static void test_cells(void **state)
+static void test_each_combination_is_one_cell(void **state)
 {
     struct scenario s;
     struct err e = {0};
@@ -73,7 +73,7 @@ static void test_cells(void **state)
 
 /* Each round has each cell once; cells that share a guest stand together; rounds differ; the seed
  * gives the same again. */
-static void test_order(void **state)
+static void test_each_round_has_each_cell_once(void **state)
 {
     struct scenario s;
     struct err e = {0};
@@ -135,7 +135,7 @@ static const struct {
     {"setting a =\ncommand = qemu\n", "f: a 'command' is for guest = command"},
 };
 
-static void test_wrong(void **state)
+static void test_a_wrong_line_is_named(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
@@ -151,9 +151,9 @@ static void test_wrong(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_whole),    cmocka_unit_test(test_built_in),
-        cmocka_unit_test(test_cells),    cmocka_unit_test(test_order),
-        cmocka_unit_test(test_wrong),
+        cmocka_unit_test(test_each_line_of_a_scenario_is_read),    cmocka_unit_test(test_the_built_in_scenario_is_good),
+        cmocka_unit_test(test_each_combination_is_one_cell),    cmocka_unit_test(test_each_round_has_each_cell_once),
+        cmocka_unit_test(test_a_wrong_line_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
