@@ -40,7 +40,7 @@ static const struct {
     {"same\nlast", "same\nother", "--- it\n+++ it\n@@ -1,2 +1,2 @@\n same\n-last\n+other\n"},
 };
 
-static void test_cases(void **state)
+static void test_only_changed_lines_are_shown(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -50,7 +50,7 @@ static void test_cases(void **state)
 }
 
 /* Too many lines for the table: right all the same. */
-static void test_large(void **state)
+static void test_a_large_difference_is_right(void **state)
 {
     (void)state;
     enum { LINES = 5000 };
@@ -68,8 +68,8 @@ static void test_large(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cases),
-        cmocka_unit_test(test_large),
+        cmocka_unit_test(test_only_changed_lines_are_shown),
+        cmocka_unit_test(test_a_large_difference_is_right),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
