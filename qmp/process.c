@@ -40,7 +40,7 @@ static int process_ask(struct qmp_process *p, int64_t thread, struct process_wor
     char script[700], said[512];
     struct err e = {0};
     snprintf(script, sizeof script, PROCESS_SCRIPT, thread);
-    int status = virt_shell_run(&p->shell, script, said, sizeof said, PROCESS_LOOK_NS, &e);
+    int status = shell_run(&p->shell, script, said, sizeof said, PROCESS_LOOK_NS, &e);
     if (status == 0 && sscanf(said, "%39s %" SCNi64 " %c %" SCNu64 " %63s", w->boot, &w->pid,
                               &w->state, &w->start_ticks, w->program) == 5)
         return 0;
@@ -53,8 +53,8 @@ void qmp_process_find(struct qmp_process *p, const struct qmp_endpoint *ep, int6
     struct process_words w;
     qmp_process_close(p);
     *p = (struct qmp_process){0};
-    virt_shell_of_endpoint(ep, &p->shell);
-    if (p->shell.kind == VIRT_SHELL_NONE)
+    shell_of_endpoint(ep, &p->shell);
+    if (p->shell.kind == SHELL_NONE)
         return;
     if (thread <= 0 || process_ask(p, thread, &w) < 0 || w.pid == 0 ||
         (strncmp(w.program, "qemu", 4) != 0 && strcmp(w.program, "kvm") != 0)) {
@@ -80,6 +80,6 @@ enum vm_death qmp_process_look(struct qmp_process *p)
 
 void qmp_process_close(struct qmp_process *p)
 {
-    virt_shell_close(&p->shell);
+    shell_close(&p->shell);
     p->pid = 0;
 }

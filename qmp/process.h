@@ -11,13 +11,13 @@
 
 #include "core/vm.h"
 #include "qmp/endpoint.h"
-#include "qmp/virt/shell.h"
+#include "qmp/shell.h"
 
 struct qmp_process {
     int64_t pid; /* 0: not known */
     uint64_t start_ticks;
     char boot[40];
-    struct virt_shell shell; /* of its machine */
+    struct shell shell; /* of its machine */
 };
 
 /* The process of `thread`, if that is a QEMU's on the endpoint's machine; else p->pid is 0, as where

@@ -73,7 +73,7 @@ static enum seen address_read(char *lines, char *there, size_t room)
 
 /* What QEMU would get there: by the host's own resolver. The kernel says which addresses are the
  * host's own: all of its interfaces', not only those of the loopback. */
-static enum seen address_see(struct virt_shell *s, const char *host, char *there, size_t room)
+static enum seen address_see(struct shell *s, const char *host, char *there, size_t room)
 {
     char script[1024], lines[1024];
     struct err e = {0};
@@ -82,14 +82,14 @@ static enum seen address_see(struct virt_shell *s, const char *host, char *there
         snprintf(there, room, "%s", host);
         return SEEN_SELF;
     }
-    if (s == NULL || s->kind == VIRT_SHELL_NONE)
+    if (s == NULL || s->kind == SHELL_NONE)
         return SEEN_NOT;
     snprintf(script, sizeof script,
              "export PATH=$PATH:/usr/sbin:/sbin; command -v getent >/dev/null || exit 3\n"
              "for a in $(getent ahosts -- %s | sed 's/[[:space:]].*//' | sort -u); do\n"
              "case $(ip -o route get \"$a\" 2>/dev/null) in local*) echo \"$a local\" ;;\n"
              "*) echo \"$a\" ;; esac; done", text_shell_word(host));
-    int status = virt_shell_run(s, script, lines, sizeof lines, ADDRESS_NS, &e);
+    int status = shell_run(s, script, lines, sizeof lines, ADDRESS_NS, &e);
     if (status != 0) {
         log_info("nobody could be asked what %s is on the source: %s", host,
                  status < 0 ? e.msg : "there is no getent");
@@ -139,9 +139,9 @@ static void address_ask_destination(const struct virt_address_query *q, struct v
 {
     char conf[4096];
     struct err e = {0};
-    if (q->destination == NULL || q->destination->kind == VIRT_SHELL_NONE)
+    if (q->destination == NULL || q->destination->kind == SHELL_NONE)
         return;
-    int status = virt_shell_run(q->destination, "grep -hs '^ *migration_' /etc/libvirt/qemu.conf", conf,
+    int status = shell_run(q->destination, "grep -hs '^ *migration_' /etc/libvirt/qemu.conf", conf,
                                 sizeof conf, ADDRESS_NS, &e);
     if (status == 0)
         virt_address_of_conf(conf, a);
@@ -279,16 +279,16 @@ void virt_address_uri(char *to, size_t room, const char *scheme, const char *hos
 
 /* Whether both QEMUs are of one host, as far as their endpoints tell. */
 static bool address_one_host(const struct qmp_endpoint *source,
-                             const struct qmp_endpoint *destination, struct virt_shell *of_source)
+                             const struct qmp_endpoint *destination, struct shell *of_source)
 {
     char there[400];
-    struct virt_shell here = {.kind = VIRT_SHELL_LOCAL};
+    struct shell here = {.kind = SHELL_LOCAL};
     if (strcmp(source->host, destination->host) == 0) /* two sockets here have none, both */
         return true;
     if (destination->host[0] != '\0')
         return address_see(of_source, destination->host, there, sizeof there) == SEEN_SELF;
     bool self = address_see(&here, source->host, there, sizeof there) == SEEN_SELF;
-    virt_shell_close(&here);
+    shell_close(&here);
     return self;
 }
 
@@ -297,16 +297,16 @@ int virt_address_check_bare(const struct qmp_endpoint *source, const struct qmp_
 {
     char host[VIRT_ADDRESS_HOST], there[400];
     const char *name = source->host[0] != '\0' ? source->host : "this host", *at = via + 4;
-    struct virt_shell of_source;
+    struct shell of_source;
     if (strncmp(via, "tcp:", 4) != 0)
         return 0;
     bool v6 = *at == '[';
     size_t len = v6 ? strcspn(at + 1, "]") : (size_t)(strrchr(via, ':') - at);
     snprintf(host, sizeof host, "%.*s", (int)len, at + v6);
-    virt_shell_of_endpoint(source, &of_source);
+    shell_of_endpoint(source, &of_source);
     bool self = address_see(&of_source, host, there, sizeof there) == SEEN_SELF &&
                 !address_one_host(source, destination, &of_source);
-    virt_shell_close(&of_source);
+    shell_close(&of_source);
     if (!self)
         return 0;
     err_set(e, ERR_REFUSED, 0, "--via: on the source's host %s is %s, which is %s itself, and not the "

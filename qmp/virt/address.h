@@ -15,7 +15,7 @@
 
 #include "core/err.h"
 #include "qmp/endpoint.h"
-#include "qmp/virt/shell.h"
+#include "qmp/shell.h"
 
 enum { VIRT_ADDRESS_HOST = 256 };
 
@@ -32,7 +32,7 @@ struct virt_address_query {
     const char *own_name; /* what the destination's host calls itself */
     const char *uri_host; /* of the destination's libvirt URI: "" or NULL where there is none */
     const char *source_name;
-    struct virt_shell *source, *destination; /* lent; NULL: not to be asked */
+    struct shell *source, *destination; /* lent; NULL: not to be asked */
     bool same_host;      /* source and destination are one: then it may well be a loopback address */
     bool unsafe;         /* what was given is taken, whatever it is: a tunnel may begin here */
 };

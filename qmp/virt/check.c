@@ -61,11 +61,11 @@ void check_skip(struct check_run *r, const struct check_side *side, const char *
     check_skip_err(r->l, what, &e);
 }
 
-void check_mend_there(struct check_list *l, const struct virt_shell *s, const char *fmt, ...)
+void check_mend_there(struct check_list *l, const struct shell *s, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
-    check_list_mend_by(l, virt_shell_command(s, text_command_v(fmt, ap)));
+    check_list_mend_by(l, shell_command(s, text_command_v(fmt, ap)));
     va_end(ap);
 }
 
@@ -76,8 +76,8 @@ enum check_verdict check_risk(const struct check_run *r)
 
 bool check_may_shell(const struct check_run *r, const struct check_side *side)
 {
-    return side->shell.kind == VIRT_SHELL_LOCAL ||
-           (side->shell.kind == VIRT_SHELL_SSH && !r->o->quick);
+    return side->shell.kind == SHELL_LOCAL ||
+           (side->shell.kind == SHELL_SSH && !r->o->quick);
 }
 
 static int check_open_side(struct check_side *side, struct virt_host *h, struct err *e)
@@ -87,7 +87,7 @@ static int check_open_side(struct check_side *side, struct virt_host *h, struct 
     side->host = h;
     side->uri = virt_host_uri(h);
     side->role = virt_host_role(h);
-    virt_shell_of_uri(side->uri, &side->shell);
+    virt_host_shell(side->uri, &side->shell);
     side->conn = virt_host_connection(h, e);
     if (side->conn == NULL)
         return -1;
@@ -122,8 +122,8 @@ static int check_read_domain(struct check_run *r, struct err *e)
 
 static void check_close(struct check_run *r)
 {
-    virt_shell_close(&r->from.shell);
-    virt_shell_close(&r->to.shell);
+    shell_close(&r->from.shell);
+    shell_close(&r->to.shell);
     if (r->dom != NULL)
         virDomainFree(r->dom);
     if (r->xml != NULL)

@@ -35,14 +35,14 @@ static bool disk_fs_here(const char *path, enum virt_fs *fs)
 static int disk_fs(struct check_side *side, const char *path, enum virt_fs *fs, struct err *e)
 {
     char *script = NULL, said[400], *end;
-    if (side->shell.kind == VIRT_SHELL_LOCAL && disk_fs_here(path, fs))
+    if (side->shell.kind == SHELL_LOCAL && disk_fs_here(path, fs))
         return 0;
     if (asprintf(&script,
                  "p=%s; until s=$(stat -f -c %%t -- \"$p\" 2>&1); do [ \"$p\" != / ] && "
                  "p=$(dirname -- \"$p\") || break; done; echo \"$s $(findmnt -n -o FSTYPE -T \"$p\")\"",
                  text_shell_word(path)) < 0)
         return err_set(e, ERR_IO, ENOMEM, "%s", path);
-    int status = virt_shell_run(&side->shell, script, said, sizeof said, CHECK_SHELL_NS, e);
+    int status = shell_run(&side->shell, script, said, sizeof said, CHECK_SHELL_NS, e);
     free(script);
     if (status < 0)
         return -1;
@@ -123,8 +123,8 @@ static int check_one_server(struct check_run *r, const char *server, char *addre
         return -1;
     snprintf(script, sizeof script, "getent ahosts -- %s | sed 's/ .*//' | sort -u | tr '\\n' ' '",
              text_shell_word(server));
-    if (virt_shell_run(&r->from.shell, script, address, room, CHECK_SHELL_NS, &e) != 0 ||
-        virt_shell_run(&r->to.shell, script, there, sizeof there, CHECK_SHELL_NS, &e) != 0)
+    if (shell_run(&r->from.shell, script, address, room, CHECK_SHELL_NS, &e) != 0 ||
+        shell_run(&r->to.shell, script, there, sizeof there, CHECK_SHELL_NS, &e) != 0)
         return -1;
     bool same = address[0] != '\0' && strcmp(address, there) == 0;
     snprintf(address, room, "%s", there);
@@ -161,8 +161,8 @@ static void disk_block(struct check_run *r, const struct virt_disk *d, const cha
     if (told) {
         snprintf(script, sizeof script, "lsblk -ndo WWN,UUID,SERIAL -- %s | tr -s ' '",
                  text_shell_word(d->path));
-        told = virt_shell_run(&r->from.shell, script, here, sizeof here, CHECK_SHELL_NS, &e) == 0 &&
-               virt_shell_run(&r->to.shell, script, there, sizeof there, CHECK_SHELL_NS, &e) == 0;
+        told = shell_run(&r->from.shell, script, here, sizeof here, CHECK_SHELL_NS, &e) == 0 &&
+               shell_run(&r->to.shell, script, there, sizeof there, CHECK_SHELL_NS, &e) == 0;
     }
     bool named = told && strspn(here, " ") != strlen(here);
     if (named && strcmp(here, there) == 0) {

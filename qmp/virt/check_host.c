@@ -16,7 +16,7 @@
 /* ---- connecting ---- */
 
 /* A second key beside the old one would not help. ssh names the file: "Offending … key in FILE:LINE". */
-static void host_mend_key(const struct virt_shell *s, const char *said, struct check_list *l)
+static void host_mend_key(const struct shell *s, const char *said, struct check_list *l)
 {
     static const char in[] = " key in ";
     const char *at = strstr(said, in);
@@ -29,13 +29,13 @@ static void host_mend_key(const struct virt_shell *s, const char *said, struct c
     check_list_mend(l, "ssh-keygen -f %s -R %s", text_keep("%.*s", (int)strcspn(at, ":"), at), name);
 }
 
-static bool host_ssh_works(struct virt_shell *s, const char *role, struct check_list *l)
+static bool host_ssh_works(struct shell *s, const char *role, struct check_list *l)
 {
     char what[80], said[400];
     struct err e = {0};
     snprintf(what, sizeof what, "%s: ssh", role);
-    int status = virt_shell_run(s, "true", said, sizeof said, HOST_SSH_NS, &e);
-    virt_shell_close(s);
+    int status = shell_run(s, "true", said, sizeof said, HOST_SSH_NS, &e);
+    shell_close(s);
     if (status >= 0) {
         check_list_add(l, CHECK_OK, what, "%s lets us in without a question", s->login);
         return true;
@@ -53,7 +53,7 @@ static bool host_ssh_works(struct virt_shell *s, const char *role, struct check_
     return false;
 }
 
-static void host_refuse(const char *uri, const struct virt_shell *s, const char *what,
+static void host_refuse(const char *uri, const struct shell *s, const char *what,
                         const struct err *e, struct check_list *l)
 {
     check_list_add(l, CHECK_REFUSE, what, "no libvirt answers at %s: %s", uri, e->msg);
@@ -63,11 +63,11 @@ static void host_refuse(const char *uri, const struct virt_shell *s, const char 
 
 struct virt_host *virt_check_open(const char *uri, const char *role, struct check_list *l)
 {
-    struct virt_shell s;
+    struct shell s;
     struct err e = {0};
     char what[80];
-    virt_shell_of_uri(uri, &s);
-    if (s.kind == VIRT_SHELL_SSH && !host_ssh_works(&s, role, l))
+    virt_host_shell(uri, &s);
+    if (s.kind == SHELL_SSH && !host_ssh_works(&s, role, l))
         return NULL;
     snprintf(what, sizeof what, "%s: libvirt", role);
     struct virt_host *h = virt_host_open(uri, role, &e);
@@ -94,9 +94,9 @@ struct virt_host *virt_check_open(const char *uri, const char *role, struct chec
 
 bool virt_check_is_here(struct virt_host *h)
 {
-    struct virt_shell s;
-    virt_shell_of_uri(virt_host_uri(h), &s);
-    return s.kind == VIRT_SHELL_LOCAL;
+    struct shell s;
+    virt_host_shell(virt_host_uri(h), &s);
+    return s.kind == SHELL_LOCAL;
 }
 
 /* ---- another host ---- */
@@ -239,13 +239,13 @@ static int clock_offset(struct check_side *side, int64_t *offset_ns, int64_t *er
 {
     char said[400];
     *offset_ns = *error_ns = 0;
-    if (side->shell.kind == VIRT_SHELL_LOCAL)
+    if (side->shell.kind == SHELL_LOCAL)
         return 0;
     /* connect first: what is between question and answer is then a round trip */
-    if (virt_shell_run(&side->shell, "true", said, sizeof said, CHECK_SHELL_NS, e) < 0)
+    if (shell_run(&side->shell, "true", said, sizeof said, CHECK_SHELL_NS, e) < 0)
         return -1;
     int64_t before_ns = clock_epoch_ns();
-    int status = virt_shell_run(&side->shell, "date +%s%N", said, sizeof said, CHECK_SHELL_NS, e);
+    int status = shell_run(&side->shell, "date +%s%N", said, sizeof said, CHECK_SHELL_NS, e);
     int64_t after_ns = clock_epoch_ns();
     if (status < 0)
         return -1;

@@ -64,10 +64,10 @@ static int net_shell_shows(struct check_run *r, const char *name, bool bridge)
         return -1;
     const char *quoted = text_shell_word(name);
     snprintf(script, sizeof script, "test -d /sys/class/net/%s%s", quoted, bridge ? "/bridge" : "");
-    int status = virt_shell_run(&r->to.shell, script, said, sizeof said, CHECK_SHELL_NS, &e);
+    int status = shell_run(&r->to.shell, script, said, sizeof said, CHECK_SHELL_NS, &e);
     if (status >= 0 && bridge && status != 0) { /* Open vSwitch's are no bridges to the kernel */
         snprintf(script, sizeof script, "ovs-vsctl --timeout=3 br-exists %s", quoted);
-        status = virt_shell_run(&r->to.shell, script, said, sizeof said, CHECK_SHELL_NS, &e);
+        status = shell_run(&r->to.shell, script, said, sizeof said, CHECK_SHELL_NS, &e);
     }
     return status < 0 ? -1 : status == 0;
 }

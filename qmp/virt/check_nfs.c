@@ -58,16 +58,16 @@ int virt_check_nfs_disks(const struct virt_domain *d, struct virt_nfs_disk *at, 
 int virt_check_make_image(struct virt_host *h, const char *server, const char *path, int64_t uid,
                           int64_t gid, struct err *e)
 {
-    struct virt_shell s;
+    struct shell s;
     char said[600];
-    virt_shell_of_uri(virt_host_uri(h), &s);
+    virt_host_shell(virt_host_uri(h), &s);
     const char *url = text_keep("nfs://%s%s?uid=%lld&gid=%lld", text_url_host(server), path,
                                 (long long)uid, (long long)gid);
     const char *script = text_keep("command -v qemu-img >/dev/null || exit 127; "
                                    "timeout 15 qemu-img create -q -f raw %s 512",
                                    text_shell_word(url));
-    int status = virt_shell_run(&s, script, said, sizeof said, CHECK_SHELL_NS, e);
-    virt_shell_close(&s);
+    int status = shell_run(&s, script, said, sizeof said, CHECK_SHELL_NS, e);
+    shell_close(&s);
     if (status < 0) {
         e->class = ERR_LOST;
         return -1;

@@ -51,14 +51,14 @@ static void pool_options(xmlDocPtr doc, const char *what, struct check_list *l)
 /* What the kernel has really mounted there. */
 static void pool_mount(struct virt_host *h, const char *target, struct check_list *l)
 {
-    struct virt_shell s;
+    struct shell s;
     struct err e = {0};
     char script[PATH_MAX + 100], said[600];
-    virt_shell_of_uri(virt_host_uri(h), &s);
+    virt_host_shell(virt_host_uri(h), &s);
     snprintf(script, sizeof script, "findmnt -n -o FSTYPE,SOURCE,OPTIONS -T %s",
              text_shell_word(target));
-    int status = virt_shell_run(&s, script, said, sizeof said, CHECK_SHELL_NS, &e);
-    virt_shell_close(&s);
+    int status = shell_run(&s, script, said, sizeof said, CHECK_SHELL_NS, &e);
+    shell_close(&s);
     if (status != 0) {
         check_list_add(l, CHECK_SKIPPED, "pool: mount options", "%s: %s", target,
                        status < 0 ? e.msg : said);

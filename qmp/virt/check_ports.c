@@ -58,7 +58,7 @@ static int ports_try(struct check_run *r, const char *host, unsigned port, char 
         return err_set(e, ERR_PROTO, 0, "'%s' is no host name", host);
     snprintf(inner, sizeof inner, ": </dev/tcp/%s/%u", host, port);
     snprintf(script, sizeof script, "LC_ALL=C timeout 3 bash -c %s 2>&1", text_shell_word(inner));
-    return virt_shell_run(&r->from.shell, script, said, room, CHECK_SHELL_NS, e);
+    return shell_run(&r->from.shell, script, said, room, CHECK_SHELL_NS, e);
 }
 
 enum { PORTS_TIMEOUT = 124 /* timeout(1) */ };

@@ -3,11 +3,11 @@
 #ifndef QMP_VIRT_CHECK_RUN_H
 #define QMP_VIRT_CHECK_RUN_H
 
-#include "core/clock.h"
 #include "core/cleanup.h"
+#include "core/clock.h"
+#include "qmp/shell.h"
 #include "qmp/virt/address.h"
 #include "qmp/virt/check.h"
-#include "qmp/virt/shell.h"
 #include "qmp/virt/xml.h"
 
 #define CHECK_SHELL_NS (20 * NS_PER_S)
@@ -16,7 +16,7 @@
 struct check_side {
     struct virt_host *host; /* NULL: there is none */
     virConnectPtr conn;
-    struct virt_shell shell;
+    struct shell shell;
     char name[256]; /* its host name, as libvirt knows it */
     const char *uri, *role;
 };
@@ -67,7 +67,7 @@ enum check_verdict check_risk(const struct check_run *r);
 bool check_may_shell(const struct check_run *r, const struct check_side *side);
 
 /* check_list_mend(), with a command to be typed on that shell's host: by ssh, if that is another. */
-void check_mend_there(struct check_list *l, const struct virt_shell *s, const char *fmt, ...)
+void check_mend_there(struct check_list *l, const struct shell *s, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
 /* The "status" in what QEMU answers, "none" where it has none, free() it; NULL: it does not answer

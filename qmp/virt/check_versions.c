@@ -116,7 +116,7 @@ static int capability_ask(const struct check_run *r, struct check_side *side, ch
              "'{\"execute\":\"query-migrate-capabilities\"}' '{\"execute\":\"quit\"}' | "
              "timeout 15 %s -machine none,accel=tcg -nodefaults -no-user-config -display none "
              "-monitor none -serial none -qmp stdio", text_shell_word(r->emulator));
-    if (virt_shell_run(&side->shell, script, said, 65536, CHECK_SHELL_NS, e) < 0)
+    if (shell_run(&side->shell, script, said, 65536, CHECK_SHELL_NS, e) < 0)
         return -1;
     if (!check_capability_names(said, names, room))
         return err_set(e, ERR_PROTO, 0, "%s: %s does not tell: %.100s", side->name, r->emulator,

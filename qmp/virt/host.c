@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <libvirt/virterror.h>
+#include <libxml/uri.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -256,4 +257,42 @@ int virt_host_uuid(struct virt_host *h, char uuid[VIRT_UUID_TEXT], struct err *e
         return err_set(e, ERR_PROTO, 0, "%s: its capabilities have no host UUID", h->uri);
     snprintf(uuid, VIRT_UUID_TEXT, "%s", value);
     return 0;
+}
+
+/* ---- a shell there ---- */
+
+/* "keyfile=/path" of the URI's query. */
+static void host_take_keyfile(struct shell *s, const char *query)
+{
+    static const char name[] = "keyfile=";
+    const char *at = query != NULL ? strstr(query, name) : NULL;
+    if (at == NULL || (at != query && at[-1] != '&'))
+        return;
+    at += sizeof name - 1;
+    snprintf(s->keyfile, sizeof s->keyfile, "%.*s", (int)strcspn(at, "&"), at);
+}
+
+void virt_host_shell(const char *uri, struct shell *s)
+{
+    *s = (struct shell){0};
+    xmlURIPtr parsed = xmlParseURI(uri);
+    if (parsed == NULL || parsed->scheme == NULL) {
+        xmlFreeURI(parsed);
+        return;
+    }
+    const char *plus = strchr(parsed->scheme, '+');
+    const char *host = parsed->server != NULL ? parsed->server : "";
+    snprintf(s->host, sizeof s->host, "%s", host);
+    if (*host == '\0' && (plus == NULL || strcmp(plus, "+unix") == 0)) {
+        s->kind = SHELL_LOCAL;
+    } else if (plus != NULL && strcmp(plus, "+ssh") == 0 && *host != '-' && *host != '\0' &&
+               (parsed->user == NULL || *parsed->user != '-')) {
+        s->kind = SHELL_SSH;
+        snprintf(s->login, sizeof s->login, "%s%s%s", parsed->user != NULL ? parsed->user : "",
+                 parsed->user != NULL ? "@" : "", host);
+        if (parsed->port > 0)
+            snprintf(s->port, sizeof s->port, "%d", parsed->port);
+        host_take_keyfile(s, parsed->query_raw);
+    }
+    xmlFreeURI(parsed);
 }

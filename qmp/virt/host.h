@@ -13,6 +13,7 @@
 #include <stdbool.h>
 
 #include "core/err.h"
+#include "qmp/shell.h"
 
 /* A daemon that has said nothing for so long counts as lost. */
 #define VIRT_HOST_DEAD_S 15
@@ -69,5 +70,8 @@ int virt_thread(void *(*run)(void *arg), void *arg);
 
 /* Whether libvirt's last error of this thread is this one (virErrorNumber); as above. */
 bool virt_last_error_is(int code);
+
+/* The shell on the host of a libvirt, as its URI tells. End with shell_close(). */
+void virt_host_shell(const char *uri, struct shell *s);
 
 #endif

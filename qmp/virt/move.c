@@ -24,17 +24,17 @@ static int move_host_name(struct virt_host *h, char *name, size_t room, struct e
 
 void virt_move_shells_begin(struct virt_move_shells *shells, const struct virt_route_options *options)
 {
-    virt_shell_of_uri(options->connect, &shells->source);
-    virt_shell_of_uri(options->destination_uri, &shells->destination);
-    virt_shell_begin(&shells->source);
+    virt_host_shell(options->connect, &shells->source);
+    virt_host_shell(options->destination_uri, &shells->destination);
+    shell_begin(&shells->source);
     if (virt_address_asks_destination(options->stream_host, options->stream_port))
-        virt_shell_begin(&shells->destination);
+        shell_begin(&shells->destination);
 }
 
 void virt_move_shells_close(struct virt_move_shells *shells)
 {
-    virt_shell_close(&shells->source);
-    virt_shell_close(&shells->destination);
+    shell_close(&shells->source);
+    shell_close(&shells->destination);
 }
 
 /* Where the source's QEMU is to reach the destination's. */

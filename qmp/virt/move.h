@@ -27,7 +27,7 @@ struct virt_move {
 /* The shells in which the hosts are asked what libvirt does not tell. One by ssh takes as long to connect as
  * libvirt does: they are begun before it. Also after a failure they are to be closed. */
 struct virt_move_shells {
-    struct virt_shell source, destination;
+    struct shell source, destination;
 };
 void virt_move_shells_begin(struct virt_move_shells *shells, const struct virt_route_options *options);
 void virt_move_shells_close(struct virt_move_shells *shells);

@@ -12,7 +12,7 @@
 
 #include "qmp/virt/address.h"
 
-static struct virt_shell here = {.kind = VIRT_SHELL_LOCAL};
+static struct shell here = {.kind = SHELL_LOCAL};
 
 static const struct virt_address_query usual = {
     .own_name = "192.0.2.1", .uri_host = "192.0.2.7", .source_name = "src", .source = &here};
@@ -169,7 +169,7 @@ static void looks_where_bare_qemus_stream_to(void **state)
 static int close_shell(void **state)
 {
     (void)state;
-    virt_shell_close(&here);
+    shell_close(&here);
     return 0;
 }
 

@@ -189,64 +189,64 @@ static void shell_begun_early(void **state)
     (void)state;
     char said[64], pid[32];
     struct err e = {0};
-    struct virt_shell s;
-    virt_shell_of_uri("qemu:///system", &s);
-    virt_shell_begin(&s);
+    struct shell s;
+    virt_host_shell("qemu:///system", &s);
+    shell_begin(&s);
     assert_true(s.child > 0);
     snprintf(pid, sizeof pid, "%ld", (long)s.child);
-    assert_int_equal(virt_shell_run(&s, "echo $$", said, sizeof said, 20 * NS_PER_S, &e), 0);
+    assert_int_equal(shell_run(&s, "echo $$", said, sizeof said, 20 * NS_PER_S, &e), 0);
     assert_string_equal(said, pid);
-    virt_shell_begin(&s);
-    assert_int_equal(virt_shell_run(&s, "echo $$", said, sizeof said, 20 * NS_PER_S, &e), 0);
+    shell_begin(&s);
+    assert_int_equal(shell_run(&s, "echo $$", said, sizeof said, 20 * NS_PER_S, &e), 0);
     assert_string_equal(said, pid);
-    virt_shell_close(&s);
-    virt_shell_of_uri("qemu+tls://b/system", &s);
-    virt_shell_begin(&s);
+    shell_close(&s);
+    virt_host_shell("qemu+tls://b/system", &s);
+    shell_begin(&s);
     assert_int_equal(s.child, 0);
 }
 
 static void shells(void **state)
 {
     (void)state;
-    struct virt_shell s;
-    virt_shell_of_uri("qemu:///system", &s);
-    assert_int_equal(s.kind, VIRT_SHELL_LOCAL);
-    assert_string_equal(virt_shell_command(&s, "ip link"), "ip link");
-    virt_shell_of_uri("qemu+ssh://root@b:2222/system?keyfile=/k&no_verify=1", &s);
-    assert_int_equal(s.kind, VIRT_SHELL_SSH);
+    struct shell s;
+    virt_host_shell("qemu:///system", &s);
+    assert_int_equal(s.kind, SHELL_LOCAL);
+    assert_string_equal(shell_command(&s, "ip link"), "ip link");
+    virt_host_shell("qemu+ssh://root@b:2222/system?keyfile=/k&no_verify=1", &s);
+    assert_int_equal(s.kind, SHELL_SSH);
     assert_string_equal(s.login, "root@b");
     assert_string_equal(s.port, "2222");
     assert_string_equal(s.keyfile, "/k");
-    assert_string_equal(virt_shell_command(&s, "ip link"),
+    assert_string_equal(shell_command(&s, "ip link"),
                         "ssh -p 2222 root@b 'ip link'");
-    virt_shell_of_uri("qemu+tls://b/system", &s);
-    assert_int_equal(s.kind, VIRT_SHELL_NONE);
+    virt_host_shell("qemu+tls://b/system", &s);
+    assert_int_equal(s.kind, SHELL_NONE);
     assert_string_equal(s.host, "b");
-    virt_shell_of_uri("qemu+ssh://-oProxyCommand=x/system", &s);
-    assert_int_equal(s.kind, VIRT_SHELL_NONE);
+    virt_host_shell("qemu+ssh://-oProxyCommand=x/system", &s);
+    assert_int_equal(s.kind, SHELL_NONE);
 }
 
 static void a_shell_answers(void **state)
 {
     (void)state;
-    struct virt_shell s;
+    struct shell s;
     struct err e = {0};
     char said[8];
-    virt_shell_of_uri("qemu:///system", &s);
-    assert_int_equal(virt_shell_run(&s, "echo out; echo err >&2; exit 3", said, sizeof said,
+    virt_host_shell("qemu:///system", &s);
+    assert_int_equal(shell_run(&s, "echo out; echo err >&2; exit 3", said, sizeof said,
                                     5 * NS_PER_S, &e), 3);
     assert_string_equal(said, "out\nerr"); /* and cut */
-    assert_int_equal(virt_shell_run(&s, "cat; true", said, sizeof said, 5 * NS_PER_S, &e), 0);
+    assert_int_equal(shell_run(&s, "cat; true", said, sizeof said, 5 * NS_PER_S, &e), 0);
     assert_string_equal(said, "");
-    assert_int_equal(virt_shell_run(&s, "kill -9 $$", said, sizeof said, 5 * NS_PER_S, &e), -1);
+    assert_int_equal(shell_run(&s, "kill -9 $$", said, sizeof said, 5 * NS_PER_S, &e), -1);
     assert_int_equal(e.class, ERR_LOST);
     err_clear(&e);
-    assert_int_equal(virt_shell_run(&s, "printf again", said, sizeof said, 5 * NS_PER_S, &e), 0);
+    assert_int_equal(shell_run(&s, "printf again", said, sizeof said, 5 * NS_PER_S, &e), 0);
     assert_string_equal(said, "again");
-    assert_int_equal(virt_shell_run(&s, "sleep 60 & sleep 60", said, sizeof said, 200 * NS_PER_MS,
+    assert_int_equal(shell_run(&s, "sleep 60 & sleep 60", said, sizeof said, 200 * NS_PER_MS,
                                     &e), -1);
     assert_int_equal(e.class, ERR_TIMEOUT);
-    virt_shell_close(&s);
+    shell_close(&s);
 }
 
 int main(void)

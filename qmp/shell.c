@@ -7,11 +7,10 @@
  * the exit status. When a command does not end, or the stream does, the shell is given up, and the
  * next command starts another.
  */
-#include "qmp/virt/shell.h"
+#include "qmp/shell.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libxml/uri.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -29,47 +28,11 @@
 
 enum { SHELL_NO_PROGRAM = 127, SHELL_SAID_MAX = 128 << 10 };
 
-/* "keyfile=/path" of the URI's query. */
-static void shell_take_keyfile(struct virt_shell *s, const char *query)
+void shell_of_endpoint(const struct qmp_endpoint *ep, struct shell *s)
 {
-    static const char name[] = "keyfile=";
-    const char *at = query != NULL ? strstr(query, name) : NULL;
-    if (at == NULL || (at != query && at[-1] != '&'))
-        return;
-    at += sizeof name - 1;
-    snprintf(s->keyfile, sizeof s->keyfile, "%.*s", (int)strcspn(at, "&"), at);
-}
-
-void virt_shell_of_uri(const char *uri, struct virt_shell *s)
-{
-    *s = (struct virt_shell){0};
-    xmlURIPtr parsed = xmlParseURI(uri);
-    if (parsed == NULL || parsed->scheme == NULL) {
-        xmlFreeURI(parsed);
-        return;
-    }
-    const char *plus = strchr(parsed->scheme, '+');
-    const char *host = parsed->server != NULL ? parsed->server : "";
-    snprintf(s->host, sizeof s->host, "%s", host);
-    if (*host == '\0' && (plus == NULL || strcmp(plus, "+unix") == 0)) {
-        s->kind = VIRT_SHELL_LOCAL;
-    } else if (plus != NULL && strcmp(plus, "+ssh") == 0 && *host != '-' && *host != '\0' &&
-               (parsed->user == NULL || *parsed->user != '-')) {
-        s->kind = VIRT_SHELL_SSH;
-        snprintf(s->login, sizeof s->login, "%s%s%s", parsed->user != NULL ? parsed->user : "",
-                 parsed->user != NULL ? "@" : "", host);
-        if (parsed->port > 0)
-            snprintf(s->port, sizeof s->port, "%d", parsed->port);
-        shell_take_keyfile(s, parsed->query_raw);
-    }
-    xmlFreeURI(parsed);
-}
-
-void virt_shell_of_endpoint(const struct qmp_endpoint *ep, struct virt_shell *s)
-{
-    *s = (struct virt_shell){.kind = ep->scheme == QMP_UNIX  ? VIRT_SHELL_LOCAL
-                                     : ep->scheme == QMP_SSH ? VIRT_SHELL_SSH
-                                                             : VIRT_SHELL_NONE};
+    *s = (struct shell){.kind = ep->scheme == QMP_UNIX  ? SHELL_LOCAL
+                                     : ep->scheme == QMP_SSH ? SHELL_SSH
+                                                             : SHELL_NONE};
     snprintf(s->login, sizeof s->login, "%s%s%.254s", ep->user, ep->user[0] != '\0' ? "@" : "",
              ep->host);
     snprintf(s->host, sizeof s->host, "%s", ep->host);
@@ -77,7 +40,7 @@ void virt_shell_of_endpoint(const struct qmp_endpoint *ep, struct virt_shell *s)
 }
 
 /* In the child. Without a terminal and in batch mode nothing can ask. */
-static void shell_exec(const struct virt_shell *s, int in, int out)
+static void shell_exec(const struct shell *s, int in, int out)
 {
     sigset_t none;
     sigemptyset(&none);
@@ -87,7 +50,7 @@ static void shell_exec(const struct virt_shell *s, int in, int out)
         dup2(out, STDERR_FILENO) < 0)
         _exit(SHELL_NO_PROGRAM);
     setsid();
-    if (s->kind == VIRT_SHELL_LOCAL) {
+    if (s->kind == SHELL_LOCAL) {
         execl("/bin/sh", "sh", (char *)NULL);
         _exit(SHELL_NO_PROGRAM);
     }
@@ -110,7 +73,7 @@ static void shell_exec(const struct virt_shell *s, int in, int out)
     _exit(SHELL_NO_PROGRAM);
 }
 
-static int shell_start(struct virt_shell *s, struct err *e)
+static int shell_start(struct shell *s, struct err *e)
 {
     int in[2], out[2];
     if (pipe2(in, O_CLOEXEC) < 0)
@@ -131,14 +94,14 @@ static int shell_start(struct virt_shell *s, struct err *e)
     return 0;
 }
 
-void virt_shell_begin(struct virt_shell *s)
+void shell_begin(struct shell *s)
 {
     struct err none = {0}; /* the first command tries again */
-    if (s->kind != VIRT_SHELL_NONE && s->child == 0 && shell_start(s, &none) < 0)
+    if (s->kind != SHELL_NONE && s->child == 0 && shell_start(s, &none) < 0)
         log_debug("%s: %s", s->login, none.msg);
 }
 
-void virt_shell_close(struct virt_shell *s)
+void shell_close(struct shell *s)
 {
     if (s->child == 0)
         return;
@@ -152,7 +115,7 @@ void virt_shell_close(struct virt_shell *s)
 }
 
 /* A pipe whose reader has gone: the write fails, and the signal is taken back. */
-static bool shell_say(struct virt_shell *s, const char *text)
+static bool shell_say(struct shell *s, const char *text)
 {
     sigset_t pipe_set, before;
     sigemptyset(&pipe_set);
@@ -184,10 +147,10 @@ static int shell_status(char *said, size_t *n, const char *mark)
 }
 
 /* Reads until the mark: the status, or -1 with the error. */
-static int shell_read(struct virt_shell *s, const char *mark, char *said, size_t room, size_t *n,
+static int shell_read(struct shell *s, const char *mark, char *said, size_t room, size_t *n,
                       int64_t deadline_ns, struct err *e)
 {
-    const char *where = s->kind == VIRT_SHELL_SSH ? s->login : "this host";
+    const char *where = s->kind == SHELL_SSH ? s->login : "this host";
     int status = -1;
     *n = 0;
     while (status < 0) {
@@ -203,7 +166,7 @@ static int shell_read(struct virt_shell *s, const char *mark, char *said, size_t
         if (got <= 0) {
             said[*n] = '\0';
             const char *why = text_why(said);
-            return err_set(e, ERR_LOST, 0, "%s%s: %s", s->kind == VIRT_SHELL_SSH ? "ssh " : "",
+            return err_set(e, ERR_LOST, 0, "%s%s: %s", s->kind == SHELL_SSH ? "ssh " : "",
                            where, *why != '\0' ? why : "the shell has ended");
         }
         *n += (size_t)got;
@@ -212,18 +175,18 @@ static int shell_read(struct virt_shell *s, const char *mark, char *said, size_t
     return status;
 }
 
-int virt_shell_run(struct virt_shell *s, const char *script, char *out, size_t room,
+int shell_run(struct shell *s, const char *script, char *out, size_t room,
                    int64_t timeout_ns, struct err *e)
 {
     char mark[64];
     size_t n = 0, need = strlen(script) + 300;
     out[0] = '\0';
-    if (s->kind == VIRT_SHELL_NONE)
+    if (s->kind == SHELL_NONE)
         return err_set(e, ERR_LOST, 0, "there is no shell: libvirt is not reached by ssh");
     CLEANUP_FREE char *said = malloc(SHELL_SAID_MAX), *asked = malloc(need);
     if (said == NULL || asked == NULL)
         return err_set(e, ERR_IO, ENOMEM, "a shell");
-    log_debug("%s: %s", s->kind == VIRT_SHELL_SSH ? s->login : "sh", script);
+    log_debug("%s: %s", s->kind == SHELL_SSH ? s->login : "sh", script);
     if (s->child == 0 && shell_start(s, e) < 0)
         return -1;
     snprintf(mark, sizeof mark, "\n@godwit %llx ", (unsigned long long)clock_now_ns());
@@ -233,7 +196,7 @@ int virt_shell_run(struct virt_shell *s, const char *script, char *out, size_t r
     shell_say(s, asked); /* if it cannot be said, the shell has ended, and what it said tells why */
     int status = shell_read(s, mark, said, SHELL_SAID_MAX, &n, clock_now_ns() + timeout_ns, e);
     if (status < 0) {
-        virt_shell_close(s);
+        shell_close(s);
         return -1;
     }
     const char *from = memmem(said, n, mark + 2, strlen(mark + 2));
@@ -245,11 +208,11 @@ int virt_shell_run(struct virt_shell *s, const char *script, char *out, size_t r
     return status;
 }
 
-const char *virt_shell_command(const struct virt_shell *s, const char *command)
+const char *shell_command(const struct shell *s, const char *command)
 {
-    if (s->kind == VIRT_SHELL_SSH && s->port[0] != '\0')
+    if (s->kind == SHELL_SSH && s->port[0] != '\0')
         return text_command("ssh -p %s %s %s", s->port, s->login, command);
     if (s->host[0] != '\0')
-        return text_command("ssh %s %s", s->kind == VIRT_SHELL_SSH ? s->login : s->host, command);
+        return text_command("ssh %s %s", s->kind == SHELL_SSH ? s->login : s->host, command);
     return command;
 }
