@@ -35,6 +35,7 @@
 #include "bench/proc_usage.h"
 #include "core/clock.h"
 #include "core/log.h"
+#include "qmp/virt/watched.h"
 
 #define USAGE_NS (10 * NS_PER_MS)
 #define GAUGE_NS (10 * NS_PER_MS)
@@ -275,9 +276,9 @@ static int side_open_watch(struct side *s, struct err *e)
     if (want->qmp != NULL)
         s->watch = watch_open(loop, want->qmp, WATCH_OPEN_TIMEOUT_NS, timeline_on_event, s, e);
     else if (want->domain != NULL && want->events_only)
-        s->watch = watch_open_events(loop, uri, want->domain, timeline_on_event, s, e);
+        s->watch = virt_watch_events(loop, uri, want->domain, timeline_on_event, s, e);
     else if (want->domain != NULL)
-        s->watch = watch_open_domain(loop, uri, want->domain, WATCH_OPEN_TIMEOUT_NS,
+        s->watch = virt_watch_domain(loop, uri, want->domain, WATCH_OPEN_TIMEOUT_NS,
                                      timeline_on_event, s, e);
     else
         return 0;

@@ -35,7 +35,6 @@
 #include "core/log.h"
 #include "qmp/field.h"
 #include "qmp/link.h"
-#include "qmp/virt/monitor.h"
 
 enum {
     CLIENT_READ_BYTES = 64 << 10,
@@ -453,8 +452,8 @@ bool qmp_client_ended_by_peer(struct qmp_client *c)
         return false;
     if (c->ep.scheme == QMP_SSH)
         return c->why_lost.sys == 0 && qmp_link_ssh_lives(&c->link);
-    if (c->ep.scheme == QMP_VIRT)
-        return virt_monitor_ended(c->link.monitor);
+    if (c->ep.scheme == QMP_CARRIED)
+        return c->link.carrier->ended(c->link.carried);
     /* a unix socket gives all that is queued before it gives an error; tcp may not */
     return c->why_lost.sys == 0 || c->ep.scheme == QMP_UNIX;
 }

@@ -7,7 +7,6 @@
 #include <sys/stat.h>
 
 #include "core/units.h"
-#include "qmp/virt/domain.h"
 
 static int endpoint_bad(const struct qmp_endpoint *ep, const char *why, struct err *e)
 {
@@ -102,12 +101,6 @@ int qmp_endpoint_parse(const char *text, struct qmp_endpoint *ep, struct err *e)
         return endpoint_parse_ssh(text + 10, ep, e);
     }
     return endpoint_bad(ep, "not a QMP endpoint", e);
-}
-
-void qmp_endpoint_of_domain(const struct virt_domain *d, struct qmp_endpoint *ep)
-{
-    *ep = (struct qmp_endpoint){.scheme = QMP_VIRT, .domain = d};
-    snprintf(ep->text, sizeof ep->text, "domain %s at %s", d->name, virt_host_uri(d->host));
 }
 
 bool qmp_endpoint_same(const struct qmp_endpoint *a, const struct qmp_endpoint *b)

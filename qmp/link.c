@@ -36,7 +36,6 @@
 #include "core/clock.h"
 #include "core/log.h"
 #include "core/text.h"
-#include "qmp/virt/monitor.h"
 
 static int link_left_ms(int64_t deadline_ns)
 {
@@ -245,9 +244,10 @@ int qmp_link_open(const struct qmp_endpoint *ep, int64_t timeout_ns, struct qmp_
     case QMP_SSH:
         rc = link_open_ssh(ep, deadline_ns, l, e);
         break;
-    case QMP_VIRT:
-        l->monitor = virt_monitor_open(ep->domain, &l->fd, e);
-        rc = l->monitor != NULL ? 0 : -1;
+    case QMP_CARRIED:
+        l->carrier = ep->carrier;
+        l->carried = ep->carrier->open(ep->target, &l->fd, e);
+        rc = l->carried != NULL ? 0 : -1;
         break;
     }
     if (rc < 0)
@@ -259,7 +259,8 @@ void qmp_link_close(struct qmp_link *l)
 {
     if (l->fd >= 0)
         close(TAKE_FD(l->fd));
-    virt_monitor_close(TAKE(l->monitor));
+    if (l->carried != NULL)
+        l->carrier->close(TAKE(l->carried));
     if (l->ssh != 0) {
         kill(l->ssh, SIGTERM);
         waitpid(l->ssh, NULL, 0);

@@ -6,7 +6,7 @@
  * (ssh -L local:remote), so the far host needs nothing but sshd, and the user's own ssh
  * configuration, keys and known hosts apply. ssh runs with BatchMode: it never asks.
  *
- * A domain's monitor is reached through libvirt (qmp/virt/monitor.h).
+ * A monitor that somebody else has is reached through him (struct qmp_carrier).
  */
 #ifndef QMP_LINK_H
 #define QMP_LINK_H
@@ -18,13 +18,12 @@
 #include "core/err.h"
 #include "qmp/endpoint.h"
 
-struct virt_monitor;
-
 struct qmp_link {
     int fd;        /* connected, non-blocking, close-on-exec; -1: closed */
     pid_t ssh;     /* 0: none */
     char dir[64];  /* the private directory of the forwarded socket; "": none */
-    struct virt_monitor *monitor; /* of a domain; NULL: none */
+    const struct qmp_carrier *carrier; /* NULL: none */
+    void *carried;
 };
 
 /*

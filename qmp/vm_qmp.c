@@ -38,7 +38,6 @@
 #include "core/text.h"
 #include "qmp/command.h"
 #include "qmp/field.h"
-#include "qmp/virt/domain.h"
 
 #define VM_OPEN_TIMEOUT_NS (10 * NS_PER_S)
 #define VM_REOPEN_TIMEOUT_NS (3 * NS_PER_S)
@@ -102,7 +101,7 @@ static bool vm_qmp_cut_off(struct vm_qmp *q)
 /* Of libvirt's connection the error says whose it is already. */
 static int vm_qmp_not_connected(const struct vm_qmp *q, struct err *e)
 {
-    return q->ep.scheme == QMP_VIRT ? -1 : err_wrap(e, "%s", q->vm.role);
+    return q->ep.scheme == QMP_CARRIED ? -1 : err_wrap(e, "%s", q->vm.role);
 }
 
 /* True: the process that was probed is there no more, or it cannot be looked at any more (*e). */
@@ -124,7 +123,7 @@ static int vm_qmp_check_same(struct vm_qmp *q, struct qmp_client *c, struct err 
     struct qmp_version v;
     char uuid[sizeof q->facts.uuid];
     unsigned n;
-    if (!q->probed || q->ep.scheme == QMP_VIRT)
+    if (!q->probed || q->ep.scheme == QMP_CARRIED)
         return 0;
     bool left = vm_qmp_process_left(q, e);
     if (e->class != ERR_NONE)
@@ -477,8 +476,8 @@ static enum vm_death vm_qmp_look(struct vm_qmp *q, bool *again)
 {
     struct err e = {0};
     *again = true;
-    if (q->ep.scheme == QMP_VIRT) {
-        int active = virt_domain_active(q->ep.domain, &e);
+    if (q->ep.scheme == QMP_CARRIED) {
+        int active = q->ep.carrier->active(q->ep.target, &e);
         *again = false;
         return active == 0 ? VM_DEATH_NOT_ACTIVE : active > 0 ? VM_DEATH_LIVES : VM_DEATH_NO_ANSWER;
     }
@@ -571,13 +570,13 @@ static const char *vm_qmp_socat_address(const struct qmp_endpoint *ep)
 /* A command for the operator's shell that has this QEMU do `commands`, where its socket is. */
 static const char *vm_qmp_say_by_hand(const struct qmp_endpoint *ep, const char *commands)
 {
-    struct virt_shell shell;
+    struct shell shell;
     const char *there = text_command("socat -t5 - %s", vm_qmp_socat_address(ep));
     const char *whole = text_keep("%s | %s", commands, there);
     if (ep->scheme == QMP_TCP)
         return whole;
-    virt_shell_of_endpoint(ep, &shell);
-    return virt_shell_command(&shell, whole);
+    shell_of_endpoint(ep, &shell);
+    return shell_command(&shell, whole);
 }
 
 #define SAY(...) "printf '%s\\n' '{\"execute\":\"qmp_capabilities\"}' " __VA_ARGS__

@@ -21,7 +21,6 @@
 #include "core/passes.h"
 #include "qmp/client.h"
 #include "qmp/command.h"
-#include "qmp/virt/watched.h"
 
 struct watch {
     struct loop *loop;
@@ -35,8 +34,7 @@ struct watch {
     watch_sample_fn *on_sample; /* NULL: no question is under way */
     void *sample_arg;
 
-    struct virt_watched *virt; /* NULL: a bare QEMU */
-    int events_fd;
+    struct watch_source source; /* `of` is NULL: a bare QEMU */
     struct loop_fd *events_watch;
 };
 
@@ -71,7 +69,7 @@ static struct watch *watch_new(struct loop *loop, watch_event_fn *on_event, void
         err_set(e, ERR_IO, ENOMEM, "watch");
         return NULL;
     }
-    *w = (struct watch){.loop = loop, .on_event = on_event, .event_arg = arg, .events_fd = -1};
+    *w = (struct watch){.loop = loop, .on_event = on_event, .event_arg = arg};
     return w;
 }
 
@@ -99,44 +97,31 @@ struct watch *watch_open(struct loop *loop, const char *endpoint, int64_t timeou
     return w;
 }
 
-struct watch *watch_open_domain(struct loop *loop, const char *uri, const char *domain,
-                                int64_t timeout_ns, watch_event_fn *on_event, void *arg,
-                                struct err *e)
-{
-    struct qmp_endpoint ep;
-    struct watch *w = watch_new(loop, on_event, arg, e);
-    if (w == NULL)
-        return NULL;
-    w->virt = virt_watched_open(uri, domain, &ep, e);
-    if (w->virt != NULL)
-        w->here = virt_watched_here(w->virt);
-    if (w->virt == NULL || watch_connect(w, &ep, timeout_ns, e) < 0) {
-        watch_close(w);
-        return NULL;
-    }
-    return w;
-}
-
 static void watch_on_pipe(void *arg, uint32_t epoll_events)
 {
     (void)epoll_events;
     struct watch *w = arg;
     struct watch_event ev;
-    while (read(w->events_fd, &ev, sizeof ev) == (ssize_t)sizeof ev)
+    while (read(w->source.events_fd, &ev, sizeof ev) == (ssize_t)sizeof ev)
         if (w->on_event != NULL)
             w->on_event(w->event_arg, &ev);
 }
 
-struct watch *watch_open_events(struct loop *loop, const char *uri, const char *name,
-                                watch_event_fn *on_event, void *arg, struct err *e)
+struct watch *watch_open_source(struct loop *loop, const struct watch_source *source,
+                                int64_t timeout_ns, watch_event_fn *on_event, void *arg,
+                                struct err *e)
 {
     struct watch *w = watch_new(loop, on_event, arg, e);
-    if (w == NULL)
+    if (w == NULL) {
+        source->close(source->of);
         return NULL;
-    w->virt = virt_watched_open_events(uri, name, &w->events_fd, e);
-    if (w->virt != NULL)
-        w->events_watch = loop_fd_add(loop, w->events_fd, EPOLLIN, watch_on_pipe, w, e);
-    if (w->events_watch == NULL) {
+    }
+    w->source = *source;
+    w->here = source->here;
+    if (source->events_fd >= 0)
+        w->events_watch = loop_fd_add(loop, source->events_fd, EPOLLIN, watch_on_pipe, w, e);
+    if ((source->events_fd >= 0 && w->events_watch == NULL) ||
+        (source->ep.carrier != NULL && watch_connect(w, &source->ep, timeout_ns, e) < 0)) {
         watch_close(w);
         return NULL;
     }
@@ -196,9 +181,9 @@ int watch_sample(struct watch *w, int64_t timeout_ns, struct watch_sample *s, st
 
 int watch_completed(struct watch *w, struct watch_sample *s, struct err *e)
 {
-    if (w->virt == NULL || w->client == NULL)
+    if (w->source.of == NULL || w->client == NULL)
         return err_set(e, ERR_REFUSED, 0, "nobody but QEMU itself could tell");
-    return virt_watched_completed(w->virt, s, e);
+    return w->source.completed(w->source.of, s, e);
 }
 
 int watch_run(struct watch *w, enum vm_run *run, struct err *e)
@@ -228,6 +213,7 @@ void watch_close(struct watch *w)
         return;
     qmp_client_close(w->client);
     loop_fd_del(w->events_watch);
-    virt_watched_close(w->virt);
+    if (w->source.of != NULL)
+        w->source.close(w->source.of);
     free(w);
 }

@@ -18,6 +18,7 @@
 #include "core/err.h"
 #include "core/loop.h"
 #include "core/vm.h"
+#include "qmp/endpoint.h"
 
 struct watch;
 
@@ -57,17 +58,21 @@ typedef void watch_sample_fn(void *arg, const struct watch_sample *s, const stru
 struct watch *watch_open(struct loop *loop, const char *endpoint, int64_t timeout_ns,
                          watch_event_fn *on_event, void *arg, struct err *e);
 
-/* A domain that runs, by name or UUID, of the libvirt at `uri`. ERR_REFUSED: there is none of that
- * name; ERR_LOST: it does not run (e->sys is ENOENT), or libvirt is not there. Connecting to libvirt
- * is not in `timeout_ns`: that call blocks. */
-struct watch *watch_open_domain(struct loop *loop, const char *uri, const char *domain,
+/* A QEMU that is found by somebody's help; qmp/virt/watched.h has libvirt's. */
+struct watch_source {
+    void *of;
+    struct qmp_endpoint ep; /* scheme QMP_CARRIED without a carrier: it cannot be asked, only heard */
+    int events_fd;          /* non-blocking: gives a struct watch_event a read; -1: they come by `ep` */
+    bool here;              /* it is on this machine */
+    /* What he keeps of a migration of a QEMU that has ended before it could be asked: watch_completed(). */
+    int (*completed)(const void *of, struct watch_sample *s, struct err *e);
+    void (*close)(void *of);
+};
+
+/* `source->of` is closed with the watch, or if this fails. */
+struct watch *watch_open_source(struct loop *loop, const struct watch_source *source,
                                 int64_t timeout_ns, watch_event_fn *on_event, void *arg,
                                 struct err *e);
-
-/* Only the events of any QEMU of that libvirt whose domain has this name, also of one that does not
- * exist yet: libvirt makes a destination while it migrates. Cannot be asked. */
-struct watch *watch_open_events(struct loop *loop, const char *uri, const char *name,
-                                watch_event_fn *on_event, void *arg, struct err *e);
 
 /* Asks; one question at a time: false, and no answer will come, while one is under way. */
 bool watch_ask(struct watch *w, watch_sample_fn *fn, void *arg);

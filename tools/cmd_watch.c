@@ -22,6 +22,7 @@
 
 #include "core/clock.h"
 #include "core/log.h"
+#include "qmp/virt/watched.h"
 #include "tools/command.h"
 #include "tools/report_watch.h"
 
@@ -260,7 +261,7 @@ static int watch_connect(struct watch_call *c, int64_t timeout_ns, struct err *e
 {
     const char *target = c->view.target;
     const char *uri = c->opt.connect != NULL ? c->opt.connect : "qemu:///system";
-    c->watch = c->domain ? watch_open_domain(c->loop, uri, target, timeout_ns, watch_on_event, c, e)
+    c->watch = c->domain ? virt_watch_domain(c->loop, uri, target, timeout_ns, watch_on_event, c, e)
                          : watch_open(c->loop, target, timeout_ns, watch_on_event, c, e);
     return c->watch != NULL ? 0 : -1;
 }

@@ -28,6 +28,7 @@
 #include <libvirt/virterror.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -281,8 +282,9 @@ static int monitor_listen(struct virt_monitor *m, const struct virt_domain *d, s
     return -1;
 }
 
-struct virt_monitor *virt_monitor_open(const struct virt_domain *d, int *fd, struct err *e)
+static void *monitor_open(const void *target, int *fd, struct err *e)
 {
+    const struct virt_domain *d = target;
     struct virt_monitor *m = calloc(1, sizeof *m);
     *fd = -1;
     if (m == NULL) {
@@ -323,13 +325,28 @@ failed:
     return NULL;
 }
 
-bool virt_monitor_ended(const struct virt_monitor *m)
+static bool monitor_has_ended(const void *carried)
 {
+    const struct virt_monitor *m = carried;
     return atomic_load(&m->ended);
 }
 
-void virt_monitor_close(struct virt_monitor *m)
+/* Does not wait for a call of libvirt's that is under way. */
+static void monitor_close(void *carried)
 {
-    if (m != NULL)
-        monitor_put(m);
+    monitor_put(carried);
+}
+
+static int monitor_active(const void *target, struct err *e)
+{
+    return virt_domain_active(target, e);
+}
+
+void virt_monitor_endpoint(const struct virt_domain *d, struct qmp_endpoint *ep)
+{
+    static const struct qmp_carrier libvirt = {
+        .open = monitor_open, .ended = monitor_has_ended, .close = monitor_close,
+        .active = monitor_active};
+    *ep = (struct qmp_endpoint){.scheme = QMP_CARRIED, .carrier = &libvirt, .target = d};
+    snprintf(ep->text, sizeof ep->text, "domain %s at %s", d->name, virt_host_uri(d->host));
 }

@@ -37,6 +37,7 @@
 #include "qmp/virt/guard.h"
 #include "qmp/virt/incoming.h"
 #include "qmp/virt/mark.h"
+#include "qmp/virt/monitor.h"
 #include "qmp/vm_qmp.h"
 
 /* How long libvirt may take to make a domain for a client that it has lost. */
@@ -47,6 +48,7 @@ struct vm_direct {
     struct vm_qmp qmp;
     struct vm_ops ops;
     struct virt_move *move;
+    const struct virt_domain *domain;
     struct virt_guard *guard; /* of the source; NULL: none */
     struct vm_direct *peer; /* of the destination: the source; and the other way round */
     char stream[300];       /* of the destination: where it listens, once it does */
@@ -121,14 +123,14 @@ static void direct_close_source(struct vm *vm)
 static int direct_quit(struct vm *vm, struct err *e)
 {
     const struct vm_direct *d = direct(vm);
-    return virt_mark_destroy(d->qmp.ep.domain, d->move->id, e);
+    return virt_mark_destroy(d->domain, d->move->id, e);
 }
 
 /* The same, before it is stopped or let run: another QEMU may have been started since. */
 static int direct_run(struct vm *vm, bool on, enum vm_run *now, struct err *e)
 {
     const struct vm_direct *d = direct(vm);
-    int ours = virt_mark_is(d->qmp.ep.domain, d->move->id, e);
+    int ours = virt_mark_is(d->domain, d->move->id, e);
     if (ours < 0)
         return -1;
     if (ours > 0)
@@ -311,13 +313,14 @@ static struct vm_direct *direct_new(struct loop *loop, struct virt_move *m, cons
         return NULL;
     }
     d->move = m;
+    d->domain = domain;
     d->ops = vm_qmp_ops;
     d->ops.route = "direct";
     d->ops.quit = direct_quit;
     d->ops.run = direct_run;
     vm_qmp_init(&d->qmp, loop, role, &d->ops);
     virt_move_tell_by_hand(domain, &d->qmp.vm.by_hand);
-    qmp_endpoint_of_domain(domain, &d->qmp.ep);
+    virt_monitor_endpoint(domain, &d->qmp.ep);
     return d;
 }
 

@@ -31,6 +31,7 @@
 #include "core/log.h"
 #include "core/text.h"
 #include "qmp/virt/job_stats.h"
+#include "qmp/virt/monitor.h"
 #include "qmp/virt/native_events.h"
 #include "qmp/virt/native_job.h"
 #include "qmp/virt/native_set.h"
@@ -471,7 +472,7 @@ struct vm *vm_native_source(struct loop *loop, struct virt_move *m, struct err *
     n->ops.cancel = native_cancel;
     n->ops.quit = native_quit_source;
     n->ops.close = native_close_source;
-    qmp_endpoint_of_domain(&m->source, &n->qmp.ep);
+    virt_monitor_endpoint(&m->source, &n->qmp.ep);
     if (vm_qmp_connect(&n->qmp, e) < 0) {
         free(n);
         return NULL;

@@ -27,7 +27,7 @@
 #include "qmp/command.h"
 #include "qmp/virt/domain.h"
 #include "qmp/virt/job_stats.h"
-#include "qmp/watch.h"
+#include "qmp/virt/monitor.h"
 
 struct virt_watched {
     atomic_int refs;
@@ -79,20 +79,6 @@ static struct virt_watched *watched_new(const char *uri, struct err *e)
     return w;
 }
 
-struct virt_watched *virt_watched_open(const char *uri, const char *domain, struct qmp_endpoint *ep,
-                                       struct err *e)
-{
-    struct virt_watched *w = watched_new(uri, e);
-    if (w == NULL)
-        return NULL;
-    if (virt_domain_find(w->host, domain, &w->domain, e) < 0) {
-        watched_put(w);
-        return NULL;
-    }
-    qmp_endpoint_of_domain(&w->domain, ep);
-    return w;
-}
-
 /* In libvirt's event thread. */
 static void watched_on_event(virConnectPtr conn, virDomainPtr dom, const char *event,
                              long long seconds, unsigned micros, const char *details, void *arg)
@@ -111,8 +97,17 @@ static void watched_on_event(virConnectPtr conn, virDomainPtr dom, const char *e
         log_debug("%s: an event %s was dropped", w->name, event);
 }
 
-struct virt_watched *virt_watched_open_events(const char *uri, const char *name, int *fd,
-                                              struct err *e)
+static void watched_close(void *of)
+{
+    struct virt_watched *w = of;
+    if (w->events >= 0)
+        virConnectDomainQemuMonitorEventDeregister(w->conn, w->events);
+    if (w->conn != NULL)
+        virConnectClose(w->conn);
+    watched_put(w);
+}
+
+static struct virt_watched *watched_listen(const char *uri, const char *name, struct err *e)
 {
     struct virt_watched *w = watched_new(uri, e);
     if (w == NULL)
@@ -137,16 +132,16 @@ struct virt_watched *virt_watched_open_events(const char *uri, const char *name,
         watched_put(w);
         goto failed;
     }
-    *fd = w->pipe[0];
     return w;
 
 failed:
-    virt_watched_close(w);
+    watched_close(w);
     return NULL;
 }
 
-int virt_watched_completed(const struct virt_watched *w, struct watch_sample *s, struct err *e)
+static int watched_completed(const void *of, struct watch_sample *s, struct err *e)
 {
+    const struct virt_watched *w = of;
     struct virt_job_stats stats;
     if (virt_job_completed(&w->domain, &stats, e) < 0)
         return -1;
@@ -160,18 +155,35 @@ int virt_watched_completed(const struct virt_watched *w, struct watch_sample *s,
     return 0;
 }
 
-bool virt_watched_here(const struct virt_watched *w)
+static struct watch_source watched_source(struct virt_watched *w)
 {
-    return w->here;
+    return (struct watch_source){.of = w, .ep = {.scheme = QMP_CARRIED}, .events_fd = w->pipe[0],
+                                 .here = w->here, .completed = watched_completed,
+                                 .close = watched_close};
 }
 
-void virt_watched_close(struct virt_watched *w)
+struct watch *virt_watch_domain(struct loop *loop, const char *uri, const char *domain,
+                                int64_t timeout_ns, watch_event_fn *on_event, void *arg,
+                                struct err *e)
 {
+    struct virt_watched *w = watched_new(uri, e);
     if (w == NULL)
-        return;
-    if (w->events >= 0)
-        virConnectDomainQemuMonitorEventDeregister(w->conn, w->events);
-    if (w->conn != NULL)
-        virConnectClose(w->conn);
-    watched_put(w);
+        return NULL;
+    if (virt_domain_find(w->host, domain, &w->domain, e) < 0) {
+        watched_put(w);
+        return NULL;
+    }
+    struct watch_source source = watched_source(w);
+    virt_monitor_endpoint(&w->domain, &source.ep);
+    return watch_open_source(loop, &source, timeout_ns, on_event, arg, e);
+}
+
+struct watch *virt_watch_events(struct loop *loop, const char *uri, const char *name,
+                                watch_event_fn *on_event, void *arg, struct err *e)
+{
+    struct virt_watched *w = watched_listen(uri, name, e);
+    if (w == NULL)
+        return NULL;
+    struct watch_source source = watched_source(w);
+    return watch_open_source(loop, &source, 0, on_event, arg, e);
 }

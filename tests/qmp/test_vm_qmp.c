@@ -1119,7 +1119,7 @@ static void test_its_process_is_another(void **state)
         if (left == 0)
             p->start_ticks++; /* that one began at another time */
         else
-            p->shell.kind = VIRT_SHELL_NONE;
+            p->shell.kind = SHELL_NONE;
         loop_sleep(s.loop, 20 * NS_PER_MS);
         assert_int_equal(s.vm->ops->run(s.vm, false, &now, &s.e), -1);
         expect(&s, ERR_LOST, left == 0 ? "another QEMU answers" : "nobody could look at its process");
