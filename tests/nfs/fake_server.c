@@ -43,6 +43,7 @@ struct fake_server {
     int stop[2];        /* a pipe: closing it ends the thread */
     int conns[CONNS];
     pthread_t thread;
+    bool reserved; /* the last connection came from a reserved port */
     unsigned calls, connections, statuses;
     bool is_data; /* the call at hand: READ, WRITE or COMMIT */
     struct held held[HELD_MAX];
@@ -148,7 +149,10 @@ static void end_silence(struct fake_server *s)
 
 static void take_connection(struct fake_server *s)
 {
-    int fd = accept(s->listener, NULL, NULL), on = 1;
+    struct sockaddr_in6 from; /* whose port is where that of sockaddr_in is */
+    socklen_t len = sizeof from;
+    int fd = accept(s->listener, (struct sockaddr *)&from, &len), on = 1;
+    s->reserved = ntohs(from.sin6_port) < IPPORT_RESERVED;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     s->connections++;
     for (int i = 0; i < CONNS; i++) {
@@ -505,6 +509,11 @@ unsigned fake_server_writes(const struct fake_server *s)
 unsigned fake_server_connections(const struct fake_server *s)
 {
     return s->connections;
+}
+
+bool fake_server_reserved(const struct fake_server *s)
+{
+    return s->reserved;
 }
 
 uint32_t fake_server_groups(const struct fake_server *s, uint32_t groups[FAKE_GROUPS_MAX])

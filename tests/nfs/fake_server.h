@@ -96,6 +96,8 @@ unsigned fake_server_calls(const struct fake_server *s);
 unsigned fake_server_reads(const struct fake_server *s);
 unsigned fake_server_writes(const struct fake_server *s);
 unsigned fake_server_connections(const struct fake_server *s);
+/* Whether the last one came from a reserved port. */
+bool fake_server_reserved(const struct fake_server *s);
 /* The supplementary groups of the last call that had a credential; how many. */
 uint32_t fake_server_groups(const struct fake_server *s, uint32_t groups[FAKE_GROUPS_MAX]);
 /* Whether all calls but those without any came with the same credential: machine, uid, gid and

@@ -139,9 +139,19 @@ static void test_a_mount_that_is_refused_is_told(void **state)
     (void)state;
     refused_with(&(struct fake_faults){.flavour = 390003}, "/export", "the export takes only krb5", "sec=sys");
     refused_with(&(struct fake_faults){0}, "/absent", "/absent: there is no such export", "/export, /export/other");
-    bool root = geteuid() == 0; /* whose requests come from a reserved port */
-    refused_with(&(struct fake_faults){.mount_status = 13}, "/export", "refuses to mount", 
-                 root ? "exports /export to: 10.9.8.0/24; is 127.0.0.1 among" : "'insecure'");
+    struct fixture f;
+    char url[128];
+    start(&f, &(struct fake_faults){.mount_status = 13});
+    snprintf(url, sizeof url, "nfs://127.0.0.1/export?nfsport=%d&mountport=%d", f.port, f.port);
+    open_by(&f, url, 0);
+    assert_null(f.place);
+    assert_non_null(strstr(f.e.msg, "refuses to mount"));
+    /* root's connections come from a reserved port, if there is a free one */
+    assert_true(geteuid() == 0 || !fake_server_reserved(f.server));
+    assert_non_null(strstr(f.e.hint, fake_server_reserved(f.server)
+                                         ? "exports /export to: 10.9.8.0/24; is 127.0.0.1 among"
+                                         : "'insecure'"));
+    end(&f);
 }
 
 /* The port mapper is asked once for each service, however often the connection is lost. */
