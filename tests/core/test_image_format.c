@@ -366,7 +366,7 @@ static void test_random_bytes_do_no_harm(void **state)
     assert_in_range(sane_ones, 20000, 190000);
 }
 
-static void test_asked(void **state)
+static void test_what_is_asked_for_wins_over_the_content(void **state)
 {
     (void)state;
     struct image_format f;
@@ -405,7 +405,7 @@ static void test_asked(void **state)
     assert_non_null(strstr(e.msg, "is not qcow2"));
 }
 
-static void test_ask_backing(void **state)
+static void test_a_backing_format_that_is_named_is_asked_for(void **state)
 {
     (void)state;
     struct image_format f = {.kind = IMAGE_FORMAT_QCOW2};
@@ -424,7 +424,7 @@ static void test_ask_backing(void **state)
     assert_non_null(strstr(e.msg, "vmdk"));
 }
 
-static void test_backing_name(void **state)
+static void test_a_backing_name_counts_from_its_image(void **state)
 {
     (void)state;
     static const struct {
@@ -573,7 +573,7 @@ static void test_images_by_qemu_img_are_understood(void **state)
     assert_string_equal(f.backing + 2, name);
 }
 
-static void test_qemu_sizes(void **state)
+static void test_layouts_of_qemu_img_are_understood(void **state)
 {
     (void)state;
     need_qemu_img();
@@ -609,9 +609,9 @@ int main(void)
         cmocka_unit_test(test_backing_names_are_read),        cmocka_unit_test(test_bad_backing_names_are_refused),
         cmocka_unit_test(test_extensions_stay_in_bounds),
         cmocka_unit_test(test_a_short_file_is_not_read_beyond),    cmocka_unit_test(test_random_bytes_do_no_harm),
-        cmocka_unit_test(test_asked),        cmocka_unit_test(test_ask_backing),
-        cmocka_unit_test(test_backing_name), cmocka_unit_test(test_images_by_qemu_img_are_understood),
-        cmocka_unit_test(test_qemu_sizes),
+        cmocka_unit_test(test_what_is_asked_for_wins_over_the_content),        cmocka_unit_test(test_a_backing_format_that_is_named_is_asked_for),
+        cmocka_unit_test(test_a_backing_name_counts_from_its_image), cmocka_unit_test(test_images_by_qemu_img_are_understood),
+        cmocka_unit_test(test_layouts_of_qemu_img_are_understood),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -233,7 +233,7 @@ static void test_texts_that_fill_their_field_are_read_back(void **state)
     }
 }
 
-static void test_continue(void **state)
+static void test_the_same_work_is_continued(void **state)
 {
     (void)state;
     struct journal_header found, now;
@@ -265,7 +265,7 @@ static void test_continue(void **state)
     REFUSED(old.chunk_bytes = 8, "chunks of 8 bytes, not 1048576");
 }
 
-static void test_continue_device(void **state)
+static void test_the_same_device_is_continued(void **state)
 {
     (void)state;
     struct journal_header found, now;
@@ -301,7 +301,7 @@ static pid_t child_begin(const char *name, struct journal_header *h)
     return pid;
 }
 
-static void test_writer_alive(void **state)
+static void test_a_living_writer_is_known(void **state)
 {
     (void)state;
     static const char *const names[] = {"godwit", "a) Z 1 (b", ") ) ("};
@@ -337,7 +337,7 @@ static void judged(const struct owner *o, enum owner_state state)
 }
 
 /* Only the kernel that it ran on can say that it has ended; or that this one is another by now. */
-static void test_owner_unknown(void **state)
+static void test_only_its_own_kernel_knows_that_a_writer_ended(void **state)
 {
     (void)state;
     struct journal_header own;
@@ -437,8 +437,8 @@ int main(void)
         cmocka_unit_test(test_the_layout_never_changes),         cmocka_unit_test(test_a_damaged_header_is_refused),
         cmocka_unit_test(test_a_header_that_was_never_written_is_none),
         cmocka_unit_test(test_a_newer_header_is_refused),   cmocka_unit_test(test_texts_that_fill_their_field_are_read_back),
-        cmocka_unit_test(test_continue),       cmocka_unit_test(test_continue_device),
-        cmocka_unit_test(test_writer_alive),   cmocka_unit_test(test_owner_unknown),
+        cmocka_unit_test(test_the_same_work_is_continued),       cmocka_unit_test(test_the_same_device_is_continued),
+        cmocka_unit_test(test_a_living_writer_is_known),   cmocka_unit_test(test_only_its_own_kernel_knows_that_a_writer_ended),
         cmocka_unit_test(test_a_record_is_read_back),
         cmocka_unit_test(test_a_damaged_record_is_none),
     };

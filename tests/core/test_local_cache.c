@@ -319,7 +319,7 @@ static void test_a_locked_image_is_in_use(void **state)
     fixture_tear_down(&f);
 }
 
-static void test_old_kernel(void **state)
+static void test_it_works_on_an_old_kernel(void **state)
 {
     (void)state;
     assert_true(fixture_run_on_old_kernel());
@@ -340,7 +340,7 @@ int main(int argc, char **argv)
     };
     const struct CMUnitTest once[] = {
         cmocka_unit_test_prestate(test_an_image_of_a_qemu_is_in_use, &disk),
-        cmocka_unit_test(test_old_kernel),
+        cmocka_unit_test(test_it_works_on_an_old_kernel),
     };
     signal(SIGPIPE, SIG_IGN); /* a QEMU that is not there */
     if (argc > 1 && strcmp(argv[1], "--old-kernel") == 0)

@@ -63,7 +63,7 @@ static void count(void *arg, uint32_t events)
     (*(int *)arg)++;
 }
 
-static void test_set(void **state)
+static void test_what_a_descriptor_waits_for_can_change(void **state)
 {
     (void)state;
     struct err e = {0};
@@ -138,7 +138,7 @@ static void set_true(void *arg)
     *(bool *)arg = true;
 }
 
-static void test_spin(void **state)
+static void test_a_spin_ends_when_done_or_late(void **state)
 {
     (void)state;
     struct err e = {0};
@@ -226,9 +226,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_is_deleted_in_a_batch_is_not_called),
-        cmocka_unit_test(test_set),
+        cmocka_unit_test(test_what_a_descriptor_waits_for_can_change),
         cmocka_unit_test(test_timers_come_in_order),
-        cmocka_unit_test(test_spin),
+        cmocka_unit_test(test_a_spin_ends_when_done_or_late),
         cmocka_unit_test(test_interrupts_are_counted),
         cmocka_unit_test(test_a_late_signal_does_not_decide_the_exit),
         cmocka_unit_test(test_a_turn_within_a_turn_is_a_bug),

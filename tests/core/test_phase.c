@@ -61,7 +61,7 @@ static void test_only_legal_moves_are_made(void **state)
                 fail_msg("%s -> %s", phase_name(from), phase_name(to));
 }
 
-static void test_wrong_from(void **state)
+static void test_a_move_from_another_phase_aborts(void **state)
 {
     (void)state;
     assert_true(move_aborts(PHASE_PLANNED, PHASE_PREPARING, PHASE_PRECOPY));
@@ -103,7 +103,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_only_legal_moves_are_made),
-        cmocka_unit_test(test_wrong_from),
+        cmocka_unit_test(test_a_move_from_another_phase_aborts),
         cmocka_unit_test(test_a_move_is_logged_and_observed),
     };
     return cmocka_run_group_tests_name("phase", tests, NULL, NULL);

@@ -125,7 +125,7 @@ static void test_published_is_compared(void **state)
 
 /* A death between the new name and the old one's end leaves both, of one file: nothing may be written
  * to it any more. */
-static void test_two_names(void **state)
+static void test_a_file_of_two_names_is_not_written_to(void **state)
 {
     (void)state;
     struct rig r;
@@ -501,7 +501,7 @@ static void replace_source(void *arg, const struct memory_image *image, const ch
     memory_find(&r->from, "image")->attr = attr;
 }
 
-static void test_source_replaced(void **state)
+static void test_a_source_that_was_replaced_is_not_removed(void **state)
 {
     (void)state;
     struct rig r;
@@ -532,7 +532,7 @@ static void test_source_is_a_link(void **state)
 }
 
 /* The image stands; its source cannot be removed. */
-static void test_source_stays(void **state)
+static void test_a_source_that_cannot_be_removed_is_told(void **state)
 {
     (void)state;
     struct rig r;
@@ -686,7 +686,7 @@ int main(void)
         cmocka_unit_test(test_part_inode_and_times),
         cmocka_unit_test(test_published_is_on_record),
         cmocka_unit_test(test_published_is_compared),
-        cmocka_unit_test(test_two_names),
+        cmocka_unit_test(test_a_file_of_two_names_is_not_written_to),
         cmocka_unit_test(test_small_part_of_another),
         cmocka_unit_test(test_small_part_of_another_host),
         cmocka_unit_test(test_journal_of_another_host),
@@ -699,9 +699,9 @@ int main(void)
         cmocka_unit_test(test_part_replaced_in_mid_copy),
         cmocka_unit_test(test_overwrites_what_was_planned),
         cmocka_unit_test(test_overwrite_in_use),
-        cmocka_unit_test(test_source_replaced),
+        cmocka_unit_test(test_a_source_that_was_replaced_is_not_removed),
         cmocka_unit_test(test_source_is_a_link),
-        cmocka_unit_test(test_source_stays),
+        cmocka_unit_test(test_a_source_that_cannot_be_removed_is_told),
         cmocka_unit_test(test_forgets_at_each_write),
         cmocka_unit_test(test_forgets_between_runs),
         cmocka_unit_test(test_another_server_loses_nothing),

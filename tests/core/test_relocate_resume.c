@@ -175,7 +175,7 @@ static void test_failed_is_continued(void **state)
 }
 
 /* The run that continues fails, too, at each of its calls: nothing of what was durable is lost. */
-static void test_continued_fails(void **state)
+static void test_a_continued_run_may_fail_at_each_call(void **state)
 {
     (void)state;
     for (int side = 0; side < 2; side++) {
@@ -265,7 +265,7 @@ static void test_source_changed_since(void **state)
 }
 
 /* Changes that make it no journal of ours, or not a whole one. */
-static void test_bad_journals(void **state)
+static void test_a_damaged_journal_is_refused(void **state)
 {
     (void)state;
     static const size_t flips[] = {0, 9, 12, 17, 24, 33, 40, 56, 64, 200, 500, 511};
@@ -289,7 +289,7 @@ static void test_bad_journals(void **state)
 }
 
 /* One bit of one record. */
-static void test_torn_record(void **state)
+static void test_a_torn_record_is_refused(void **state)
 {
     (void)state;
     struct rig r;
@@ -302,7 +302,7 @@ static void test_torn_record(void **state)
 }
 
 /* The record of one chunk in the place of another. */
-static void test_misplaced_record(void **state)
+static void test_a_misplaced_record_is_refused(void **state)
 {
     (void)state;
     struct rig r;
@@ -337,7 +337,7 @@ static void test_journal_never_written(void **state)
 }
 
 /* A journal that speaks of another source, or of another part. */
-static void test_foreign_journal(void **state)
+static void test_the_journal_of_another_image_is_refused(void **state)
 {
     (void)state;
     struct rig r;
@@ -358,7 +358,7 @@ static void test_foreign_journal(void **state)
     rig_tear_down(&r);
 }
 
-static void test_part_replaced(void **state)
+static void test_a_part_that_was_replaced_is_refused(void **state)
 {
     (void)state;
     struct rig r;
@@ -369,7 +369,7 @@ static void test_part_replaced(void **state)
 }
 
 /* Nothing can be continued without the part, and nothing is risked: it is made anew. */
-static void test_part_missing(void **state)
+static void test_a_missing_part_is_copied_again(void **state)
 {
     (void)state;
     struct rig r;
@@ -385,7 +385,7 @@ static void test_part_missing(void **state)
     rig_tear_down(&r);
 }
 
-static void test_journal_missing(void **state)
+static void test_a_part_without_journal_is_copied_again(void **state)
 {
     (void)state;
     struct rig r;
@@ -528,18 +528,18 @@ int main(void)
         cmocka_unit_test(test_durable_is_not_read_again),
         cmocka_unit_test(test_killed_at_random),
         cmocka_unit_test(test_failed_is_continued),
-        cmocka_unit_test(test_continued_fails),
+        cmocka_unit_test(test_a_continued_run_may_fail_at_each_call),
         cmocka_unit_test(test_whole_sums_of_resumed),
         cmocka_unit_test(test_restart_copies_all_again),
         cmocka_unit_test(test_source_changed_since),
-        cmocka_unit_test(test_bad_journals),
-        cmocka_unit_test(test_torn_record),
-        cmocka_unit_test(test_misplaced_record),
+        cmocka_unit_test(test_a_damaged_journal_is_refused),
+        cmocka_unit_test(test_a_torn_record_is_refused),
+        cmocka_unit_test(test_a_misplaced_record_is_refused),
         cmocka_unit_test(test_journal_never_written),
-        cmocka_unit_test(test_foreign_journal),
-        cmocka_unit_test(test_part_replaced),
-        cmocka_unit_test(test_part_missing),
-        cmocka_unit_test(test_journal_missing),
+        cmocka_unit_test(test_the_journal_of_another_image_is_refused),
+        cmocka_unit_test(test_a_part_that_was_replaced_is_refused),
+        cmocka_unit_test(test_a_missing_part_is_copied_again),
+        cmocka_unit_test(test_a_part_without_journal_is_copied_again),
         cmocka_unit_test(test_verify_looks_at_resumed),
         cmocka_unit_test(test_in_the_hands_of_another),
         cmocka_unit_test(test_killed_after_publish),

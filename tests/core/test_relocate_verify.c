@@ -6,7 +6,7 @@
 
 #include "relocate_rig.h"
 
-static void test_verify(void **state)
+static void test_a_true_copy_is_verified(void **state)
 {
     (void)state;
     for (unsigned workers = 1; workers <= 4; workers++) {
@@ -28,7 +28,7 @@ static void test_verify(void **state)
     }
 }
 
-static void test_without_verify(void **state)
+static void test_without_verify_nothing_is_read_back(void **state)
 {
     (void)state;
     struct rig r;
@@ -74,7 +74,7 @@ static void set_up_planted(struct rig *r)
     r->options.verify_only = true;
 }
 
-static void test_verify_only(void **state)
+static void test_verify_alone_copies_nothing(void **state)
 {
     (void)state;
     for (int sums = 0; sums < 2; sums++) {
@@ -205,7 +205,7 @@ static bool moved_whole(const struct rig *r, const struct original *o)
            memcmp(to->durable, o->data, RIG_SIZE_BYTES) == 0;
 }
 
-static void test_move(void **state)
+static void test_a_move_removes_its_source(void **state)
 {
     (void)state;
     struct rig r;
@@ -264,7 +264,7 @@ static void move_survives(bool kill, bool at_destination)
     }
 }
 
-static void test_move_survives(void **state)
+static void test_a_move_that_is_killed_loses_nothing(void **state)
 {
     (void)state;
     move_survives(false, false);
@@ -331,7 +331,7 @@ static void test_move_of_changed(void **state)
 }
 
 /* Of several only those whose image stands there are removed. */
-static void test_move_some(void **state)
+static void test_a_move_of_some_removes_what_landed(void **state)
 {
     (void)state;
     struct rig r;
@@ -354,22 +354,22 @@ static void test_move_some(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_verify),
-        cmocka_unit_test(test_without_verify),
+        cmocka_unit_test(test_a_true_copy_is_verified),
+        cmocka_unit_test(test_without_verify_nothing_is_read_back),
         cmocka_unit_test(test_verify_finds_each_bit),
-        cmocka_unit_test(test_verify_only),
+        cmocka_unit_test(test_verify_alone_copies_nothing),
         cmocka_unit_test(test_verify_only_other_holes),
         cmocka_unit_test(test_verify_only_differs),
         cmocka_unit_test(test_verify_only_garbage),
         cmocka_unit_test(test_verify_only_missing),
         cmocka_unit_test(test_verify_only_other_size),
         cmocka_unit_test(test_verify_only_absent),
-        cmocka_unit_test(test_move),
-        cmocka_unit_test(test_move_survives),
+        cmocka_unit_test(test_a_move_removes_its_source),
+        cmocka_unit_test(test_a_move_that_is_killed_loses_nothing),
         cmocka_unit_test(test_move_of_corrupted),
         cmocka_unit_test(test_move_of_replaced),
         cmocka_unit_test(test_move_of_changed),
-        cmocka_unit_test(test_move_some),
+        cmocka_unit_test(test_a_move_of_some_removes_what_landed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -66,7 +66,7 @@ static void play(char fails, const char *trail, bool returnable)
     assert_int_equal(got, returnable);
 }
 
-static void test_each_failing(void **state)
+static void test_each_step_that_fails_is_undone(void **state)
 {
     (void)state;
     play('a', "a", true);
@@ -110,7 +110,7 @@ static void test_log_names_the_step(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_each_failing),
+        cmocka_unit_test(test_each_step_that_fails_is_undone),
         cmocka_unit_test(test_no_steps_succeed),
         cmocka_unit_test(test_log_names_the_step),
     };

@@ -94,7 +94,7 @@ static void test_holes_and_data(void **state)
 }
 
 /* The source is only read: not even its access time changes, where that is ours to keep. */
-static void test_untouched(void **state)
+static void test_a_read_leaves_the_file_untouched(void **state)
 {
     struct fixture f;
     fixture_set_up(&f, *state, false);
@@ -155,7 +155,7 @@ static int list_one(void *arg, const char *name, const struct store_attr *attr, 
     return l->n == l->stop_at ? err_set(e, ERR_CANCELLED, 0, "enough") : 0;
 }
 
-static void test_list(void **state)
+static void test_a_directory_is_listed(void **state)
 {
     struct fixture f;
     struct listing all = {0}, empty = {0}, some = {.stop_at = 2};
@@ -219,7 +219,7 @@ static void check_image(struct fixture *f, const char *name)
     free(want);
 }
 
-static void test_write(void **state)
+static void test_what_is_written_is_read_back(void **state)
 {
     struct fixture f;
     unsigned char *buf = aligned_alloc(65536, MIB);
@@ -322,7 +322,7 @@ static void fail_a_sync(struct fixture *f)
     _exit(0);
 }
 
-static void test_failed_sync(void **state)
+static void test_a_failed_sync_is_told(void **state)
 {
     struct fixture f;
     int status;
@@ -335,7 +335,7 @@ static void test_failed_sync(void **state)
     fixture_tear_down(&f);
 }
 
-static void test_publish(void **state)
+static void test_a_published_file_has_its_name_and_owner(void **state)
 {
     struct fixture f;
     fixture_set_up(&f, *state, false);
@@ -368,7 +368,7 @@ static void test_publish(void **state)
 }
 
 /* What has the final name already: kept without overwrite, and then the file keeps its old name. */
-static void test_publish_over(void **state)
+static void test_only_a_file_that_is_named_is_replaced(void **state)
 {
     struct fixture f;
     fixture_set_up(&f, *state, false);
@@ -419,7 +419,7 @@ static void test_publish_not_root(void **state)
     fixture_tear_down(&f);
 }
 
-static void test_remove(void **state)
+static void test_what_is_removed_is_gone(void **state)
 {
     struct fixture f;
     fixture_set_up(&f, *state, false);
@@ -552,7 +552,7 @@ static void test_publish_keeps_old_name(void **state)
     fixture_tear_down(&f);
 }
 
-static void test_claim(void **state)
+static void test_a_claim_is_had_by_one(void **state)
 {
     struct fixture f;
     struct store_claim *claim, *second;
@@ -574,7 +574,7 @@ static void test_claim(void **state)
 }
 
 /* Each component may have 255 bytes, and the whole what the kernel takes. */
-static void test_long_names(void **state)
+static void test_long_names_work(void **state)
 {
     struct fixture f;
     char name[2000] = "", part[2100];
@@ -600,7 +600,7 @@ static void test_long_names(void **state)
 }
 
 /* Only what is read may be somewhere else. */
-static void test_beneath(void **state)
+static void test_no_link_leads_out_of_the_place(void **state)
 {
     struct fixture f, other;
     fixture_set_up(&f, *state, false);
@@ -634,7 +634,7 @@ static void test_beneath(void **state)
     fixture_tear_down(&f);
 }
 
-static void test_no_destination(void **state)
+static void test_a_missing_destination_is_told(void **state)
 {
     struct fixture f;
     char name[300];
@@ -661,7 +661,7 @@ static void test_no_destination(void **state)
     fixture_tear_down(&f);
 }
 
-static void test_full(void **state)
+static void test_a_full_disk_is_told(void **state)
 {
     const struct where *where = *state;
     char dir[] = "/tmp/godwit-mount-XXXXXX";
@@ -705,7 +705,7 @@ static void test_no_such_place(void **state)
     ring_free(ring);
 }
 
-static void test_old_kernel(void **state)
+static void test_it_works_on_an_old_kernel(void **state)
 {
     (void)state;
     assert_true(fixture_run_on_old_kernel());
@@ -725,28 +725,28 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         EVERYWHERE(test_holes_and_data),
-        EVERYWHERE(test_untouched),
+        EVERYWHERE(test_a_read_leaves_the_file_untouched),
         EVERYWHERE(test_what_is_there),
-        EVERYWHERE(test_list),
-        EVERYWHERE(test_write),
+        EVERYWHERE(test_a_directory_is_listed),
+        EVERYWHERE(test_what_is_written_is_read_back),
         EVERYWHERE(test_many_at_once),
-        cmocka_unit_test_prestate(test_failed_sync, &disk_calls),
-        EVERYWHERE(test_publish),
-        EVERYWHERE(test_publish_over),
+        cmocka_unit_test_prestate(test_a_failed_sync_is_told, &disk_calls),
+        EVERYWHERE(test_a_published_file_has_its_name_and_owner),
+        EVERYWHERE(test_only_a_file_that_is_named_is_replaced),
         EVERYWHERE(test_publish_not_root),
-        EVERYWHERE(test_remove),
+        EVERYWHERE(test_what_is_removed_is_gone),
         EVERYWHERE(test_remove_is_of_a_file),
         EVERYWHERE(test_publish_is_of_a_file),
         EVERYWHERE(test_publish_over_another),
         EVERYWHERE(test_publish_keeps_old_name),
-        EVERYWHERE(test_claim),
-        EVERYWHERE(test_long_names),
-        EVERYWHERE(test_beneath),
-        EVERYWHERE(test_no_destination),
-        EVERYWHERE(test_full),
+        EVERYWHERE(test_a_claim_is_had_by_one),
+        EVERYWHERE(test_long_names_work),
+        EVERYWHERE(test_no_link_leads_out_of_the_place),
+        EVERYWHERE(test_a_missing_destination_is_told),
+        EVERYWHERE(test_a_full_disk_is_told),
         cmocka_unit_test(test_no_such_place),
     };
-    const struct CMUnitTest again[] = {cmocka_unit_test(test_old_kernel)};
+    const struct CMUnitTest again[] = {cmocka_unit_test(test_it_works_on_an_old_kernel)};
     if (argc > 1 && strcmp(argv[1], "--old-kernel") == 0)
         fixture_old_kernel();
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -178,7 +178,7 @@ static unsigned survive(const struct fake_faults *faults, void **state)
     return calls;
 }
 
-static void test_copies(void **state)
+static void test_a_copy_is_whole(void **state)
 {
     struct fixture f;
     share_fixture_start(&f, &(struct fake_faults){0}, state);
@@ -392,7 +392,7 @@ static void test_silent_for_too_long(void **state)
     close_file(&f, file);
 }
 
-static void test_garbage(void **state)
+static void test_garbage_is_survived_or_told(void **state)
 {
     for (unsigned at = 9; at < 16; at++) {
         struct fixture f;
@@ -408,7 +408,7 @@ static void test_garbage(void **state)
     }
 }
 
-static void test_credential_refused(void **state)
+static void test_a_refused_credential_is_told(void **state)
 {
     struct fixture f;
     share_fixture_start(&f, &(struct fake_faults){.denied = true}, state);
@@ -420,7 +420,7 @@ static void test_credential_refused(void **state)
 
 /* ---- what the server says ---- */
 
-static void test_busy(void **state)
+static void test_a_busy_server_is_waited_for(void **state)
 {
     static const unsigned procs[] = {PROC_LOOKUP, PROC_READ,   PROC_WRITE,
                                      PROC_CREATE, PROC_RENAME, PROC_COMMIT};
@@ -523,7 +523,7 @@ static void test_statuses_that_are_final(void **state)
 }
 
 /* A server that denies names the likely reason, and a remedy. */
-static void test_denied(void **state)
+static void test_a_denial_names_a_remedy(void **state)
 {
     static const uint32_t statuses[] = {13, 1, 30};
     for (size_t i = 0; i < 3; i++) {
@@ -568,7 +568,7 @@ static void stop_with(const struct fake_faults *faults, int64_t after_ms, void *
     close_file(&f, file);
 }
 
-static void test_stop(void **state)
+static void test_a_stop_ends_every_wait(void **state)
 {
     stop_with(&(struct fake_faults){.mute_from = 9}, 300, state);
     stop_with(&(struct fake_faults){.mute_from = 9}, 0, state);
@@ -585,7 +585,7 @@ static void cancel(int sig)
 }
 
 /* Ctrl-C while connecting takes for ever: from the start, and in mid-copy. */
-static void test_stop_connecting(void **state)
+static void test_a_stop_ends_connecting(void **state)
 {
     struct fixture f;
     share_fixture_set_up(&f, &(struct fake_faults){.close_at = 9, .silent = true}, state);
@@ -655,7 +655,7 @@ static void test_tidies_in_time(void **state)
     share_fixture_tear_down(&f);
 }
 
-static void test_after_stop(void **state)
+static void test_a_stop_cancels_what_waits_and_no_more(void **state)
 {
     struct fixture f;
     share_fixture_start(&f, &(struct fake_faults){0}, state);
@@ -694,7 +694,7 @@ static struct variant own = {SHARE_PATH_OWN, RING_AUTO},
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        ALL(test_copies),
+        ALL(test_a_copy_is_whole),
         EACH_PATH(test_servers_that_differ),
         EACH_PATH(test_crash_at_each_call),
         ALL(test_lost_before_each_call),
@@ -708,19 +708,19 @@ int main(int argc, char **argv)
         EACH_PATH(test_silent_from_the_start),
         EACH_PATH(test_silent_for_a_while),
         EACH_PATH(test_silent_for_too_long),
-        EACH_PATH(test_garbage),
-        EACH_PATH(test_credential_refused),
-        EACH_PATH(test_busy),
+        EACH_PATH(test_garbage_is_survived_or_told),
+        EACH_PATH(test_a_refused_credential_is_told),
+        EACH_PATH(test_a_busy_server_is_waited_for),
         EACH_PATH(test_busy_for_too_long),
         EACH_PATH(test_stale_at_each_call),
         EACH_PATH(test_stale_for_ever),
         EACH_PATH(test_stale_and_replaced),
         EACH_PATH(test_statuses_that_are_final),
-        EACH_PATH(test_denied),
-        ALL(test_stop),
-        EACH_PATH(test_stop_connecting),
+        EACH_PATH(test_a_denial_names_a_remedy),
+        ALL(test_a_stop_ends_every_wait),
+        EACH_PATH(test_a_stop_ends_connecting),
         EACH_PATH(test_tidies_in_time),
-        ALL(test_after_stop),
+        ALL(test_a_stop_cancels_what_waits_and_no_more),
     };
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);

@@ -159,7 +159,7 @@ static void read_all(struct fixture *f)
     assert_int_equal(io->res, 0);
 }
 
-static void test_reads(void **state)
+static void test_reads_give_the_content(void **state)
 {
     static const uint32_t fragments[] = {0, 99, 1000, 65536};
     for (size_t i = 0; i < sizeof fragments / sizeof *fragments; i++) {
@@ -171,7 +171,7 @@ static void test_reads(void **state)
     }
 }
 
-static void test_answers_twice(void **state)
+static void test_a_second_answer_is_skipped(void **state)
 {
     struct fixture f;
     set_up(&f, &(struct fake_faults){.twice = true}, state);
@@ -179,7 +179,7 @@ static void test_answers_twice(void **state)
     tear_down(&f);
 }
 
-static void test_short_reads(void **state)
+static void test_short_reads_stay_short(void **state)
 {
     struct fixture f;
     set_up(&f, &(struct fake_faults){.short_read = 777}, state);
@@ -193,7 +193,7 @@ static void test_short_reads(void **state)
 }
 
 /* More than the table of calls holds at first, and than one batch takes. */
-static void test_many(void **state)
+static void test_more_calls_than_the_table_are_carried(void **state)
 {
     struct fixture f;
     enum { N = 200 };
@@ -219,7 +219,7 @@ static void test_many(void **state)
 
 /* ---- what goes wrong ---- */
 
-static void test_refused(void **state)
+static void test_a_refusal_has_its_errno(void **state)
 {
     const struct variant *v = *state;
     struct fixture f;
@@ -238,7 +238,7 @@ static void test_refused(void **state)
     tear_down(&f);
 }
 
-static void test_lost(void **state)
+static void test_a_lost_connection_ends_each_request(void **state)
 {
     const struct variant *v = *state;
     static const struct fake_faults faults[] = {
@@ -265,7 +265,7 @@ static void test_lost(void **state)
 
 /* Each request by itself would be in time. All of them wait for each other, on the way there or on the
  * way back, for longer than the timeout of a second. */
-static void test_slow_link(void **state)
+static void test_a_slow_link_is_no_silence(void **state)
 {
     struct fixture f;
     int64_t start_ns = clock_now_ns();
@@ -290,7 +290,7 @@ static void test_slow_link(void **state)
 }
 
 /* All goes on, but one request was forgotten. */
-static void test_one_forgotten(void **state)
+static void test_one_forgotten_request_is_noticed(void **state)
 {
     struct fixture f;
     set_up(&f, &(struct fake_faults){.mute_from = 3, .mute_until = 3}, state);
@@ -444,9 +444,9 @@ static struct variant own = {true, RING_AUTO}, own_calls = {true, RING_SYSCALLS}
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        ALL(test_reads),   ALL(test_answers_twice), ALL(test_short_reads),
-        ALL(test_many),    ALL(test_refused),       ALL(test_lost),
-        EACH_PATH(test_slow_link), EACH_PATH(test_one_forgotten),
+        ALL(test_reads_give_the_content),   ALL(test_a_second_answer_is_skipped), ALL(test_short_reads_stay_short),
+        ALL(test_more_calls_than_the_table_are_carried),    ALL(test_a_refusal_has_its_errno),       ALL(test_a_lost_connection_ends_each_request),
+        EACH_PATH(test_a_slow_link_is_no_silence), EACH_PATH(test_one_forgotten_request_is_noticed),
         EACH_PATH(test_silence_is_told), ALL(test_half_an_answer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

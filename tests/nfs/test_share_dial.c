@@ -92,7 +92,7 @@ static void test_a_name_that_is_not_known_is_told(void **state)
     end(&f);
 }
 
-static void test_port_mapper(void **state)
+static void test_a_port_mapper_that_is_not_there_is_told(void **state)
 {
     struct fixture f;
     int silent_port;
@@ -115,7 +115,7 @@ static void test_port_mapper(void **state)
     end(&f);
 }
 
-static void test_wrong_ports(void **state)
+static void test_a_wrong_port_is_told(void **state)
 {
     struct fixture f;
     char url[128], message[64];
@@ -170,7 +170,7 @@ static void test_ports_are_kept(void **state)
     end(&f);
 }
 
-static void test_ipv6(void **state)
+static void test_an_ipv6_address_is_told_in_brackets(void **state)
 {
     struct fixture f;
     char url[128];
@@ -190,9 +190,9 @@ static void test_ipv6(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_a_name_that_is_not_known_is_told),           cmocka_unit_test(test_port_mapper),
-        cmocka_unit_test(test_wrong_ports),    cmocka_unit_test(test_a_mount_that_is_refused_is_told),
-        cmocka_unit_test(test_ports_are_kept), cmocka_unit_test(test_ipv6),
+        cmocka_unit_test(test_a_name_that_is_not_known_is_told),           cmocka_unit_test(test_a_port_mapper_that_is_not_there_is_told),
+        cmocka_unit_test(test_a_wrong_port_is_told),    cmocka_unit_test(test_a_mount_that_is_refused_is_told),
+        cmocka_unit_test(test_ports_are_kept), cmocka_unit_test(test_an_ipv6_address_is_told_in_brackets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

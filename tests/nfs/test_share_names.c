@@ -61,7 +61,7 @@ static void list_with(const struct fake_faults *faults, void **state)
     share_fixture_tear_down(&f);
 }
 
-static void test_list(void **state)
+static void test_a_directory_is_listed(void **state)
 {
     list_with(&(struct fake_faults){.page_entries = 60}, state);
     list_with(&(struct fake_faults){.page_entries = 3}, state);
@@ -73,7 +73,7 @@ static void test_list(void **state)
     }
 }
 
-static void test_links(void **state)
+static void test_links_are_followed_within_the_export(void **state)
 {
     static const struct {
         const char *path;
@@ -165,7 +165,7 @@ static void test_open_and_remove(void **state)
     share_fixture_tear_down(&f);
 }
 
-static void test_publish(void **state)
+static void test_a_published_file_has_its_name(void **state)
 {
     struct fixture f;
     share_fixture_set_up(&f, &(struct fake_faults){0}, state);
@@ -286,7 +286,7 @@ static void test_publish_keeps_old_name(void **state)
 }
 
 /* What is not to be removed is said why. */
-static void test_remove_denied(void **state)
+static void test_a_denied_removal_says_why(void **state)
 {
     struct fixture f;
     share_fixture_start(&f, &(struct fake_faults){.status_at = 1, .status = 30, .status_proc = 12}, state);
@@ -298,7 +298,7 @@ static void test_remove_denied(void **state)
     share_fixture_tear_down(&f);
 }
 
-static void test_times(void **state)
+static void test_times_are_kept_in_32_bits(void **state)
 {
     static const struct {
         int64_t s;
@@ -354,15 +354,15 @@ int main(void)
 {
     static struct variant variant = {SHARE_PATH_AUTO, RING_AUTO};
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_prestate(test_list, &variant),
-        cmocka_unit_test_prestate(test_links, &variant),
+        cmocka_unit_test_prestate(test_a_directory_is_listed, &variant),
+        cmocka_unit_test_prestate(test_links_are_followed_within_the_export, &variant),
         cmocka_unit_test_prestate(test_open_and_remove, &variant),
-        cmocka_unit_test_prestate(test_publish, &variant),
+        cmocka_unit_test_prestate(test_a_published_file_has_its_name, &variant),
         cmocka_unit_test_prestate(test_publish_is_of_a_file, &variant),
         cmocka_unit_test_prestate(test_made_is_known, &variant),
         cmocka_unit_test_prestate(test_publish_keeps_old_name, &variant),
-        cmocka_unit_test_prestate(test_remove_denied, &variant),
-        cmocka_unit_test_prestate(test_times, &variant),
+        cmocka_unit_test_prestate(test_a_denied_removal_says_why, &variant),
+        cmocka_unit_test_prestate(test_times_are_kept_in_32_bits, &variant),
         cmocka_unit_test_prestate(test_where_it_cannot_be_opened, &variant),
         cmocka_unit_test_prestate(test_directory_below_the_export, &variant),
     };

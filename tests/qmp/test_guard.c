@@ -8,7 +8,7 @@
 
 #include "qmp/virt/guard.h"
 
-static void test_next(void **state)
+static void test_the_source_ends_only_where_the_guest_is_known_to_be(void **state)
 {
     (void)state;
     static const struct {
@@ -41,7 +41,7 @@ static void test_next(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_next),
+        cmocka_unit_test(test_the_source_ends_only_where_the_guest_is_known_to_be),
     };
     return cmocka_run_group_tests_name("guard", tests, NULL, NULL);
 }

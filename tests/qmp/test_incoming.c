@@ -134,7 +134,7 @@ static void test_a_name_is_no_markup(void **state)
     assert_non_null(strstr(out, "<name>a&lt;b&gt;&amp;c</name>"));
 }
 
-static void test_check(void **state)
+static void test_what_the_direct_route_cannot_move_is_refused(void **state)
 {
     (void)state;
     static const struct {
@@ -221,7 +221,7 @@ int main(void)
         cmocka_unit_test(test_only_leftovers_of_a_migration_go),
         cmocka_unit_test(test_bad_xml_is_refused),
         cmocka_unit_test(test_a_name_is_no_markup),
-        cmocka_unit_test(test_check),
+        cmocka_unit_test(test_what_the_direct_route_cannot_move_is_refused),
     };
     return cmocka_run_group_tests_name("incoming", tests, NULL, NULL);
 }

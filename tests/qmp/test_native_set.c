@@ -46,7 +46,7 @@ static void test_what_libvirt_cannot_set_is_refused(void **state)
     }
 }
 
-static void test_tell(void **state)
+static void test_libvirt_is_told_what_it_has_a_word_for(void **state)
 {
     (void)state;
     const struct vm_settings s = {BY_NAME(
@@ -79,7 +79,7 @@ static void test_tell(void **state)
 }
 
 /* Multifd that is on by name only; what --multifd says, the job tells. */
-static void test_tell_channels(void **state)
+static void test_libvirt_is_told_the_channels_of_multifd(void **state)
 {
     (void)state;
     const struct {
@@ -181,8 +181,8 @@ int main(void)
 {
     if (virInitialize() < 0) /* else virTypedParams*() corrupt the heap */
         return 1;
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_what_libvirt_cannot_set_is_refused), cmocka_unit_test(test_tell),
-                                       cmocka_unit_test(test_tell_channels),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_what_libvirt_cannot_set_is_refused), cmocka_unit_test(test_libvirt_is_told_what_it_has_a_word_for),
+                                       cmocka_unit_test(test_libvirt_is_told_the_channels_of_multifd),
                                        cmocka_unit_test(test_only_what_is_tuned_later_is_kept),
                                        cmocka_unit_test(test_what_was_tuned_is_put_back)};
     return cmocka_run_group_tests_name("native_set", tests, NULL, NULL);
