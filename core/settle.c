@@ -39,6 +39,7 @@
 enum by_hand {
     ASK_DESTINATION, /* it may run the guest */
     ASK_SOURCE,      /* it may not run it any more; the destination will not */
+    GO_ON_THERE,     /* the destination has loaded it all, and stands: nobody else may run it */
     START_ANEW,      /* what is left of the guest is on its disk */
     END_NEITHER,     /* each may be needed */
     STOP_BOTH,       /* both run, or may: their disk is written twice */
@@ -58,6 +59,10 @@ static void settle_hint(struct migration *m, enum by_hand what)
     case ASK_SOURCE:
         err_hint(e, "the destination will not start it; look: %s; if it is paused: %s", s->look,
                  s->go_on);
+        break;
+    case GO_ON_THERE:
+        err_hint(e, "the guest is on the destination; look: %s; if it is paused there: %s; the source must "
+                    "not run it any more: %s", d->look, d->go_on, s->end);
         break;
     case START_ANEW:
         err_hint(e, "end what is left of both sides (%s; %s), and start the guest from its disk",
@@ -131,16 +136,29 @@ static bool settle_handed_over(const struct migration *m, const struct vm_sample
     return now->migration == VM_MIGRATION_COMPLETED && !earlier;
 }
 
+/* Its guest stands, and it has not decided yet: it says "failed" a moment before it lets its guest run. */
+static bool settle_source_undecided(const struct migration *m, const struct vm_sample *now)
+{
+    return settle_source_may_go_on(m) && m->was_running && now->run == VM_RUN_FINISHING &&
+           now->migration != VM_MIGRATION_COMPLETED && now->migration != VM_MIGRATION_PAUSED;
+}
+
 /* The source's QEMU starts the guest again by itself when its migration fails. *silent: it does not
- * tell whether it has, and is not known to be dead. */
+ * tell whether it has, or will, and is not known to be dead. */
 static bool settle_source_runs(struct migration *m, bool *silent)
 {
     struct vm *s = m->plan->source;
-    struct err e = {0};
-    struct vm_sample now;
-    bool answers = s->ops->sample(s, &now, &e) == 0;
-    *silent = !answers && !vm_death_proven(s->ops->death(s));
-    return answers && now.run == VM_RUN_RUNNING;
+    int64_t deadline_ns = clock_now_ns() + MIGRATION_CONFIRM_NS;
+    for (;;) {
+        struct err e = {0};
+        struct vm_sample now;
+        bool answers = s->ops->sample(s, &now, &e) == 0;
+        bool undecided = answers && settle_source_undecided(m, &now);
+        *silent = undecided || (!answers && !vm_death_proven(s->ops->death(s)));
+        if (!undecided || clock_now_ns() > deadline_ns)
+            return answers && now.run == VM_RUN_RUNNING;
+        loop_sleep(s->loop, MIGRATION_TICK_NS / 10);
+    }
 }
 
 /* … and its migration is over, so that this is not the guest that is about to leave. */
@@ -244,7 +262,7 @@ static bool settle_let_go_on(struct migration *m)
         settle_moved(m);
         return false;
     }
-    settle_unknown(m, ASK_DESTINATION, "the destination does not start the guest that it has loaded%s%s",
+    settle_unknown(m, GO_ON_THERE, "the destination does not start the guest that it has loaded%s%s",
                    e.class != ERR_NONE ? ": " : "", e.msg);
     return false;
 }
@@ -426,9 +444,10 @@ static enum split settle_memory_split(struct migration *m)
 }
 
 /*
- * Postcopy was asked for, and the source does not tell whether it has begun. If it has not, the source may
- * let its guest go on by itself: a destination that still waits must not start it later. True: it
- * does not, and has not.
+ * Postcopy was asked for, and has begun as far as the source knows, or it does not tell. Where its last
+ * error check comes after the package the source may still fail, and let its guest go on by itself: a
+ * destination that still waits must not start it later. True: it does not, and has not.
+ * Source: QEMU 10.0, migration/migration.c, postcopy_start().
  */
 static bool settle_hold_waiting(struct migration *m)
 {
@@ -444,9 +463,10 @@ void settle_migration(struct migration *m)
 {
     migration_begin_undo(m);
     enum split split = settle_memory_split(m);
-    if (split == SPLIT_UNKNOWN && settle_hold_waiting(m))
-        settle_unknown(m, ASK_SOURCE, "the source does not tell whether postcopy has begun; the "
-                                      "destination, which has not run the guest, is held");
+    if (split != NOT_SPLIT && settle_hold_waiting(m))
+        settle_unknown(m, ASK_SOURCE, "%s; the destination, which has not run the guest, is held",
+                       split == SPLIT ? "postcopy was broken off"
+                                      : "the source does not tell whether postcopy has begun");
     else if (split != NOT_SPLIT)
         settle_unknown(m, END_NEITHER,
                        "postcopy was broken off: either side may lack pages of the other");

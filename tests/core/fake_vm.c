@@ -170,11 +170,20 @@ static bool source_device(struct fake_pair *p)
     return true;
 }
 
+/* Its last look for an error of the stream comes after the package; until then it may fail. */
+static bool source_past_package(struct fake_pair *p)
+{
+    if (p->source.migration != VM_MIGRATION_POSTCOPY || p->broken || p->past_package)
+        return false;
+    p->past_package = true;
+    return true;
+}
+
 static bool source_last_byte(struct fake_pair *p)
 {
     enum vm_migration m = p->source.migration;
-    if ((m != VM_MIGRATION_DEVICE && m != VM_MIGRATION_POSTCOPY) || p->broken || p->stalled ||
-        p->all_sent)
+    if (!(m == VM_MIGRATION_DEVICE || (m == VM_MIGRATION_POSTCOPY && p->past_package)) || p->broken ||
+        p->stalled || p->all_sent)
         return false;
     p->all_sent = true;
     return true;
@@ -207,9 +216,9 @@ static bool source_notice_break(struct fake_pair *p)
     bool done = p->all_sent && (!p->return_path || p->loaded);
     if (!p->broken || done)
         return false;
-    if (s->migration == VM_MIGRATION_POSTCOPY)
+    if (s->migration == VM_MIGRATION_POSTCOPY && p->past_package)
         s->migration = VM_MIGRATION_PAUSED;
-    else if (s->migration == VM_MIGRATION_ACTIVE || s->migration == VM_MIGRATION_DEVICE)
+    else if (s->migration == VM_MIGRATION_POSTCOPY || s->migration == VM_MIGRATION_ACTIVE || s->migration == VM_MIGRATION_DEVICE)
         s->migration = VM_MIGRATION_FAILED;
     else
         return false;
@@ -326,6 +335,7 @@ static const struct move {
     {"s:pass", source_pass, true},
     {"s:stop", source_stop, true},
     {"s:device", source_device, true},
+    {"s:past-package", source_past_package, true},
     {"s:last-byte", source_last_byte, true},
     {"s:complete", source_complete, true},
     {"s:postmigrate", source_postmigrate, true},

@@ -72,7 +72,7 @@ struct fake_pair {
     bool then_mute;        /* a destination that was held after the fault answers nothing more */
 
     /* the stream */
-    bool listening, connected, broken, stalled, all_sent, package_sent;
+    bool listening, connected, broken, stalled, all_sent, package_sent, past_package;
     uint64_t sent_bytes;
     bool return_path; /* the source waits for the destination's word at the end */
     bool start_postcopy, loaded, destination_armed;
