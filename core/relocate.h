@@ -101,6 +101,12 @@ struct relocate_options {
     int (*published)(void *arg, const char *as, const struct store_attr *attr, struct err *e);
     void *published_arg;
 
+    /* Asked right before the source of a whole image, which is *attr, is removed: -1, and it stays, and
+     * the image counts as failed. From the thread of a worker, by several at once. May be NULL */
+    int (*may_remove)(void *arg, const struct relocate_image *image, const struct store_attr *attr,
+                      struct err *e);
+    void *may_remove_arg;
+
     const volatile sig_atomic_t *cancel; /* set: stop soon. May be NULL */
     relocate_progress_fn *progress;      /* several times a second, from the caller's thread, and at
                                             the end. May be NULL */

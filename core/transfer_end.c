@@ -309,6 +309,12 @@ static int finish_move(void *ctx, struct err *e)
         return 0;
     if (finish_recheck(ctx, e) < 0)
         return -1;
+    if (t->options->may_remove != NULL &&
+        t->options->may_remove(t->options->may_remove_arg, &t->image, &t->attr, e) < 0) {
+        e->class = ERR_IO; /* neither a plan that is refused nor a place that is lost */
+        return err_wrap(e, "%s%s stands there whole, and its source stays, whole as well",
+                        o->h->to->url, t->image.as);
+    }
     if (from->ops->remove(from, t->image.name, &t->attr, e) < 0) {
         err_wrap(e, "%s%s stands there, but its source stays", o->h->to->url, t->image.as);
         return e->hint != NULL ? -1 : err_hint(e, "remove the source yourself");

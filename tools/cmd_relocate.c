@@ -205,6 +205,8 @@ static void relocate_set_options(struct relocate_call *c)
         .verify = a->verify || (a->move && !a->no_verify),
         .verify_only = a->verify_only,
         .move = a->move,
+        .may_remove = relocate_may_remove,
+        .may_remove_arg = c,
         .format = (enum image_format_ask)a->format,
         .whole_sums = a->manifest != NULL || a->checksum == CHECKSUM_WHOLE,
         .chunk_sums = a->checksum == CHECKSUM_CHUNKS,

@@ -130,6 +130,9 @@ int pool_check_left_behind(struct pool_move *m, struct err *e);
 int pool_check_open(struct pool_move *m, struct err *e);
 /* ERR_REFUSED: somebody can reach an original, or has it open; or the pool is not at the mount. */
 int pool_check_originals_unused(struct pool_move *m, struct err *e);
+/* ERR_REFUSED: a process has that one open, right before it is deleted. */
+int pool_check_original_closed(struct pool_move *m, const struct pool_journal_image *image,
+                               struct err *e);
 /* ERR_REFUSED: somebody can reach a copy once pool and domains are put back, or, with `put_back`, now. */
 int pool_check_copies_unused(struct pool_move *m, bool put_back, struct err *e);
 

@@ -377,6 +377,43 @@ int pool_place_unchanged(const char *path, const struct pool_journal_image *then
            now.mtime_ns == then->mtime_ns && now.ctime_ns == then->ctime_ns;
 }
 
+static bool place_is(const struct pool_journal_image *then, const struct stat *st)
+{
+    return S_ISREG(st->st_mode) && st->st_ino == then->inode &&
+           (uint64_t)st->st_size == then->size_bytes && place_ns(st->st_mtim) == then->mtime_ns &&
+           place_ns(st->st_ctim) == then->ctime_ns;
+}
+
+static int place_gone(const char *path, const char *name, struct err *e)
+{
+    int sys = errno;
+    err_set(e, ERR_IO, sys, "%s/%s", path, name);
+    e->sys = sys;
+    return -1;
+}
+
+int pool_place_remove(const char *path, const struct pool_journal_image *then, struct err *e)
+{
+    struct stat st, link, named;
+    const char *slash = strrchr(then->name, '/'), *base = slash != NULL ? slash + 1 : then->name;
+    CLEANUP_FREE char *directory = NULL;
+    if (asprintf(&directory, "%s/%.*s", path, (int)(base - then->name), then->name) < 0)
+        return err_set(e, ERR_IO, ENOMEM, "%s", then->name);
+    CLEANUP_CLOSE int dir = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    CLEANUP_CLOSE int fd = dir >= 0 ? openat(dir, base, O_PATH | O_NOFOLLOW | O_CLOEXEC) : -1;
+    CLEANUP_CLOSE int file = dir >= 0 ? openat(dir, base, O_PATH | O_CLOEXEC) : -1;
+    if (fd < 0 || file < 0 || fstat(fd, &link) < 0 || fstat(file, &st) < 0)
+        return place_gone(path, then->name, e);
+    if (!place_is(then, &st))
+        return 0;
+    if (fstatat(dir, base, &named, AT_SYMLINK_NOFOLLOW) < 0)
+        return place_gone(path, then->name, e);
+    if (named.st_dev != link.st_dev || named.st_ino != link.st_ino ||
+        !(S_ISLNK(named.st_mode) || place_is(then, &named)))
+        return 0;
+    return unlinkat(dir, base, 0) < 0 ? place_gone(path, then->name, e) : 1;
+}
+
 /* ---- the share ---- */
 
 int pool_share_open(struct pool_share *s, const char *url, const struct relocate_call *c,

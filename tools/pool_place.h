@@ -41,6 +41,10 @@ int pool_place_original(const char *path, struct pool_journal_image *image, stru
 /* Whether it still is what it was when `then` was taken: 1, 0, or -1, as above. */
 int pool_place_unchanged(const char *path, const struct pool_journal_image *then, struct err *e);
 
+/* Removes the original, or the link by which it is there, if it is what `then` tells of: held, and
+ * proven again right before. 1; 0: it is another, or was changed, and stays; -1, as above. */
+int pool_place_remove(const char *path, const struct pool_journal_image *then, struct err *e);
+
 /* ---- the share ---- */
 
 struct pool_share {

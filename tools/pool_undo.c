@@ -145,31 +145,34 @@ static int delete_check(struct pool_move *m, struct err *e)
     return pool_check_copies(m, e) < 0 ? -1 : pool_check_originals_unused(m, e);
 }
 
-/* One that was changed since it was copied is somebody's work: it stays. */
-static int delete_one(struct pool_move *m, const struct pool_journal_image *image, struct err *e)
+/* The directories on the way to it that are empty now. */
+static void delete_directories(const struct pool_move *m, char *path)
 {
-    CLEANUP_FREE char *path = NULL;
-    int same = pool_place_unchanged(m->journal->path, image, e);
-    if (same < 0 && e->sys == ENOENT) {
-        err_clear(e);
-        return 0;
-    }
-    if (same < 0)
-        return -1;
-    if (asprintf(&path, "%s/%s", m->journal->path, image->name) < 0)
-        return pool_no_memory(e);
-    if (same == 0) {
-        log_warn("%s was changed since it was copied: it stays", path);
-        return 0;
-    }
-    if (unlink(path) < 0)
-        return err_set(e, ERR_IO, errno, "%s", path);
     for (char *slash = strrchr(path, '/'); slash - path > (ptrdiff_t)strlen(m->journal->path);
          slash = strrchr(path, '/')) {
         *slash = '\0';
         if (rmdir(path) < 0)
             break;
     }
+}
+
+/* One that was changed since it was copied is somebody's work: it stays. */
+static int delete_one(struct pool_move *m, const struct pool_journal_image *image, struct err *e)
+{
+    CLEANUP_FREE char *path = NULL;
+    int removed = pool_place_remove(m->journal->path, image, e);
+    if (removed < 0 && e->sys == ENOENT) {
+        err_clear(e);
+        return 0;
+    }
+    if (removed < 0)
+        return -1;
+    if (asprintf(&path, "%s/%s", m->journal->path, image->name) < 0)
+        return pool_no_memory(e);
+    if (removed == 0)
+        log_warn("%s was changed since it was copied: it stays", path);
+    else
+        delete_directories(m, path);
     return 0;
 }
 
@@ -184,7 +187,8 @@ int pool_delete(struct pool_move *m, struct err *e)
     if (pool_write_journal(m, POOL_DELETING, e) < 0)
         return -1;
     for (size_t i = 0; i < m->journal->n_images; i++)
-        if (delete_one(m, &m->journal->images[i], e) < 0)
+        if (pool_check_original_closed(m, &m->journal->images[i], e) < 0 ||
+            delete_one(m, &m->journal->images[i], e) < 0)
             return -1;
     return pool_journal_remove(m->call->arg.state_dir, m->journal->uuid, e);
 }

@@ -154,6 +154,24 @@ int pool_check_originals_unused(struct pool_move *m, struct err *e)
     return err_hint(e, "nothing was deleted; lead these to the share, or remove them, first");
 }
 
+int pool_check_original_closed(struct pool_move *m, const struct pool_journal_image *image,
+                               struct err *e)
+{
+    CLEANUP_FREE char *path = NULL;
+    char open[USERS_TEXT_MAX] = "";
+    struct image_set set = {0};
+    if (asprintf(&path, "%s/%s", m->journal->path, image->name) < 0)
+        return pool_no_memory(e);
+    int rc = image_set_add(&set, path, e);
+    if (rc == 0)
+        rc = image_set_openers(&set, false, open, sizeof open, e);
+    image_set_free(&set);
+    if (rc < 0 || open[0] == '\0')
+        return rc;
+    err_set(e, ERR_REFUSED, 0, "an original is in use by now, and stays: %s", open);
+    return err_hint(e, "shut down what has it open, and run --delete-originals again");
+}
+
 /* ---- before the copies are removed ---- */
 
 static int users_add_copies(const struct pool_move *m, struct image_set *set, struct err *e)

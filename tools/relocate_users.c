@@ -154,6 +154,43 @@ static int users_ask_all(const struct relocate_call *c, struct image_set *set, b
     return users_silent(&c->arg, &silent, e);
 }
 
+/* The one image, as it is now; of a share by what the copy knows of it. */
+static int users_add_one(struct relocate_call *c, struct image_set *set,
+                         const struct relocate_image *image, const struct store_attr *attr,
+                         struct err *e)
+{
+    struct share_url url;
+    const struct relocate_dir *dir = users_dir(c, image->from);
+    if (dir == NULL || strncmp(dir->text, "nfs://", 6) != 0)
+        return users_add(c, set, NULL, image, e);
+    if (share_url_parse(dir->text, &url, e) < 0)
+        return -1;
+    CLEANUP_FREE char *exported = users_join(url.path, image->name);
+    if (exported == NULL)
+        return err_set(e, ERR_IO, ENOMEM, "%s", image->name);
+    return image_set_add_exported(set, url.host, exported, attr->inode, attr->size_bytes, e);
+}
+
+int relocate_may_remove(void *arg, const struct relocate_image *image,
+                        const struct store_attr *attr, struct err *e)
+{
+    struct relocate_call *c = arg;
+    char text[USERS_TEXT_MAX] = "", open[USERS_TEXT_MAX] = "";
+    struct image_set set = {0};
+    int rc = users_add_one(c, &set, image, attr, e);
+    if (rc == 0)
+        rc = users_ask_all(c, &set, c->arg.force, text, e);
+    if (rc == 0)
+        rc = image_set_openers(&set, true, open, sizeof open, e);
+    image_set_free(&set);
+    if (rc < 0 || (text[0] == '\0' && open[0] == '\0'))
+        return rc;
+    err_set(e, ERR_REFUSED, 0, "in use by now: %s%s%s", text,
+            text[0] != '\0' && open[0] != '\0' ? "; " : "", open);
+    return err_hint(e, "shut that down, and run it again, with --overwrite if it has written to the "
+                       "source");
+}
+
 int relocate_check_users(struct relocate_call *c, struct err *e)
 {
     const struct relocate_arguments *a = &c->arg;

@@ -15,4 +15,12 @@
  */
 int relocate_check_users(struct relocate_call *c, struct err *e);
 
+/*
+ * The may_remove of struct relocate_options, arg the call: the same question about one image, right
+ * before --move removes it, since a copy takes its time, in which domains are started. For several
+ * threads at once.
+ */
+int relocate_may_remove(void *arg, const struct relocate_image *image,
+                        const struct store_attr *attr, struct err *e);
+
 #endif

@@ -100,6 +100,34 @@ static void test_published_is_on_record(void **state)
     rig_tear_down(&r);
 }
 
+static int somebody_uses_it(void *arg, const struct relocate_image *image,
+                            const struct store_attr *attr, struct err *e)
+{
+    bool *whole = arg;
+    *whole = strcmp(image->name, "image") == 0 && attr->size_bytes > 0;
+    return err_set(e, ERR_REFUSED, 0, "domain g runs by now");
+}
+
+/* A guest was started while its image was copied. */
+static void test_what_is_used_by_then_stays(void **state)
+{
+    (void)state;
+    struct rig r;
+    bool asked = false;
+    rig_set_up_image(&r);
+    r.options.move = true;
+    r.options.may_remove = somebody_uses_it;
+    r.options.may_remove_arg = &asked;
+    assert_int_equal(rig_run(&r), -1);
+    assert_true(asked);
+    assert_non_null(memory_find(&r.from, "image"));
+    assert_true(rig_same(&r, "image"));
+    assert_int_equal(r.e.class, ERR_IO); /* not "nothing was done" */
+    assert_non_null(strstr(r.e.msg, "stands there whole, and its source stays"));
+    assert_non_null(strstr(r.e.msg, "domain g runs by now"));
+    rig_tear_down(&r);
+}
+
 /* It was written to since, or the store cannot tell one file from another: then it is compared. */
 static void test_published_is_compared(void **state)
 {
@@ -687,6 +715,7 @@ int main(void)
         cmocka_unit_test(test_published_is_on_record),
         cmocka_unit_test(test_published_is_compared),
         cmocka_unit_test(test_a_file_of_two_names_is_not_written_to),
+        cmocka_unit_test(test_what_is_used_by_then_stays),
         cmocka_unit_test(test_small_part_of_another),
         cmocka_unit_test(test_small_part_of_another_host),
         cmocka_unit_test(test_journal_of_another_host),

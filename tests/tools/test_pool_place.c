@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Commands that are to be typed, and what undo removes from the share. */
+#include <errno.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -224,12 +225,57 @@ static void test_a_directory_is_listed_once(void **state)
     fake_server_free(server);
 }
 
+/* ---- what is deleted ---- */
+
+static void write_original(const char *name, const char *text)
+{
+    CLEANUP_FREE char *path = NULL;
+    assert_true(asprintf(&path, "%s/%s", pool, name) > 0);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0);
+    assert_int_equal(fclose(f), 0);
+}
+
+static void test_only_the_original_on_record_is_removed(void **state)
+{
+    (void)state;
+    struct pool_journal_image image = {.name = (char *)"a.img"}, link = {.name = (char *)"l.img"};
+    struct err e = {0};
+    CLEANUP_FREE char *a = NULL, *l = NULL, *other = NULL;
+    assert_true(asprintf(&a, "%s/a.img", pool) > 0 && asprintf(&l, "%s/l.img", pool) > 0 &&
+                asprintf(&other, "%s/other.img", pool) > 0);
+    write_original("a.img", "data");
+    assert_int_equal(symlink("a.img", l), 0);
+    assert_int_equal(pool_place_original(pool, &image, &e), 0);
+    assert_int_equal(pool_place_original(pool, &link, &e), 0);
+    /* another of the same size under the name stays */
+    assert_int_equal(rename(a, other), 0);
+    write_original("a.img", "work");
+    assert_int_equal(pool_place_remove(pool, &image, &e), 0);
+    assert_int_equal(pool_place_remove(pool, &link, &e), 0);
+    assert_int_equal(access(a, F_OK), 0);
+    assert_int_equal(access(l, F_OK), 0);
+    /* a link to what is on record goes, and that stays; then the file itself */
+    write_original("a.img", "data");
+    assert_int_equal(pool_place_original(pool, &image, &e), 0);
+    assert_int_equal(pool_place_original(pool, &link, &e), 0);
+    assert_int_equal(pool_place_remove(pool, &link, &e), 1);
+    assert_int_equal(access(l, F_OK), -1);
+    assert_int_equal(pool_place_remove(pool, &image, &e), 1);
+    assert_int_equal(access(a, F_OK), -1);
+    assert_int_equal(pool_place_remove(pool, &image, &e), -1);
+    assert_int_equal(e.sys, ENOENT);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_a_command_to_rebase_is_one_for_the_shell, make_pool,
                                         remove_pool),
         cmocka_unit_test_setup_teardown(test_a_command_to_rebase_is_whole, make_pool, remove_pool),
+        cmocka_unit_test_setup_teardown(test_only_the_original_on_record_is_removed, make_pool,
+                                        remove_pool),
         cmocka_unit_test(test_parts_of_a_living_run_stay),
         cmocka_unit_test(test_directories_go_with_their_records),
         cmocka_unit_test(test_a_directory_is_listed_once),
