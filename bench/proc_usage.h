@@ -33,7 +33,7 @@ struct proc_usage;
 /* ERR_LOST: there is no such process. */
 struct proc_usage *proc_usage_open(pid_t pid, struct err *e);
 
-/* A few system calls: see bench/timeline.h. False: the process has ended. */
+/* A few system calls: see bench/migrate/timeline.h. False: the process has ended. */
 bool proc_usage_read(struct proc_usage *p, struct proc_usage_sample *s);
 
 void proc_usage_close(struct proc_usage *p); /* NULL is fine */

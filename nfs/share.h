@@ -6,7 +6,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 
-#include "core/store.h"
+#include "core/store/store.h"
 
 /* Who speaks READ, WRITE and COMMIT. */
 enum share_path {

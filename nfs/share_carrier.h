@@ -8,7 +8,7 @@
 #ifndef NFS_SHARE_CARRIER_H
 #define NFS_SHARE_CARRIER_H
 
-#include "core/store.h"
+#include "core/store/store.h"
 
 enum { SHARE_FH_MAX = 64 /* RFC 1813, NFS3_FHSIZE */ };
 

@@ -8,7 +8,7 @@
 
 #include "core/check_list.h"
 #include "core/ring.h"
-#include "core/store.h"
+#include "core/store/store.h"
 
 enum { SHARE_CHECK_NAME = 48 };
 

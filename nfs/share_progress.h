@@ -13,7 +13,7 @@
 #ifndef NFS_SHARE_PROGRESS_H
 #define NFS_SHARE_PROGRESS_H
 
-#include "core/store.h"
+#include "core/store/store.h"
 
 struct share_progress {
     int64_t timeout_ns;

@@ -9,7 +9,7 @@
 #ifndef QMP_COMMAND_H
 #define QMP_COMMAND_H
 
-#include "core/vm.h"
+#include "core/migrate/vm.h"
 #include "qmp/capability.h"
 #include "qmp/client.h"
 #include "qmp/schema.h"
@@ -38,7 +38,7 @@ int qmp_query_vcpus(struct qmp_client *c, unsigned *n, int64_t *thread, struct e
 /* The versioned machine type, without QEMU's "-machine" suffix. */
 int qmp_query_machine(struct qmp_client *c, char *name, size_t size, struct err *e);
 
-/* Fills in all of the sample but `run` and the passes (core/passes.h). */
+/* Fills in all of the sample but `run` and the passes (core/migrate/passes.h). */
 int qmp_query_migrate(struct qmp_client *c, struct vm_sample *s, struct err *e);
 
 /* The same of an answer to query-migrate that has come, and all else that it tells. */

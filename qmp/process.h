@@ -9,7 +9,7 @@
 
 #include <stdint.h>
 
-#include "core/vm.h"
+#include "core/migrate/vm.h"
 #include "qmp/endpoint.h"
 #include "qmp/shell.h"
 

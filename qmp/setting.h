@@ -13,7 +13,7 @@
 #include <json-c/json.h>
 
 #include "core/cleanup.h"
-#include "core/vm.h"
+#include "core/migrate/vm.h"
 #include "qmp/capability.h"
 #include "qmp/client.h"
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The hypervisor port (core/vm.h) on a QEMU process of its own, over QMP: the route "qmp". */
+/* The hypervisor port (core/migrate/vm.h) on a QEMU process of its own, over QMP: the route "qmp". */
 #ifndef QMP_VM_QMP_H
 #define QMP_VM_QMP_H
 
-#include "core/passes.h"
-#include "core/vm.h"
+#include "core/migrate/passes.h"
+#include "core/migrate/vm.h"
 #include "qmp/command.h"
 #include "qmp/endpoint.h"
 #include "qmp/process.h"

@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #include "core/clock.h"
-#include "core/passes.h"
+#include "core/migrate/passes.h"
 #include "qmp/client.h"
 #include "qmp/command.h"
 

@@ -17,7 +17,7 @@
 #include "core/clock.h"
 #include "core/err.h"
 #include "core/loop.h"
-#include "core/vm.h"
+#include "core/migrate/vm.h"
 #include "qmp/endpoint.h"
 
 struct watch;

@@ -3,7 +3,7 @@
  *
  * The lines that a built-in guest writes on its serial port, and the writer
  * of the one that matters, shared by the bare-metal guest (freestanding), the
- * Linux guest and the host's parser (bench/heartbeat.c).
+ * Linux guest and the host's parser (bench/observe/heartbeat.c).
  *
  * Grammar (lines end in "\n"; a "\r" before it is tolerated by the parser):
  *

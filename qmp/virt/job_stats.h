@@ -3,7 +3,7 @@
 #ifndef QMP_VIRT_JOB_STATS_H
 #define QMP_VIRT_JOB_STATS_H
 
-#include "core/vm.h"
+#include "core/migrate/vm.h"
 #include "qmp/virt/domain.h"
 
 struct virt_job_stats {

@@ -7,7 +7,7 @@
 #define QMP_VIRT_MOVE_H
 
 #include "core/loop.h"
-#include "core/vm.h"
+#include "core/migrate/vm.h"
 #include "qmp/virt/address.h"
 #include "qmp/virt/domain.h"
 #include "qmp/virt/route.h"
@@ -34,7 +34,7 @@ void virt_move_shells_close(struct virt_move_shells *shells);
 
 /* Looks at both sides, and touches nothing. ERR_REFUSED: there is no such domain, or the source does
  * not reach the destination by the name that there is (qmp/virt/address.h). The hosts and the
- * options are lent. Whether it can be moved is another question: qmp/virt/check.h. */
+ * options are lent. Whether it can be moved is another question: qmp/virt/check/check.h. */
 int virt_move_open(struct virt_move *m, struct virt_host *source, struct virt_host *destination,
                    struct virt_move_shells *shells, const struct virt_route_options *options, struct err *e);
 void virt_move_close(struct virt_move *m);
@@ -61,7 +61,7 @@ int virt_move_definition(const struct virt_move *m, bool by_libvirt, struct err 
 /* What a person types about a domain that is one side. */
 void virt_move_tell_by_hand(const struct virt_domain *d, struct vm_by_hand *h);
 
-/* Whether a QEMU that does not exist yet will prove by the UUID that a stream is its own (core/vm.h). */
+/* Whether a QEMU that does not exist yet will prove by the UUID that a stream is its own (core/migrate/vm.h). */
 bool virt_move_can_prove(const struct vm_facts *f);
 
 /* What probe() can say of a destination that is yet to be made: its QEMU's version, and that it

@@ -3,7 +3,7 @@
 #ifndef QMP_VIRT_NATIVE_EVENTS_H
 #define QMP_VIRT_NATIVE_EVENTS_H
 
-#include "core/vm.h"
+#include "core/migrate/vm.h"
 #include "qmp/virt/domain.h"
 
 struct native_events;

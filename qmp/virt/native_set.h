@@ -10,7 +10,7 @@
 
 #include <libvirt/libvirt.h>
 
-#include "core/vm.h"
+#include "core/migrate/vm.h"
 #include "qmp/setting.h"
 #include "qmp/vm_qmp.h"
 

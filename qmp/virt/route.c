@@ -8,7 +8,7 @@
 #include "core/check_list.h"
 #include "core/log.h"
 #include "core/text.h"
-#include "qmp/virt/check.h"
+#include "qmp/virt/check/check.h"
 #include "qmp/virt/guard.h"
 #include "qmp/virt/incoming.h"
 #include "qmp/virt/move.h"

@@ -7,7 +7,7 @@
 #define QMP_VIRT_ROUTE_H
 
 #include "core/loop.h"
-#include "core/vm.h"
+#include "core/migrate/vm.h"
 
 enum virt_route_kind {
     VIRT_ROUTE_AUTO,   /* direct where it can be */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The hypervisor port (core/vm.h) on a libvirt domain: the route "direct". libvirt makes the
+ * The hypervisor port (core/migrate/vm.h) on a libvirt domain: the route "direct". libvirt makes the
  * destination's domain and ends the source's; the migration itself is QEMU's and ours, so that
  * nothing of libvirt's is in the pause.
  */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The hypervisor port (core/vm.h) on a libvirt domain: the route "native". libvirt migrates it, by
+ * The hypervisor port (core/migrate/vm.h) on a libvirt domain: the route "native". libvirt migrates it, by
  * virDomainMigrate3(); we set QEMU's parameters before, and watch and time it while it runs.
  */
 #ifndef QMP_VIRT_VM_NATIVE_H

@@ -6,8 +6,8 @@
  *
  * Whatever comes, a plan is made, or refused once and with a reason; and nothing is touched.
  */
-#include "core/relocate.h"
-#include "tests/core/memory_store.h"
+#include "core/relocate/relocate.h"
+#include "tests/core/relocate/memory_store.h"
 #include "tests/fuzz/fuzz.h"
 
 enum { ALIGN_BYTES = 512, PARTS = 32 };

@@ -3,9 +3,9 @@
  * What describes benchmarks and what they leave: scenarios, and files of results. An input is a byte
  * that says which, and the file.
  */
-#include "bench/scenario.h"
+#include "bench/migrate/scenario.h"
 #include "tests/fuzz/fuzz.h"
-#include "tools/trial_file.h"
+#include "bench/report/trial_file.h"
 
 static void scenario(const uint8_t *data, size_t size)
 {

@@ -6,7 +6,7 @@
  */
 #include <errno.h>
 
-#include "qmp/virt/domain_edit.h"
+#include "qmp/virt/pool/domain_edit.h"
 #include "qmp/virt/incoming.h"
 #include "tests/fuzz/fuzz.h"
 

@@ -78,7 +78,7 @@ is_called() {
 # under_way NAME: waits until some of it is on the server.
 under_way() { await 10 temporary_name_of "$1" && sleep 0.3; }
 
-# The journal of a copy, as core/journal.h describes it. journal_count reads what is behind the
+# The journal of a copy, as core/relocate/journal.h describes it. journal_count reads what is behind the
 # header and prints, a line each, the numbers of the chunks with a record, and their bytes of data.
 readonly journal_chunk_bytes=$((64 << 20))
 journal_count() { od -An -v -tu4 -w64 | awk '$1 % 256 == 1 { print NR - 1, $2 }'; }

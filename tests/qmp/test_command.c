@@ -124,7 +124,7 @@ static void test_query_migrate_is_read(void **state)
     assert_true(s.downtime_ns == 21 * NS_PER_MS);
     assert_true(s.ram_total_bytes == 1000 && s.ram_transferred_bytes == 600);
     assert_true(s.dirty_bytes_per_s == 40960 && s.bandwidth_bytes_per_s == 10000000);
-    assert_int_equal(s.passes, 0); /* dirty-sync-count is none: core/passes.h */
+    assert_int_equal(s.passes, 0); /* dirty-sync-count is none: core/migrate/passes.h */
     assert_int_equal(s.ram_handled_bytes, 4096 * (100 + 50));
 }
 

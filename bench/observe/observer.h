@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a migration looks like from outside the guest: observers that collect signs of life and
+ * tell how long there was none. The guest's own clocks cannot: they stand still with it.
+ *
+ * An observer is named by a spec:
+ *
+ *   ping:ADDRESS[@INTERVAL]   an echo request every INTERVAL (default 5ms; from 1ms to 60s); each
+ *                             answer is a sign of life. ADDRESS is IPv4, IPv6 or a name.
+ *   serial:PATH               what the guest writes on a serial port. PATH is a local log file, a
+ *                             listening unix socket, a pty or a FIFO; only what comes from now on
+ *                             counts. If there are heartbeats (bench/guest/heartbeat.h), then each
+ *                             of them is a sign of life and nothing else is (a guest that panics
+ *                             talks a lot); from any other guest, each chunk of bytes is one.
+ *
+ * Each ping is a group of its own. All serials are one group, because the guest is one: the log of
+ * the source and that of the destination go on from each other, also in the middle of a line.
+ *
+ *     struct observer *o = observer_open(specs, n, &e);
+ *     …                            a second or so in which nothing happens
+ *     observer_mark(o);
+ *     …                            the migration, and a second more
+ *     groups = observer_stop(o, results, n);
+ */
+#ifndef BENCH_OBSERVE_OBSERVER_H
+#define BENCH_OBSERVE_OBSERVER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/err.h"
+
+enum {
+    OBSERVER_SPECS_MAX = 16,
+    OBSERVER_SILENCES = 4,
+    OBSERVER_WHAT_MAX = 160,
+};
+
+enum observer_kind { OBSERVER_PING, OBSERVER_SERIAL };
+
+struct observer_silence {
+    int64_t began_ns; /* CLOCK_MONOTONIC: the last sign of life before it */
+    int64_t length_ns;
+    bool open;        /* the guest had not come back when the observer was stopped */
+    int from, to;     /* index of the spec whose sign of life came before and after it; -1: none */
+    int64_t late_ns;  /* the observer itself slept this much too long in it: what it may be off */
+};
+
+/* Times are CLOCK_MONOTONIC, lengths nanoseconds; -1 where there is nothing to tell. */
+struct observer_result {
+    enum observer_kind kind;
+    char what[OBSERVER_WHAT_MAX]; /* the spec; of a serial group all, joined by " + " */
+    uint64_t count;               /* signs of life. 0: nothing below means anything, so warn */
+    int64_t first_ns, last_ns;
+
+    /* Since the mark; without a mark, since the first sign of life. What was still open at the end
+     * is a silence too, so that a guest that never came back does not look good. */
+    int64_t longest_silence_ns;
+    int64_t silence_began_ns;
+    struct observer_silence silences[OBSERVER_SILENCES]; /* the longest first */
+    size_t silences_n;
+    /* The longest of those that began by one spec and ended by another: the guest has changed sides
+     * in it, however many longer ones there are. length_ns -1: none. */
+    struct observer_silence crossing;
+
+    /* Between signs of life up to the mark (without a mark: all the time). This is the observer's
+     * resolution: a silence of p99_interval_ns is no news. */
+    int64_t median_interval_ns;
+    int64_t p99_interval_ns;
+    int64_t max_interval_ns;
+
+    /* All the time. */
+    uint64_t sent;       /* ping: requests */
+    uint64_t lost;       /* ping: not answered 100 ms after they were sent, nor later;
+                          * heartbeats: missing in the sequence */
+    uint64_t duplicates; /* heartbeats: also the sign of two running copies of one guest */
+    uint64_t reordered;
+    uint64_t restarts;   /* heartbeats: the sequence began anew, so the guest was booted */
+};
+
+struct observer;
+
+/* One heartbeat (bench/guest/heartbeat.h), as it came. */
+struct observer_beat {
+    int64_t at_ns;
+    uint32_t seq, work;
+    int spec; /* index of the spec that it came by */
+};
+
+/* All of them, in the order in which they came. Zero it before; free(at) after. */
+struct observer_beats {
+    struct observer_beat *at;
+    size_t n, room;
+};
+
+/*
+ * Starts to observe, in a thread of its own. ERR_USAGE: a spec cannot be understood, or is there
+ * twice. ERR_REFUSED: a path or address that cannot be opened (ping needs CAP_NET_RAW or a group in
+ * net.ipv4.ping_group_range). The specs need not outlive the call.
+ */
+struct observer *observer_open(const char *const *specs, size_t n, struct err *e);
+
+/* The same, and writes each heartbeat down. The observer's thread has *beats until
+ * observer_stop(). */
+struct observer *observer_open_beats(const char *const *specs, size_t n,
+                                     struct observer_beats *beats, struct err *e);
+
+/* The undisturbed time ends here. Once, before observer_stop(). */
+void observer_mark(struct observer *o);
+
+/*
+ * Ends and frees the observer. Writes the results of the first `n` groups, in the order of the
+ * specs (the serials at their first), and returns how many were written: never more than specs.
+ */
+size_t observer_stop(struct observer *o, struct observer_result *results, size_t n);
+
+#endif

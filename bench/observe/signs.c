@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation
+ *
+ * Each sign of life closes the interval that the one before it opened. Up to the mark, an interval
+ * goes into a histogram (how often signs come when nothing happens) and competes for the longest
+ * silences before the mark; after it, only for the longest silences after it. An interval
+ * that spans the mark belongs to the time after it, in full length.
+ *
+ * The histogram's buckets are 64ths of a power of two, from 1 µs to 2^37 ns (137 s), which
+ * keeps a quantile within 1 % of its value, whatever the period of the guest.
+ */
+#include "bench/observe/signs.h"
+
+#include <string.h>
+
+enum {
+    BUCKET_FIRST_EXPONENT = 10,
+    BUCKET_SUB_BITS = 6,
+    BUCKET_SUBS = 1 << BUCKET_SUB_BITS,
+};
+
+static size_t bucket_of(int64_t ns)
+{
+    if (ns < INT64_C(1) << BUCKET_FIRST_EXPONENT)
+        return 0;
+    int exponent = 63 - __builtin_clzll((unsigned long long)ns);
+    size_t sub = (size_t)(ns >> (exponent - BUCKET_SUB_BITS)) & (BUCKET_SUBS - 1);
+    size_t at = (size_t)(exponent - BUCKET_FIRST_EXPONENT) * BUCKET_SUBS + sub;
+    return at < SIGNS_BUCKETS ? at : SIGNS_BUCKETS - 1;
+}
+
+static int64_t bucket_middle_ns(size_t bucket)
+{
+    int exponent = BUCKET_FIRST_EXPONENT + (int)(bucket / BUCKET_SUBS);
+    int64_t width_ns = INT64_C(1) << (exponent - BUCKET_SUB_BITS);
+    return (BUCKET_SUBS + (int64_t)(bucket % BUCKET_SUBS)) * width_ns + width_ns / 2;
+}
+
+static int64_t quantile_ns(const struct signs *s, unsigned percent)
+{
+    if (s->intervals == 0)
+        return -1;
+    uint64_t rank = (s->intervals - 1) * percent / 100, seen = 0;
+    size_t bucket = 0;
+    while ((seen += s->histogram[bucket]) <= rank)
+        bucket++;
+    int64_t ns = bucket_middle_ns(bucket);
+    return ns < s->max_interval_ns ? ns : s->max_interval_ns;
+}
+
+void signs_init(struct signs *s, const _Atomic int64_t *mark_ns)
+{
+    *s = (struct signs){
+        .mark_ns = mark_ns, .first_ns = -1, .last_ns = -1, .last_from = -1, .max_interval_ns = -1,
+        .crossing.length_ns = -1};
+}
+
+static void signs_compete(struct signs_top *top, const struct observer_silence *silence)
+{
+    size_t at = top->n;
+    while (at > 0 && top->at[at - 1].length_ns < silence->length_ns)
+        at--;
+    if (at == OBSERVER_SILENCES)
+        return;
+    if (top->n < OBSERVER_SILENCES)
+        top->n++;
+    memmove(&top->at[at + 1], &top->at[at], (top->n - 1 - at) * sizeof top->at[0]);
+    top->at[at] = *silence;
+}
+
+static void signs_count_interval(struct signs *s, int64_t ns)
+{
+    s->histogram[bucket_of(ns)]++;
+    s->intervals++;
+    if (ns > s->max_interval_ns)
+        s->max_interval_ns = ns;
+}
+
+static void signs_interval(struct signs *s, int64_t at_ns, int64_t mark_ns, int from)
+{
+    struct observer_silence silence = {.began_ns = s->last_ns,
+                                       .length_ns = at_ns - s->last_ns,
+                                       .from = s->last_from,
+                                       .to = from,
+                                       .late_ns = s->late_ns};
+    if (at_ns <= mark_ns) {
+        if (s->last_ns >= 0) { /* the wait for the first sign is no interval */
+            signs_count_interval(s, silence.length_ns);
+            signs_compete(&s->before, &silence);
+        }
+        return;
+    }
+    if (s->last_ns < 0) { /* dumb since the mark, for all we know */
+        silence.began_ns = mark_ns;
+        silence.length_ns = at_ns - mark_ns;
+    }
+    signs_compete(&s->after, &silence);
+    if (silence.from >= 0 && silence.from != silence.to &&
+        silence.length_ns > s->crossing.length_ns)
+        s->crossing = silence;
+}
+
+void signs_add(struct signs *s, int64_t at_ns, int from)
+{
+    s->count++;
+    if (at_ns <= s->last_ns)
+        return;
+    signs_interval(s, at_ns, atomic_load_explicit(s->mark_ns, memory_order_acquire), from);
+    if (s->first_ns < 0)
+        s->first_ns = at_ns;
+    s->last_ns = at_ns;
+    s->last_from = from;
+    s->late_ns = 0;
+}
+
+void signs_late(struct signs *s, int64_t late_ns)
+{
+    if (late_ns > s->late_ns)
+        s->late_ns = late_ns;
+}
+
+void signs_finish(struct signs *s, int64_t opened_ns, int64_t ended_ns,
+                  struct observer_result *result)
+{
+    int64_t mark_ns = atomic_load_explicit(s->mark_ns, memory_order_acquire);
+    bool marked = mark_ns != INT64_MAX;
+    struct observer_silence open = {.open = true,
+                                    .began_ns = s->last_ns,
+                                    .from = s->last_from,
+                                    .to = -1,
+                                    .late_ns = s->late_ns};
+    if (s->last_ns < 0)
+        open.began_ns = marked ? mark_ns : opened_ns;
+    open.length_ns = ended_ns > open.began_ns ? ended_ns - open.began_ns : 0;
+
+    struct signs_top *top = marked ? &s->after : &s->before;
+    signs_compete(top, &open);
+
+    result->count = s->count;
+    result->first_ns = s->first_ns;
+    result->last_ns = s->last_ns;
+    memcpy(result->silences, top->at, sizeof result->silences);
+    result->silences_n = top->n;
+    result->crossing = s->crossing;
+    result->longest_silence_ns = top->at[0].length_ns;
+    result->silence_began_ns = top->at[0].began_ns;
+    result->median_interval_ns = quantile_ns(s, 50);
+    result->p99_interval_ns = quantile_ns(s, 99);
+    result->max_interval_ns = s->max_interval_ns;
+}

@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a migration has left that nobody has brought to an end: godwit was killed, or its host died.
+ * libvirt says "paused" of nearly all of it; what it is, both QEMUs tell, and which command is right
+ * depends on both. The wrong one starts a guest twice, or ends the only one.
+ */
+#include <libvirt/libvirt-qemu.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/json.h"
+#include "qmp/virt/check/check_run.h"
+#include "qmp/virt/incoming.h"
+#include "qmp/virt/mark.h"
+
+/* ---- pure ---- */
+
+/* A state that this QEMU's migration stays in: none goes on. All other words, new ones, too, are of one
+ * that does. */
+bool check_migration_is_over(const char *status)
+{
+    static const char *const over[] = {"none", "completed", "cancelled", "failed"};
+    for (size_t i = 0; i < sizeof over / sizeof *over; i++)
+        if (strcmp(status, over[i]) == 0)
+            return true;
+    return false;
+}
+
+enum check_left check_left_is(const char *source_run, const char *source_migration, const char *there)
+{
+    bool absent = there == NULL, unknown = !absent && there[0] == '\0';
+    bool waits = !absent && strcmp(there, "inmigrate") == 0;
+    bool runs = !absent && strcmp(there, "running") == 0;
+    if (strcmp(source_migration, "pre-switchover") == 0) /* to cancel it lets the guest go on here */
+        return runs ? CHECK_LEFT_RUNS_THERE : unknown ? CHECK_LEFT_UNKNOWN : CHECK_LEFT_AT_GATE;
+    if (strcmp(source_run, "postmigrate") == 0)
+        return absent    ? CHECK_LEFT_SENT
+               : unknown ? CHECK_LEFT_UNKNOWN
+               : runs    ? CHECK_LEFT_MOVED
+               : waits   ? CHECK_LEFT_LOADING
+                         : CHECK_LEFT_LOADED;
+    if (absent)
+        return CHECK_LEFT_NOTHING; /* another one's migration is match_facts()'s to tell */
+    if (unknown)
+        return CHECK_LEFT_UNKNOWN;
+    if (waits)
+        return check_migration_is_over(source_migration) ? CHECK_LEFT_WAITING : CHECK_LEFT_UNDER_WAY;
+    if (strcmp(source_run, "running") == 0)
+        return runs ? CHECK_LEFT_TWICE : CHECK_LEFT_COPY;
+    return runs ? CHECK_LEFT_RUNS_THERE : CHECK_LEFT_UNKNOWN;
+}
+
+/* ---- asking ---- */
+
+char *check_left_ask(virDomainPtr dom, const char *command)
+{
+    char *reply = NULL;
+    if (virDomainQemuMonitorCommand(dom, command, &reply, 0) < 0)
+        return NULL;
+    struct err none = {0};
+    CLEANUP_JSON struct json *answer = json_from_text(reply);
+    const char *status = NULL;
+    free(reply);
+    if (json_find_text_opt(answer, "return.status", &status, &none) < 0)
+        return NULL;
+    if (status == NULL && json_is_object(json_find(answer, "return")))
+        status = "none";
+    return status != NULL ? strdup(status) : NULL;
+}
+
+/* What QEMU does there: NULL, none runs under this UUID; "", it does not tell. free() it. */
+static char *left_there(const struct check_run *r)
+{
+    struct virt_domain d = *r->domain;
+    struct err none = {0};
+    int state = 0, reason = 0;
+    d.host = r->to.host;
+    int active = r->to.conn != NULL ? virt_domain_active(&d, &none) : 0;
+    if (active == 0)
+        return NULL;
+    CLEANUP_DOMAIN virDomainPtr there = active > 0 ? virt_domain_get(&d, &none) : NULL;
+    if (there == NULL) /* no answer is not "none" */
+        return strdup("");
+    /* in an incoming migration of libvirt's own it lets nobody ask QEMU, and blocks for 30 s */
+    if (virDomainGetState(there, &state, &reason, 0) == 0 && state == VIR_DOMAIN_PAUSED &&
+        reason == VIR_DOMAIN_PAUSED_MIGRATION)
+        return strdup("inmigrate");
+    char *status = check_left_ask(there, "{\"execute\":\"query-status\"}");
+    return status != NULL ? status : strdup("");
+}
+
+/* ---- telling ---- */
+
+static void left_refuse(struct check_run *r, const char *sentence)
+{
+    check_list_add(r->l, CHECK_REFUSE, "unfinished migration", "%s: %s", r->domain->name, sentence);
+    r->unfinished = true;
+}
+
+static void left_at_gate(struct check_run *r)
+{
+    left_refuse(r, "a migration that nobody has brought to an end stands before its switchover: the guest is "
+                   "here, stopped, cannot be resumed before that migration is cancelled, and has not run on the "
+                   "destination (if godwit is at work on it just now, wait)");
+    check_list_mend(r->l, "virsh -c %s qemu-monitor-command %s '{\"execute\":\"migrate_cancel\"}'", r->from.uri,
+                    r->domain->name);
+}
+
+static void left_tell_moved(struct check_run *r, enum check_left left)
+{
+    const char *from = r->from.uri, *to = r->to.uri, *name = r->domain->name, *uuid = r->domain->uuid;
+    switch (left) {
+    case CHECK_LEFT_MOVED:
+        left_refuse(r, "it has moved, and runs on the destination; what is left of it here must never be resumed");
+        check_list_mend(r->l, "virsh -c %s destroy %s", from, name);
+        break;
+    case CHECK_LEFT_LOADED:
+        left_refuse(r, "all of it has been handed over, and the destination has it, stopped; what is left of it here "
+                       "must never be resumed");
+        check_list_mend(r->l, "virsh -c %s resume %s && virsh -c %s destroy %s", to, uuid, from, name);
+        break;
+    case CHECK_LEFT_LOADING:
+        left_refuse(r, "all of it has been handed over, and the destination is loading it: look again in a moment, "
+                       "and resume neither");
+        check_list_mend(r->l, "godwit check --quick -c %s %s %s", from, name, to);
+        break;
+    default: /* CHECK_LEFT_SENT */
+        left_refuse(r, r->to.conn != NULL
+                           ? "all of it has been handed over to another host, and the destination has none; only if "
+                             "it runs nowhere may it be resumed here"
+                           : "all of it has been handed over to another host; what is left of it here must not be "
+                             "resumed while it runs there (give the destination, and this looks)");
+        check_list_mend(r->l, "virsh -c %s domstate --reason %s", from, name);
+        break;
+    }
+}
+
+static void left_tell(struct check_run *r, enum check_left left)
+{
+    const char *from = r->from.uri, *to = r->to.uri, *name = r->domain->name, *uuid = r->domain->uuid;
+    switch (left) {
+    case CHECK_LEFT_NOTHING:
+        break;
+    case CHECK_LEFT_AT_GATE:
+        left_at_gate(r);
+        break;
+    case CHECK_LEFT_WAITING:
+        left_refuse(r, "a migration that has failed or was killed has left a QEMU on the destination which waits for "
+                       "it; the guest is here, and has not run there");
+        check_list_mend(r->l, "virsh -c %s destroy %s", to, uuid);
+        break;
+    case CHECK_LEFT_UNDER_WAY:
+        left_refuse(r, "a migration to the destination is already under way; if its godwit was killed the guest will "
+                       "stop here, before the switchover, and what gives the migration up is to cancel it");
+        check_list_mend(r->l, "virsh -c %s qemu-monitor-command %s '{\"execute\":\"migrate_cancel\"}'", from, name);
+        break;
+    case CHECK_LEFT_TWICE:
+        left_refuse(r, "it runs on both hosts, and each writes to its disks: stop both at once, then find out which "
+                       "of the two to end");
+        check_list_mend(r->l, "virsh -c %s suspend %s; virsh -c %s suspend %s", to, uuid, from, name);
+        break;
+    case CHECK_LEFT_COPY:
+        left_refuse(r, "it runs here, and the destination has a stopped copy of it, which must never be resumed");
+        check_list_mend(r->l, "virsh -c %s destroy %s", to, uuid);
+        break;
+    case CHECK_LEFT_RUNS_THERE:
+        left_refuse(r, "it runs on the destination, and is stopped here: what is here must not be resumed");
+        check_list_mend(r->l, "virsh -c %s domstate --reason %s; virsh -c %s domstate --reason %s", to, uuid, from,
+                        name);
+        break;
+    case CHECK_LEFT_UNKNOWN:
+        left_refuse(r, "the destination has a domain of its UUID, of which it cannot be told whether it has run: end "
+                       "and resume neither before both have been looked at");
+        check_list_mend(r->l, "virsh -c %s domstate --reason %s; virsh -c %s domstate --reason %s", to, uuid, from,
+                        name);
+        break;
+    default:
+        left_tell_moved(r, left);
+        break;
+    }
+}
+
+/* What both QEMUs tell is of no use while the godwit that has set the mark is at work. */
+static bool left_to_its_godwit(struct check_run *r)
+{
+    struct virt_mark_owner owner;
+    if (virt_mark_owner(r->dom, &owner) == 0 || owner.state != OWNER_ALIVE)
+        return false;
+    check_list_add(r->l, CHECK_REFUSE, "unfinished migration",
+                   "a migration of %s is already under way: godwit, process %u on this host (%s), is at work on it; wait",
+                   r->domain->name, owner.pid, owner.host);
+    return r->unfinished = true;
+}
+
+void check_unfinished(struct check_run *r)
+{
+    virDomainJobInfo job;
+    if (!r->active || r->same_host ||
+        (virDomainGetJobInfo(r->dom, &job) == 0 && job.type != VIR_DOMAIN_JOB_NONE &&
+         job.type != VIR_DOMAIN_JOB_COMPLETED) || /* libvirt's own: check_jobs() tells */
+        left_to_its_godwit(r))
+        return;
+    CLEANUP_FREE char *run = check_left_ask(r->dom, "{\"execute\":\"query-status\"}");
+    CLEANUP_FREE char *migration = check_left_ask(r->dom, "{\"execute\":\"query-migrate\"}");
+    if (run == NULL || migration == NULL) {
+        check_skip(r, &r->from, "unfinished migration", "QEMU's state");
+        return;
+    }
+    CLEANUP_FREE char *there = left_there(r);
+    left_tell(r, check_left_is(run, migration, there));
+}
+
+/* ---- in definitions ---- */
+
+static int left_clean(const struct check_run *r, const char *inactive, struct err *e)
+{
+    CLEANUP_FREE char *clean = virt_incoming_definition(inactive, r->domain->name, e);
+    if (clean == NULL)
+        return -1;
+    int persistent = virDomainIsPersistent(r->dom);
+    CLEANUP_DOMAIN virDomainPtr defined =
+        persistent >= 0 ? virDomainDefineXMLFlags(r->from.conn, clean, 0) : NULL;
+    if (defined == NULL)
+        return virt_host_fail(r->from.host, e, "cannot define the domain without them");
+    if (persistent == 0 && virDomainUndefineFlags(defined, VIR_DOMAIN_UNDEFINE_KEEP_NVRAM) < 0)
+        return virt_host_fail(r->from.host, e, "cannot make the domain transient again");
+    CLEANUP_FREE char *after = virt_domain_xml(r->domain, VIR_DOMAIN_XML_INACTIVE, e);
+    int left = after != NULL ? virt_incoming_leftover(after, e) : -1;
+    return left <= 0 ? left : err_set(e, ERR_VIRT, 0, "libvirt has kept them");
+}
+
+static void leftover_in_definition(struct check_run *r, const char *inactive)
+{
+    static const char what[] = "leftover of a migration";
+    struct err e = {0};
+    if (!r->o->fix) {
+        check_list_add(r->l, CHECK_WARN, what,
+                       "the definition of %s has '-incoming defer' among QEMU's arguments, left by a direct "
+                       "migration: started from it, QEMU would wait for a migration for ever", r->domain->name);
+        check_list_mend(r->l, "godwit check --fix -c %s %s", r->from.uri, r->domain->name);
+    } else if (left_clean(r, inactive, &e) == 0) {
+        check_list_add(r->l, CHECK_OK, what, "'-incoming defer' was taken out of the definition of %s",
+                       r->domain->name);
+    } else {
+        check_list_add(r->l, CHECK_REFUSE, what, "'-incoming defer' cannot be taken out of the definition of %s: %s",
+                       r->domain->name, e.msg);
+        check_list_mend(r->l, "virsh -c %s edit %s", r->from.uri, r->domain->name);
+    }
+}
+
+static const char mark_what[] = "mark of a migration";
+
+/* Its godwit is known to be gone, or has brought it to an end in another way. */
+static void mark_left(struct check_run *r)
+{
+    struct err e = {0};
+    if (!r->o->fix) {
+        check_list_add(r->l, CHECK_WARN, mark_what,
+                       "%s bears the mark of a migration, which was not brought to an end and is over", r->domain->name);
+        check_list_mend(r->l, "godwit check --fix -c %s %s", r->from.uri, r->domain->name);
+    } else if (virt_mark_clear(r->domain, &e) == 0) {
+        check_list_add(r->l, CHECK_OK, mark_what, "it was taken off %s", r->domain->name);
+    } else {
+        check_skip_err(r->l, mark_what, &e);
+    }
+}
+
+/* No migration is under way, but its godwit may live elsewhere, and be about to begin it. */
+static void mark_of_unknown(struct check_run *r, const struct virt_mark_owner *owner)
+{
+    if (owner->pid > 0)
+        check_list_add(r->l, CHECK_WARN, mark_what,
+                       "%s bears the mark of a migration by godwit, process %u on %s, which cannot be looked at from "
+                       "here: if it is gone the mark is left over, and 'godwit check --fix' there takes it off",
+                       r->domain->name, owner->pid, owner->host);
+    else
+        check_list_add(r->l, CHECK_WARN, mark_what,
+                       "%s bears the mark of a migration, which does not tell whose it is: if no godwit is at work on "
+                       "it the mark is left over", r->domain->name);
+    check_list_mend(r->l, "virsh -c %s metadata %s " VIRT_MARK_NAMESPACE " --remove --live", r->from.uri,
+                    r->domain->name);
+}
+
+/* A mark on a domain that runs. Taken off a migration that goes on it would leave the source untold, and
+ * its godwit without what it may act on. */
+static void leftover_mark(struct check_run *r)
+{
+    struct virt_mark_owner owner;
+    if (!r->active || r->unfinished || virt_mark_owner(r->dom, &owner) == 0)
+        return;
+    CLEANUP_FREE char *migration = check_left_ask(r->dom, "{\"execute\":\"query-migrate\"}");
+    if (owner.state == OWNER_ALIVE)
+        left_to_its_godwit(r);
+    else if (migration == NULL || !check_migration_is_over(migration))
+        check_list_add(r->l, CHECK_WARN, mark_what, "%s bears the mark of a migration that is under way",
+                       r->domain->name);
+    else if (owner.state == OWNER_DEAD || owner.state == OWNER_SELF)
+        mark_left(r);
+    else
+        mark_of_unknown(r, &owner);
+}
+
+void check_leftover(struct check_run *r)
+{
+    static const char what[] = "leftover of a migration";
+    struct err e = {0};
+    CLEANUP_FREE char *inactive = virt_domain_xml(r->domain, VIR_DOMAIN_XML_INACTIVE, &e);
+    int left = inactive != NULL ? virt_incoming_leftover(inactive, &e) : -1;
+    if (left < 0) {
+        check_skip_err(r->l, what, &e);
+        return;
+    }
+    if (left > 0)
+        leftover_in_definition(r, inactive);
+    else
+        check_list_add(r->l, CHECK_OK, what, "the definition of %s has none", r->domain->name);
+    leftover_mark(r);
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Who can still reach some files of this host, or of an NFS share: asked before anything is deleted,
+ * left behind, or moved as if nobody used it. The header is free of libvirt's types.
+ *
+ * A user is whoever has a way to one of the files, by any spelling of it:
+ *
+ *   domains    what they are defined as, and run with: disks (file, block, volume, network), nvram,
+ *              kernel, arguments for QEMU; and what those images are based on, whoever says so
+ *   saved      a managed save image, snapshots and checkpoints of a domain, which hold definitions
+ *   pools      one whose directory is there, and images in others that are based on the files
+ *
+ * What is no affair of libvirt's is not seen here: other programs (core/relocate/open_files.h tells those that
+ * have a file open), and files of 'virsh save' or of snapshots without metadata, which nobody lists.
+ */
+#ifndef QMP_VIRT_POOL_USERS_H
+#define QMP_VIRT_POOL_USERS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "core/err.h"
+
+/* Which files. */
+struct virt_files {
+    /* Whether what absolute `path` leads to is one of them, or the directory of them all. With `here`
+     * it is a path of this host, else one of another. */
+    bool (*path)(void *arg, const char *path, bool here);
+    /* The same of what an NFS server exports as `path`. NULL: none of them is. */
+    bool (*nfs)(void *arg, const char *server, const char *path);
+    void *arg;
+};
+
+/* What is looked at as it is going to be. */
+struct virt_intent {
+    const char *pool;   /* this one is no user itself; NULL: each is */
+    const char *target; /* where its volumes are then, and its images are not looked at; NULL: as it is */
+    /* The definition that a domain will have, in which case what it runs with does not count either;
+     * NULL: as it is. */
+    const char *(*definition)(void *arg, const char *uuid);
+    void *arg;
+};
+
+struct virt_user {
+    char *who;     /* "domain g, which runs", "snapshot s of domain g", "pool p", "volume v of pool p" */
+    char *how;     /* what it names: a path */
+    bool active;   /* a domain that runs */
+    bool unknown;  /* it could not be found out: `how` is why */
+};
+
+struct virt_users {
+    struct virt_user *at;
+    size_t n;
+};
+
+/*
+ * Asks the libvirt at `uri`. Each user once, for the first thing it reaches. -1: libvirt does not
+ * answer (ERR_LOST), or not all that was asked.
+ */
+int virt_users_find(const char *uri, const struct virt_files *files,
+                    const struct virt_intent *intent, struct virt_users *users, struct err *e);
+void virt_users_free(struct virt_users *users);
+
+/* Whether that URI's host is this one, whose paths can be looked at. */
+bool virt_uri_is_here(const char *uri);
+
+/* Whether a path of this host is on a file system that others may have, too. */
+bool virt_path_is_shared(const char *path);
+
+#endif

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Images of this host or of an NFS share, and the one question about them: who uses them, by any
+ * name? Asked of libvirts (qmp/virt/pool/users.h), and of this host's kernel (core/relocate/open_files.h).
+ */
+#ifndef TOOLS_CMD_IMAGE_SET_H
+#define TOOLS_CMD_IMAGE_SET_H
+
+#include "core/relocate/open_files.h"
+#include "nfs/share_url.h"
+#include "qmp/virt/pool/users.h"
+#include "tools/cmd/pool_place.h"
+
+struct image_name {
+    char *path;             /* of this host, without symbolic links; NULL: it is on `server` */
+    struct open_file_id id; /* of one that is there */
+    bool there;
+    bool shared;            /* other hosts may see it by that path */
+    char *server, *exported; /* of an NFS server, or NULL */
+    uint64_t inode, size_bytes; /* as the server tells them; 0: not known */
+};
+
+struct image_set {
+    const struct pool_place *place; /* also: this directory; NULL: none */
+    bool all;                       /* and all that is in it */
+    struct image_name *at;
+    size_t n;
+};
+
+/* A file of this host, which need not be there. */
+int image_set_add(struct image_set *set, const char *path, struct err *e);
+/* What the server of a share exports as `path`. */
+int image_set_add_exported(struct image_set *set, const char *server, const char *path,
+                           uint64_t inode, uint64_t size_bytes, struct err *e);
+void image_set_free(struct image_set *set);
+
+/* What virt_users_find() needs to know. */
+struct virt_files image_set_files(struct image_set *set);
+
+/* The processes that have one of them open, `to_write` only those that may write: "a, b", or "". */
+int image_set_openers(const struct image_set *set, bool to_write, char *text, size_t room,
+                      struct err *e);
+
+/* One user more in "domain g, which runs (/pool/a.img); ...". */
+void image_users_text(char *text, size_t room, const struct virt_user *u);
+
+#endif

@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation
+ *
+ * A domain is looked at right before its definition is changed and right after: whoever started it
+ * in between has it running on the old images, and then the move is taken back. One that was
+ * redefined, and started from the share since, cannot be put back without losing what it writes: it
+ * stays, and is told to the operator.
+ */
+#include "tools/cmd/pool_move.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "core/cleanup.h"
+#include "core/clock.h"
+#include "core/log.h"
+#include "core/text.h"
+#include "qmp/virt/pool/definition.h"
+
+#define SHUTDOWN_AGAIN_NS (200 * NS_PER_MS)
+
+/* ---- the plan ---- */
+
+/* What no redefinition could put right. */
+static int plan_check_tenant(const struct pool_move *m, const struct virt_tenant *t, struct err *e)
+{
+    if (!t->persistent) {
+        err_set(e, ERR_REFUSED, 0, "domain %s is transient, and uses the pool", t->name);
+        return err_hint(e, "it has no definition to be changed: end it, or 'virsh define' it");
+    }
+    if (t->saved) {
+        err_set(e, ERR_REFUSED, 0, "domain %s has a saved state, which names the old place",
+                t->name);
+        return err_hint(e, "start it and shut it down, or '%s'",
+                        text_command("virsh -c %s managedsave-remove %s", virt_pool_uri(m->pool),
+                                     t->name));
+    }
+    if (t->snapshots > 0) {
+        err_set(e, ERR_REFUSED, 0, "domain %s has snapshots or checkpoints, whose definitions name "
+                "the old place", t->name);
+        return err_hint(e, "'%s'; delete them, with --metadata if the image should keep them",
+                        text_command("virsh -c %s snapshot-list %s", virt_pool_uri(m->pool),
+                                     t->name));
+    }
+    return 0;
+}
+
+static int plan_add_domain(struct pool_move *m, const struct virt_tenant *t, char *after,
+                           struct err *e)
+{
+    struct pool_journal *j = m->journal;
+    struct pool_journal_domain *d = &j->domains[j->n_domains];
+    *d = (struct pool_journal_domain){
+        .uuid = strdup(t->uuid), .name = strdup(t->name), .before = strdup(t->xml)};
+    const struct pool_journal *earlier = m->earlier;
+    for (size_t i = 0; earlier != NULL && i < earlier->n_domains; i++)
+        if (strcmp(earlier->domains[i].uuid, t->uuid) == 0)
+            d->shut_down = earlier->domains[i].shut_down && !t->active;
+    m->after[j->n_domains] = after;
+    j->n_domains++;
+    m->running += t->active;
+    return d->uuid != NULL && d->name != NULL && d->before != NULL ? 0 : pool_no_memory(e);
+}
+
+/* m->used gets the names in the pool's directory that the domain uses. */
+static int plan_tenant(struct pool_move *m, const struct virt_tenant *t, struct err *e)
+{
+    char what[300];
+    struct domain_edit edit = {0};
+    snprintf(what, sizeof what, "domain %s", t->name);
+    if (t->xml != NULL && domain_edit_make(t->xml, what, &m->how, &edit, e) < 0)
+        return -1;
+    int live = t->active ? domain_edit_uses(t->live_xml, what, &m->how, e) : 0;
+    int rc = live < 0 ? -1 : 0;
+    if (rc == 0 && (edit.n > 0 || live))
+        rc = plan_check_tenant(m, t, e);
+    for (size_t i = 0; rc == 0 && i < edit.n; i++) {
+        rc = pool_names_add(&m->used, strndup(edit.names[i], strcspn(edit.names[i], "/")), e);
+        if (rc == 0)
+            rc = pool_names_add(&m->named, strdup(edit.names[i]), e);
+    }
+    if (rc == 0 && (edit.n > 0 || live)) {
+        char *after = edit.xml != NULL ? TAKE(edit.xml) : strdup(t->xml);
+        rc = after != NULL ? plan_add_domain(m, t, after, e) : pool_no_memory(e);
+    }
+    domain_edit_free(&edit);
+    return rc;
+}
+
+static int plan_check_running(const struct pool_move *m, const struct virt_tenant *tenants,
+                              size_t n, struct err *e)
+{
+    CLEANUP_FREE char *names = NULL;
+    if (m->running == 0 || m->call->arg.shutdown)
+        return 0;
+    for (size_t i = 0; i < m->journal->n_domains; i++)
+        for (size_t k = 0; k < n; k++)
+            if (tenants[k].active && strcmp(tenants[k].uuid, m->journal->domains[i].uuid) == 0 &&
+                pool_list(&names, tenants[k].name, e) < 0)
+                return -1;
+    err_set(e, ERR_REFUSED, 0, "domains that use pool '%s' are running: %s", m->journal->pool,
+            names);
+    return err_hint(e, "shut them down, or let godwit do it with --shutdown");
+}
+
+int pool_plan_domains(struct pool_move *m, struct err *e)
+{
+    struct virt_tenant *tenants = NULL;
+    size_t n = 0;
+    if (virt_tenants(m->pool, &tenants, &n, e) < 0)
+        return -1;
+    m->journal->domains = calloc(n + 1, sizeof *m->journal->domains);
+    m->after = calloc(n + 1, sizeof *m->after);
+    int rc = m->journal->domains != NULL && m->after != NULL ? 0 : pool_no_memory(e);
+    for (size_t i = 0; rc == 0 && i < n; i++)
+        rc = plan_tenant(m, &tenants[i], e);
+    if (rc == 0)
+        rc = plan_check_running(m, tenants, n, e);
+    virt_tenants_free(tenants, n);
+    return rc;
+}
+
+int pool_plan_redefinitions(struct pool_move *m, struct err *e)
+{
+    const struct pool_journal *j = m->journal;
+    m->after = calloc(j->n_domains + 1, sizeof *m->after);
+    if (m->after == NULL)
+        return pool_no_memory(e);
+    for (size_t i = 0; i < j->n_domains; i++) {
+        struct domain_edit edit = {0};
+        if (domain_edit_make(j->domains[i].before, j->domains[i].name, &m->how, &edit, e) < 0)
+            return -1;
+        m->after[i] = edit.xml != NULL ? TAKE(edit.xml) : strdup(j->domains[i].before);
+        domain_edit_free(&edit);
+        if (m->after[i] == NULL)
+            return pool_no_memory(e);
+    }
+    return 0;
+}
+
+/* ---- who uses what ---- */
+
+/* 1, 0, -1 */
+typedef int tenant_test(const struct pool_move *m, const struct virt_tenant *t, struct err *e);
+
+static int list_tenants(struct pool_move *m, tenant_test *test, char **names, struct err *e)
+{
+    struct virt_tenant *tenants = NULL;
+    size_t n = 0;
+    *names = NULL;
+    if (virt_tenants(m->pool, &tenants, &n, e) < 0)
+        return -1;
+    int rc = 0;
+    for (size_t i = 0; rc >= 0 && i < n; i++) {
+        rc = test(m, &tenants[i], e);
+        if (rc > 0)
+            rc = pool_list(names, tenants[i].name, e);
+    }
+    virt_tenants_free(tenants, n);
+    return rc < 0 ? -1 : 0;
+}
+
+static int tenant_runs(const struct pool_move *m, const struct virt_tenant *t, struct err *e)
+{
+    if (!t->active)
+        return 0;
+    for (size_t i = 0; i < m->journal->n_domains; i++)
+        if (strcmp(m->journal->domains[i].uuid, t->uuid) == 0)
+            return 1;
+    return domain_edit_uses(t->live_xml, t->name, &m->how, e);
+}
+
+int pool_running(struct pool_move *m, char **names, struct err *e)
+{
+    return list_tenants(m, tenant_runs, names, e);
+}
+
+/* ---- shutting down ---- */
+
+static int shut_down_one(struct pool_move *m, struct pool_journal_domain *d, int64_t deadline_ns,
+                         struct err *e)
+{
+    int active = virt_tenant_active(m->pool, d->uuid, e);
+    if (active <= 0)
+        return active;
+    log_info("shutting down domain %s", d->name);
+    d->shut_down = true;
+    if (pool_write_journal(m, m->journal->phase, e) < 0 ||
+        virt_tenant_shutdown(m->pool, d->uuid, e) < 0)
+        return err_wrap(e, "domain %s", d->name);
+    while ((active = virt_tenant_active(m->pool, d->uuid, e)) > 0) {
+        if (relocate_interrupted)
+            return err_set(e, ERR_CANCELLED, 0, "interrupted");
+        if (clock_now_ns() >= deadline_ns) {
+            err_set(e, ERR_TIMEOUT, 0, "domain %s does not shut down", d->name);
+            return err_hint(e, "shut it down in the guest, or give it more time with "
+                               "--shutdown-timeout");
+        }
+        nanosleep(&(struct timespec){.tv_nsec = SHUTDOWN_AGAIN_NS}, NULL);
+    }
+    return active;
+}
+
+int pool_shut_down(struct pool_move *m, struct err *e)
+{
+    const int64_t deadline_ns = clock_now_ns() + m->call->arg.shutdown_timeout_ns;
+    for (size_t i = 0; i < m->journal->n_domains; i++)
+        if (shut_down_one(m, &m->journal->domains[i], deadline_ns, e) < 0)
+            return -1;
+    return 0;
+}
+
+void pool_unsettled(struct pool_move *m, const char *what)
+{
+    log_warn("%s", what);
+    m->unsettled = m->unsettled == NULL ? text_keep("%s", what)
+                                        : text_keep("%s, %s", m->unsettled, what);
+}
+
+void pool_start_again(struct pool_move *m)
+{
+    for (size_t i = 0; i < m->journal->n_domains; i++) {
+        struct pool_journal_domain *d = &m->journal->domains[i];
+        struct err e = {0};
+        if (!d->shut_down)
+            continue;
+        d->shut_down = false;
+        int active = virt_tenant_active(m->pool, d->uuid, &e);
+        if (active == 0 && virt_tenant_start(m->pool, d->uuid, &e) == 0)
+            log_warn("domain %s, which was shut down, was started again", d->name);
+        else if (active <= 0) {
+            pool_unsettled(m, text_keep("domain %s was not started again: %s", d->name, e.msg));
+        }
+    }
+}
+
+/* ---- redefining ---- */
+
+static int redefine_is_quiet(struct pool_move *m, const struct pool_journal_domain *d,
+                             struct err *e)
+{
+    int active = virt_tenant_active(m->pool, d->uuid, e);
+    if (active <= 0)
+        return active;
+    return err_set(e, ERR_VIRT, 0, "domain %s was started by someone else meanwhile", d->name);
+}
+
+static int redefine_one(struct pool_move *m, size_t i, struct err *e)
+{
+    struct pool_journal_domain *d = &m->journal->domains[i];
+    CLEANUP_FREE char *now = virt_tenant_xml(m->pool, d->uuid, e);
+    if (now == NULL)
+        return err_wrap(e, "domain %s", d->name);
+    if (virt_definition_same(now, d->before)) {
+        if (redefine_is_quiet(m, d, e) < 0 || virt_tenant_define(m->pool, m->after[i], e) < 0)
+            return -1;
+        free(now);
+        now = virt_tenant_xml(m->pool, d->uuid, e);
+        if (now == NULL || redefine_is_quiet(m, d, e) < 0)
+            return -1;
+    } else {
+        /* by a run that was killed before it could write that down; or by somebody else */
+        struct domain_edit left = {0};
+        if (domain_edit_make(now, d->name, &m->how, &left, e) < 0)
+            return -1;
+        bool ours = left.n == 0 || (left.xml != NULL && strcmp(left.xml, now) == 0);
+        domain_edit_free(&left);
+        if (!ours || (d->after != NULL && !virt_definition_same(now, d->after)))
+            return err_set(e, ERR_VIRT, 0, "domain %s was changed by someone else meanwhile",
+                           d->name);
+    }
+    free(d->after);
+    d->after = TAKE(now);
+    return pool_write_journal(m, POOL_SWITCHING, e);
+}
+
+int pool_redefine(struct pool_move *m, struct err *e)
+{
+    for (size_t i = 0; i < m->journal->n_domains; i++)
+        if (redefine_one(m, i, e) < 0)
+            return -1;
+    return 0;
+}
+
+int pool_check_moved(struct pool_move *m, struct err *e)
+{
+    for (size_t i = 0; i < m->journal->n_domains; i++) {
+        const struct pool_journal_domain *d = &m->journal->domains[i];
+        int active = virt_tenant_active(m->pool, d->uuid, e);
+        if (active < 0)
+            return -1;
+        CLEANUP_FREE char *live = active ? virt_tenant_live_xml(m->pool, d->uuid, e) : NULL;
+        int old = live != NULL ? domain_edit_uses_path(live, d->name, &m->how, e) : 0;
+        if (e->class != ERR_NONE)
+            return -1;
+        if (old)
+            return redefine_is_quiet(m, d, e) < 0 ? -1 : 0;
+    }
+    return 0;
+}
+
+/* ---- and back ---- */
+
+/* Whether it runs from its new place: then it has to stay there. */
+static bool put_back_runs_moved(struct pool_move *m, const struct pool_journal_domain *d)
+{
+    struct err e = {0};
+    if (virt_tenant_active(m->pool, d->uuid, &e) != 1)
+        return false;
+    CLEANUP_FREE char *live = virt_tenant_live_xml(m->pool, d->uuid, &e);
+    return live != NULL && domain_edit_uses_path(live, d->name, &m->how, &e) == 0;
+}
+
+static void put_back_domain(struct pool_move *m, struct pool_journal_domain *d)
+{
+    char what[256];
+    struct err e = {0};
+    CLEANUP_FREE char *now = virt_tenant_xml(m->pool, d->uuid, &e);
+    if (now != NULL && virt_definition_same(now, d->before)) {
+        free(TAKE(d->after));
+        return;
+    }
+    if (now != NULL && put_back_runs_moved(m, d)) {
+        snprintf(what, sizeof what, "domain %s runs from the share already", d->name);
+        pool_unsettled(m, what);
+        return;
+    }
+    CLEANUP_FREE char *then = NULL;
+    if (now != NULL && virt_tenant_define(m->pool, d->before, &e) == 0)
+        then = virt_tenant_xml(m->pool, d->uuid, &e);
+    if (then != NULL && (virt_definition_same(then, d->before) || m->call->arg.force)) {
+        if (!virt_definition_same(then, d->before))
+            log_warn("domain %s: libvirt makes something else of its old definition by now: see "
+                     "'virsh dumpxml --inactive %s'", d->name, d->name);
+        free(TAKE(d->after));
+        return;
+    }
+    pool_unsettled(m, text_keep("domain %s: %s", d->name,
+                                e.class != ERR_NONE ? e.msg
+                                                    : "libvirt gives its old definition out "
+                                                      "differently"));
+}
+
+static void put_back_pool(struct pool_move *m)
+{
+    struct err e = {0};
+    const char *before = m->journal->before;
+    CLEANUP_FREE char *now = virt_pool_xml(m->pool, &e);
+    int active = now != NULL ? virt_pool_active(m->pool, &e) : -1;
+    if (active < 0 || ((!active || !virt_pool_same(now, before)) &&
+                       virt_pool_define(m->pool, before, &e) < 0)) {
+        pool_unsettled(m, e.msg);
+        return;
+    }
+    free(TAKE(m->journal->after));
+}
+
+void pool_put_back(struct pool_move *m)
+{
+    if (m->back)
+        return;
+    m->back = true;
+    if (m->written) {
+        pool_unsettled(m, "guests have written to the share");
+        return;
+    }
+    for (size_t i = m->journal->n_domains; i-- > 0;)
+        put_back_domain(m, &m->journal->domains[i]);
+    put_back_pool(m);
+}

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A pool on its way to a share, with the domains that use it: the plan, the run, and the way back.
+ *
+ * Where things are at each phase of the journal (qmp/virt/pool/pool_journal.h):
+ *
+ *   none       all as it was; nothing of ours is on the share
+ *   BEGUN      pool and domains as they were, domains perhaps shut down; copies, perhaps in part
+ *   SWITCHING  all copies are whole; pool and domains are as they were, or as they will be
+ *   DONE       pool and domains use the share; the originals are there
+ *   DELETING   pool and domains use the share; some originals are gone
+ *
+ * In BEGUN and SWITCHING the same command goes on, and --undo goes back; DONE has --undo and
+ * --delete-originals; DELETING only the latter. A run that fails goes back to BEGUN by itself, or to
+ * none, if no copy was begun.
+ */
+#ifndef TOOLS_CMD_POOL_MOVE_H
+#define TOOLS_CMD_POOL_MOVE_H
+
+#include "core/check_list.h"
+#include "qmp/virt/pool/pool.h"
+#include "tools/cmd/pool_place.h"
+
+struct pool_names {
+    char **at;
+    size_t n;
+};
+
+struct pool_move {
+    struct relocate_call *call;
+    struct virt_pool *pool;
+    int lock_fd; /* -1: a dry run, which takes none */
+    struct pool_journal *journal; /* of an earlier run, or as planned */
+    struct pool_journal *earlier; /* of a run that ended before it switched anything; or NULL */
+    bool resumed;    /* an earlier run's journal is continued */
+    bool copying;    /* copies may be on the share */
+    bool back;       /* pool_put_back() was called */
+    bool written;    /* guests have written to the copies already: nothing may be put back */
+
+    /* The plan. */
+    struct pool_place place;
+    struct share_url url;
+    struct domain_move how;
+    char **after;     /* the new XML of each of the journal's domains */
+    char *pool_after; /* NULL: the pool stays as it is */
+    char *share;      /* the share's URL; its path ends in a slash */
+    char *mount;      /* without a slash at its end; NULL: none */
+    struct pool_names stale; /* copies of ours whose originals have changed since */
+    size_t running;   /* domains that are to be shut down */
+    struct pool_names named; /* in the pool, by its domains and by what their images are based on */
+    struct pool_names used, operands; /* names in the pool's directory; the same as paths */
+
+    const char *unsettled; /* what could not be put back, a kept text; NULL: nothing */
+};
+
+/*
+ * Opens pool and journal. Then either of:
+ *  - pool_plan(), which checks all and touches nothing; m->journal->phase is DONE if there is
+ *    nothing left to do. Then pool_run().
+ *  - pool_undo(), pool_delete(), which check all first, and then do it.
+ * Errors that are ERR_REFUSED or ERR_USAGE have touched nothing.
+ */
+int pool_open(struct pool_move *m, struct relocate_call *call, struct err *e);
+void pool_close(struct pool_move *m);
+
+int pool_plan(struct pool_move *m, const char *share, struct err *e);
+
+/*
+ * What pool_open() and pool_plan() would refuse of the move that `arg` is about, as a finding, in the
+ * same words; or that they would not. Of `arg` pool, connect, mount, target and state_dir count.
+ */
+void pool_check(const struct relocate_arguments *arg, const char *share, struct check_list *l);
+
+/* ERR_UNCERTAIN: it failed, and not all could be put back; else -1 is put back. */
+int pool_run(struct pool_move *m, struct err *e);
+
+int pool_undo(struct pool_move *m, struct err *e);
+
+/* Makes any error before something is done a refusal, whoever found it; but no answer refuses nothing,
+ * nor does the operator who stops it. Always -1. */
+int pool_refuse(struct err *e);
+
+int pool_delete(struct pool_move *m, struct err *e);
+
+/* ---- between the files of this ---- */
+
+/* How XMLs are edited, from m->place and where it goes. */
+void pool_set_how(struct pool_move *m);
+
+int pool_write_journal(struct pool_move *m, enum pool_phase phase, struct err *e);
+
+/* Takes `name`, unless it is there already; NULL is an error. */
+int pool_names_add(struct pool_names *names, char *name, struct err *e);
+void pool_names_free(struct pool_names *names);
+
+/* Adds `name` to "a, b", which begins as NULL; free() it. */
+int pool_list(char **list, const char *name, struct err *e);
+int pool_no_memory(struct err *e);
+
+/* -- pool_domains.c -- */
+
+/* The journal's domains, and m->after, from what is there now. */
+int pool_plan_domains(struct pool_move *m, struct err *e);
+/* Only m->after, from the journal. */
+int pool_plan_redefinitions(struct pool_move *m, struct err *e);
+
+/* The domains that run and are in the journal, or use the pool all the same: "g1, g2", or NULL. */
+int pool_running(struct pool_move *m, char **names, struct err *e);
+
+/* Shuts down those of the journal's domains that run, and waits for it until the deadline. */
+int pool_shut_down(struct pool_move *m, struct err *e);
+/* Starts those again that we have shut down. */
+void pool_start_again(struct pool_move *m);
+
+/* Idempotent: what was redefined already stays. On failure some are. */
+int pool_redefine(struct pool_move *m, struct err *e);
+/* No domain runs from the old place. */
+int pool_check_moved(struct pool_move *m, struct err *e);
+
+/* Puts pool and domains back as they were before the move, once; what it cannot goes to
+ * m->unsettled. */
+void pool_put_back(struct pool_move *m);
+void pool_unsettled(struct pool_move *m, const char *what);
+
+/* -- pool_users.c -- */
+
+/* ERR_REFUSED: somebody who is not led to the share can reach something in the old place. */
+int pool_check_left_behind(struct pool_move *m, struct err *e);
+/* ERR_REFUSED: a process has an original open for writing, whatever its name was then. */
+int pool_check_open(struct pool_move *m, struct err *e);
+/* ERR_REFUSED: somebody can reach an original, or has it open; or the pool is not at the mount. */
+int pool_check_originals_unused(struct pool_move *m, struct err *e);
+/* ERR_REFUSED: a process has that one open, right before it is deleted. */
+int pool_check_original_closed(struct pool_move *m, const struct pool_journal_image *image,
+                               struct err *e);
+/* ERR_REFUSED: somebody can reach a copy once pool and domains are put back, or, with `put_back`, now. */
+int pool_check_copies_unused(struct pool_move *m, bool put_back, struct err *e);
+
+/* -- pool_copy.c -- */
+
+/* Plans the copy, and with it the journal's images, from what is there now. Touches nothing. */
+int pool_plan_copy(struct pool_move *m, struct err *e);
+
+/* Nobody has touched the originals since they were copied. */
+int pool_check_originals(struct pool_move *m, struct err *e);
+/* All copies are there, at the mount as well, and belong to whom they have to. */
+int pool_check_copies(struct pool_move *m, struct err *e);
+/* Which copies are not as they were made: "a.img, b.img", or "". */
+int pool_changed_copies(struct pool_move *m, char **names, struct err *e);
+/* Removes what we have made on the share. */
+int pool_remove_copies(struct pool_move *m, enum pool_copy_proof proof, struct err *e);
+/* Removes the copies of what was changed since an earlier run, and plans the copy again. */
+int pool_discard_stale(struct pool_move *m, struct err *e);
+
+#endif

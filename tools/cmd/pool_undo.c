@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tools/cmd/pool_move.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/cleanup.h"
+#include "core/log.h"
+#include "qmp/virt/pool/definition.h"
+
+static int undo_no_journal(const struct pool_move *m, const char *what, struct err *e)
+{
+    err_set(e, ERR_REFUSED, 0, "pool '%s' was not moved: there is nothing to %s",
+            virt_pool_name(m->pool), what);
+    return err_hint(e, "journals are in %s; --state-dir names another directory",
+                    m->call->arg.state_dir);
+}
+
+/* What the journal says about places. */
+static int undo_open(struct pool_move *m, struct err *e)
+{
+    const struct pool_journal *j = m->journal;
+    m->share = strdup(j->share);
+    m->mount = j->mount != NULL ? strdup(j->mount) : NULL;
+    if (m->share == NULL || (j->mount != NULL && m->mount == NULL))
+        return pool_no_memory(e);
+    if (share_url_parse(m->share, &m->url, e) < 0 || pool_place_open(&m->place, j->path, e) < 0)
+        return -1;
+    pool_set_how(m);
+    return 0;
+}
+
+/* ---- undo ---- */
+
+/* Domains that somebody has changed since would lose that. */
+static int undo_check_unchanged(struct pool_move *m, struct err *e)
+{
+    const struct pool_journal *j = m->journal;
+    for (size_t i = 0; i < j->n_domains; i++) {
+        const struct pool_journal_domain *d = &j->domains[i];
+        CLEANUP_FREE char *now = virt_tenant_xml(m->pool, d->uuid, e);
+        if (now == NULL)
+            return err_wrap(e, "domain %s", d->name);
+        if (virt_definition_same(now, d->before) || d->after == NULL ||
+            virt_definition_same(now, d->after))
+            continue;
+        err_set(e, ERR_REFUSED, 0, "domain %s was changed since it was moved", d->name);
+        return err_hint(e, "--undo --force puts its old definition back all the same");
+    }
+    return 0;
+}
+
+/* What guests have written since is on the share alone. */
+static int undo_check_copies(struct pool_move *m, struct err *e)
+{
+    CLEANUP_FREE char *names = NULL;
+    if (m->journal->phase == POOL_BEGUN)
+        return 0;
+    if (pool_changed_copies(m, &names, e) < 0)
+        return -1;
+    if (names == NULL)
+        return 0;
+    err_set(e, ERR_REFUSED, 0, "written to since they were moved: %s", names);
+    return err_hint(e, "--undo --force goes back to the originals, and gives up what was written");
+}
+
+/* Whether they were written to since does not matter: they are what is gone back to. */
+static int undo_check_originals(struct pool_move *m, struct err *e)
+{
+    for (size_t i = 0; m->journal->phase != POOL_BEGUN && i < m->journal->n_images; i++)
+        if (pool_place_unchanged(m->journal->path, &m->journal->images[i], e) < 0)
+            return err_wrap(e, "an original is missing");
+    return 0;
+}
+
+static int undo_check(struct pool_move *m, struct err *e)
+{
+    CLEANUP_FREE char *names = NULL;
+    if (m->journal->phase == POOL_DELETING) {
+        err_set(e, ERR_REFUSED, 0, "originals of pool '%s' were deleted already", m->journal->pool);
+        return err_hint(e, "there is no way back; --delete-originals goes on with it");
+    }
+    if (pool_running(m, &names, e) < 0)
+        return -1;
+    m->running = names != NULL;
+    if (m->running && !m->call->arg.shutdown) {
+        err_set(e, ERR_REFUSED, 0, "domains that use pool '%s' are running: %s", m->journal->pool,
+                names);
+        return err_hint(e, "shut them down, or let godwit do it with --shutdown");
+    }
+    if (undo_check_originals(m, e) < 0 || pool_check_copies_unused(m, false, e) < 0)
+        return -1;
+    if (m->call->arg.force)
+        return 0;
+    return undo_check_unchanged(m, e) < 0 || undo_check_copies(m, e) < 0 ? -1 : 0;
+}
+
+int pool_undo(struct pool_move *m, struct err *e)
+{
+    if (m->journal == NULL)
+        return undo_no_journal(m, "undo", e);
+    bool killed = m->journal->phase != POOL_DONE;
+    enum pool_copy_proof proof = m->journal->phase == POOL_BEGUN ? POOL_COPY_UNTOUCHED
+                                 : m->call->arg.force            ? POOL_COPY_SAME_FILE
+                                                                 : POOL_COPY_SAME_DATA;
+    if (undo_open(m, e) < 0 || undo_check(m, e) < 0)
+        return pool_refuse(e);
+    if (m->call->arg.dry_run)
+        return 0;
+    if (m->running > 0) {
+        if (pool_shut_down(m, e) < 0 || (!m->call->arg.force && undo_check_copies(m, e) < 0)) {
+            pool_start_again(m);
+            e->class = e->class == ERR_REFUSED ? ERR_VIRT : e->class;
+            return -1;
+        }
+    }
+    /* from here on it is no move that has ended, whatever becomes of this */
+    if (m->journal->phase == POOL_DONE && pool_write_journal(m, POOL_SWITCHING, e) < 0)
+        return -1;
+    pool_put_back(m);
+    if (m->unsettled != NULL) {
+        err_set(e, ERR_UNCERTAIN, 0, "not put back: %s", m->unsettled);
+        return err_hint(e, "fix that, and run it again; --force takes what libvirt makes of it");
+    }
+    if (killed)
+        pool_start_again(m);
+    if (pool_write_journal(m, POOL_BEGUN, e) < 0 || pool_check_copies_unused(m, true, e) < 0 ||
+        pool_remove_copies(m, proof, e) < 0)
+        return err_wrap(e, "pool and domains are back as they were, but copies are left");
+    return pool_journal_remove(m->call->arg.state_dir, m->journal->uuid, e);
+}
+
+/* ---- delete the originals ---- */
+
+static int delete_check(struct pool_move *m, struct err *e)
+{
+    const struct pool_journal *j = m->journal;
+    if (j->phase != POOL_DONE && j->phase != POOL_DELETING) {
+        err_set(e, ERR_REFUSED, 0, "the move of pool '%s' has not ended", j->pool);
+        return err_hint(e, "run the command that began it again, or --undo");
+    }
+    /* who uses them last: looking at the copies may take its time, in which domains are started */
+    return pool_check_copies(m, e) < 0 ? -1 : pool_check_originals_unused(m, e);
+}
+
+/* The directories on the way to it that are empty now. */
+static void delete_directories(const struct pool_move *m, char *path)
+{
+    for (char *slash = strrchr(path, '/'); slash - path > (ptrdiff_t)strlen(m->journal->path);
+         slash = strrchr(path, '/')) {
+        *slash = '\0';
+        if (rmdir(path) < 0)
+            break;
+    }
+}
+
+/* One that was changed since it was copied is somebody's work: it stays. */
+static int delete_one(struct pool_move *m, const struct pool_journal_image *image, struct err *e)
+{
+    CLEANUP_FREE char *path = NULL;
+    int removed = pool_place_remove(m->journal->path, image, e);
+    if (removed < 0 && e->sys == ENOENT) {
+        err_clear(e);
+        return 0;
+    }
+    if (removed < 0)
+        return -1;
+    if (asprintf(&path, "%s/%s", m->journal->path, image->name) < 0)
+        return pool_no_memory(e);
+    if (removed == 0)
+        log_warn("%s was changed since it was copied: it stays", path);
+    else
+        delete_directories(m, path);
+    return 0;
+}
+
+int pool_delete(struct pool_move *m, struct err *e)
+{
+    if (m->journal == NULL)
+        return undo_no_journal(m, "delete", e);
+    if (undo_open(m, e) < 0 || delete_check(m, e) < 0)
+        return pool_refuse(e);
+    if (m->call->arg.dry_run)
+        return 0;
+    if (pool_write_journal(m, POOL_DELETING, e) < 0)
+        return -1;
+    for (size_t i = 0; i < m->journal->n_images; i++)
+        if (pool_check_original_closed(m, &m->journal->images[i], e) < 0 ||
+            delete_one(m, &m->journal->images[i], e) < 0)
+            return -1;
+    return pool_journal_remove(m->call->arg.state_dir, m->journal->uuid, e);
+}

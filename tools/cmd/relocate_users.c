@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tools/cmd/relocate_users.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/cleanup.h"
+#include "core/log.h"
+#include "core/text.h"
+#include "tools/cmd/image_set.h"
+
+#define USERS_OWN_LIBVIRT "qemu:///system"
+
+enum { USERS_TEXT_MAX = 700 };
+
+/* ---- the images ---- */
+
+static const struct relocate_dir *users_dir(const struct relocate_call *c,
+                                            const struct relocate_site *site)
+{
+    for (size_t i = 0; i < c->sites.n_dirs; i++)
+        if (&c->sites.dirs[i]->site == site)
+            return c->sites.dirs[i];
+    return NULL;
+}
+
+static char *users_join(const char *directory, const char *name)
+{
+    char *path = NULL;
+    size_t len = strlen(directory);
+    const char *slash = len > 0 && directory[len - 1] == '/' ? "" : "/";
+    return asprintf(&path, "%s%s%s", directory, slash, name) < 0 ? NULL : path;
+}
+
+/* The share that the last image was on: its neighbours are there, too, and a server has few ports for
+ * each host. */
+struct users_share {
+    const struct relocate_dir *of; /* NULL: none is open */
+    struct share_url url;
+    struct pool_share share;
+};
+
+static int users_open_share(struct relocate_call *c, struct users_share *s,
+                            const struct relocate_dir *dir, struct err *e)
+{
+    if (s->of == dir)
+        return 0;
+    pool_share_close(&s->share);
+    s->of = NULL;
+    if (share_url_parse(dir->text, &s->url, e) < 0 || pool_share_open(&s->share, dir->text, c, e) < 0)
+        return -1;
+    s->of = dir;
+    return 0;
+}
+
+/* The server tells what a mount of it shows as well. */
+static int users_add_shared(struct relocate_call *c, struct image_set *set, struct users_share *s,
+                            const struct relocate_dir *dir, const char *name, struct err *e)
+{
+    struct store_attr attr = {0};
+    if (users_open_share(c, s, dir, e) < 0)
+        return -1;
+    int found = s->share.place->ops->lookup(s->share.place, name, &attr, e);
+    CLEANUP_FREE char *exported = users_join(s->url.path, name);
+    if (found < 0 || exported == NULL)
+        return found < 0 ? -1 : err_set(e, ERR_IO, ENOMEM, "%s", name);
+    return image_set_add_exported(set, s->url.host, exported, attr.inode, attr.size_bytes, e);
+}
+
+static int users_add(struct relocate_call *c, struct image_set *set, struct users_share *s,
+                     const struct relocate_image *image, struct err *e)
+{
+    const struct relocate_dir *dir = users_dir(c, image->from);
+    if (dir == NULL || dir->keeps_none)
+        return 0;
+    if (strncmp(dir->text, "nfs://", 6) == 0)
+        return users_add_shared(c, set, s, dir, image->name, e);
+    CLEANUP_FREE char *path = users_join(dir->text, image->name);
+    return path != NULL ? image_set_add(set, path, e) : err_set(e, ERR_IO, ENOMEM, "%s", image->name);
+}
+
+static int users_add_all(struct relocate_call *c, struct image_set *set, struct err *e)
+{
+    const struct relocate_image *image;
+    struct users_share s = {0};
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && (image = relocate_image(c->relocate, i)) != NULL; i++)
+        rc = users_add(c, set, &s, image, e);
+    pool_share_close(&s.share);
+    return rc;
+}
+
+/* ---- who is asked ---- */
+
+static bool users_has_libvirt(void)
+{
+    return access("/run/libvirt/libvirt-sock", F_OK) == 0 ||
+           access("/run/libvirt/virtqemud-sock", F_OK) == 0;
+}
+
+/* Only what runs is in the way of a copy; of a move, whoever would look for the image there, and what
+ * does not tell whether it would: not to know is no permission to remove the source. */
+static void users_take(const struct virt_users *users, bool active_only, char *text)
+{
+    for (size_t i = 0; i < users->n; i++) {
+        const struct virt_user *u = &users->at[i];
+        if (u->unknown && active_only)
+            log_warn("%s: %s", u->who, u->how);
+        else if (u->active || u->unknown || !active_only)
+            image_users_text(text, USERS_TEXT_MAX, u);
+    }
+}
+
+static int users_ask(const char *uri, struct image_set *set, bool active_only, char *text,
+                     struct err *e)
+{
+    const struct virt_files files = image_set_files(set);
+    struct virt_users users = {0};
+    int rc = virt_users_find(uri, &files, NULL, &users, e);
+    if (rc == 0)
+        users_take(&users, active_only, text);
+    virt_users_free(&users);
+    return rc;
+}
+
+/* A socket is there, so there is a libvirt, which may have domains with these images. */
+static int users_silent(const struct relocate_arguments *a, const struct err *silent, struct err *e)
+{
+    if (!a->move || a->force) {
+        log_warn("this host's libvirt was not asked who uses the images: %s", silent->msg);
+        return 0;
+    }
+    err_set(e, ERR_REFUSED, 0, "%s does not tell who uses the images, and --move would remove them: %s",
+            USERS_OWN_LIBVIRT, silent->msg);
+    return err_hint(e, "see '%s'; without --move the originals stay; --force moves them without "
+                       "libvirt's word",
+                    text_command("virsh -c %s list --all", USERS_OWN_LIBVIRT));
+}
+
+static int users_ask_all(const struct relocate_call *c, struct image_set *set, bool active_only,
+                         char *text, struct err *e)
+{
+    const struct option_list *uris = &c->arg.connect;
+    struct err silent = {0};
+    for (size_t i = 0; i < uris->n; i++)
+        if (users_ask(uris->at[i], set, active_only, text, e) < 0)
+            return err_wrap(e, "%s does not tell who uses the images", uris->at[i]);
+    if (uris->n > 0 || !users_has_libvirt() ||
+        users_ask(USERS_OWN_LIBVIRT, set, active_only, text, &silent) == 0)
+        return 0;
+    return users_silent(&c->arg, &silent, e);
+}
+
+/* The one image, as it is now; of a share by what the copy knows of it. */
+static int users_add_one(struct relocate_call *c, struct image_set *set,
+                         const struct relocate_image *image, const struct store_attr *attr,
+                         struct err *e)
+{
+    struct share_url url;
+    const struct relocate_dir *dir = users_dir(c, image->from);
+    if (dir == NULL || strncmp(dir->text, "nfs://", 6) != 0)
+        return users_add(c, set, NULL, image, e);
+    if (share_url_parse(dir->text, &url, e) < 0)
+        return -1;
+    CLEANUP_FREE char *exported = users_join(url.path, image->name);
+    if (exported == NULL)
+        return err_set(e, ERR_IO, ENOMEM, "%s", image->name);
+    return image_set_add_exported(set, url.host, exported, attr->inode, attr->size_bytes, e);
+}
+
+int relocate_may_remove(void *arg, const struct relocate_image *image,
+                        const struct store_attr *attr, struct err *e)
+{
+    struct relocate_call *c = arg;
+    char text[USERS_TEXT_MAX] = "", open[USERS_TEXT_MAX] = "";
+    struct image_set set = {0};
+    int rc = users_add_one(c, &set, image, attr, e);
+    if (rc == 0)
+        rc = users_ask_all(c, &set, c->arg.force, text, e);
+    if (rc == 0)
+        rc = image_set_openers(&set, true, open, sizeof open, e);
+    image_set_free(&set);
+    if (rc < 0 || (text[0] == '\0' && open[0] == '\0'))
+        return rc;
+    err_set(e, ERR_REFUSED, 0, "in use by now: %s%s%s", text,
+            text[0] != '\0' && open[0] != '\0' ? "; " : "", open);
+    return err_hint(e, "shut that down, and run it again, with --overwrite if it has written to the "
+                       "source");
+}
+
+int relocate_check_users(struct relocate_call *c, struct err *e)
+{
+    const struct relocate_arguments *a = &c->arg;
+    char text[USERS_TEXT_MAX] = "", open[USERS_TEXT_MAX] = "";
+    struct image_set set = {0};
+    /* --force lets copy what is in use, but takes nothing away from under a guest */
+    if (a->verify_only || (a->force && !a->move))
+        return 0;
+    int rc = users_add_all(c, &set, e);
+    if (rc == 0)
+        rc = users_ask_all(c, &set, !a->move || a->force, text, e);
+    if (rc == 0)
+        rc = image_set_openers(&set, true, open, sizeof open, e);
+    image_set_free(&set);
+    if (rc < 0 || (text[0] == '\0' && open[0] == '\0'))
+        return rc;
+    err_set(e, ERR_REFUSED, 0, "in use: %s%s%s", text,
+            text[0] != '\0' && open[0] != '\0' ? "; " : "", open);
+    return err_hint(e, "shut down what runs%s",
+                    !a->move   ? "; --force copies it all the same"
+                    : a->force ? ""
+                               : "; 'godwit relocate --pool' leads domains along, and without --move "
+                                 "the originals stay; --force moves what nobody has running, and what "
+                                 "cannot be found out");
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Whether the images that are to be relocated are in use. */
+#ifndef TOOLS_CMD_RELOCATE_USERS_H
+#define TOOLS_CMD_RELOCATE_USERS_H
+
+#include "tools/cmd/relocate_call.h"
+
+/*
+ * ERR_REFUSED: a domain that runs uses an image of the plan, or a process has one open for writing,
+ * by whatever name; or, with --move, a domain, snapshot or image that could reach it would find
+ * nothing there then. Asked are the libvirts that were named with --connect, of which each has to
+ * answer, or else this host's own, if there is one: where its socket is there and it does not answer,
+ * or an image's chain cannot be read, --move is refused, too, unless --force says that it may go on
+ * without knowing.
+ */
+int relocate_check_users(struct relocate_call *c, struct err *e);
+
+/*
+ * The may_remove of struct relocate_options, arg the call: the same question about one image, right
+ * before --move removes it, since a copy takes its time, in which domains are started. For several
+ * threads at once.
+ */
+int relocate_may_remove(void *arg, const struct relocate_image *image,
+                        const struct store_attr *attr, struct err *e);
+
+#endif

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What `godwit relocate --pool` tells: its plan and its result, as text or JSON. */
+#ifndef TOOLS_CMD_REPORT_POOL_H
+#define TOOLS_CMD_REPORT_POOL_H
+
+#include <stdio.h>
+
+#include "tools/cmd/pool_move.h"
+
+/* `result`: "planned", "done", "undone", "deleted", or how it failed. */
+void report_pool_text(const struct pool_move *m, const char *result, FILE *to);
+void report_pool_json(const struct pool_move *m, const char *result, const struct err *e,
+                      FILE *to);
+
+/* After a run that ended early: what stands where. */
+void report_pool_where(const struct pool_move *m, FILE *to);
+
+#endif
