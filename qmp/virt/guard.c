@@ -34,9 +34,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "core/clock.h"
 #include "core/log.h"
 #include "qmp/virt/hold.h"
 #include "qmp/virt/mark.h"
+#include "qmp/virt/unfinished.h"
 
 #define GUARD_NAME "migration-guard"
 
@@ -133,16 +135,16 @@ void virt_guard_end(struct virt_guard *g)
 
 enum virt_guard_next virt_guard_next(const char *source_run, const char *source_migration, const char *there)
 {
-    enum check_left left = check_left_is(source_run, source_migration, there);
-    if (left == CHECK_LEFT_MOVED || left == CHECK_LEFT_LOADED)
+    enum virt_left left = virt_left_is(source_run, source_migration, there);
+    if (left == VIRT_LEFT_MOVED || left == VIRT_LEFT_LOADED)
         return VIRT_GUARD_END_SOURCE;
-    if (left == CHECK_LEFT_SENT || left == CHECK_LEFT_TWICE)
+    if (left == VIRT_LEFT_SENT || left == VIRT_LEFT_TWICE)
         return VIRT_GUARD_LEAVE;
     if (strcmp(source_run, "postmigrate") == 0)
         return VIRT_GUARD_WAIT;
     /* its last part is sent, or it runs there while its memory follows, by postcopy */
     bool sends = strcmp(source_run, "finish-migrate") == 0 && strcmp(source_migration, "pre-switchover") != 0 &&
-                 !check_migration_is_over(source_migration);
+                 !virt_migration_is_over(source_migration);
     return sends ? VIRT_GUARD_WAIT : VIRT_GUARD_IDLE;
 }
 
@@ -164,7 +166,7 @@ static char *guard_there(const struct guard *g)
     if (ours == 0)
         return NULL;
     CLEANUP_DOMAIN virDomainPtr dom = ours > 0 ? virt_domain_get(&g->destination, &none) : NULL;
-    char *status = dom != NULL ? check_left_ask(dom, "{\"execute\":\"query-status\"}") : NULL;
+    char *status = dom != NULL ? virt_left_ask(dom, "{\"execute\":\"query-status\"}") : NULL;
     return status != NULL ? status : strdup("");
 }
 
@@ -211,9 +213,9 @@ static enum virt_guard_next guard_look(struct guard *g)
         return VIRT_GUARD_WAIT;
     /* one that is held stays as it is, and its QEMU may not answer */
     CLEANUP_FREE char *run = g->hold != NULL ? strdup("postmigrate")
-                                             : check_left_ask(dom, "{\"execute\":\"query-status\"}");
+                                             : virt_left_ask(dom, "{\"execute\":\"query-status\"}");
     CLEANUP_FREE char *migration = g->hold != NULL ? strdup("completed")
-                                                   : check_left_ask(dom, "{\"execute\":\"query-migrate\"}");
+                                                   : virt_left_ask(dom, "{\"execute\":\"query-migrate\"}");
     if (run == NULL || migration == NULL)
         return VIRT_GUARD_WAIT;
     bool handed_over = strcmp(run, "postmigrate") == 0;

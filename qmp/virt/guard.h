@@ -6,7 +6,6 @@
 #ifndef QMP_VIRT_GUARD_H
 #define QMP_VIRT_GUARD_H
 
-#include "qmp/virt/check/check_run.h"
 #include "qmp/virt/move.h"
 
 struct virt_guard;
@@ -33,7 +32,7 @@ enum virt_guard_next {
     VIRT_GUARD_LEAVE,      /* the destination is known not to have it, or both run: a person's matter */
 };
 
-/* From what check_left_is() takes (qmp/virt/check/check_run.h). */
+/* From what virt_left_is() takes (qmp/virt/unfinished.h). */
 enum virt_guard_next virt_guard_next(const char *source_run, const char *source_migration, const char *there);
 
 #endif

@@ -29,7 +29,6 @@
 
 #include "core/clock.h"
 #include "core/log.h"
-#include "qmp/virt/pool/users.h"
 
 #define HOLD_BEGIN_NS NS_PER_S
 #define HOLD_TICK_MS 20

@@ -259,7 +259,14 @@ int virt_host_uuid(struct virt_host *h, char uuid[VIRT_UUID_TEXT], struct err *e
     return 0;
 }
 
-/* ---- a shell there ---- */
+/* ---- where it is ---- */
+
+bool virt_uri_is_here(const char *uri)
+{
+    /* a URI names a host between "//" and the next "/": ours has none */
+    const char *authority = strstr(uri, "//");
+    return authority != NULL && authority[2] == '/';
+}
 
 /* "keyfile=/path" of the URI's query. */
 static void host_take_keyfile(struct shell *s, const char *query)

@@ -71,6 +71,9 @@ int virt_thread(void *(*run)(void *arg), void *arg);
 /* Whether libvirt's last error of this thread is this one (virErrorNumber); as above. */
 bool virt_last_error_is(int code);
 
+/* Whether that URI's host is this one, whose paths can be looked at. */
+bool virt_uri_is_here(const char *uri);
+
 /* The shell on the host of a libvirt, as its URI tells. End with shell_close(). */
 void virt_host_shell(const char *uri, struct shell *s);
 

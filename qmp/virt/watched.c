@@ -55,13 +55,6 @@ static void watched_put(void *arg)
     free(w);
 }
 
-/* "qemu:///system": no host between the slashes. */
-static bool watched_uri_is_here(const char *uri)
-{
-    const char *authority = strstr(uri, "://");
-    return authority != NULL && authority[3] == '/';
-}
-
 static struct virt_watched *watched_new(const char *uri, struct err *e)
 {
     struct virt_watched *w = calloc(1, sizeof *w);
@@ -70,7 +63,7 @@ static struct virt_watched *watched_new(const char *uri, struct err *e)
         return NULL;
     }
     *w = (struct virt_watched){
-        .refs = 1, .events = -1, .pipe = {-1, -1}, .here = watched_uri_is_here(uri)};
+        .refs = 1, .events = -1, .pipe = {-1, -1}, .here = virt_uri_is_here(uri)};
     w->host = virt_host_open(uri, "libvirt", e);
     if (w->host == NULL) {
         watched_put(w);

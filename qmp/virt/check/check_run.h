@@ -70,35 +70,7 @@ bool check_may_shell(const struct check_run *r, const struct check_side *side);
 void check_mend_there(struct check_list *l, const struct shell *s, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* The "status" in what QEMU answers, "none" where it has none, free() it; NULL: it does not answer
- * (check_unfinished.c). */
-char *check_left_ask(virDomainPtr dom, const char *command);
-
 /* ---- pure parts, for unit tests ---- */
-
-/* What a migration has left that was not brought to an end. */
-enum check_left {
-    CHECK_LEFT_NOTHING,
-    CHECK_LEFT_AT_GATE,     /* the source stands before its switchover */
-    CHECK_LEFT_UNDER_WAY,
-    CHECK_LEFT_WAITING,     /* a destination for which nothing comes */
-    CHECK_LEFT_LOADING,     /* all has been sent, and the destination has not loaded it yet */
-    CHECK_LEFT_LOADED,      /* … has loaded it, and is stopped */
-    CHECK_LEFT_MOVED,       /* … runs it */
-    CHECK_LEFT_SENT,        /* … is not to be seen */
-    CHECK_LEFT_COPY,        /* the source runs, the destination has a stopped copy */
-    CHECK_LEFT_RUNS_THERE,  /* the destination runs, the source is stopped */
-    CHECK_LEFT_TWICE,       /* both run */
-    CHECK_LEFT_UNKNOWN,
-};
-
-/* Whether query-migrate's "status" is of no migration that goes on. */
-bool check_migration_is_over(const char *status);
-
-/* From QEMU's words: the source's run state and migration, and the run state of the destination's
- * domain of the same UUID; NULL: there is none, "": it does not tell. */
-enum check_left check_left_is(const char *source_run, const char *source_migration,
-                              const char *there);
 
 /* Devices of a domain's XML that block its migration, or that need an eye; `uri` is for the
  * commands that mend. */

@@ -8,65 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/json.h"
 #include "qmp/virt/check/check_run.h"
 #include "qmp/virt/incoming.h"
 #include "qmp/virt/mark.h"
-
-/* ---- pure ---- */
-
-/* A state that this QEMU's migration stays in: none goes on. All other words, new ones, too, are of one
- * that does. */
-bool check_migration_is_over(const char *status)
-{
-    static const char *const over[] = {"none", "completed", "cancelled", "failed"};
-    for (size_t i = 0; i < sizeof over / sizeof *over; i++)
-        if (strcmp(status, over[i]) == 0)
-            return true;
-    return false;
-}
-
-enum check_left check_left_is(const char *source_run, const char *source_migration, const char *there)
-{
-    bool absent = there == NULL, unknown = !absent && there[0] == '\0';
-    bool waits = !absent && strcmp(there, "inmigrate") == 0;
-    bool runs = !absent && strcmp(there, "running") == 0;
-    if (strcmp(source_migration, "pre-switchover") == 0) /* to cancel it lets the guest go on here */
-        return runs ? CHECK_LEFT_RUNS_THERE : unknown ? CHECK_LEFT_UNKNOWN : CHECK_LEFT_AT_GATE;
-    if (strcmp(source_run, "postmigrate") == 0)
-        return absent    ? CHECK_LEFT_SENT
-               : unknown ? CHECK_LEFT_UNKNOWN
-               : runs    ? CHECK_LEFT_MOVED
-               : waits   ? CHECK_LEFT_LOADING
-                         : CHECK_LEFT_LOADED;
-    if (absent)
-        return CHECK_LEFT_NOTHING; /* another one's migration is match_facts()'s to tell */
-    if (unknown)
-        return CHECK_LEFT_UNKNOWN;
-    if (waits)
-        return check_migration_is_over(source_migration) ? CHECK_LEFT_WAITING : CHECK_LEFT_UNDER_WAY;
-    if (strcmp(source_run, "running") == 0)
-        return runs ? CHECK_LEFT_TWICE : CHECK_LEFT_COPY;
-    return runs ? CHECK_LEFT_RUNS_THERE : CHECK_LEFT_UNKNOWN;
-}
-
-/* ---- asking ---- */
-
-char *check_left_ask(virDomainPtr dom, const char *command)
-{
-    char *reply = NULL;
-    if (virDomainQemuMonitorCommand(dom, command, &reply, 0) < 0)
-        return NULL;
-    struct err none = {0};
-    CLEANUP_JSON struct json *answer = json_from_text(reply);
-    const char *status = NULL;
-    free(reply);
-    if (json_find_text_opt(answer, "return.status", &status, &none) < 0)
-        return NULL;
-    if (status == NULL && json_is_object(json_find(answer, "return")))
-        status = "none";
-    return status != NULL ? strdup(status) : NULL;
-}
+#include "qmp/virt/unfinished.h"
 
 /* What QEMU does there: NULL, none runs under this UUID; "", it does not tell. free() it. */
 static char *left_there(const struct check_run *r)
@@ -85,7 +30,7 @@ static char *left_there(const struct check_run *r)
     if (virDomainGetState(there, &state, &reason, 0) == 0 && state == VIR_DOMAIN_PAUSED &&
         reason == VIR_DOMAIN_PAUSED_MIGRATION)
         return strdup("inmigrate");
-    char *status = check_left_ask(there, "{\"execute\":\"query-status\"}");
+    char *status = virt_left_ask(there, "{\"execute\":\"query-status\"}");
     return status != NULL ? status : strdup("");
 }
 
@@ -106,25 +51,25 @@ static void left_at_gate(struct check_run *r)
                     r->domain->name);
 }
 
-static void left_tell_moved(struct check_run *r, enum check_left left)
+static void left_tell_moved(struct check_run *r, enum virt_left left)
 {
     const char *from = r->from.uri, *to = r->to.uri, *name = r->domain->name, *uuid = r->domain->uuid;
     switch (left) {
-    case CHECK_LEFT_MOVED:
+    case VIRT_LEFT_MOVED:
         left_refuse(r, "it has moved, and runs on the destination; what is left of it here must never be resumed");
         check_list_mend(r->l, "virsh -c %s destroy %s", from, name);
         break;
-    case CHECK_LEFT_LOADED:
+    case VIRT_LEFT_LOADED:
         left_refuse(r, "all of it has been handed over, and the destination has it, stopped; what is left of it here "
                        "must never be resumed");
         check_list_mend(r->l, "virsh -c %s resume %s && virsh -c %s destroy %s", to, uuid, from, name);
         break;
-    case CHECK_LEFT_LOADING:
+    case VIRT_LEFT_LOADING:
         left_refuse(r, "all of it has been handed over, and the destination is loading it: look again in a moment, "
                        "and resume neither");
         check_list_mend(r->l, "godwit check --quick -c %s %s %s", from, name, to);
         break;
-    default: /* CHECK_LEFT_SENT */
+    default: /* VIRT_LEFT_SENT */
         left_refuse(r, r->to.conn != NULL
                            ? "all of it has been handed over to another host, and the destination has none; only if "
                              "it runs nowhere may it be resumed here"
@@ -135,40 +80,40 @@ static void left_tell_moved(struct check_run *r, enum check_left left)
     }
 }
 
-static void left_tell(struct check_run *r, enum check_left left)
+static void left_tell(struct check_run *r, enum virt_left left)
 {
     const char *from = r->from.uri, *to = r->to.uri, *name = r->domain->name, *uuid = r->domain->uuid;
     switch (left) {
-    case CHECK_LEFT_NOTHING:
+    case VIRT_LEFT_NOTHING:
         break;
-    case CHECK_LEFT_AT_GATE:
+    case VIRT_LEFT_AT_GATE:
         left_at_gate(r);
         break;
-    case CHECK_LEFT_WAITING:
+    case VIRT_LEFT_WAITING:
         left_refuse(r, "a migration that has failed or was killed has left a QEMU on the destination which waits for "
                        "it; the guest is here, and has not run there");
         check_list_mend(r->l, "virsh -c %s destroy %s", to, uuid);
         break;
-    case CHECK_LEFT_UNDER_WAY:
+    case VIRT_LEFT_UNDER_WAY:
         left_refuse(r, "a migration to the destination is already under way; if its godwit was killed the guest will "
                        "stop here, before the switchover, and what gives the migration up is to cancel it");
         check_list_mend(r->l, "virsh -c %s qemu-monitor-command %s '{\"execute\":\"migrate_cancel\"}'", from, name);
         break;
-    case CHECK_LEFT_TWICE:
+    case VIRT_LEFT_TWICE:
         left_refuse(r, "it runs on both hosts, and each writes to its disks: stop both at once, then find out which "
                        "of the two to end");
         check_list_mend(r->l, "virsh -c %s suspend %s; virsh -c %s suspend %s", to, uuid, from, name);
         break;
-    case CHECK_LEFT_COPY:
+    case VIRT_LEFT_COPY:
         left_refuse(r, "it runs here, and the destination has a stopped copy of it, which must never be resumed");
         check_list_mend(r->l, "virsh -c %s destroy %s", to, uuid);
         break;
-    case CHECK_LEFT_RUNS_THERE:
+    case VIRT_LEFT_RUNS_THERE:
         left_refuse(r, "it runs on the destination, and is stopped here: what is here must not be resumed");
         check_list_mend(r->l, "virsh -c %s domstate --reason %s; virsh -c %s domstate --reason %s", to, uuid, from,
                         name);
         break;
-    case CHECK_LEFT_UNKNOWN:
+    case VIRT_LEFT_UNKNOWN:
         left_refuse(r, "the destination has a domain of its UUID, of which it cannot be told whether it has run: end "
                        "and resume neither before both have been looked at");
         check_list_mend(r->l, "virsh -c %s domstate --reason %s; virsh -c %s domstate --reason %s", to, uuid, from,
@@ -200,14 +145,14 @@ void check_unfinished(struct check_run *r)
          job.type != VIR_DOMAIN_JOB_COMPLETED) || /* libvirt's own: check_jobs() tells */
         left_to_its_godwit(r))
         return;
-    CLEANUP_FREE char *run = check_left_ask(r->dom, "{\"execute\":\"query-status\"}");
-    CLEANUP_FREE char *migration = check_left_ask(r->dom, "{\"execute\":\"query-migrate\"}");
+    CLEANUP_FREE char *run = virt_left_ask(r->dom, "{\"execute\":\"query-status\"}");
+    CLEANUP_FREE char *migration = virt_left_ask(r->dom, "{\"execute\":\"query-migrate\"}");
     if (run == NULL || migration == NULL) {
         check_skip(r, &r->from, "unfinished migration", "QEMU's state");
         return;
     }
     CLEANUP_FREE char *there = left_there(r);
-    left_tell(r, check_left_is(run, migration, there));
+    left_tell(r, virt_left_is(run, migration, there));
 }
 
 /* ---- in definitions ---- */
@@ -288,10 +233,10 @@ static void leftover_mark(struct check_run *r)
     struct virt_mark_owner owner;
     if (!r->active || r->unfinished || virt_mark_owner(r->dom, &owner) == 0)
         return;
-    CLEANUP_FREE char *migration = check_left_ask(r->dom, "{\"execute\":\"query-migrate\"}");
+    CLEANUP_FREE char *migration = virt_left_ask(r->dom, "{\"execute\":\"query-migrate\"}");
     if (owner.state == OWNER_ALIVE)
         left_to_its_godwit(r);
-    else if (migration == NULL || !check_migration_is_over(migration))
+    else if (migration == NULL || !virt_migration_is_over(migration))
         check_list_add(r->l, CHECK_WARN, mark_what, "%s bears the mark of a migration that is under way",
                        r->domain->name);
     else if (owner.state == OWNER_DEAD || owner.state == OWNER_SELF)

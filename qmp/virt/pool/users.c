@@ -45,13 +45,6 @@ struct search {
     char *found; /* what the definition that is being looked at reaches */
 };
 
-bool virt_uri_is_here(const char *uri)
-{
-    /* a URI names a host between "//" and the next "/": ours has none */
-    const char *authority = strstr(uri, "//");
-    return authority != NULL && authority[2] == '/';
-}
-
 bool virt_path_is_shared(const char *path)
 {
     struct statfs fs;

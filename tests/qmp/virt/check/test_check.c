@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "qmp/virt/check/check_run.h"
+#include "qmp/virt/unfinished.h"
 
 #define DOMAIN(devices) "<domain type='kvm'><name>g</name><devices>" devices "</devices></domain>"
 
@@ -44,35 +45,35 @@ static void unfinished_migrations(void **state)
     (void)state;
     static const struct {
         const char *run, *migration, *there;
-        enum check_left left;
+        enum virt_left left;
     } cases[] = {
-        {"running", "none", NULL, CHECK_LEFT_NOTHING},
-        {"running", "completed", NULL, CHECK_LEFT_NOTHING},
-        {"paused", "cancelled", NULL, CHECK_LEFT_NOTHING},
-        {"running", "active", NULL, CHECK_LEFT_NOTHING},
-        {"running", "active", "inmigrate", CHECK_LEFT_UNDER_WAY},
-        {"finish-migrate", "pre-switchover", "inmigrate", CHECK_LEFT_AT_GATE},
-        {"finish-migrate", "pre-switchover", NULL, CHECK_LEFT_AT_GATE},
-        {"finish-migrate", "pre-switchover", "running", CHECK_LEFT_RUNS_THERE},
-        {"finish-migrate", "pre-switchover", "", CHECK_LEFT_UNKNOWN},
-        {"finish-migrate", "device", "inmigrate", CHECK_LEFT_UNDER_WAY},
-        {"running", "setup", "inmigrate", CHECK_LEFT_UNDER_WAY},
-        {"running", "cancelling", "inmigrate", CHECK_LEFT_UNDER_WAY},
-        {"running", "failed", "inmigrate", CHECK_LEFT_WAITING},
-        {"paused", "none", "inmigrate", CHECK_LEFT_WAITING},
-        {"postmigrate", "completed", "running", CHECK_LEFT_MOVED},
-        {"postmigrate", "completed", "inmigrate", CHECK_LEFT_LOADING},
-        {"postmigrate", "completed", "paused", CHECK_LEFT_LOADED},
-        {"postmigrate", "completed", NULL, CHECK_LEFT_SENT},
-        {"postmigrate", "completed", "", CHECK_LEFT_UNKNOWN},
-        {"running", "completed", "running", CHECK_LEFT_TWICE},
-        {"running", "cancelled", "paused", CHECK_LEFT_COPY},
-        {"paused", "none", "running", CHECK_LEFT_RUNS_THERE},
-        {"paused", "none", "paused", CHECK_LEFT_UNKNOWN},
-        {"running", "none", "", CHECK_LEFT_UNKNOWN},
+        {"running", "none", NULL, VIRT_LEFT_NOTHING},
+        {"running", "completed", NULL, VIRT_LEFT_NOTHING},
+        {"paused", "cancelled", NULL, VIRT_LEFT_NOTHING},
+        {"running", "active", NULL, VIRT_LEFT_NOTHING},
+        {"running", "active", "inmigrate", VIRT_LEFT_UNDER_WAY},
+        {"finish-migrate", "pre-switchover", "inmigrate", VIRT_LEFT_AT_GATE},
+        {"finish-migrate", "pre-switchover", NULL, VIRT_LEFT_AT_GATE},
+        {"finish-migrate", "pre-switchover", "running", VIRT_LEFT_RUNS_THERE},
+        {"finish-migrate", "pre-switchover", "", VIRT_LEFT_UNKNOWN},
+        {"finish-migrate", "device", "inmigrate", VIRT_LEFT_UNDER_WAY},
+        {"running", "setup", "inmigrate", VIRT_LEFT_UNDER_WAY},
+        {"running", "cancelling", "inmigrate", VIRT_LEFT_UNDER_WAY},
+        {"running", "failed", "inmigrate", VIRT_LEFT_WAITING},
+        {"paused", "none", "inmigrate", VIRT_LEFT_WAITING},
+        {"postmigrate", "completed", "running", VIRT_LEFT_MOVED},
+        {"postmigrate", "completed", "inmigrate", VIRT_LEFT_LOADING},
+        {"postmigrate", "completed", "paused", VIRT_LEFT_LOADED},
+        {"postmigrate", "completed", NULL, VIRT_LEFT_SENT},
+        {"postmigrate", "completed", "", VIRT_LEFT_UNKNOWN},
+        {"running", "completed", "running", VIRT_LEFT_TWICE},
+        {"running", "cancelled", "paused", VIRT_LEFT_COPY},
+        {"paused", "none", "running", VIRT_LEFT_RUNS_THERE},
+        {"paused", "none", "paused", VIRT_LEFT_UNKNOWN},
+        {"running", "none", "", VIRT_LEFT_UNKNOWN},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        if (check_left_is(cases[i].run, cases[i].migration, cases[i].there) != cases[i].left)
+        if (virt_left_is(cases[i].run, cases[i].migration, cases[i].there) != cases[i].left)
             fail_msg("case %zu", i);
 }
 
