@@ -4,16 +4,9 @@
 # test-routes.sh BUILD [GROUP]...: godwit migrate on libvirt domains, with the lab up: the two routes, bad
 # input, and what happens to a migration in which something is killed, cut or interfered with.
 #
-# GROUP: ways, input, after, killed (godwit itself), owned (what is not ours is left alone), faults (in precopy), phases (in the others); and only if it is named: slow (those
-# that wait for a deadline), each (each daemon killed in each phase of each route, with a table of what came of
-# it). After each fault the guest must run once, or godwit must have said that it does not know.
-#
-# How a fault meets its phase:
-#   preparing   the destination's domain has just come into being
-#   precopy     a limit on the bandwidth makes it last
-#   switchover  the link is slow and the downtime limit long, so that the last pass takes seconds. QEMU
-#               answers nobody then, so that it is told by the guest's silence
-#   confirming  the destination's QEMU is stopped (SIGSTOP) when what is left of the guest fits into the sockets
+# GROUP: ways, input, after, killed (godwit itself), owned (what is not ours is left alone), faults (in
+# precopy), phases (in the others); and only if it is named: slow (those that wait for a deadline), each (each
+# daemon killed in each phase of each route, with a table of what came of it). After each fault the guest must run once, or godwit must have said that it does not know.
 
 here=$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")
 root=$(realpath -- "$here/../..")
@@ -25,6 +18,8 @@ groups=("$@")
 ((${#groups[@]})) || groups=(ways input after killed owned faults phases)
 # shellcheck source-path=SCRIPTDIR source=tap.bash
 . "$here/tap.bash"
+# shellcheck source-path=SCRIPTDIR source=phases.bash
+. "$here/phases.bash"
 
 scratch=$(mktemp -d /var/tmp/godwit-routes-XXXXXX)
 readonly scratch
@@ -52,7 +47,7 @@ beats_on() {
     local file before
     file=$("$domain" path "$1" "$vm" serial)
     before=$(stat -c %s "$file")
-    await 10 eval "(( \$(stat -c %s '$file') > $before + 100 ))"
+    await 60 eval "(( \$(stat -c %s '$file') > $before + 100 ))"
 }
 qemu_pid_on() { "$lab" exec "$1" cat "/run/libvirt/qemu/$vm.pid"; }
 signal_qemu_on() { "$lab" exec "$1" kill "-$2" "$(qemu_pid_on "$1")"; }
@@ -70,81 +65,44 @@ guest_on_a() {
     "$domain" define a "$vm" bare --build "$build" "$@" >/dev/null && "$domain" start a "$vm" >/dev/null &&
         beats_on a
 }
+# fresh_guest [OPTION]...: the same for several tests, none of which goes without a word where there is none.
+fresh_guest() { guest_on_a "$@" || check "there is a guest on a to begin with" there_is_none; }
+there_is_none() { echo "a: $(state_on a), b: $(state_on b)"; return 1; }
+# check_on_a GUEST NAME CMD...: a test with a fresh guest on a (GUEST names its options), whatever became of the one before.
+check_on_a() {
+    local -n guest_options=$1
+    check "$2" with_guest_on_a "${@:3}" || true
+}
+with_guest_on_a() {
+    local result=0
+    godwit_pid=''
+    fast_link
+    guest_on_a "${guest_options[@]}" || { echo "there is no guest on a to begin with"; return 1; }
+    "$@" || result=1
+    # Nothing of it goes on beside the next one.
+    if [[ -n $godwit_pid ]] && kill -INT "$godwit_pid" 2>/dev/null; then
+        await 60 eval '! kill -0 $godwit_pid 2>/dev/null' || kill_godwit
+    fi
+    fast_link
+    return "$result"
+}
 # Slow enough for what is to happen in precopy at 1 MB/s, and for it to end after that.
 readonly busy=(--working-set 12M --dirty-rate 256K) calm=(--working-set 2M --dirty-rate 64K)
 # Enough for a libvirtd to die and to come back; there are many of these.
 readonly brief=(--working-set 6M --dirty-rate 256K)
+# Sixteen times as fast as an endless precopy sends: it is not over while a busy machine lets the guest stand, either.
+# shellcheck disable=SC2034 # by its name, in check_on_a
+readonly restless=(--working-set 6M --dirty-rate 2M)
 
 migrate() { "$lab" exec a "$godwit" migrate "$vm" "$uri_b" "$@"; }
 migrate_back() { "$lab" exec b "$godwit" migrate "$vm" qemu+ssh://root@a/system "$@"; }
 
-# begin OPTION...: begins a migration; its pid is $godwit_pid.
-begin() {
-    rm -f -- "$scratch"/{progress,result,err}
-    "$lab" exec a "$godwit" migrate "$vm" "$uri_b" --json --progress=3 "$@" \
-        3>"$scratch/progress" >"$scratch/result" 2>"$scratch/err" &
-    godwit_pid=$!
-}
-
-# in_phase PHASE OPTION...: the same, until it is in that phase.
-in_phase() {
-    local phase=$1
-    shift
-    begin "$@"
-    await 40 grep -q "\"$phase\"" "$scratch/progress" || {
-        echo "it never was in $phase"
-        cat "$scratch/err"
-        return 1
-    }
-}
-
-silent_on_a() {
-    local file before
-    file=$("$domain" path a "$vm" serial)
-    before=$(stat -c %s "$file")
-    sleep 0.7
-    (($(stat -c %s "$file") == before))
-}
-
-# in_pause OPTION...: the same, until the guest stands.
-in_pause() {
-    slow_link
-    in_phase precopy "$@" && await 40 silent_on_a || {
-        echo "it never stood"
-        return 1
-    }
-}
-
-# begin_preparing OPTION...: the same, until the destination's domain is there.
-begin_preparing() {
-    begin "$@"
-    await 20 "$lab" exec b test -s "/run/libvirt/qemu/$vm.pid"
-}
-
-# Of the calm guest's 3 MB. What is left fits into the sockets, whose buffers do not grow for one who does not read.
-half_sent() { tail -n 1 "$scratch/progress" | jq -e '.ram_transferred_bytes > 1200000' >/dev/null; }
-
-# begin_confirming OPTION...: the same, until the destination's QEMU stands, and all has been sent to it.
-begin_confirming() {
-    in_phase precopy --max-bandwidth 300K --downtime-limit 100ms "$@" && await 40 half_sent && signal_qemu_on b STOP &&
-        await 40 grep -qE '"(confirming|switchover)"' "$scratch/progress" || {
-        echo "it never was in confirming: $(tail -n 1 "$scratch/progress")"
-        return 1
-    }
-}
-
-# strike WHAT: what dies; libvirt's daemons come back.
-strike() {
-    case $1 in
-    qemu-b) signal_qemu_on b KILL ;;
-    libvirtd-*) "$lab" kill "${1#*-}" libvirtd && sleep 2 && "$lab" start "${1#*-}" 2>/dev/null ;;
-    esac
-}
-
 # ends CODE PATTERN: godwit ends so, and says so.
 ends() {
     local status=0
+    await 300 eval '! kill -0 "$godwit_pid" 2>/dev/null' || { echo "godwit does not end"; kill_godwit; return 1; }
     wait "$godwit_pid" || status=$?
+    godwit_pid=''
     if ((status != $1)) || ! cat "$scratch/err" "$scratch/result" | grep -qE -- "$2"; then
         printf 'exit code %d (wanted %d), wanted "%s" in: %s\n' "$status" "$1" "$2" \
             "$(cat "$scratch/err" "$scratch/result")"
@@ -189,7 +147,7 @@ set_and_put_back() {
     migration_on parameters >"$scratch/parameters" && migration_on capabilities >"$scratch/capabilities" &&
         in_phase precopy --route "$1" --max-bandwidth 1M --set auto-converge=on --set cpu-throttle-initial=30 \
             --set max-postcopy-bandwidth=50M || return
-    await 10 is_set || set=no
+    await 60 is_set || set=no
     kill -INT "$godwit_pid"
     ends 3 cancelled && [[ $set == yes ]] && stays_on_a &&
         diff <(migration_on parameters) "$scratch/parameters" &&
@@ -221,12 +179,12 @@ told_to_diverge() {
 
 group_ways() {
     local route
-    guest_on_a --working-set 4M --dirty-rate 100M || return
+    fresh_guest --working-set 4M --dirty-rate 100M || return
     for route in direct native; do
         check "$route: that it does not converge is told" told_to_diverge "$route" || true
     done
     for route in direct native; do
-        guest_on_a "${busy[@]}" || return
+        fresh_guest "${busy[@]}" || return
         check "$route: --set is in force, and put back" set_and_put_back "$route" || true
         check "$route: exit 0, and what it says it has sent went over the link" counts_sent "$route" || true
         check "$route: it runs there" moved_to_b || true
@@ -243,17 +201,17 @@ group_ways() {
         check "$route: --pause, back: it is stopped on the way, and runs there" \
             eval "migrate_back --route $route --pause --max-bandwidth 20M && runs_on a && beats_on a" || true
     done
-    guest_on_a "${busy[@]}" || return
+    fresh_guest "${busy[@]}" || return
     check "auto takes the direct route, and says why" says 'route +direct: ' migrate || true
     guest_off
-    guest_on_a "${busy[@]}" || return
+    fresh_guest "${busy[@]}" || return
     check "--route native refuses to set what libvirt sets" refused 2 \
         'the native route cannot set postcopy-preempt: libvirt does' \
         migrate --route native --postcopy --set postcopy-preempt=on || true
     check "... and auto says so" says 'direct: .*the native route cannot set postcopy-preempt' \
         migrate --postcopy --set postcopy-preempt=on || true
     guest_off
-    guest_on_a "${busy[@]}" || return
+    fresh_guest "${busy[@]}" || return
     check "--dname" eval "migrate --dname other && virsh_on b domstate other" || true
     virsh_on b destroy other
     "$domain" start a "$vm" >/dev/null && beats_on a
@@ -278,7 +236,7 @@ group_ways() {
 
 group_input() {
     local option
-    guest_on_a "${busy[@]}" || return
+    fresh_guest "${busy[@]}" || return
     check "no such domain" refused 2 "no domain 'nobody'" \
         "$lab" exec a "$godwit" migrate nobody "$uri_b" || true
     check "no such libvirt" refused 2 "/nowhere" \
@@ -347,6 +305,11 @@ already_migrating() {
 
 after_is() { [[ $("$1" "$2") == "$3" ]] || { echo "$("$1" "$2"), not $3"; return 1; }; }
 
+# It has left the network when it is reset; then it comes again.
+boots_again() {
+    virsh_on a reset "$vm" && await 30 eval '! "$lab" exec nfs ping -c 1 -W 1 -q "$address" >/dev/null' && answers
+}
+
 is_off_on_a() { [[ $(state_on a) == 'shut off' ]]; }
 
 # A guest that is still booting may miss the button: it is pressed again.
@@ -365,7 +328,7 @@ group_after() {
         "$domain" define "$host" "$vm" linux --build "$build" --wide --address "$address/24" >/dev/null || return
     done
     "$domain" start a "$vm" >/dev/null
-    answers() { await 40 "$lab" exec nfs ping -c 1 -W 1 -q "$address"; }
+    answers() { await 120 "$lab" exec nfs ping -c 1 -W 1 -q "$address"; }
     check "a domain with the usual devices boots" answers || true
     check "... and goes by the direct route, observed by ping" \
         says '[0-9] of [0-9]{3,} echo requests lost' migrate --route direct --observe "ping:$address" || true
@@ -391,7 +354,7 @@ group_after() {
     check "libvirtd restarts on the source" \
         eval "'$lab' kill a libvirtd && '$lab' start a && runs_on a && [[ \$(state_on a) == running ]]" || true
     check "suspend and resume" eval "virsh_on a suspend $vm && virsh_on a resume $vm && runs_on a" || true
-    check "reset" eval "virsh_on a reset $vm && sleep 3 && answers" || true
+    check "reset" eval "boots_again" || true
     check "shutdown" shuts_down || true
     check "start" eval "virsh_on a start $vm && runs_on a" || true
     check "its definition has no leftover" eval "! virsh_on a dumpxml --inactive $vm | grep -q incoming" || true
@@ -405,16 +368,16 @@ query_on() { virsh_on "$1" qemu-monitor-command "$vm" "{\"execute\":\"query-$2\"
 kill_godwit() {
     "$lab" exec a sh -c 'kill -9 $(pidof godwit)'
     wait "$godwit_pid" 2>/dev/null
+    godwit_pid=''
 }
 
-# killed_in_precopy SECONDS: what the source then does by itself, and what comes of the command that is natural
+# killed_in_precopy BYTES: when so much has been sent; what the source then does by itself, and what comes of the command that is natural
 # then: `virsh resume`. No other QEMU may get the guest whole, and the source is not to run it a second time.
 killed_in_precopy() {
     local result=0
-    in_phase precopy --route direct --max-bandwidth 1M || return
-    sleep "$1"
+    in_phase precopy --route direct --max-bandwidth 400K && await 60 has_sent "$1" && is_under_way || return
     kill_godwit
-    await 30 eval '[[ $(query_on a migrate) == pre-switchover ]]' || {
+    await 90 eval '[[ $(query_on a migrate) == pre-switchover ]]' || {
         echo "the source does not stand at its gate: $(query_on a migrate), $(query_on b migrate)"
         return 1
     }
@@ -425,7 +388,7 @@ killed_in_precopy() {
         refused 2 "hint: .*qemu-monitor-command $vm .*migrate_cancel" migrate || result=1
     virsh_on b resume "$vm" # it is paused, too: nothing else that is typed there may start it
     virsh_on a qemu-monitor-command "$vm" '{"execute":"migrate_cancel"}' >/dev/null
-    await 10 runs_on a && beats_on a && await 10 no_trace_on b || result=1
+    await 60 runs_on a && beats_on a && await 60 no_trace_on b || result=1
     return "$result"
 }
 
@@ -433,9 +396,10 @@ guards_on_a() { "$lab" exec a pgrep -c -x migration-guard; }
 no_guard_left() { await 10 eval '(( $(guards_on_a) == 0 ))' || { echo "guards: $(guards_on_a)"; return 1; }; }
 # begin_stopped: all has been sent, and the destination's QEMU, which is stopped, has not loaded it.
 begin_stopped() {
-    in_phase precopy --route direct --max-bandwidth 2M && await 40 half_sent && signal_qemu_on b STOP || return
-    await 40 eval 'grep -qE "\"(confirming|switchover)\"" "$scratch/progress"' &&
-        await 40 eval '[[ $(qemu_on a) == postmigrate ]]'
+    begin_confirming direct && await 40 eval '[[ $(qemu_on a) == postmigrate ]]' || {
+        echo "the source has not sent all: $(qemu_on a)"
+        return 1
+    }
 }
 ended_on_a() { await 30 is_off_on_a || { echo "a: $(state_on a), $(qemu_on a)"; return 1; }; }
 
@@ -482,7 +446,7 @@ killed_with_its_guard() {
     "$lab" exec a sh -c 'kill -9 $(pgrep -x migration-guard) $(pidof godwit)'
     wait "$godwit_pid" 2>/dev/null
     signal_qemu_on b CONT
-    await 20 runs_on b || result=1
+    await 60 runs_on b || result=1
     refused 2 'has moved, and runs on the destination; .* never be resumed' migrate || result=1
     virsh_on a list --title | grep -q 'do not resume it here' || result=1
     return "$result"
@@ -510,21 +474,21 @@ leftover_fixed() {
 }
 
 group_killed() {
-    local seconds at
-    guest_on_a "${calm[@]}" || return
-    for seconds in 0 0.7 1.6; do
-        check "godwit is killed in precopy, after $seconds s, and the source is resumed: it runs once" \
-            killed_in_precopy "$seconds" || true
+    local bytes at
+    fresh_guest "${calm[@]}" || return
+    for bytes in 0 600000 1300000; do
+        check "godwit is killed in precopy, after $bytes bytes, and the source is resumed: it runs once" \
+            killed_in_precopy "$bytes" || true
     done
     check "godwit has ended its guard itself" no_guard_left || true
     for at in before_the_end while_it_loads and_lost with_its_guard; do
-        guest_on_a "${calm[@]}" || return
+        fresh_guest "${calm[@]}" || return
         check "godwit is killed after the switchover, ${at//_/ }: it runs once" "killed_$at" || true
     done
-    guest_on_a "${calm[@]}" || return
+    fresh_guest "${calm[@]}" || return
     check "after a migration that goes well no guard is left" eval 'migrate --route direct && (( $(guards_on_a) == 0 ))' || true
     guest_off
-    guest_on_a "${calm[@]}" || return
+    fresh_guest "${calm[@]}" || return
     check "a QEMU that waits on the destination for nothing is not said to run" left_waiting || true
     check "a leftover in a definition is told, and taken away by check --fix" leftover_fixed || true
     guest_off
@@ -532,33 +496,19 @@ group_killed() {
 
 # ---- only what this migration has made is touched ----
 
-# b's libvirt stands for 3 s in the middle of making a domain: a hook of its own sees to that.
-slow_making_on_b() {
-    "$lab" exec b sh -c 'mkdir -p /etc/libvirt/hooks && cat >/etc/libvirt/hooks/qemu && chmod +x /etc/libvirt/hooks/qemu' <<'HOOK'
-#!/bin/sh
-case $2 in prepare | migrate) touch /run/making; sleep 3 ;; esac
-HOOK
-    "$lab" kill b libvirtd
-    "$lab" start b
-}
-usual_making_on_b() {
-    "$lab" exec b rm -f /etc/libvirt/hooks/qemu /run/making
-    "$lab" kill b libvirtd
-    "$lab" start b
-}
-# begin_making OPTION...: begins a migration, until b's libvirt is making the domain.
-begin_making() {
-    "$lab" exec b rm -f /run/making
-    begin "$@"
-    await 20 "$lab" exec b test -e /run/making
-}
 # Every connection that somebody has to b by ssh ends, as when a firewall forgets them. Since OpenSSH 9.8 each is
 # a program of its own.
 hang_up_ssh() { "$lab" exec b sh -c 'kill $(pgrep -f "^sshd(-session)?: root@")'; }
 
+# It is in the list of libvirt, which answers nobody about it while the hook holds it, from before that until it has
+# ended: by autodestroy, or by a godwit that has come back.
 owned_lost_in_making() {
-    begin_making --route direct && hang_up_ssh
-    ends 1 'on the source' && stays_on_a && sleep 1 && no_trace_on b
+    local result=0
+    begin_making --route direct || return
+    is_under_way && hang_up_ssh || result=1
+    release_making_on_b
+    ((result)) || { ends 1 'on the source' && runs_on a && beats_on a && await 60 no_trace_on b; } || result=1
+    return "$result"
 }
 
 # The source is marked, and QEMU knows of no migration yet: the mark looks like one that is left over.
@@ -567,7 +517,8 @@ owned_mark() {
     begin_making --route direct || return
     refused 2 'is already under way: godwit, process [0-9]+ on this host .*is at work on it' \
         "$lab" exec a "$godwit" check --fix "$vm" || result=1
-    virsh_on a metadata "$vm" urn:godwit:migration:1 >/dev/null || result=1
+    { virsh_on a metadata "$vm" urn:godwit:migration:1 >/dev/null && is_under_way; } || result=1
+    release_making_on_b
     ends 0 destination && moved_to_b || result=1
     return "$result"
 }
@@ -575,11 +526,12 @@ owned_mark() {
 # Somebody starts a domain of that UUID there at the same time.
 owned_stranger() {
     virsh_on a dumpxml "$vm" --migratable | sed 's|\.serial|.stranger|' >"$scratch/stranger.xml"
-    begin_making --route native && {
+    begin_making --route native && is_under_way && {
         # libvirt holds no lock on the name meanwhile: it makes this one first
-        "$lab" exec b rm -f /etc/libvirt/hooks/qemu
+        "$lab" exec b rm -f /run/hold
         virsh_on b create "$scratch/stranger.xml" >/dev/null
-    }
+    } || return
+    release_making_on_b
     ends 1 'on the source' && runs_on a && beats_on a && runs_on b || return
     virsh_on b destroy "$vm"
 }
@@ -610,36 +562,28 @@ not_definable() {
 }
 
 group_owned() {
-    guest_on_a "${calm[@]}" || return
-    slow_making_on_b
-    check "direct: the connection breaks while libvirt makes the domain: nothing is left" owned_lost_in_making || true
-    check "direct: check --fix leaves the mark of a godwit that lives" owned_mark || true
-    guest_on_a "${calm[@]}" || return
-    check "native: a stranger of the same UUID is neither suspended nor ended" owned_stranger || true
+    held_making_on_b "prepare migrate"
+    check_on_a calm "direct: the connection breaks while libvirt makes the domain: nothing is left" owned_lost_in_making
+    check_on_a calm "direct: check --fix leaves the mark of a godwit that lives" owned_mark
+    check_on_a calm "native: a stranger of the same UUID is neither suspended nor ended" owned_stranger
     usual_making_on_b
-    guest_on_a "${calm[@]}" || return
-    check "direct: a definition that cannot be saved there is exit 4, with what does it by hand" not_defined || true
+    check_on_a calm "direct: a definition that cannot be saved there is exit 4, with what does it by hand" not_defined
     unblock_definition_on_b
-    guest_on_a "${calm[@]}" || return
-    check "direct: one that cannot be saved before is told before anything has moved" not_definable || true
+    check_on_a calm "direct: one that cannot be saved before is told before anything has moved" not_definable
     guest_off
 }
 
 # ---- faults ----
 
-# Slow enough that what has not been sent takes seconds; SSH gets through beside it.
-slow_link() { "$lab" link b --rate 3mbit; }
-fast_link() { "$lab" link b --rate none; }
 readonly long_pause=(--downtime-limit 60s)
 
 fault_destroyed() {
-    in_phase precopy --route "$1" --max-bandwidth 1M && virsh_on a destroy "$vm" &&
-        ends "$2" "$3" && [[ $(qemu_on b) != running ]]
+    in_endless_precopy "$1" && virsh_on a destroy "$vm" && ends "$2" "$3" && [[ $(qemu_on b) != running ]]
 }
 
 # QEMU brings the guest there as it is; libvirt as it was when its migration began: running.
 fault_suspended() {
-    in_phase precopy --route "$1" --max-bandwidth 1M && virsh_on a suspend "$vm" && ends 0 destination || return
+    in_endless_precopy "$1" && virsh_on a suspend "$vm" && hurry && ends 0 destination || return
     if [[ $1 == direct ]]; then
         after_is state_on b paused && virsh_on b resume "$vm" || return
     fi
@@ -648,43 +592,47 @@ fault_suspended() {
 
 # b's libvirtd comes back while the QEMU there answers nobody: the domain is listed, and not yet ended.
 fault_recovers_slowly() {
-    in_phase precopy --route native --max-bandwidth 1M || return
+    in_endless_precopy native || return
     "$lab" kill b libvirtd && signal_qemu_on b STOP && "$lab" start b 2>/dev/null && sleep 4 && signal_qemu_on b CONT
     ends 1 source && stays_on_a
 }
 
-# fault_libvirtd_restarts HOST PHASE ROUTE CODE PATTERN
+# fault_libvirtd_restarts HOST ROUTE: the direct route goes on without it; the native one is libvirt's.
 fault_libvirtd_restarts() {
-    in_phase "$2" --route "$3" --max-bandwidth 1M && strike "libvirtd-$1" && ends "$4" "$5" && runs_once
+    in_endless_precopy "$2" && strike "libvirtd-$1" || return
+    if [[ $2 == direct ]]; then
+        hurry && ends 0 destination && moved_to_b
+    else
+        ends 1 source && runs_once && runs_on a && beats_on a
+    fi
 }
 
-fault_qemu_dies() {
-    in_phase "$1" --route "$2" "${@:3}" && signal_qemu_on b KILL && ends 1 'on the source' && stays_on_a
-}
+fault_qemu_dies() { in_endless_precopy "$1" && signal_qemu_on b KILL && ends 1 'on the source' && stays_on_a; }
 
 fault_preparing() {
-    begin_preparing --route direct && strike "$1"
-    ends 1 'on the source' && stays_on_a
+    local result=0
+    held_making_on_b started
+    begin_preparing --route direct && strike "$1" || result=1
+    release_making_on_b
+    ((result)) || { ends 1 'on the source' && stays_on_a; } || result=1
+    usual_making_on_b
+    return "$result"
 }
 
 fault_dies_confirming() {
-    begin_confirming --route direct && strike qemu-b
-    ends 1 'on the source' && stays_on_a
+    begin_confirming direct && strike qemu-b && ends 1 'on the source' && stays_on_a
 }
 
 fault_libvirtd_confirming() {
-    begin_confirming --route direct
-    "$lab" kill b libvirtd
+    begin_confirming direct && "$lab" kill b libvirtd || return
     signal_qemu_on b CONT
     "$lab" start b 2>/dev/null
     ends 0 destination && moved_to_b
 }
 
-fault_interrupted() {
-    in_phase precopy --route "$1" --max-bandwidth 1M && kill -INT "$godwit_pid" && ends 3 cancelled && stays_on_a
-}
+fault_interrupted() { in_endless_precopy "$1" && kill -INT "$godwit_pid" && ends 3 cancelled && stays_on_a; }
 
-fault_timeout() { in_phase precopy --route "$1" --max-bandwidth 1M --timeout 4s && ends 1 timeout && stays_on_a; }
+fault_timeout() { in_endless_precopy "$1" --timeout 4s && ends 1 timeout && stays_on_a; }
 
 fault_pause_interfered() {
     in_pause --route direct "${long_pause[@]}" && signal_qemu_on b KILL && fast_link && ends 1 'on the source' && stays_on_a
@@ -693,39 +641,26 @@ fault_pause_interfered() {
 group_faults() {
     local route
     for route in direct native; do
-        guest_on_a "${brief[@]}" || return
-        check "$route: Ctrl-C in precopy" fault_interrupted "$route" || true
-        check "$route: --timeout" fault_timeout "$route" || true
-        check "$route: the destination's QEMU dies in precopy" fault_qemu_dies precopy "$route" --max-bandwidth 1M || true
-        check "$route: libvirtd of the source dies in precopy, and comes back" \
-            fault_libvirtd_restarts a precopy "$route" \
-            "$([[ $route == direct ]] && echo 0 || echo 1)" 'destination|source' || true
-        guest_on_a "${brief[@]}" || return
-        check "$route: libvirtd of the destination dies in precopy, and comes back" \
-            fault_libvirtd_restarts b precopy "$route" \
-            "$([[ $route == direct ]] && echo 0 || echo 1)" 'destination|source' || true
-        if [[ $route == native ]]; then
-            guest_on_a "${brief[@]}" || return
-            check "native: a libvirtd that takes its time to end what was coming in is waited for" \
-                fault_recovers_slowly || true
-        fi
-        guest_on_a "${brief[@]}" || return
-        check "$route: virsh suspends it in precopy" fault_suspended "$route" || true
-        guest_on_a "${brief[@]}" || return
-        check "$route: virsh destroys it in precopy" fault_destroyed "$route" 4 'runs nowhere' || true
+        check_on_a restless "$route: Ctrl-C in precopy" fault_interrupted "$route"
+        check_on_a restless "$route: --timeout" fault_timeout "$route"
+        check_on_a restless "$route: the destination's QEMU dies in precopy" fault_qemu_dies "$route"
+        check_on_a restless "$route: libvirtd of the source dies in precopy, and comes back" fault_libvirtd_restarts a "$route"
+        check_on_a restless "$route: libvirtd of the destination dies in precopy, and comes back" \
+            fault_libvirtd_restarts b "$route"
+        [[ $route != native ]] ||
+            check_on_a restless "native: a libvirtd that takes its time to end what was coming in is waited for" \
+                fault_recovers_slowly
+        check_on_a restless "$route: virsh suspends it in precopy" fault_suspended "$route"
+        check_on_a restless "$route: virsh destroys it in precopy" fault_destroyed "$route" 4 'runs nowhere'
     done
 }
 
 group_phases() {
-    guest_on_a "${busy[@]}" || return
-    check "direct: the destination's QEMU dies in preparing" fault_preparing qemu-b || true
-    check "direct: libvirtd of the source restarts in preparing" fault_preparing libvirtd-a || true
-    check "direct: the destination's QEMU dies in the switchover" fault_pause_interfered || true
-    fast_link
-    guest_on_a "${calm[@]}" || return
-    check "direct: the destination's QEMU dies in confirming" fault_dies_confirming || true
-    guest_on_a "${calm[@]}" || return
-    check "direct: libvirtd of the destination restarts in confirming" fault_libvirtd_confirming || true
+    check_on_a busy "direct: the destination's QEMU dies in preparing" fault_preparing qemu-b
+    check_on_a busy "direct: libvirtd of the source restarts in preparing" fault_preparing libvirtd-a
+    check_on_a busy "direct: the destination's QEMU dies in the switchover" fault_pause_interfered
+    check_on_a calm "direct: the destination's QEMU dies in confirming" fault_dies_confirming
+    check_on_a calm "direct: libvirtd of the destination restarts in confirming" fault_libvirtd_confirming
 }
 
 # ---- those that take a deadline ----
@@ -745,7 +680,7 @@ slow_cut_pause() {
 }
 
 slow_cut_after() {
-    begin_confirming --route direct
+    begin_confirming direct
     cut
     signal_qemu_on b CONT
     ends 4 'virsh -c .* domstate' && runs_once && uncut
@@ -762,7 +697,7 @@ slow_libvirtd() {
         runs_once && "$lab" start "$1" 2>/dev/null && runs_once || return
     [[ $1$2 == adirect ]] || return 0
     refused 2 'stands before its switchover' migrate &&
-        virsh_on a qemu-monitor-command "$vm" '{"execute":"migrate_cancel"}' >/dev/null && await 10 runs_on a && beats_on a
+        virsh_on a qemu-monitor-command "$vm" '{"execute":"migrate_cancel"}' >/dev/null && await 60 runs_on a && beats_on a
 }
 
 # What b's libvirt says is lost from the pause on: it gets libvirt's last message, Finish, and lets the guest
@@ -784,24 +719,24 @@ slow_finish_lost() {
 }
 
 group_slow() {
-    guest_on_a "${busy[@]}" || return
+    fresh_guest "${busy[@]}" || return
     check "native: libvirt's Finish is lost" slow_finish_lost || true
-    guest_on_a "${busy[@]}" || return
+    fresh_guest "${busy[@]}" || return
     check "native: libvirt's Finish is lost, and b answers again" slow_finish_lost heard || true
-    guest_on_a "${busy[@]}" || return
+    fresh_guest "${busy[@]}" || return
     check "direct: the link is cut in precopy, and mended" slow_cut_mended || true
-    guest_on_a "${busy[@]}" || return
+    fresh_guest "${busy[@]}" || return
     check "direct: the link is cut in precopy" slow_cut_precopy || true
     uncut
-    guest_on_a "${busy[@]}" || return
+    fresh_guest "${busy[@]}" || return
     check "direct: the link is cut in the switchover" slow_cut_pause || true
     uncut
-    guest_on_a "${calm[@]}" || return
+    fresh_guest "${calm[@]}" || return
     check "direct: the link is cut after the switchover" slow_cut_after || true
     uncut
     for route in direct native; do
         for host in a b; do
-            guest_on_a "${busy[@]}" || return
+            fresh_guest "${busy[@]}" || return
             check "$route: libvirtd of $host dies in precopy, for good" slow_libvirtd "$host" "$route" || true
             "$lab" start "$host" 2>/dev/null
         done
@@ -814,7 +749,7 @@ group_slow() {
 each_preparing() { begin_preparing --route "$1"; }
 each_precopy() { in_phase precopy --route "$1" --max-bandwidth 1M; }
 each_switchover() { in_pause --route "$1" "${long_pause[@]}"; }
-each_confirming() { begin_confirming --route "$1"; }
+each_confirming() { begin_confirming "$1"; }
 
 # By its exit code, godwit has said where the guest is: that is where it must be.
 each_is_as_said() {
@@ -850,7 +785,7 @@ group_each() {
             [[ $phase != switchover ]] || guest=("${busy[@]}")
             [[ $phase != confirming ]] || guest=("${calm[@]}")
             for what in libvirtd-a libvirtd-b qemu-b; do
-                guest_on_a "${guest[@]}" || return
+                fresh_guest "${guest[@]}" || return
                 : >"$scratch/row"
                 check "$route: $what dies in $phase" each_cell "$route" "$phase" "$what" || true
                 cat "$scratch/row"
