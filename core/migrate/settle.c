@@ -39,6 +39,7 @@
 enum by_hand {
     ASK_DESTINATION, /* it may run the guest */
     ASK_SOURCE,      /* it may not run it any more; the destination will not */
+    HAD_IT_THERE,    /* the destination has run the guest: what the source has is old */
     GO_ON_THERE,     /* the destination has loaded it all, and stands: nobody else may run it */
     START_ANEW,      /* what is left of the guest is on its disk */
     END_NEITHER,     /* each may be needed */
@@ -59,6 +60,10 @@ static void settle_hint(struct migration *m, enum by_hand what)
     case ASK_SOURCE:
         err_hint(e, "the destination will not start it; look: %s; if it is paused: %s", s->look,
                  s->go_on);
+        break;
+    case HAD_IT_THERE:
+        err_hint(e, "the source must not run the guest any more; look: %s; %s; if it is paused on the "
+                    "destination, and nowhere else: %s", d->look, s->look, d->go_on);
         break;
     case GO_ON_THERE:
         err_hint(e, "the guest is on the destination; look: %s; if it is paused there: %s; the source must "
@@ -86,6 +91,13 @@ static void settle_hint(struct migration *m, enum by_hand what)
     }
 }
 
+/* The guest has run on the destination, by that side's own words. */
+static bool settle_has_run(const struct migration *m)
+{
+    const struct vm_seen *seen = &m->plan->destination->seen;
+    return seen->ran || seen->resumed_ns != 0 || seen->stopped_ns != 0;
+}
+
 __attribute__((format(printf, 3, 4))) static void
 settle_unknown(struct migration *m, enum by_hand what, const char *fmt, ...)
 {
@@ -96,6 +108,10 @@ settle_unknown(struct migration *m, enum by_hand what, const char *fmt, ...)
     m->report->guest = MIGRATE_GUEST_UNKNOWN;
     err_clear(&m->why_unknown);
     err_set(&m->why_unknown, ERR_UNCERTAIN, 0, "%s", words);
+    if (settle_has_run(m)) /* the disk has moved on: to ask whether it runs there now is not enough */
+        what = what == ASK_DESTINATION || what == ASK_SOURCE ? HAD_IT_THERE
+               : what == LOOK_BESIDE                         ? STOP_BOTH
+                                                             : what;
     settle_hint(m, what);
 }
 
@@ -118,13 +134,6 @@ static void settle_moved(struct migration *m)
 static bool settle_source_may_go_on(const struct migration *m)
 {
     return m->plan->settings.postcopy || m->plan->source->may_go_on;
-}
-
-/* The guest has run on the destination, by that side's own words. */
-static bool settle_has_run(const struct migration *m)
-{
-    const struct vm_seen *seen = &m->plan->destination->seen;
-    return seen->ran || seen->resumed_ns != 0 || seen->stopped_ns != 0;
 }
 
 /* Whether "completed" is this migration's word: an earlier one's stays until the next has begun, and

@@ -178,6 +178,11 @@ static void check_unknown(const struct outcome *o, const struct scenario *sc, ui
           p->answer_lost || p->fault == FAKE_LOST_BEFORE || p->fault == FAKE_REFUSES ||
           p->start_postcopy || p->both_ran || sc->resume_unseen);
     CHECK(!p->source_quit);
+    /* once the destination has been heard to run the guest, nobody is told to let the source run it */
+    const struct vm_seen *there = &p->destination.vm.seen;
+    if ((there->resumed_ns != 0 && there->resumed_ns < o->report.ended_ns) ||
+        (there->stopped_ns != 0 && there->stopped_ns < o->report.ended_ns))
+        CHECK(strstr(o->e.hint, "source-go-on") == NULL);
 }
 
 static void check(const struct outcome *o, const struct scenario *sc, uint32_t seed)
@@ -615,6 +620,27 @@ static void test_beside_a_silent_source(void **state)
     }
 }
 
+/* Both fall silent when the destination has said that it runs the guest, and the source was not seen to have
+ * sent it all. */
+static void test_ran_there_and_both_are_silent(void **state)
+{
+    (void)state;
+    const struct scenario *sc = &(struct scenario){.name = "ran, both silent", .managed = true};
+    unsigned ran = 0;
+    for (uint32_t seed = 0; seed < 400; seed++) {
+        for (unsigned at = 9; at < 14; at++) {
+            struct outcome outcome, *o = &outcome;
+            prepare(o, sc, FAKE_STREAM_BREAKS, at, seed);
+            o->pair.mute_with_it = o->pair.source_mute_with_it = true;
+            run(o, sc);
+            check(o, sc, seed);
+            ran += o->report.guest == MIGRATE_GUEST_UNKNOWN &&
+                   o->pair.destination.vm.seen.resumed_ns != 0;
+        }
+    }
+    assert_true(ran > 0);
+}
+
 /* What an earlier migration of this QEMU's left behind is no word on ours. */
 static void test_stale_completed(void **state)
 {
@@ -676,6 +702,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_both_run),
         cmocka_unit_test(test_beside_the_unknown),
         cmocka_unit_test(test_beside_a_silent_source),
+        cmocka_unit_test(test_ran_there_and_both_are_silent),
         cmocka_unit_test(test_stale_completed),
         cmocka_unit_test(test_nowhere_is_known),
         cmocka_unit_test(test_refuses),
