@@ -25,72 +25,73 @@
 /* ---- the plan ---- */
 
 /* What no redefinition could put right. */
-static int plan_check_tenant(const struct pool_move *m, const struct virt_tenant *t, struct err *e)
+static int plan_check_domain(const struct pool_move *m, const struct virt_pool_domain *dom,
+                             struct err *e)
 {
-    if (!t->persistent) {
-        err_set(e, ERR_REFUSED, 0, "domain %s is transient, and uses the pool", t->name);
+    if (!dom->persistent) {
+        err_set(e, ERR_REFUSED, 0, "domain %s is transient, and uses the pool", dom->name);
         return err_hint(e, "it has no definition to be changed: end it, or 'virsh define' it");
     }
-    if (t->saved) {
+    if (dom->saved) {
         err_set(e, ERR_REFUSED, 0, "domain %s has a saved state, which names the old place",
-                t->name);
+                dom->name);
         return err_hint(e, "start it and shut it down, or '%s'",
                         text_command("virsh -c %s managedsave-remove %s", virt_pool_uri(m->pool),
-                                     t->name));
+                                     dom->name));
     }
-    if (t->snapshots > 0) {
+    if (dom->snapshots > 0) {
         err_set(e, ERR_REFUSED, 0, "domain %s has snapshots or checkpoints, whose definitions name "
-                "the old place", t->name);
+                "the old place", dom->name);
         return err_hint(e, "'%s'; delete them, with --metadata if the image should keep them",
                         text_command("virsh -c %s snapshot-list %s", virt_pool_uri(m->pool),
-                                     t->name));
+                                     dom->name));
     }
     return 0;
 }
 
-static int plan_add_domain(struct pool_move *m, const struct virt_tenant *t, char *after,
+static int plan_add_domain(struct pool_move *m, const struct virt_pool_domain *dom, char *after,
                            struct err *e)
 {
     struct pool_journal *j = m->journal;
     struct pool_journal_domain *d = &j->domains[j->n_domains];
     *d = (struct pool_journal_domain){
-        .uuid = strdup(t->uuid), .name = strdup(t->name), .before = strdup(t->xml)};
+        .uuid = strdup(dom->uuid), .name = strdup(dom->name), .before = strdup(dom->xml)};
     const struct pool_journal *earlier = m->earlier;
     for (size_t i = 0; earlier != NULL && i < earlier->n_domains; i++)
-        if (strcmp(earlier->domains[i].uuid, t->uuid) == 0)
-            d->shut_down = earlier->domains[i].shut_down && !t->active;
+        if (strcmp(earlier->domains[i].uuid, dom->uuid) == 0)
+            d->shut_down = earlier->domains[i].shut_down && !dom->active;
     m->after[j->n_domains] = after;
     j->n_domains++;
-    m->running += t->active;
+    m->running += dom->active;
     return d->uuid != NULL && d->name != NULL && d->before != NULL ? 0 : pool_no_memory(e);
 }
 
 /* m->used gets the names in the pool's directory that the domain uses. */
-static int plan_tenant(struct pool_move *m, const struct virt_tenant *t, struct err *e)
+static int plan_domain(struct pool_move *m, const struct virt_pool_domain *dom, struct err *e)
 {
     char what[300];
     struct domain_edit edit = {0};
-    snprintf(what, sizeof what, "domain %s", t->name);
-    if (t->xml != NULL && domain_edit_make(t->xml, what, &m->how, &edit, e) < 0)
+    snprintf(what, sizeof what, "domain %s", dom->name);
+    if (dom->xml != NULL && domain_edit_make(dom->xml, what, &m->how, &edit, e) < 0)
         return -1;
-    int live = t->active ? domain_edit_uses(t->live_xml, what, &m->how, e) : 0;
+    int live = dom->active ? domain_edit_uses(dom->live_xml, what, &m->how, e) : 0;
     int rc = live < 0 ? -1 : 0;
     if (rc == 0 && (edit.n > 0 || live))
-        rc = plan_check_tenant(m, t, e);
+        rc = plan_check_domain(m, dom, e);
     for (size_t i = 0; rc == 0 && i < edit.n; i++) {
         rc = pool_names_add(&m->used, strndup(edit.names[i], strcspn(edit.names[i], "/")), e);
         if (rc == 0)
             rc = pool_names_add(&m->named, strdup(edit.names[i]), e);
     }
     if (rc == 0 && (edit.n > 0 || live)) {
-        char *after = edit.xml != NULL ? TAKE(edit.xml) : strdup(t->xml);
-        rc = after != NULL ? plan_add_domain(m, t, after, e) : pool_no_memory(e);
+        char *after = edit.xml != NULL ? TAKE(edit.xml) : strdup(dom->xml);
+        rc = after != NULL ? plan_add_domain(m, dom, after, e) : pool_no_memory(e);
     }
     domain_edit_free(&edit);
     return rc;
 }
 
-static int plan_check_running(const struct pool_move *m, const struct virt_tenant *tenants,
+static int plan_check_running(const struct pool_move *m, const struct virt_pool_domain *domains,
                               size_t n, struct err *e)
 {
     CLEANUP_FREE char *names = NULL;
@@ -98,8 +99,8 @@ static int plan_check_running(const struct pool_move *m, const struct virt_tenan
         return 0;
     for (size_t i = 0; i < m->journal->n_domains; i++)
         for (size_t k = 0; k < n; k++)
-            if (tenants[k].active && strcmp(tenants[k].uuid, m->journal->domains[i].uuid) == 0 &&
-                pool_list(&names, tenants[k].name, e) < 0)
+            if (domains[k].active && strcmp(domains[k].uuid, m->journal->domains[i].uuid) == 0 &&
+                pool_list(&names, domains[k].name, e) < 0)
                 return -1;
     err_set(e, ERR_REFUSED, 0, "domains that use pool '%s' are running: %s", m->journal->pool,
             names);
@@ -108,18 +109,18 @@ static int plan_check_running(const struct pool_move *m, const struct virt_tenan
 
 int pool_plan_domains(struct pool_move *m, struct err *e)
 {
-    struct virt_tenant *tenants = NULL;
+    struct virt_pool_domain *domains = NULL;
     size_t n = 0;
-    if (virt_tenants(m->pool, &tenants, &n, e) < 0)
+    if (virt_pool_domains(m->pool, &domains, &n, e) < 0)
         return -1;
     m->journal->domains = calloc(n + 1, sizeof *m->journal->domains);
     m->after = calloc(n + 1, sizeof *m->after);
     int rc = m->journal->domains != NULL && m->after != NULL ? 0 : pool_no_memory(e);
     for (size_t i = 0; rc == 0 && i < n; i++)
-        rc = plan_tenant(m, &tenants[i], e);
+        rc = plan_domain(m, &domains[i], e);
     if (rc == 0)
-        rc = plan_check_running(m, tenants, n, e);
-    virt_tenants_free(tenants, n);
+        rc = plan_check_running(m, domains, n, e);
+    virt_pool_domains_free(domains, n);
     return rc;
 }
 
@@ -144,38 +145,40 @@ int pool_plan_redefinitions(struct pool_move *m, struct err *e)
 /* ---- who uses what ---- */
 
 /* 1, 0, -1 */
-typedef int tenant_test(const struct pool_move *m, const struct virt_tenant *t, struct err *e);
+typedef int domain_test(const struct pool_move *m, const struct virt_pool_domain *dom,
+                        struct err *e);
 
-static int list_tenants(struct pool_move *m, tenant_test *test, char **names, struct err *e)
+static int list_domains(struct pool_move *m, domain_test *test, char **names, struct err *e)
 {
-    struct virt_tenant *tenants = NULL;
+    struct virt_pool_domain *domains = NULL;
     size_t n = 0;
     *names = NULL;
-    if (virt_tenants(m->pool, &tenants, &n, e) < 0)
+    if (virt_pool_domains(m->pool, &domains, &n, e) < 0)
         return -1;
     int rc = 0;
     for (size_t i = 0; rc >= 0 && i < n; i++) {
-        rc = test(m, &tenants[i], e);
+        rc = test(m, &domains[i], e);
         if (rc > 0)
-            rc = pool_list(names, tenants[i].name, e);
+            rc = pool_list(names, domains[i].name, e);
     }
-    virt_tenants_free(tenants, n);
+    virt_pool_domains_free(domains, n);
     return rc < 0 ? -1 : 0;
 }
 
-static int tenant_runs(const struct pool_move *m, const struct virt_tenant *t, struct err *e)
+static int domain_runs(const struct pool_move *m, const struct virt_pool_domain *dom,
+                       struct err *e)
 {
-    if (!t->active)
+    if (!dom->active)
         return 0;
     for (size_t i = 0; i < m->journal->n_domains; i++)
-        if (strcmp(m->journal->domains[i].uuid, t->uuid) == 0)
+        if (strcmp(m->journal->domains[i].uuid, dom->uuid) == 0)
             return 1;
-    return domain_edit_uses(t->live_xml, t->name, &m->how, e);
+    return domain_edit_uses(dom->live_xml, dom->name, &m->how, e);
 }
 
 int pool_running(struct pool_move *m, char **names, struct err *e)
 {
-    return list_tenants(m, tenant_runs, names, e);
+    return list_domains(m, domain_runs, names, e);
 }
 
 /* ---- shutting down ---- */
@@ -183,15 +186,15 @@ int pool_running(struct pool_move *m, char **names, struct err *e)
 static int shut_down_one(struct pool_move *m, struct pool_journal_domain *d, int64_t deadline_ns,
                          struct err *e)
 {
-    int active = virt_tenant_active(m->pool, d->uuid, e);
+    int active = virt_pool_domain_active(m->pool, d->uuid, e);
     if (active <= 0)
         return active;
     log_info("shutting down domain %s", d->name);
     d->shut_down = true;
     if (pool_write_journal(m, m->journal->phase, e) < 0 ||
-        virt_tenant_shutdown(m->pool, d->uuid, e) < 0)
+        virt_pool_domain_shutdown(m->pool, d->uuid, e) < 0)
         return err_wrap(e, "domain %s", d->name);
-    while ((active = virt_tenant_active(m->pool, d->uuid, e)) > 0) {
+    while ((active = virt_pool_domain_active(m->pool, d->uuid, e)) > 0) {
         if (relocate_interrupted)
             return err_set(e, ERR_CANCELLED, 0, "interrupted");
         if (clock_now_ns() >= deadline_ns) {
@@ -228,8 +231,8 @@ void pool_start_again(struct pool_move *m)
         if (!d->shut_down)
             continue;
         d->shut_down = false;
-        int active = virt_tenant_active(m->pool, d->uuid, &e);
-        if (active == 0 && virt_tenant_start(m->pool, d->uuid, &e) == 0)
+        int active = virt_pool_domain_active(m->pool, d->uuid, &e);
+        if (active == 0 && virt_pool_domain_start(m->pool, d->uuid, &e) == 0)
             log_warn("domain %s, which was shut down, was started again", d->name);
         else if (active <= 0) {
             pool_unsettled(m, text_keep("domain %s was not started again: %s", d->name, e.msg));
@@ -242,7 +245,7 @@ void pool_start_again(struct pool_move *m)
 static int redefine_is_quiet(struct pool_move *m, const struct pool_journal_domain *d,
                              struct err *e)
 {
-    int active = virt_tenant_active(m->pool, d->uuid, e);
+    int active = virt_pool_domain_active(m->pool, d->uuid, e);
     if (active <= 0)
         return active;
     return err_set(e, ERR_VIRT, 0, "domain %s was started by someone else meanwhile", d->name);
@@ -251,14 +254,14 @@ static int redefine_is_quiet(struct pool_move *m, const struct pool_journal_doma
 static int redefine_one(struct pool_move *m, size_t i, struct err *e)
 {
     struct pool_journal_domain *d = &m->journal->domains[i];
-    CLEANUP_FREE char *now = virt_tenant_xml(m->pool, d->uuid, e);
+    CLEANUP_FREE char *now = virt_pool_domain_xml(m->pool, d->uuid, e);
     if (now == NULL)
         return err_wrap(e, "domain %s", d->name);
     if (virt_definition_same(now, d->before)) {
-        if (redefine_is_quiet(m, d, e) < 0 || virt_tenant_define(m->pool, m->after[i], e) < 0)
+        if (redefine_is_quiet(m, d, e) < 0 || virt_pool_domain_define(m->pool, m->after[i], e) < 0)
             return -1;
         free(now);
-        now = virt_tenant_xml(m->pool, d->uuid, e);
+        now = virt_pool_domain_xml(m->pool, d->uuid, e);
         if (now == NULL || redefine_is_quiet(m, d, e) < 0)
             return -1;
     } else {
@@ -289,10 +292,10 @@ int pool_check_moved(struct pool_move *m, struct err *e)
 {
     for (size_t i = 0; i < m->journal->n_domains; i++) {
         const struct pool_journal_domain *d = &m->journal->domains[i];
-        int active = virt_tenant_active(m->pool, d->uuid, e);
+        int active = virt_pool_domain_active(m->pool, d->uuid, e);
         if (active < 0)
             return -1;
-        CLEANUP_FREE char *live = active ? virt_tenant_live_xml(m->pool, d->uuid, e) : NULL;
+        CLEANUP_FREE char *live = active ? virt_pool_domain_live_xml(m->pool, d->uuid, e) : NULL;
         int old = live != NULL ? domain_edit_uses_path(live, d->name, &m->how, e) : 0;
         if (e->class != ERR_NONE)
             return -1;
@@ -308,9 +311,9 @@ int pool_check_moved(struct pool_move *m, struct err *e)
 static bool put_back_runs_moved(struct pool_move *m, const struct pool_journal_domain *d)
 {
     struct err e = {0};
-    if (virt_tenant_active(m->pool, d->uuid, &e) != 1)
+    if (virt_pool_domain_active(m->pool, d->uuid, &e) != 1)
         return false;
-    CLEANUP_FREE char *live = virt_tenant_live_xml(m->pool, d->uuid, &e);
+    CLEANUP_FREE char *live = virt_pool_domain_live_xml(m->pool, d->uuid, &e);
     return live != NULL && domain_edit_uses_path(live, d->name, &m->how, &e) == 0;
 }
 
@@ -318,7 +321,7 @@ static void put_back_domain(struct pool_move *m, struct pool_journal_domain *d)
 {
     char what[256];
     struct err e = {0};
-    CLEANUP_FREE char *now = virt_tenant_xml(m->pool, d->uuid, &e);
+    CLEANUP_FREE char *now = virt_pool_domain_xml(m->pool, d->uuid, &e);
     if (now != NULL && virt_definition_same(now, d->before)) {
         free(TAKE(d->after));
         return;
@@ -329,8 +332,8 @@ static void put_back_domain(struct pool_move *m, struct pool_journal_domain *d)
         return;
     }
     CLEANUP_FREE char *then = NULL;
-    if (now != NULL && virt_tenant_define(m->pool, d->before, &e) == 0)
-        then = virt_tenant_xml(m->pool, d->uuid, &e);
+    if (now != NULL && virt_pool_domain_define(m->pool, d->before, &e) == 0)
+        then = virt_pool_domain_xml(m->pool, d->uuid, &e);
     if (then != NULL && (virt_definition_same(then, d->before) || m->call->arg.force)) {
         if (!virt_definition_same(then, d->before))
             log_warn("domain %s: libvirt makes something else of its old definition by now: see "

@@ -40,7 +40,7 @@ static int undo_check_unchanged(struct pool_move *m, struct err *e)
     const struct pool_journal *j = m->journal;
     for (size_t i = 0; i < j->n_domains; i++) {
         const struct pool_journal_domain *d = &j->domains[i];
-        CLEANUP_FREE char *now = virt_tenant_xml(m->pool, d->uuid, e);
+        CLEANUP_FREE char *now = virt_pool_domain_xml(m->pool, d->uuid, e);
         if (now == NULL)
             return err_wrap(e, "domain %s", d->name);
         if (virt_definition_same(now, d->before) || d->after == NULL ||

@@ -299,35 +299,35 @@ static struct virt_domain pool_domain(const struct virt_pool *p, const char *uui
 }
 
 /* One that ended between two questions is no error: it is asked for as it is now. */
-static int pool_tenant(struct virt_pool *p, virDomainPtr dom, struct virt_tenant *t,
+static int pool_domain_read(struct virt_pool *p, virDomainPtr dom, struct virt_pool_domain *d,
                        struct err *e)
 {
-    snprintf(t->name, sizeof t->name, "%s", virDomainGetName(dom));
-    if (virDomainGetUUIDString(dom, t->uuid) < 0)
-        return virt_host_fail(p->host, e, t->name);
-    t->active = virDomainIsActive(dom) == 1;
-    t->persistent = virDomainIsPersistent(dom) == 1;
-    t->saved = virDomainHasManagedSaveImage(dom, 0) == 1;
+    snprintf(d->name, sizeof d->name, "%s", virDomainGetName(dom));
+    if (virDomainGetUUIDString(dom, d->uuid) < 0)
+        return virt_host_fail(p->host, e, d->name);
+    d->active = virDomainIsActive(dom) == 1;
+    d->persistent = virDomainIsPersistent(dom) == 1;
+    d->saved = virDomainHasManagedSaveImage(dom, 0) == 1;
     int snapshots = virDomainSnapshotNum(dom, 0);
     int checkpoints = virDomainListAllCheckpoints(dom, NULL, 0);
-    t->snapshots = (snapshots > 0 ? snapshots : 0) + (checkpoints > 0 ? checkpoints : 0);
-    if (t->persistent &&
-        (t->xml = virDomainGetXMLDesc(dom, VIR_DOMAIN_XML_INACTIVE | VIR_DOMAIN_XML_SECURE)) ==
+    d->snapshots = (snapshots > 0 ? snapshots : 0) + (checkpoints > 0 ? checkpoints : 0);
+    if (d->persistent &&
+        (d->xml = virDomainGetXMLDesc(dom, VIR_DOMAIN_XML_INACTIVE | VIR_DOMAIN_XML_SECURE)) ==
             NULL)
-        return virt_host_fail(p->host, e, t->name);
-    if (t->active && (t->live_xml = virDomainGetXMLDesc(dom, 0)) == NULL &&
+        return virt_host_fail(p->host, e, d->name);
+    if (d->active && (d->live_xml = virDomainGetXMLDesc(dom, 0)) == NULL &&
         virDomainIsActive(dom) == 1)
-        return virt_host_fail(p->host, e, t->name);
-    t->active = t->live_xml != NULL;
+        return virt_host_fail(p->host, e, d->name);
+    d->active = d->live_xml != NULL;
     return 0;
 }
 
-static int pool_tenant_order(const void *a, const void *b)
+static int pool_domain_order(const void *a, const void *b)
 {
-    return strcmp(((const struct virt_tenant *)a)->name, ((const struct virt_tenant *)b)->name);
+    return strcmp(((const struct virt_pool_domain *)a)->name, ((const struct virt_pool_domain *)b)->name);
 }
 
-int virt_tenants(struct virt_pool *p, struct virt_tenant **tenants, size_t *n, struct err *e)
+int virt_pool_domains(struct virt_pool *p, struct virt_pool_domain **domains, size_t *n, struct err *e)
 {
     virDomainPtr *doms = NULL;
     CLEANUP_CONNECTION virConnectPtr conn = virt_host_connection(p->host, e);
@@ -336,53 +336,53 @@ int virt_tenants(struct virt_pool *p, struct virt_tenant **tenants, size_t *n, s
     int count = virConnectListAllDomains(conn, &doms, 0), rc = 0;
     if (count < 0)
         return virt_host_fail(p->host, e, "cannot list the domains");
-    struct virt_tenant *t = calloc((size_t)count + 1, sizeof *t);
-    if (t == NULL)
+    struct virt_pool_domain *d = calloc((size_t)count + 1, sizeof *d);
+    if (d == NULL)
         rc = err_set(e, ERR_IO, ENOMEM, "%d domains", count);
     for (int i = 0; i < count; i++) {
         if (rc == 0)
-            rc = pool_tenant(p, doms[i], &t[i], e);
+            rc = pool_domain_read(p, doms[i], &d[i], e);
         virDomainFree(doms[i]);
     }
     free(doms);
     if (rc < 0) {
-        virt_tenants_free(t, (size_t)count);
+        virt_pool_domains_free(d, (size_t)count);
         return -1;
     }
-    qsort(t, (size_t)count, sizeof *t, pool_tenant_order);
-    *tenants = t;
+    qsort(d, (size_t)count, sizeof *d, pool_domain_order);
+    *domains = d;
     *n = (size_t)count;
     return 0;
 }
 
-void virt_tenants_free(struct virt_tenant *tenants, size_t n)
+void virt_pool_domains_free(struct virt_pool_domain *domains, size_t n)
 {
-    for (size_t i = 0; tenants != NULL && i < n; i++) {
-        free(tenants[i].xml);
-        free(tenants[i].live_xml);
+    for (size_t i = 0; domains != NULL && i < n; i++) {
+        free(domains[i].xml);
+        free(domains[i].live_xml);
     }
-    free(tenants);
+    free(domains);
 }
 
-int virt_tenant_active(struct virt_pool *p, const char *uuid, struct err *e)
+int virt_pool_domain_active(struct virt_pool *p, const char *uuid, struct err *e)
 {
     const struct virt_domain d = pool_domain(p, uuid);
     return virt_domain_active(&d, e);
 }
 
-char *virt_tenant_xml(struct virt_pool *p, const char *uuid, struct err *e)
+char *virt_pool_domain_xml(struct virt_pool *p, const char *uuid, struct err *e)
 {
     const struct virt_domain d = pool_domain(p, uuid);
     return virt_domain_xml(&d, VIR_DOMAIN_XML_INACTIVE, e);
 }
 
-char *virt_tenant_live_xml(struct virt_pool *p, const char *uuid, struct err *e)
+char *virt_pool_domain_live_xml(struct virt_pool *p, const char *uuid, struct err *e)
 {
     const struct virt_domain d = pool_domain(p, uuid);
     return virt_domain_xml(&d, 0, e);
 }
 
-int virt_tenant_define(struct virt_pool *p, const char *xml, struct err *e)
+int virt_pool_domain_define(struct virt_pool *p, const char *xml, struct err *e)
 {
     CLEANUP_CONNECTION virConnectPtr conn = virt_host_connection(p->host, e);
     if (conn == NULL)
@@ -400,7 +400,7 @@ static int pool_unless_active(virDomainPtr dom, int wanted, struct err *e)
     return 0;
 }
 
-int virt_tenant_start(struct virt_pool *p, const char *uuid, struct err *e)
+int virt_pool_domain_start(struct virt_pool *p, const char *uuid, struct err *e)
 {
     const struct virt_domain d = pool_domain(p, uuid);
     CLEANUP_DOMAIN virDomainPtr dom = virt_domain_get(&d, e);
@@ -412,7 +412,7 @@ int virt_tenant_start(struct virt_pool *p, const char *uuid, struct err *e)
     return pool_unless_active(dom, 1, e);
 }
 
-int virt_tenant_shutdown(struct virt_pool *p, const char *uuid, struct err *e)
+int virt_pool_domain_shutdown(struct virt_pool *p, const char *uuid, struct err *e)
 {
     const struct virt_domain d = pool_domain(p, uuid);
     CLEANUP_DOMAIN virDomainPtr dom = virt_domain_get(&d, e);

@@ -58,7 +58,7 @@ void virt_volumes_free(struct virt_volume *volumes, size_t n);
 
 /* ---- domains, by their UUID ---- */
 
-struct virt_tenant {
+struct virt_pool_domain {
     char uuid[VIRT_POOL_UUID_TEXT];
     char name[256];
     bool active, persistent;
@@ -69,16 +69,16 @@ struct virt_tenant {
 };
 
 /* All domains of the host, by name. */
-int virt_tenants(struct virt_pool *p, struct virt_tenant **tenants, size_t *n, struct err *e);
-void virt_tenants_free(struct virt_tenant *tenants, size_t n);
+int virt_pool_domains(struct virt_pool *p, struct virt_pool_domain **domains, size_t *n, struct err *e);
+void virt_pool_domains_free(struct virt_pool_domain *domains, size_t n);
 
-int virt_tenant_active(struct virt_pool *p, const char *uuid, struct err *e); /* 1, 0, -1 */
+int virt_pool_domain_active(struct virt_pool *p, const char *uuid, struct err *e); /* 1, 0, -1 */
 /* free() them; e->sys is ENOENT where there is no such domain. */
-char *virt_tenant_xml(struct virt_pool *p, const char *uuid, struct err *e);
-char *virt_tenant_live_xml(struct virt_pool *p, const char *uuid, struct err *e);
-int virt_tenant_define(struct virt_pool *p, const char *xml, struct err *e);
-int virt_tenant_start(struct virt_pool *p, const char *uuid, struct err *e);
+char *virt_pool_domain_xml(struct virt_pool *p, const char *uuid, struct err *e);
+char *virt_pool_domain_live_xml(struct virt_pool *p, const char *uuid, struct err *e);
+int virt_pool_domain_define(struct virt_pool *p, const char *xml, struct err *e);
+int virt_pool_domain_start(struct virt_pool *p, const char *uuid, struct err *e);
 /* Asks the guest to shut down, and does not wait. One that is not active is fine. */
-int virt_tenant_shutdown(struct virt_pool *p, const char *uuid, struct err *e);
+int virt_pool_domain_shutdown(struct virt_pool *p, const char *uuid, struct err *e);
 
 #endif
