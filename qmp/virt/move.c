@@ -124,7 +124,7 @@ bool virt_move_can_prove(const struct vm_facts *f)
     return f->version[0] > 4 || (f->version[0] == 4 && f->version[1] >= 2);
 }
 
-int virt_move_foresee(const struct virt_move *m, const struct vm_facts *source,
+int virt_move_expected_facts(const struct virt_move *m, const struct vm_facts *source,
                       struct vm_facts *destination, struct err *e)
 {
     CLEANUP_CONNECTION virConnectPtr conn = virt_host_connection(m->destination_host, e);

@@ -66,7 +66,7 @@ bool virt_move_can_prove(const struct vm_facts *f);
 
 /* What probe() can say of a destination that is yet to be made: its QEMU's version, and that it
  * will be as the source. */
-int virt_move_foresee(const struct virt_move *m, const struct vm_facts *source,
+int virt_move_expected_facts(const struct virt_move *m, const struct vm_facts *source,
                       struct vm_facts *destination, struct err *e);
 
 #endif

@@ -149,10 +149,10 @@ static int direct_run_destination(struct vm *vm, bool on, enum vm_run *now, stru
     return direct_run(vm, on, now, e);
 }
 
-static int direct_foresee(struct vm *vm, struct vm_facts *f, struct err *e)
+static int direct_probe_destination(struct vm *vm, struct vm_facts *f, struct err *e)
 {
     struct vm_direct *d = direct(vm);
-    if (virt_move_foresee(d->move, &d->peer->qmp.facts, f, e) < 0)
+    if (virt_move_expected_facts(d->move, &d->peer->qmp.facts, f, e) < 0)
         return -1;
     d->qmp.facts = *f;
     return 0;
@@ -351,7 +351,7 @@ struct vm *vm_direct_destination(struct loop *loop, struct virt_move *m, struct 
     struct vm_direct *d = direct_new(loop, m, "destination", &m->destination, e);
     if (d == NULL)
         return NULL;
-    d->ops.probe = direct_foresee;
+    d->ops.probe = direct_probe_destination;
     d->ops.check = direct_check;
     d->ops.configure = direct_configure;
     d->ops.listen = direct_listen;

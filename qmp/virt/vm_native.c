@@ -289,10 +289,10 @@ static void native_close_source(struct vm *vm)
 
 /* ---- the destination ---- */
 
-static int native_foresee(struct vm *vm, struct vm_facts *f, struct err *e)
+static int native_probe_destination(struct vm *vm, struct vm_facts *f, struct err *e)
 {
     struct vm_native *n = native(vm);
-    if (virt_move_foresee(n->move, &n->peer->qmp.facts, f, e) < 0)
+    if (virt_move_expected_facts(n->move, &n->peer->qmp.facts, f, e) < 0)
         return -1;
     n->qmp.facts = *f;
     return 0;
@@ -486,7 +486,7 @@ struct vm *vm_native_destination(struct loop *loop, struct virt_move *m, struct 
     struct vm_native *n = native_new(loop, m, "destination", &m->destination, e);
     if (n == NULL)
         return NULL;
-    n->ops.probe = native_foresee;
+    n->ops.probe = native_probe_destination;
     n->ops.configure = native_configure_nothing;
     n->ops.listen = native_listen;
     n->ops.sample = native_sample_destination;
