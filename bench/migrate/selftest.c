@@ -35,7 +35,7 @@ const int64_t selftest_lengths_ns[SELFTEST_LENGTHS] = {5 * NS_PER_MS, 20 * NS_PE
 #define SELFTEST_ALLOWED_NS NS_PER_MS
 
 struct selftest {
-    struct site *site;
+    struct testbed *testbed;
     const struct selftest_options *o;
     struct loop *loop;
     struct vm *vm;
@@ -112,11 +112,11 @@ static int selftest_one(struct selftest *t, struct selftest_stop *s, enum observ
     struct timeline_side sides[TRIAL_SIDES];
     const char *specs[TRIAL_OBSERVERS_MAX];
     struct observer_result seen[TRIAL_OBSERVERS_MAX];
-    size_t looked_n = site_look(t->site, sides, specs), specs_n = 0;
+    size_t looked_n = testbed_look(t->testbed, sides, specs), specs_n = 0;
     for (size_t i = 0; i < looked_n; i++) /* there is no destination */
         if (i != TRIAL_DESTINATION || strncmp(specs[i], "serial:", strlen("serial:")) != 0)
             specs[specs_n++] = specs[i];
-    struct observer *o = site_observer_open(t->site, specs, specs_n, NULL, e);
+    struct observer *o = testbed_observer_open(t->testbed, specs, specs_n, NULL, e);
     if (o == NULL)
         return -1;
     int rc = selftest_stop_once(t, o, s, e);
@@ -154,20 +154,20 @@ static int selftest_all(struct selftest *t, struct selftest_stop *stops, enum ob
     return 0;
 }
 
-int selftest_run(struct site *s, const struct selftest_options *o, struct selftest_stop *stops,
+int selftest_run(struct testbed *s, const struct selftest_options *o, struct selftest_stop *stops,
                  enum observer_kind kinds[TRIAL_OBSERVERS_MAX], size_t *observers_n,
                  struct err *e)
 {
-    struct selftest t = {.site = s, .o = o};
+    struct selftest t = {.testbed = s, .o = o};
     struct qmp_endpoint ep;
     struct vm_facts facts;
     int rc = -1;
     *observers_n = 0;
     t.loop = loop_new(e);
-    if (t.loop != NULL && qmp_endpoint_parse(site_endpoint(s), &ep, e) == 0)
+    if (t.loop != NULL && qmp_endpoint_parse(testbed_endpoint(s), &ep, e) == 0)
         t.vm = vm_qmp_open(t.loop, &ep, "source", e);
     if (t.vm != NULL)
-        t.watch = watch_open(t.loop, site_watch_endpoint(s), WATCH_OPEN_TIMEOUT_NS,
+        t.watch = watch_open(t.loop, testbed_watch_endpoint(s), WATCH_OPEN_TIMEOUT_NS,
                              selftest_on_event, &t, e);
     if (t.watch != NULL && t.vm->ops->probe(t.vm, &facts, e) == 0)
         rc = selftest_all(&t, stops, kinds, observers_n, e);

@@ -6,7 +6,7 @@
 #ifndef BENCH_MIGRATE_SELFTEST_H
 #define BENCH_MIGRATE_SELFTEST_H
 
-#include "bench/migrate/site.h"
+#include "bench/migrate/testbed.h"
 
 enum { SELFTEST_LENGTHS = 4 };
 
@@ -47,9 +47,9 @@ struct selftest_options {
     const volatile sig_atomic_t *cancel;
 };
 
-/* The site has a guest of route qmp, which runs. Writes SELFTEST_LENGTHS * times stops, and the
+/* The testbed has a guest of route qmp, which runs. Writes SELFTEST_LENGTHS * times stops, and the
  * kinds of the *observers_n observers. */
-int selftest_run(struct site *s, const struct selftest_options *o, struct selftest_stop *stops,
+int selftest_run(struct testbed *s, const struct selftest_options *o, struct selftest_stop *stops,
                  enum observer_kind kinds[TRIAL_OBSERVERS_MAX], size_t *observers_n,
                  struct err *e);
 

@@ -25,9 +25,9 @@
 enum { SERIES_TRIES_MAX = 2 };
 
 struct series {
-    struct site *site;
+    struct testbed *testbed;
     const struct series_options *o;
-    size_t cell; /* of the guest that the site has */
+    size_t cell; /* of the guest that the testbed has */
     size_t done, measured, all;
     int64_t began_ns;
 };
@@ -51,7 +51,7 @@ static void series_versions(const struct series *s, struct trial *t)
 {
     for (int side = 0; side < TRIAL_SIDES; side++)
         snprintf(t->cell.qemu[side], sizeof t->cell.qemu[side], "%s",
-                 site_qemu(s->site, (enum trial_side)side));
+                 testbed_qemu(s->testbed, (enum trial_side)side));
 }
 
 static int series_measure(struct series *s, const struct scenario_setting *setting, struct trial *t,
@@ -63,12 +63,12 @@ static int series_measure(struct series *s, const struct scenario_setting *setti
         if (strcmp(setting->words[i].name, SCENARIO_UNOBSERVED) == 0)
             call.unobserved = true;
     series_versions(s, t);
-    int rc = trial_run(s->site, &call, t, &settled, e);
+    int rc = trial_run(s->testbed, &call, t, &settled, e);
     bool godwit = t->cell.route != TRIAL_VIRSH;
     bool restored = t->end == TRIAL_DONE || (godwit && t->end == TRIAL_REFUSED) ||
                     (godwit && t->end == TRIAL_NOT_CONVERGED) || t->total_ns == 0;
     if (rc < 0 || !settled || !restored)
-        site_end(s->site);
+        testbed_end(s->testbed);
     return rc;
 }
 
@@ -94,14 +94,14 @@ static int series_warm_up(struct series *s, const struct trial_cell *cell, struc
 static int series_guest(struct series *s, size_t cell, const struct trial_cell *what,
                         struct err *e)
 {
-    if (!site_has_guest(s->site) || !scenario_same_guest(s->o->scenario, s->cell, cell)) {
-        if (site_begin(s->site, what, e) < 0)
+    if (!testbed_has_guest(s->testbed) || !scenario_same_guest(s->o->scenario, s->cell, cell)) {
+        if (testbed_begin(s->testbed, what, e) < 0)
             return -1;
         s->cell = cell;
         if (series_warm_up(s, what, e) < 0)
             return -1;
     }
-    if (scenario_one_way(s->o->scenario) && !site_is_home(s->site))
+    if (scenario_one_way(s->o->scenario) && !testbed_is_home(s->testbed))
         return series_warm_up(s, what, e);
     return 0;
 }
@@ -121,7 +121,7 @@ static int series_one(struct series *s, size_t cell, struct trial *t, struct err
         }
         if (rc == 0)
             return s->o->keep(s->o->arg, t, e);
-        site_end(s->site);
+        testbed_end(s->testbed);
         if (vain + 1 == SERIES_TRIES_MAX)
             return -1;
         log_warn("trial %u: %s; once more", t->number, e->msg);
@@ -163,15 +163,15 @@ static int series_round(struct series *s, unsigned round, struct err *e)
     return 0;
 }
 
-int series_run(struct site *s, const struct series_options *o, struct err *e)
+int series_run(struct testbed *s, const struct series_options *o, struct err *e)
 {
     struct series series = {
-        .site = s, .o = o, .all = series_trials(o), .began_ns = clock_now_ns()};
+        .testbed = s, .o = o, .all = series_trials(o), .began_ns = clock_now_ns()};
     for (unsigned number = 1; number <= series.all; number++)
         series.done += o->has(o->arg, number);
     int rc = 0;
     for (unsigned round = 0; rc == 0 && round < o->rounds; round++)
         rc = series_round(&series, round, e);
-    site_end(s);
+    testbed_end(s);
     return rc;
 }

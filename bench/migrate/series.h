@@ -6,7 +6,7 @@
 #ifndef BENCH_MIGRATE_SERIES_H
 #define BENCH_MIGRATE_SERIES_H
 
-#include "bench/migrate/site.h"
+#include "bench/migrate/testbed.h"
 #include "bench/migrate/trial_run.h"
 
 struct series_progress {
@@ -32,6 +32,6 @@ struct series_options {
 
 /* ERR_CANCELLED: *cancel was set. Others: it makes no sense to go on, for example since no guest
  * comes up; what was kept is good. A trial that failed is a result, and no error. */
-int series_run(struct site *s, const struct series_options *o, struct err *e);
+int series_run(struct testbed *s, const struct series_options *o, struct err *e);
 
 #endif

@@ -29,10 +29,10 @@ enum { RUN_TIMEOUT_CODE = 124, RUN_REFUSED_CODE = 2 }; /* timeout(1)'s, and ours
 #define RUN_MARGIN_NS NS_PER_S
 
 struct run {
-    struct site *site;
+    struct testbed *testbed;
     const struct trial_call *call;
     struct trial *trial;
-    struct site_command command;
+    struct testbed_command command;
     const char *specs[TRIAL_OBSERVERS_MAX];
     size_t specs_n;
     struct timeline *timeline;
@@ -78,7 +78,7 @@ static double run_load(void)
 static int run_open(struct run *r, struct err *e)
 {
     struct timeline_side sides[TRIAL_SIDES] = {0};
-    r->specs_n = site_look(r->site, sides, r->specs);
+    r->specs_n = testbed_look(r->testbed, sides, r->specs);
     r->out = memfd_create("said", MFD_CLOEXEC);
     r->talk = memfd_create("talk", MFD_CLOEXEC);
     if (r->out < 0 || r->talk < 0)
@@ -88,7 +88,7 @@ static int run_open(struct run *r, struct err *e)
         if (r->timeline == NULL)
             return err_wrap(e, "time line");
     }
-    r->observer = site_observer_open(r->site, r->specs, r->specs_n, &r->beats, e);
+    r->observer = testbed_observer_open(r->testbed, r->specs, r->specs_n, &r->beats, e);
     return r->observer != NULL ? 0 : -1;
 }
 
@@ -205,7 +205,7 @@ static bool run_has_begun(const struct trial_timeline *l)
 static enum trial_end run_end_at_source(const struct run *r)
 {
     const struct trial *t = r->trial;
-    int64_t timeout_ns = site_timeout_ns(r->site);
+    int64_t timeout_ns = testbed_timeout_ns(r->testbed);
     if (t->cell.route == TRIAL_VIRSH) {
         bool argument = strstr(t->error.msg, "unsupported") != NULL ||
                         strstr(t->error.msg, "Unsupported") != NULL ||
@@ -255,7 +255,7 @@ static int run_collect(struct run *r, bool *settled, struct err *e)
     t->total_ns = r->end.ended_ns - started_ns;
     r->call->hear(t, r->out);
     struct err where = {0};
-    *settled = site_arrived(r->site, &arrived, &where) == 0;
+    *settled = testbed_arrived(r->testbed, &arrived, &where) == 0;
     run_judge(r, arrived);
     if (!*settled) {
         t->end = TRIAL_FAILED;
@@ -293,12 +293,12 @@ static int run_do(struct run *r, bool *settled, struct err *e)
     return run_collect(r, settled, e);
 }
 
-int trial_run(struct site *s, const struct trial_call *call, struct trial *t, bool *settled,
+int trial_run(struct testbed *s, const struct trial_call *call, struct trial *t, bool *settled,
               struct err *e)
 {
-    struct run r = {.site = s, .call = call, .trial = t, .out = -1, .talk = -1};
+    struct run r = {.testbed = s, .call = call, .trial = t, .out = -1, .talk = -1};
     *settled = false;
-    if (site_command(s, &t->cell, call->setting, &r.command, e) < 0) {
+    if (testbed_command(s, &t->cell, call->setting, &r.command, e) < 0) {
         if (e->class != ERR_REFUSED)
             return -1;
         t->end = TRIAL_REFUSED;
@@ -307,7 +307,7 @@ int trial_run(struct site *s, const struct trial_call *call, struct trial *t, bo
         *settled = true;
         return 0;
     }
-    if (site_ready(s, &t->cell, call->setting, e) < 0)
+    if (testbed_ready(s, &t->cell, call->setting, e) < 0)
         return -1;
     int rc = run_do(&r, settled, e);
     run_close(&r);

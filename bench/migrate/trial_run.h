@@ -3,7 +3,7 @@
 #ifndef BENCH_MIGRATE_TRIAL_RUN_H
 #define BENCH_MIGRATE_TRIAL_RUN_H
 
-#include "bench/migrate/site.h"
+#include "bench/migrate/testbed.h"
 
 /* What the command that migrates has said, for whoever understands it: fills in what QEMU has
  * reported. `out` is a file with its standard output. */
@@ -19,9 +19,9 @@ struct trial_call {
 /*
  * The guest that `s` has is moved as t->cell says. Fills in the rest of *t, which owns it. 0: it
  * was measured, however it ended; *settled tells whether the guest can be moved again. -1: it could
- * not be measured: ERR_CANCELLED, or the site is at fault.
+ * not be measured: ERR_CANCELLED, or the testbed is at fault.
  */
-int trial_run(struct site *s, const struct trial_call *call, struct trial *t, bool *settled,
+int trial_run(struct testbed *s, const struct trial_call *call, struct trial *t, bool *settled,
               struct err *e);
 
 #endif

@@ -313,7 +313,7 @@ static int migrate_measure(struct bench_migrate *m, struct err *e)
         .arg = m,
         .cancel = bench_catch_signals(),
     };
-    const struct site_options where = {
+    const struct testbed_options where = {
         .scenario = &m->scenario,
         .godwit = m->place.godwit,
         .guests = m->place.guests,
@@ -323,9 +323,9 @@ static int migrate_measure(struct bench_migrate *m, struct err *e)
     };
     if (bench_place_make_scratch(&m->place, e) < 0)
         return -1;
-    struct site *site = site_open(&where, e);
-    int rc = site != NULL ? series_run(site, &o, e) : -1;
-    site_close(site);
+    struct testbed *testbed = testbed_open(&where, e);
+    int rc = testbed != NULL ? series_run(testbed, &o, e) : -1;
+    testbed_close(testbed);
     return rc;
 }
 

@@ -87,7 +87,7 @@ static int selftest_do(struct bench_selftest *b, struct err *e)
         bench_place_find(&b->place, &b->scenario, b->guests, b->lab_tools, e) < 0 ||
         bench_place_make_scratch(&b->place, e) < 0)
         return -1;
-    const struct site_options where = {
+    const struct testbed_options where = {
         .scenario = &b->scenario,
         .godwit = b->place.godwit,
         .guests = b->place.guests,
@@ -95,10 +95,10 @@ static int selftest_do(struct bench_selftest *b, struct err *e)
         .scratch = b->place.scratch,
         .cancel = o.cancel,
     };
-    struct site *site = site_open(&where, e);
-    if (site != NULL && site_begin(site, &cell, e) == 0)
-        rc = selftest_run(site, &o, b->stops, b->kinds, &b->observers_n, e);
-    site_close(site);
+    struct testbed *testbed = testbed_open(&where, e);
+    if (testbed != NULL && testbed_begin(testbed, &cell, e) == 0)
+        rc = selftest_run(testbed, &o, b->stops, b->kinds, &b->observers_n, e);
+    testbed_close(testbed);
     progress_clear(&b->progress);
     return rc;
 }

@@ -4,66 +4,67 @@
 #include <string.h>
 
 #include "bench/child.h"
-#include "bench/migrate/site_kind.h"
+#include "bench/migrate/testbed_kind.h"
 #include "core/clock.h"
 #include "core/units.h"
 
 #define DOMAIN_NAME "bench"
 
-static void domain_tool(const struct site *s, const char *verb, int host, struct site_command *c)
+static void domain_tool(const struct testbed *s, const char *verb, int host,
+                        struct testbed_command *c)
 {
-    *c = (struct site_command){0};
-    site_word(c, "%s/domain", s->options.lab_tools);
-    site_word(c, "%s", verb);
-    site_word(c, "%s", site_host_name(host));
-    site_word(c, DOMAIN_NAME);
+    *c = (struct testbed_command){0};
+    testbed_word(c, "%s/domain", s->options.lab_tools);
+    testbed_word(c, "%s", verb);
+    testbed_word(c, "%s", testbed_host_name(host));
+    testbed_word(c, DOMAIN_NAME);
 }
 
-static int domain_set_paths(struct site *s, struct err *e)
+static int domain_set_paths(struct testbed *s, struct err *e)
 {
-    for (int host = 0; host < SITE_HOSTS; host++) {
-        const char *name = site_host_name(host);
-        int pid = site_host_pid(s, name);
+    for (int host = 0; host < TESTBED_HOSTS; host++) {
+        const char *name = testbed_host_name(host);
+        int pid = testbed_host_pid(s, name);
         if (pid == 0)
             return err_set(e, ERR_REFUSED, 0, "host %s of the lab is down", name);
-        snprintf(s->serial[host], SITE_PATH_MAX, "%s/%s/log/%s.serial", s->lab_state, name,
+        snprintf(s->serial[host], TESTBED_PATH_MAX, "%s/%s/log/%s.serial", s->lab_state, name,
                  DOMAIN_NAME);
-        snprintf(s->log[host], SITE_PATH_MAX, "%s/%s/log/qemu/%s.log", s->lab_state, name,
+        snprintf(s->log[host], TESTBED_PATH_MAX, "%s/%s/log/qemu/%s.log", s->lab_state, name,
                  DOMAIN_NAME);
-        snprintf(s->pattern[host], SITE_PATH_MAX, "guest=%s,", DOMAIN_NAME);
+        snprintf(s->pattern[host], TESTBED_PATH_MAX, "guest=%s,", DOMAIN_NAME);
         snprintf(s->serial_spec[host], sizeof s->serial_spec[host], "serial:%s", s->serial[host]);
         /* The host's own socket, seen from outside of its mount namespace. */
-        snprintf(s->libvirt[host], SITE_PATH_MAX,
+        snprintf(s->libvirt[host], TESTBED_PATH_MAX,
                  "qemu+unix:///system?socket=/proc/%d/root/run/libvirt/libvirt-sock", pid);
     }
     return 0;
 }
 
-static void domain_end(struct site *s)
+static void domain_end(struct testbed *s)
 {
-    for (int host = 0; host < SITE_HOSTS; host++) {
-        struct site_command c;
+    for (int host = 0; host < TESTBED_HOSTS; host++) {
+        struct testbed_command c;
         struct err e = {0};
         domain_tool(s, "undefine", host, &c);
-        site_run_always(&c, &e);
+        testbed_run_always(&c, &e);
     }
 }
 
-static int domain_begin(struct site *s, struct err *e)
+static int domain_begin(struct testbed *s, struct err *e)
 {
-    struct site_command c;
+    struct testbed_command c;
     if (domain_set_paths(s, e) < 0)
         return -1;
     domain_end(s);
-    for (int host = 0; host < SITE_HOSTS; host++) {
+    for (int host = 0; host < TESTBED_HOSTS; host++) {
         domain_tool(s, "define", host, &c);
-        site_word(&c, "%s", s->cell.guest);
-        site_guest_words(s, &c);
-        if (site_run(s, &c, e) < 0)
+        testbed_word(&c, "%s", s->cell.guest);
+        testbed_guest_words(s, &c);
+        if (testbed_run(s, &c, e) < 0)
             return -1;
     }
     domain_tool(s, "start", 0, &c);
-    return site_run(s, &c, e);
+    return testbed_run(s, &c, e);
 }
 
 static const char *domain_word(const struct scenario_setting *setting, const char *name)
@@ -74,20 +75,20 @@ static const char *domain_word(const struct scenario_setting *setting, const cha
     return NULL;
 }
 
-static bool domain_runs(const struct site *s, int host)
+static bool domain_runs(const struct testbed *s, int host)
 {
-    struct site_command c = {0};
+    struct testbed_command c = {0};
     char line[64];
-    site_on(s, host, &c);
-    site_word(&c, "virsh");
-    site_word(&c, "-q");
-    site_word(&c, "domstate");
-    site_word(&c, DOMAIN_NAME);
+    testbed_on(s, host, &c);
+    testbed_word(&c, "virsh");
+    testbed_word(&c, "-q");
+    testbed_word(&c, "domstate");
+    testbed_word(&c, DOMAIN_NAME);
     child_first_line(c.argv, line, sizeof line);
     return strcmp(line, "running") == 0;
 }
 
-static int domain_arrived(struct site *s, bool *arrived, struct err *e)
+static int domain_arrived(struct testbed *s, bool *arrived, struct err *e)
 {
     bool here = domain_runs(s, s->at), there = domain_runs(s, 1 - s->at);
     if (here == there)
@@ -100,7 +101,7 @@ static int domain_arrived(struct site *s, bool *arrived, struct err *e)
 
 /* libvirt takes the downtime limit of a migration that is to come by a command of its own, which
  * does not belong to the time that the migration takes. */
-static int domain_ready(struct site *s, const struct scenario_setting *setting,
+static int domain_ready(struct testbed *s, const struct scenario_setting *setting,
                         enum trial_route route, struct err *e)
 {
     const char *limit = domain_word(setting, "downtime-limit");
@@ -109,30 +110,30 @@ static int domain_ready(struct site *s, const struct scenario_setting *setting,
         return 0;
     if (units_parse_duration(limit, &limit_ns, e) < 0)
         return -1;
-    struct site_command c = {0};
-    site_on(s, s->at, &c);
-    site_word(&c, "virsh");
-    site_word(&c, "-q");
-    site_word(&c, "migrate-setmaxdowntime");
-    site_word(&c, DOMAIN_NAME);
-    site_word(&c, "%lld", (long long)((limit_ns + NS_PER_MS - 1) / NS_PER_MS));
-    return site_run(s, &c, e);
+    struct testbed_command c = {0};
+    testbed_on(s, s->at, &c);
+    testbed_word(&c, "virsh");
+    testbed_word(&c, "-q");
+    testbed_word(&c, "migrate-setmaxdowntime");
+    testbed_word(&c, DOMAIN_NAME);
+    testbed_word(&c, "%lld", (long long)((limit_ns + NS_PER_MS - 1) / NS_PER_MS));
+    return testbed_run(s, &c, e);
 }
 
 /* virsh counts in whole MiB/s. */
-static int virsh_bandwidth(const char *value, struct site_command *c, struct err *e)
+static int virsh_bandwidth(const char *value, struct testbed_command *c, struct err *e)
 {
     uint64_t bytes_per_s;
     if (units_parse_rate(value, &bytes_per_s, e) < 0)
         return -1;
     if (bytes_per_s % (1 << 20) != 0)
         return err_set(e, ERR_REFUSED, 0, "virsh has only whole MiB/s, not %s", value);
-    site_word(c, "--bandwidth=%llu", (unsigned long long)(bytes_per_s >> 20));
+    testbed_word(c, "--bandwidth=%llu", (unsigned long long)(bytes_per_s >> 20));
     return 0;
 }
 
 /* One word of a setting, as virsh has it. */
-static int virsh_word(const struct scenario_word *w, struct site_command *c, struct err *e)
+static int virsh_word(const struct scenario_word *w, struct testbed_command *c, struct err *e)
 {
     static const struct {
         const char *name, *option; /* with the value behind it */
@@ -147,19 +148,19 @@ static int virsh_word(const struct scenario_word *w, struct site_command *c, str
     if (strcmp(w->name, "max-bandwidth") == 0)
         return virsh_bandwidth(w->value, c, e);
     if (strcmp(w->name, "postcopy") == 0) {
-        site_word(c, "--postcopy");
-        site_word(c, "--postcopy-after-precopy");
+        testbed_word(c, "--postcopy");
+        testbed_word(c, "--postcopy-after-precopy");
         return 0;
     }
     if (strcmp(w->name, "auto-converge") == 0 && strcmp(w->value, "on") == 0) {
-        site_word(c, "--auto-converge");
+        testbed_word(c, "--auto-converge");
         return 0;
     }
     if (strcmp(w->name, "multifd") == 0)
-        site_word(c, "--parallel");
+        testbed_word(c, "--parallel");
     for (size_t i = 0; i < sizeof options / sizeof *options; i++)
         if (strcmp(options[i].name, w->name) == 0) {
-            site_word(c, "%s=%s", options[i].option, w->value);
+            testbed_word(c, "%s=%s", options[i].option, w->value);
             return 0;
         }
     return err_set(e, ERR_REFUSED, 0, "virsh has no option for %s=%s", w->name, w->value);
@@ -167,43 +168,43 @@ static int virsh_word(const struct scenario_word *w, struct site_command *c, str
 
 /* virsh's own --timeout pauses the guest, or switches to postcopy, so that it always converges:
  * what must be bounded here is the migration. timeout(1) sends what Ctrl-C would. */
-static int domain_virsh(const struct site *s, const struct scenario_setting *setting,
-                        struct site_command *c, struct err *e)
+static int domain_virsh(const struct testbed *s, const struct scenario_setting *setting,
+                        struct testbed_command *c, struct err *e)
 {
-    site_word(c, "timeout");
-    site_word(c, "--signal=INT");
-    site_word(c, "%.3f", (double)s->options.scenario->timeout_ns / NS_PER_S);
-    site_word(c, "virsh");
-    site_word(c, "migrate");
-    site_word(c, "--live");
+    testbed_word(c, "timeout");
+    testbed_word(c, "--signal=INT");
+    testbed_word(c, "%.3f", (double)s->options.scenario->timeout_ns / NS_PER_S);
+    testbed_word(c, "virsh");
+    testbed_word(c, "migrate");
+    testbed_word(c, "--live");
     for (size_t i = 0; i < setting->n; i++)
         if (virsh_word(&setting->words[i], c, e) < 0)
             return -1;
-    site_word(c, DOMAIN_NAME);
-    site_word(c, "qemu+ssh://root@%s/system", site_host_name(1 - s->at));
+    testbed_word(c, DOMAIN_NAME);
+    testbed_word(c, "qemu+ssh://root@%s/system", testbed_host_name(1 - s->at));
     return 0;
 }
 
-static int domain_command(const struct site *s, const struct scenario_setting *setting,
-                          enum trial_route route, struct site_command *c, struct err *e)
+static int domain_command(const struct testbed *s, const struct scenario_setting *setting,
+                          enum trial_route route, struct testbed_command *c, struct err *e)
 {
-    site_on(s, s->at, c);
+    testbed_on(s, s->at, c);
     if (route == TRIAL_VIRSH)
         return domain_virsh(s, setting, c, e);
-    site_word(c, "%s", s->options.godwit);
-    site_word(c, "migrate");
-    site_word(c, "-c");
-    site_word(c, "qemu:///system");
-    site_word(c, DOMAIN_NAME);
-    site_word(c, "qemu+ssh://root@%s/system", site_host_name(1 - s->at));
-    site_word(c, "--route=%s", trial_route_name(route));
-    site_setting_words(s, setting, c);
+    testbed_word(c, "%s", s->options.godwit);
+    testbed_word(c, "migrate");
+    testbed_word(c, "-c");
+    testbed_word(c, "qemu:///system");
+    testbed_word(c, DOMAIN_NAME);
+    testbed_word(c, "qemu+ssh://root@%s/system", testbed_host_name(1 - s->at));
+    testbed_word(c, "--route=%s", trial_route_name(route));
+    testbed_setting_words(s, setting, c);
     return 0;
 }
 
-static void domain_look(const struct site *s, enum trial_side side, struct timeline_side *look)
+static void domain_look(const struct testbed *s, enum trial_side side, struct timeline_side *look)
 {
-    int host = site_host_of(s, side);
+    int host = testbed_host_of(s, side);
     *look = (struct timeline_side){
         .process_pattern = s->pattern[host],
         .connect = s->libvirt[host],
@@ -213,5 +214,5 @@ static void domain_look(const struct site *s, enum trial_side side, struct timel
     };
 }
 
-const struct site_kind site_domain = {domain_begin,   domain_end,     domain_ready,
-                                      domain_arrived, domain_command, domain_look};
+const struct testbed_kind testbed_domain = {domain_begin,   domain_end,     domain_ready,
+                                            domain_arrived, domain_command, domain_look};

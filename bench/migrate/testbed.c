@@ -10,7 +10,7 @@
  * A guest is in its stride when it beats and, where it shall dirty memory, has written its whole
  * working set once: a younger one would be measured while it warms up.
  */
-#include "bench/migrate/site.h"
+#include "bench/migrate/testbed.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -25,24 +25,24 @@
 
 #include "bench/child.h"
 #include "bench/observe/heartbeat.h"
-#include "bench/migrate/site_kind.h"
+#include "bench/migrate/testbed_kind.h"
 #include "core/cleanup.h"
 #include "core/clock.h"
 #include "core/log.h"
 
-#define SITE_BOOT_NS (60 * NS_PER_S)
-#define SITE_STRIDE_NS (NS_PER_S / 2) /* of beats at work, before it counts as settled */
+#define TESTBED_BOOT_NS (60 * NS_PER_S)
+#define TESTBED_STRIDE_NS (NS_PER_S / 2) /* of beats at work, before it counts as settled */
 
 /* ---- command lines ---- */
 
-void site_word(struct site_command *c, const char *fmt, ...)
+void testbed_word(struct testbed_command *c, const char *fmt, ...)
 {
     va_list args;
     size_t room = sizeof c->text - c->used;
     va_start(args, fmt);
     int n = vsnprintf(c->text + c->used, room, fmt, args);
     va_end(args);
-    if (n < 0 || (size_t)n >= room || c->n == SITE_WORDS_MAX) {
+    if (n < 0 || (size_t)n >= room || c->n == TESTBED_WORDS_MAX) {
         c->overflow = true;
         return;
     }
@@ -51,15 +51,15 @@ void site_word(struct site_command *c, const char *fmt, ...)
     c->used += (size_t)n + 1;
 }
 
-void site_on(const struct site *s, int host, struct site_command *c)
+void testbed_on(const struct testbed *s, int host, struct testbed_command *c)
 {
-    site_word(c, "%s/lab", s->options.lab_tools);
-    site_word(c, "exec");
-    site_word(c, "%s", site_host_name(host));
+    testbed_word(c, "%s/lab", s->options.lab_tools);
+    testbed_word(c, "exec");
+    testbed_word(c, "%s", testbed_host_name(host));
 }
 
-static int site_run_until(const struct site_command *c, const volatile sig_atomic_t *cancel,
-                          struct err *e)
+static int testbed_run_until(const struct testbed_command *c, const volatile sig_atomic_t *cancel,
+                             struct err *e)
 {
     struct child_cost cost = {0};
     if (c->overflow)
@@ -67,47 +67,47 @@ static int site_run_until(const struct site_command *c, const volatile sig_atomi
     return child_run(c->argv, cancel, &cost, e);
 }
 
-int site_run(const struct site *s, const struct site_command *c, struct err *e)
+int testbed_run(const struct testbed *s, const struct testbed_command *c, struct err *e)
 {
-    return site_run_until(c, s->options.cancel, e);
+    return testbed_run_until(c, s->options.cancel, e);
 }
 
-int site_run_always(const struct site_command *c, struct err *e)
+int testbed_run_always(const struct testbed_command *c, struct err *e)
 {
     const sig_atomic_t never = 0;
-    return site_run_until(c, &never, e);
+    return testbed_run_until(c, &never, e);
 }
 
-void site_guest_words(const struct site *s, struct site_command *c)
+void testbed_guest_words(const struct testbed *s, struct testbed_command *c)
 {
     const struct trial_cell *cell = &s->cell;
     const char *ping = s->options.scenario->ping;
-    site_word(c, "--build");
-    site_word(c, "%s/../..", s->options.guests);
-    site_word(c, "--accel");
-    site_word(c, "%s", cell->accel);
-    site_word(c, "--machine");
-    site_word(c, "%s", s->options.scenario->machine);
-    site_word(c, "--memory");
-    site_word(c, "%llu", (unsigned long long)(cell->ram_bytes >> 20));
-    site_word(c, "--vcpus");
-    site_word(c, "%u", cell->vcpus);
-    site_word(c, "--working-set");
-    site_word(c, "%llu", (unsigned long long)cell->working_set_bytes);
-    site_word(c, "--dirty-rate");
-    site_word(c, "%llu", (unsigned long long)cell->dirty_bytes_per_s);
-    site_word(c, "--trace");
+    testbed_word(c, "--build");
+    testbed_word(c, "%s/../..", s->options.guests);
+    testbed_word(c, "--accel");
+    testbed_word(c, "%s", cell->accel);
+    testbed_word(c, "--machine");
+    testbed_word(c, "%s", s->options.scenario->machine);
+    testbed_word(c, "--memory");
+    testbed_word(c, "%llu", (unsigned long long)(cell->ram_bytes >> 20));
+    testbed_word(c, "--vcpus");
+    testbed_word(c, "%u", cell->vcpus);
+    testbed_word(c, "--working-set");
+    testbed_word(c, "%llu", (unsigned long long)cell->working_set_bytes);
+    testbed_word(c, "--dirty-rate");
+    testbed_word(c, "%llu", (unsigned long long)cell->dirty_bytes_per_s);
+    testbed_word(c, "--trace");
     /* Memory that is touched for the first time costs seconds a GiB on some machines, and the
      * destination would fall behind. */
-    site_word(c, "--prealloc");
+    testbed_word(c, "--prealloc");
     if (ping[0] != '\0') {
-        site_word(c, "--address");
-        site_word(c, "%s/24", ping);
+        testbed_word(c, "--address");
+        testbed_word(c, "%s/24", ping);
     }
 }
 
-void site_setting_words(const struct site *s, const struct scenario_setting *setting,
-                        struct site_command *c)
+void testbed_setting_words(const struct testbed *s, const struct scenario_setting *setting,
+                           struct testbed_command *c)
 {
     static const char *const own[] = {"postcopy",    "pause",          "passes",       "multifd",
                                       "compression", "downtime-limit", "max-bandwidth"};
@@ -119,29 +119,29 @@ void site_setting_words(const struct site *s, const struct scenario_setting *set
         for (size_t k = 0; k < sizeof own / sizeof *own; k++)
             ours = ours || strcmp(own[k], w->name) == 0;
         if (!ours)
-            site_word(c, "--set=%s=%s", w->name, w->value);
+            testbed_word(c, "--set=%s=%s", w->name, w->value);
         else if (w->value[0] == '\0')
-            site_word(c, "--%s", w->name);
+            testbed_word(c, "--%s", w->name);
         else
-            site_word(c, "--%s=%s", w->name, w->value);
+            testbed_word(c, "--%s=%s", w->name, w->value);
     }
-    site_word(c, "--timeout=%lldms", (long long)(s->options.scenario->timeout_ns / NS_PER_MS));
-    site_word(c, "--json");
+    testbed_word(c, "--timeout=%lldms", (long long)(s->options.scenario->timeout_ns / NS_PER_MS));
+    testbed_word(c, "--json");
 }
 
 /* ---- hosts ---- */
 
-const char *site_host_name(int host)
+const char *testbed_host_name(int host)
 {
     return host == 0 ? "a" : "b";
 }
 
-int site_host_of(const struct site *s, enum trial_side side)
+int testbed_host_of(const struct testbed *s, enum trial_side side)
 {
     return side == TRIAL_SOURCE ? s->at : 1 - s->at;
 }
 
-void site_ask_version(const struct site_command *c, char version[48])
+void testbed_ask_version(const struct testbed_command *c, char version[48])
 {
     static const char before[] = "version ";
     char line[160];
@@ -152,7 +152,7 @@ void site_ask_version(const struct site_command *c, char version[48])
         snprintf(version, 48, "%.*s", (int)strcspn(at + strlen(before), " ("), at + strlen(before));
 }
 
-int site_read_pid(const char *path)
+int testbed_read_pid(const char *path)
 {
     int pid = 0;
     FILE *record = fopen(path, "re");
@@ -164,44 +164,44 @@ int site_read_pid(const char *path)
     return pid;
 }
 
-int site_host_pid(const struct site *s, const char *name)
+int testbed_host_pid(const struct testbed *s, const char *name)
 {
-    char path[SITE_PATH_MAX + 32];
+    char path[TESTBED_PATH_MAX + 32];
     snprintf(path, sizeof path, "%s/%s/init", s->lab_state, name);
-    return site_read_pid(path);
+    return testbed_read_pid(path);
 }
 
-static int site_open_lab(struct site *s, struct err *e)
+static int testbed_open_lab(struct testbed *s, struct err *e)
 {
     const char *state = getenv("GODWIT_LAB"); /* as tools/lab --help says */
     snprintf(s->lab_state, sizeof s->lab_state, "%s", state != NULL ? state : "/var/lib/godwit-lab");
-    char path[SITE_PATH_MAX + 32];
+    char path[TESTBED_PATH_MAX + 32];
     snprintf(path, sizeof path, "%s/up", s->lab_state);
     if (access(path, F_OK) < 0) {
         err_set(e, ERR_REFUSED, 0, "the lab is not up");
         return err_hint(e, "%s/lab up --qemu \"$(%s/setup qemu10)\", or measure with --local",
                         s->options.lab_tools, s->options.lab_tools);
     }
-    for (int host = 0; host < SITE_HOSTS; host++) {
-        struct site_command c = {0};
-        site_on(s, host, &c);
-        site_word(&c, "qemu-system-x86_64");
-        site_word(&c, "--version");
-        site_ask_version(&c, s->qemu[host]);
+    for (int host = 0; host < TESTBED_HOSTS; host++) {
+        struct testbed_command c = {0};
+        testbed_on(s, host, &c);
+        testbed_word(&c, "qemu-system-x86_64");
+        testbed_word(&c, "--version");
+        testbed_ask_version(&c, s->qemu[host]);
         if (s->qemu[host][0] == '\0')
             return err_set(e, ERR_REFUSED, 0, "host %s of the lab has no QEMU, or is down",
-                           site_host_name(host));
+                           testbed_host_name(host));
     }
     return 0;
 }
 
 /* Echoes come from host nfs: neither the source nor the destination. */
-static int site_open_network(struct site *s, struct err *e)
+static int testbed_open_network(struct testbed *s, struct err *e)
 {
     if (s->options.scenario->ping[0] == '\0' || s->lab_state[0] == '\0')
         return 0;
     char path[64];
-    int pid = site_host_pid(s, "nfs");
+    int pid = testbed_host_pid(s, "nfs");
     if (pid == 0)
         return err_set(e, ERR_REFUSED, 0, "host nfs of the lab is down");
     snprintf(path, sizeof path, "/proc/%d/ns/net", pid);
@@ -209,94 +209,94 @@ static int site_open_network(struct site *s, struct err *e)
     return s->network_fd >= 0 ? 0 : err_set(e, ERR_REFUSED, errno, "%s", path);
 }
 
-struct site *site_open(const struct site_options *options, struct err *e)
+struct testbed *testbed_open(const struct testbed_options *options, struct err *e)
 {
-    struct site *s = calloc(1, sizeof *s);
+    struct testbed *s = calloc(1, sizeof *s);
     if (s == NULL) {
-        err_set(e, ERR_IO, ENOMEM, "site");
+        err_set(e, ERR_IO, ENOMEM, "testbed");
         return NULL;
     }
     s->options = *options;
     s->network_fd = -1;
     s->link_bytes_per_s = UINT64_MAX;
     snprintf(s->ping_spec, sizeof s->ping_spec, "ping:%s", options->scenario->ping);
-    int rc = options->scenario->where == SCENARIO_LAB ? site_open_lab(s, e)
-                                                      : site_open_local(s, e);
-    if (rc < 0 || site_open_network(s, e) < 0) {
-        site_close(s);
+    int rc = options->scenario->where == SCENARIO_LAB ? testbed_open_lab(s, e)
+                                                      : testbed_open_local(s, e);
+    if (rc < 0 || testbed_open_network(s, e) < 0) {
+        testbed_close(s);
         return NULL;
     }
     return s;
 }
 
 /* Both ways are limited at host a: what one sends is what the other receives. */
-static int site_set_link(struct site *s, uint64_t bytes_per_s, struct err *e)
+static int testbed_set_link(struct testbed *s, uint64_t bytes_per_s, struct err *e)
 {
     if (s->lab_state[0] == '\0' || s->link_bytes_per_s == bytes_per_s)
         return 0;
-    struct site_command c = {0};
-    site_word(&c, "%s/lab", s->options.lab_tools);
-    site_word(&c, "link");
-    site_word(&c, "a");
-    site_word(&c, "--rate");
+    struct testbed_command c = {0};
+    testbed_word(&c, "%s/lab", s->options.lab_tools);
+    testbed_word(&c, "link");
+    testbed_word(&c, "a");
+    testbed_word(&c, "--rate");
     if (bytes_per_s == 0)
-        site_word(&c, "none");
+        testbed_word(&c, "none");
     else
-        site_word(&c, "%llukbit", (unsigned long long)(bytes_per_s * 8 + 999) / 1000);
+        testbed_word(&c, "%llukbit", (unsigned long long)(bytes_per_s * 8 + 999) / 1000);
     s->link_bytes_per_s = UINT64_MAX;
     s->link_touched = true;
-    if (site_run(s, &c, e) < 0)
+    if (testbed_run(s, &c, e) < 0)
         return -1;
     s->link_bytes_per_s = bytes_per_s;
     return 0;
 }
 
 /* Others use the lab after us. */
-static void site_free_link(struct site *s)
+static void testbed_free_link(struct testbed *s)
 {
     static const sig_atomic_t never = 0; /* also when we are interrupted */
     struct err e = {0};
     if (s->link_bytes_per_s == 0 || !s->link_touched)
         return;
     s->options.cancel = &never;
-    if (site_set_link(s, 0, &e) < 0)
+    if (testbed_set_link(s, 0, &e) < 0)
         log_warn("the lab's link is still limited: %s", e.msg);
 }
 
-void site_close(struct site *s)
+void testbed_close(struct testbed *s)
 {
     if (s == NULL)
         return;
-    site_end(s);
-    site_free_link(s);
+    testbed_end(s);
+    testbed_free_link(s);
     if (s->network_fd >= 0)
         close(s->network_fd);
     free(s);
 }
 
-const char *site_qemu(const struct site *s, enum trial_side side)
+const char *testbed_qemu(const struct testbed *s, enum trial_side side)
 {
-    return s->qemu[site_host_of(s, side)];
+    return s->qemu[testbed_host_of(s, side)];
 }
 
-int64_t site_timeout_ns(const struct site *s)
+int64_t testbed_timeout_ns(const struct testbed *s)
 {
     return s->options.scenario->timeout_ns;
 }
 
-const char *site_endpoint(const struct site *s)
+const char *testbed_endpoint(const struct testbed *s)
 {
     return s->endpoint[s->at];
 }
 
-const char *site_watch_endpoint(const struct site *s)
+const char *testbed_watch_endpoint(const struct testbed *s)
 {
     return s->watch_text[s->at];
 }
 
 /* A socket belongs to the network namespace of whoever makes it. */
-struct observer *site_observer_open(const struct site *s, const char *const *specs, size_t n,
-                                    struct observer_beats *beats, struct err *e)
+struct observer *testbed_observer_open(const struct testbed *s, const char *const *specs, size_t n,
+                                       struct observer_beats *beats, struct err *e)
 {
     CLEANUP_CLOSE int here =
         s->network_fd >= 0 ? open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC) : -1;
@@ -313,7 +313,7 @@ struct observer *site_observer_open(const struct site *s, const char *const *spe
 /* ---- the guest ---- */
 
 /* The last whole beat among the last bytes of a serial file. */
-static bool site_last_beat(const char *path, struct heartbeat *beat)
+static bool testbed_last_beat(const char *path, struct heartbeat *beat)
 {
     char text[513];
     CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -331,7 +331,7 @@ static bool site_last_beat(const char *path, struct heartbeat *beat)
     return found;
 }
 
-static void site_sleep(const struct site *s, int64_t ns)
+static void testbed_sleep(const struct testbed *s, int64_t ns)
 {
     const struct timespec pause = {.tv_nsec = 50 * NS_PER_MS};
     for (int64_t until_ns = clock_now_ns() + ns; clock_now_ns() < until_ns;)
@@ -341,66 +341,66 @@ static void site_sleep(const struct site *s, int64_t ns)
 
 /* A guest of the user's has no heartbeat: that its serial port or its network answers is for the
  * observers to find. */
-static int site_await_stride(struct site *s, struct err *e)
+static int testbed_await_stride(struct testbed *s, struct err *e)
 {
-    int64_t deadline_ns = clock_now_ns() + SITE_BOOT_NS;
+    int64_t deadline_ns = clock_now_ns() + TESTBED_BOOT_NS;
     struct heartbeat beat = {0};
     if (s->options.scenario->guest == SCENARIO_COMMAND) {
-        site_sleep(s, 2 * NS_PER_S);
+        testbed_sleep(s, 2 * NS_PER_S);
         return 0;
     }
-    while (!site_last_beat(s->serial[s->at], &beat) ||
+    while (!testbed_last_beat(s->serial[s->at], &beat) ||
            (s->cell.dirty_bytes_per_s > 0 && beat.work == 0)) {
         if (*s->options.cancel != 0)
             return err_set(e, ERR_CANCELLED, 0, "interrupted");
         if (clock_now_ns() > deadline_ns)
             return err_set(e, ERR_TIMEOUT, 0, "the guest has sent no heartbeat within %d s",
-                           (int)(SITE_BOOT_NS / NS_PER_S));
-        site_sleep(s, 50 * NS_PER_MS);
+                           (int)(TESTBED_BOOT_NS / NS_PER_S));
+        testbed_sleep(s, 50 * NS_PER_MS);
     }
-    site_sleep(s, SITE_STRIDE_NS);
+    testbed_sleep(s, TESTBED_STRIDE_NS);
     return 0;
 }
 
-bool site_has_guest(const struct site *s)
+bool testbed_has_guest(const struct testbed *s)
 {
     return s->kind != NULL;
 }
 
-bool site_is_home(const struct site *s)
+bool testbed_is_home(const struct testbed *s)
 {
     return s->at == 0;
 }
 
-int site_begin(struct site *s, const struct trial_cell *cell, struct err *e)
+int testbed_begin(struct testbed *s, const struct trial_cell *cell, struct err *e)
 {
-    site_end(s);
-    s->kind = cell->route == TRIAL_QMP ? &site_pair : &site_domain;
+    testbed_end(s);
+    s->kind = cell->route == TRIAL_QMP ? &testbed_pair : &testbed_domain;
     s->cell = *cell;
     s->at = 0;
-    if (s->kind->begin(s, e) < 0 || site_await_stride(s, e) < 0) {
-        site_end(s);
+    if (s->kind->begin(s, e) < 0 || testbed_await_stride(s, e) < 0) {
+        testbed_end(s);
         return -1;
     }
     return 0;
 }
 
-void site_end(struct site *s)
+void testbed_end(struct testbed *s)
 {
     if (s->kind != NULL)
         s->kind->end(s);
     s->kind = NULL;
 }
 
-int site_ready(struct site *s, const struct trial_cell *cell,
-               const struct scenario_setting *setting, struct err *e)
+int testbed_ready(struct testbed *s, const struct trial_cell *cell,
+                  const struct scenario_setting *setting, struct err *e)
 {
-    if (site_set_link(s, cell->link_bytes_per_s, e) < 0)
+    if (testbed_set_link(s, cell->link_bytes_per_s, e) < 0)
         return -1;
     return s->kind->ready(s, setting, cell->route, e);
 }
 
-int site_arrived(struct site *s, bool *arrived, struct err *e)
+int testbed_arrived(struct testbed *s, bool *arrived, struct err *e)
 {
     if (s->kind->arrived(s, arrived, e) < 0)
         return -1;
@@ -409,24 +409,25 @@ int site_arrived(struct site *s, bool *arrived, struct err *e)
     return 0;
 }
 
-int site_command(const struct site *s, const struct trial_cell *cell,
-                 const struct scenario_setting *setting, struct site_command *c, struct err *e)
+int testbed_command(const struct testbed *s, const struct trial_cell *cell,
+                    const struct scenario_setting *setting, struct testbed_command *c,
+                    struct err *e)
 {
-    *c = (struct site_command){0};
+    *c = (struct testbed_command){0};
     if (s->kind->command(s, setting, cell->route, c, e) < 0)
         return -1;
     return c->overflow ? err_set(e, ERR_REFUSED, E2BIG, "the command line") : 0;
 }
 
-size_t site_look(const struct site *s, struct timeline_side sides[TRIAL_SIDES],
-                 const char *specs[TRIAL_OBSERVERS_MAX])
+size_t testbed_look(const struct testbed *s, struct timeline_side sides[TRIAL_SIDES],
+                    const char *specs[TRIAL_OBSERVERS_MAX])
 {
     size_t n = 0;
     bool serial = s->serial[0][0] != '\0';
     for (int side = 0; side < TRIAL_SIDES; side++) {
         s->kind->look(s, (enum trial_side)side, &sides[side]);
         if (serial)
-            specs[n++] = s->serial_spec[site_host_of(s, (enum trial_side)side)];
+            specs[n++] = s->serial_spec[testbed_host_of(s, (enum trial_side)side)];
     }
     if (s->options.scenario->ping[0] != '\0')
         specs[n++] = s->ping_spec;
