@@ -78,7 +78,7 @@ size_t check_list_count(const struct check_list *l, enum check_verdict verdict)
 int check_list_verdict(const struct check_list *l, struct err *e)
 {
     if (l->lost)
-        return err_set(e, ERR_IO, ENOMEM, "the list of findings");
+        return err_set(e, ERR_IO, ENOMEM, "cannot allocate the list of findings");
     for (size_t i = 0; i < l->n; i++) {
         const struct check_finding *f = &l->at[i];
         if (f->verdict != CHECK_REFUSE)

@@ -57,7 +57,7 @@ struct loop *loop_new(struct err *e)
 {
     CLEANUP_FREE struct loop *l = calloc(1, sizeof *l);
     if (l == NULL) {
-        err_set(e, ERR_IO, ENOMEM, "event loop");
+        err_set(e, ERR_IO, ENOMEM, "cannot allocate for the event loop");
         return NULL;
     }
     l->sigfd = -1;
@@ -108,7 +108,7 @@ struct loop_fd *loop_fd_add(struct loop *l, int fd, uint32_t epoll_events, loop_
 {
     CLEANUP_FREE struct loop_fd *w = calloc(1, sizeof *w);
     if (w == NULL) {
-        err_set(e, ERR_IO, ENOMEM, "event loop");
+        err_set(e, ERR_IO, ENOMEM, "cannot allocate for the event loop");
         return NULL;
     }
     *w = (struct loop_fd){.loop = l, .fd = fd, .fn = fn, .arg = arg};
@@ -148,7 +148,7 @@ struct loop_timer *loop_timer_add(struct loop *l, int64_t after_ns, loop_timer_f
 {
     struct loop_timer *t = calloc(1, sizeof *t);
     if (t == NULL) {
-        err_set(e, ERR_IO, ENOMEM, "event loop");
+        err_set(e, ERR_IO, ENOMEM, "cannot allocate for the event loop");
         return NULL;
     }
     *t = (struct loop_timer){
@@ -203,7 +203,7 @@ int loop_catch_signals(struct loop *l, struct err *e)
 
     l->sigfd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
     if (l->sigfd < 0)
-        return err_set(e, ERR_IO, errno, "signalfd");
+        return err_set(e, ERR_IO, errno, "cannot make a signalfd");
     l->signal_watch = loop_fd_add(l, l->sigfd, EPOLLIN, loop_on_signal, l, e);
     return l->signal_watch == NULL ? -1 : 0;
 }

@@ -214,7 +214,7 @@ struct ring *ring_new(enum ring_backend want, struct err *e)
 {
     struct ring *r = calloc(1, sizeof *r);
     if (r == NULL) {
-        err_set(e, ERR_IO, ENOMEM, "ring");
+        err_set(e, ERR_IO, ENOMEM, "cannot allocate a ring");
         return NULL;
     }
     r->backend = RING_SYSCALLS;

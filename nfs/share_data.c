@@ -6,9 +6,9 @@
  * failed for a reason that may pass is kept in the list of those that wait, and started again:
  *
  *   busy   (NFS3ERR_JUKEBOX) alone, by a timer of its own, after as long as it has failed so far
- *   lost   the carrier is; so all that was under way comes back. One timer of the place, `mend`,
+ *   lost   the carrier is; so all that was under way comes back. One timer of the place, `repair`,
  *          connects anew, with backoff, and then starts all that wait
- *   stale  `mend` has the file's name looked up, and starts it again: once for a file, and once for
+ *   stale  `repair` has the file's name looked up, and starts it again: once for a file, and once for
  *          an I/O that was sent with the old handle
  *
  * An I/O that has failed for timeout_ns since its first failure has failed. All answers that come
@@ -19,7 +19,7 @@
  * as over not with the connection, but with the first answer that comes over it: a server may
  * accept connections, and be unable to do more.
  *
- * Connecting and looking up block the thread; so `mend` does one attempt, bounded in time, each
+ * Connecting and looking up block the thread; so `repair` does one attempt, bounded in time, each
  * time. It runs from the ring, where a carrier cannot be closed, since that turns the ring: dead
  * ones are kept until there are too many; by then the oldest has been called back for everything
  * that it has ever started, and does not turn it.
@@ -53,13 +53,13 @@ struct share_data {
     unsigned n_dead;
     unsigned count;                /* I/Os that are not done, wherever they are */
     struct store_io *first, *last; /* that wait; with a timer under way, if they are busy */
-    struct ring_op mend;
+    struct ring_op repair;
     int64_t pause_ns;
     int64_t lost_ns; /* since then; 0: not lost */
     bool stopping;
 };
 
-static void data_mend(void *arg, int res);
+static void data_repair(void *arg, int res);
 
 static struct share_data *data_of(const struct store_io *io)
 {
@@ -84,8 +84,8 @@ static void data_unlink(struct share_data *d, struct store_io *io)
 
 static void data_arm(struct share_data *d, int64_t after_ns)
 {
-    if (!ring_busy(&d->mend))
-        ring_after(d->ring, &d->mend, after_ns, data_mend, d);
+    if (!ring_busy(&d->repair))
+        ring_after(d->ring, &d->repair, after_ns, data_repair, d);
 }
 
 static int64_t data_clamp_pause(int64_t pause_ns)
@@ -121,7 +121,7 @@ static void data_send(struct share_data *d, struct store_io *io)
     const struct share_fh *fh = &((const struct share_file *)io->file)->fh;
     if (d->stopping || d->carrier == NULL || d->carrier->lost) {
         data_link(d, io);
-        if (!ring_busy(&d->mend))
+        if (!ring_busy(&d->repair))
             data_arm(d, d->lost_ns == 0 ? 0 : data_next_pause(d));
         return;
     }
@@ -185,7 +185,7 @@ static void data_lost(struct share_data *d, struct store_io *io)
         return;
     }
     data_link(d, io);
-    if (!ring_busy(&d->mend))
+    if (!ring_busy(&d->repair))
         data_arm(d, data_next_pause(d));
 }
 
@@ -379,7 +379,7 @@ static void data_send_waiting(struct share_data *d)
         data_arm(d, data_next_pause(d));
 }
 
-static void data_mend(void *arg, int res)
+static void data_repair(void *arg, int res)
 {
     struct share_data *d = arg;
     struct err e = {0};
@@ -415,8 +415,8 @@ void share_data_stop(struct share_data *d)
         d->carrier->ops->stop(d->carrier);
         data_bury(d);
     }
-    if (ring_busy(&d->mend))
-        ring_cancel(d->ring, &d->mend);
+    if (ring_busy(&d->repair))
+        ring_cancel(d->ring, &d->repair);
     else
         data_arm(d, 0);
 }
@@ -454,8 +454,8 @@ void share_data_close(struct share_data *d)
     assert(d->count == 0);
     data_bury(d);
     data_close_dead(d);
-    ring_cancel(d->ring, &d->mend);
-    while (ring_busy(&d->mend))
+    ring_cancel(d->ring, &d->repair);
+    while (ring_busy(&d->repair))
         if (ring_turn(d->ring, DATA_TURN_NS) < 0)
             return; /* the ring is broken and may still call: leave it the record */
     free(d);

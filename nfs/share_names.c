@@ -94,7 +94,7 @@ int share_names_walk(struct share_conn *c, const struct share_fh *root, const ch
             return found;
         if (at->link) {
             if (++links > NAMES_LINKS_MAX)
-                return err_set(e, ERR_NFS, ELOOP, "symbolic links");
+                return err_set(e, ERR_NFS, ELOOP, "cannot follow its symbolic links");
             if (share_proc_readlink(c, &at->fh, target, deadline_ns, e) < 0 ||
                 names_expand(path, pos, (size_t)len, target, e) < 0)
                 return -1;

@@ -134,7 +134,7 @@ int share_page_next(struct share_conn *c, const struct share_fh *dir, struct sha
     if (a.status != NFS3_OK)
         return err_set(e, ERR_NFS, share_conn_errno(a.status), "the server says no");
     if (a.no_memory)
-        return err_set(e, ERR_NFS, ENOMEM, "a directory of many entries");
+        return err_set(e, ERR_NFS, ENOMEM, "cannot hold a directory of so many entries");
     if (a.nonsense)
         return err_set(e, ERR_PROTO, 0, "the server's list of names makes no sense");
     return 0;

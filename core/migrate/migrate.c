@@ -82,7 +82,7 @@ static int migrate_configure_destination(void *ctx, struct err *e)
     return destination->ops->configure(destination, &m->plan->settings, &ignored_ns, e);
 }
 
-/* What configure() has made for this migration is of no use any more, and shall leave no trace. One
+/* What configure() has made for this migration is of no use any more, and must leave no trace. One
  * that was there before may be tried again, or be dead; the guest does not depend on it. */
 static void migrate_discard_destination(void *ctx)
 {
@@ -100,7 +100,7 @@ static void migrate_discard_destination(void *ctx)
     }
 }
 
-/* Nothing has been sent to it: it only shall not start by itself any more. */
+/* Nothing has been sent to it: it must only not start by itself any more. */
 static void migrate_disarm(void *ctx)
 {
     struct migration *m = ctx;
@@ -261,7 +261,7 @@ static int migrate_confirm(void *ctx, struct err *e)
 }
 
 /* The guest is safe: what cannot be tidied up now is worth a warning, no more. Its next migration
- * shall not begin with our settings. */
+ * must not begin with our settings. */
 static int migrate_release(void *ctx, struct err *e)
 {
     struct migration *m = ctx;

@@ -20,7 +20,7 @@
 struct migration {
     const struct migrate_plan *plan;
     struct migrate_report *report;
-    bool was_running;      /* the guest ran before: else it shall stay stopped after */
+    bool was_running;      /* the guest ran before: else it stays stopped after */
     bool postcopy_begun;   /* the source was told to, or may have been */
     bool paused;           /* we have stopped the guest on the source: so it arrives stopped */
     bool stalled;          /* given up because the stream did not move */

@@ -115,7 +115,7 @@ settle_unknown(struct migration *m, enum by_hand what, const char *fmt, ...)
     settle_hint(m, what);
 }
 
-/* The guest is on the destination. If postcopy took it there, its memory shall follow first. */
+/* The guest is on the destination. If postcopy took it there, its memory has to follow first. */
 static void settle_moved(struct migration *m)
 {
     struct err e = {0};
@@ -401,7 +401,7 @@ static void settle_without_source(struct migration *m, enum vm_death death)
                        vm_death_reason(death));
 }
 
-/* The destination is held: the source shall have the guest, as it was before. */
+/* The destination is held: the source is to have the guest, as it was before. */
 static void settle_keep_on_source(struct migration *m)
 {
     struct vm *s = m->plan->source;

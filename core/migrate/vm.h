@@ -83,7 +83,7 @@ struct vm_setting {
     const char *name, *value;
 };
 
-/* How a migration shall be done. */
+/* How a migration is to be done. */
 struct vm_settings {
     uint64_t max_bandwidth_bytes_per_s; /* 0: no limit */
     int64_t downtime_limit_ns;          /* 0: what the hypervisor is set to */
@@ -186,7 +186,7 @@ struct vm_ops {
      * again. With NULL settings the remembered ones are put back. */
     int (*configure)(struct vm *vm, const struct vm_settings *s, int64_t *limit_ns, struct err *e);
 
-    /* Destination: the guest shall run by itself when the stream has been loaded; then listens. */
+    /* Destination: the guest is to run by itself when the stream has been loaded; then listens. */
     int (*listen)(struct vm *vm, const char *uri, struct err *e);
 
     /* Source: begins. Returns when it has begun, not when it has ended. */

@@ -640,7 +640,7 @@ struct copy *copy_new(const struct copy_options *options, struct err *e)
     assert(options->blocks > 0 && options->block_bytes % 4096 == 0);
     struct copy *c = calloc(1, sizeof *c);
     if (c == NULL) {
-        err_set(e, ERR_IO, ENOMEM, "a worker");
+        err_set(e, ERR_IO, ENOMEM, "cannot allocate a worker");
         return NULL;
     }
     c->options = *options;

@@ -385,7 +385,7 @@ char *image_format_backing_new(const char *overlay, const char *backing, struct 
     size_t dir_bytes = slash != NULL ? (size_t)(slash - overlay) : 0;
     CLEANUP_FREE char *name = malloc(dir_bytes + 1 + strlen(backing) + 1);
     if (name == NULL) {
-        err_set(e, ERR_IO, ENOMEM, "backing name");
+        err_set(e, ERR_IO, ENOMEM, "cannot allocate the backing name");
         return NULL;
     }
     memcpy(name, overlay, dir_bytes);

@@ -154,7 +154,7 @@ int journal_begin(struct journal_header *h, const char *place, const char *name,
     }
     journal_set_source(h, place, name);
     if (getrandom(h->run_id, sizeof h->run_id, 0) != sizeof h->run_id)
-        return err_set(e, ERR_IO, errno, "no random numbers");
+        return err_set(e, ERR_IO, errno, "cannot get random numbers");
     return owner_self(&h->writer, e);
 }
 

@@ -30,6 +30,6 @@ int manifest_line(FILE *to, const char hex[CHECKSUM_HEX_MAX], const char *name, 
     /* the one name that xxhsum takes for something else than a file */
     const char *dir = strcmp(name, "stdin") == 0 ? "./" : "";
     if (fprintf(to, "%s  %s%s\n", hex, dir, name) < 0)
-        return err_set(e, ERR_IO, errno, "manifest");
+        return err_set(e, ERR_IO, errno, "cannot write the manifest");
     return 0;
 }

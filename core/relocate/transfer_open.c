@@ -52,7 +52,7 @@ static int open_map(void *ctx, struct err *e)
         return err_set(e, ERR_IO, ENOMEM, "%zu chunks", t->n_chunks);
     t->image.data_bytes = t->map.data_bytes;
     if (transfer_wants_whole(t) && (t->whole = checksum_new()) == NULL)
-        return err_set(e, ERR_IO, ENOMEM, "a checksum");
+        return err_set(e, ERR_IO, ENOMEM, "cannot allocate a checksum");
     return 0;
 }
 

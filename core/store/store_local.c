@@ -162,7 +162,7 @@ static int local_find(struct local_place *place, const char *path, struct err *e
     place->base.free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
     place->base.claims_bind = local_is_of_this_host(place->dir_fd);
     if (getrandom(&place->verifier, sizeof place->verifier, 0) != sizeof place->verifier)
-        return err_set(e, ERR_IO, errno, "random bytes");
+        return err_set(e, ERR_IO, errno, "cannot get random bytes");
     return 0;
 }
 

@@ -5,10 +5,11 @@
  * What the server is like, this machine finds out itself. That another host sees the same share,
  * and that QEMU may write there, is found out by a marker: QEMU's own NFS driver on that host makes
  * an image of a random name, and this machine looks for it through its own connection. One act
- * proves all three: one share, a way to it, leave to write. Then it is removed.
+ * proves all three: one share, a way to it, permission to write. Then it is removed.
  */
 #include "tools/cmd/check_nfs.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -142,7 +143,7 @@ int check_nfs_domain(struct virt_host *source, struct virt_host *destination,
     struct check_nfs n = {.hosts = {source, destination}, .l = l};
     int count = -1;
     if (disks == NULL)
-        err_set(e, ERR_IO, 12, "disks");
+        err_set(e, ERR_IO, ENOMEM, "cannot allocate the list of disks");
     else
         count = virt_check_nfs_disks(d, disks, CHECK_NFS_DISKS_MAX, e);
     if (count > 0 && (n.ring = ring_new(RING_AUTO, e)) == NULL)

@@ -11,7 +11,7 @@
 int check_nfs_domain(struct virt_host *source, struct virt_host *destination,
                      const struct virt_domain *d, struct check_list *l, struct err *e);
 
-/* A share that `need_bytes` shall go to; writable by the QEMU users of both hosts, the second of
+/* A share that `need_bytes` are to go to; writable by the QEMU users of both hosts, the second of
  * which may be NULL. */
 int check_nfs_share(struct virt_host *one, struct virt_host *other, const char *url,
                     uint64_t need_bytes, struct check_list *l, struct err *e);

@@ -29,7 +29,7 @@ static struct image_name *set_grow(struct image_set *set, struct err *e)
 {
     struct image_name *more = realloc(set->at, (set->n + 1) * sizeof *more);
     if (more == NULL) {
-        err_set(e, ERR_IO, ENOMEM, "the names of the images");
+        err_set(e, ERR_IO, ENOMEM, "cannot allocate the names of the images");
         return NULL;
     }
     set->at = more;
@@ -254,7 +254,7 @@ int image_set_openers(const struct image_set *set, bool to_write, char *text, si
     size_t n = 0;
     *text = '\0';
     if (ids == NULL || of == NULL)
-        return err_set(e, ERR_IO, ENOMEM, "who has the images open");
+        return err_set(e, ERR_IO, ENOMEM, "cannot allocate the list of who has the images open");
     for (size_t i = 0; i < set->n; i++) {
         if (!set->at[i].there)
             continue;

@@ -113,5 +113,5 @@ int pool_list(char **list, const char *name, struct err *e)
 
 int pool_no_memory(struct err *e)
 {
-    return err_set(e, ERR_IO, ENOMEM, "the move of the pool");
+    return err_set(e, ERR_IO, ENOMEM, "cannot allocate the move of the pool");
 }

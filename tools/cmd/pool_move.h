@@ -124,7 +124,7 @@ void pool_unsettled(struct pool_move *m, const char *what);
 
 /* -- pool_users.c -- */
 
-/* ERR_REFUSED: somebody who is not led to the share can reach something in the old place. */
+/* ERR_REFUSED: somebody who is not pointed at the share can reach something in the old place. */
 int pool_check_left_behind(struct pool_move *m, struct err *e);
 /* ERR_REFUSED: a process has an original open for writing, whatever its name was then. */
 int pool_check_open(struct pool_move *m, struct err *e);

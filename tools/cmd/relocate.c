@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* godwit relocate SOURCE... DESTINATION: disk images, as a rule onto an NFS share. */
+/* godwit relocate SOURCE... DESTINATION: disk images, usually onto an NFS share. */
 #include <errno.h>
 #include <linux/ioprio.h>
 #include <malloc.h>
@@ -103,8 +103,8 @@ static const struct option_def options[] = {
      "connection is plain TCP)",
      AT(data_path), 0, 0, data_paths},
     {"pool", 0, OPTION_TEXT, "POOL",
-     "move the volumes of this storage pool; the pool, and all domains that use it, are led to the "
-     "share",
+     "move the volumes of this storage pool; the pool, and all domains that use it, then point at "
+     "the share",
      AT(pool), 0, 0, NULL},
     {"connect", 'c', OPTION_LIST, "URI",
      "a libvirt whose domains may use the images (this host's); with --pool the first is that of the "
@@ -456,7 +456,7 @@ static int relocate_main(const struct command *self, int argc, char **argv)
 const struct command command_relocate = {
     .name = "relocate",
     .operands = "SOURCE... DESTINATION",
-    .summary = "Copy or move disk images, as a rule onto an NFS share",
+    .summary = "Copy or move disk images, usually onto an NFS share",
     .details =
         "A SOURCE is a file, a block device, nfs://HOST/EXPORT/FILE or, with -r, a directory.\n"
         "DESTINATION is a directory, nfs://HOST/EXPORT/DIRECTORY/, or null: to read only; a\n"

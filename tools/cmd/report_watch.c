@@ -98,7 +98,7 @@ void report_watch_row(const struct watch_view *v, char *line, size_t size)
 
 static void summary_begin(const struct watch_view *v, FILE *to)
 {
-    const char *where = v->postcopy ? "it was in postcopy: look on both sides where the guest runs"
+    const char *where = v->postcopy ? "it was in postcopy: look at both sides, where the guest runs"
                                     : "the guest is on the source";
     switch (v->end) {
     case WATCH_COMPLETED:

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * godwit watch: looks on while somebody else migrates a guest.
+ * godwit watch: observes while somebody else migrates a guest.
  *
  * Theory of operation
  *
@@ -481,7 +481,7 @@ static int watch_fail_postcopy(const struct watch_call *c, struct err *e)
     err_clear(e);
     err_set(e, ERR_UNCERTAIN, 0, "%s: the migration %s after postcopy had begun", c->view.target,
             c->view.end == WATCH_FAILED ? "has failed" : "was cancelled");
-    err_hint(e, "look on both sides which of them runs the guest (virsh domstate, or query-status) "
+    err_hint(e, "look at both sides, which of them runs the guest (virsh domstate, or query-status) "
                 "before anything is started or ended");
     return command_fail(e);
 }
@@ -547,7 +547,7 @@ const struct command command_watch = {
         "connected to. Nothing is set and nothing is stopped; Ctrl-C ends the watching only.\n"
         "Exit code: 0 the migration has completed, 1 it has failed or was cancelled and the\n"
         "guest is on the source, 2 there was none to watch, 3 the watching ended first\n"
-        "(Ctrl-C, --timeout), 4 look on both sides where the guest runs: QEMU ended or was lost\n"
+        "(Ctrl-C, --timeout), 4 look at both sides, where the guest runs: QEMU ended or was lost\n"
         "without a word of how it went, or it has failed or was cancelled in postcopy.\n",
     .options = options,
     .run = watch_main,

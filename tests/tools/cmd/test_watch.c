@@ -113,7 +113,7 @@ static void a_second_one_may_fail_in_the_same_way(void **state)
 static void expect_either_side(const struct seen *seen, const char *words)
 {
     expect(seen, 4, words);
-    expect(seen, 4, "look on both sides which of them runs the guest");
+    expect(seen, 4, "look at both sides, which of them runs the guest");
     expect_not(seen, "on the source");
 }
 
