@@ -51,19 +51,19 @@ void check_list_add(struct check_list *l, enum check_verdict verdict, const char
     va_end(ap);
 }
 
-void check_list_mend_by(struct check_list *l, const char *command)
+void check_list_fix_by(struct check_list *l, const char *command)
 {
     if (l->lost)
         return;
     assert(l->n > 0);
-    l->at[l->n - 1].mend = command;
+    l->at[l->n - 1].fix = command;
 }
 
-void check_list_mend(struct check_list *l, const char *fmt, ...)
+void check_list_fix(struct check_list *l, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
-    check_list_mend_by(l, text_command_v(fmt, ap));
+    check_list_fix_by(l, text_command_v(fmt, ap));
     va_end(ap);
 }
 
@@ -84,8 +84,8 @@ int check_list_verdict(const struct check_list *l, struct err *e)
         if (f->verdict != CHECK_REFUSE)
             continue;
         err_set(e, ERR_REFUSED, 0, "%s: %s", f->what, f->sentence);
-        if (f->mend != NULL)
-            e->hint = f->mend;
+        if (f->fix != NULL)
+            e->hint = f->fix;
         return -1;
     }
     return 0;

@@ -114,7 +114,7 @@ void share_check_room(struct share_check *s, uint64_t need_bytes, struct check_l
         check_list_add(l, free_bytes - need_bytes < CHECK_TIGHT_BYTES ? CHECK_WARN : CHECK_OK, what,
                        "%s are free, and %s are needed", has, need);
     if (l->n > 0 && l->at[l->n - 1].verdict != CHECK_OK)
-        check_list_mend(l, "ssh root@%s df -h", share_of(s->place)->url.host);
+        check_list_fix(l, "ssh root@%s df -h", share_of(s->place)->url.host);
 
     struct share_limits limits;
     struct err e = {0};
@@ -235,7 +235,7 @@ static void check_durability(struct share_check *s, struct share_conn *c, struct
                    quick ? ": as with memory, a battery-backed cache, or async" : "",
                    committed == UNSTABLE ? "unstable, and are committed later" : "durable at once");
     if (quick)
-        check_list_mend(l, "ssh root@%s exportfs -v  # has to say sync",
+        check_list_fix(l, "ssh root@%s exportfs -v  # has to say sync",
                         share_of(s->place)->url.host);
 }
 
@@ -251,13 +251,13 @@ static void check_clock(struct share_check *s, const struct share_entry *f, int6
     check_list_add(l, far ? CHECK_WARN : CHECK_OK, what, "the server is within %.2f s of this host",
                    (double)(skew_ns < 0 ? -skew_ns : skew_ns) / 1e9);
     if (far)
-        check_list_mend(l, "ssh root@%s chronyc makestep", share_of(s->place)->url.host);
+        check_list_fix(l, "ssh root@%s chronyc makestep", share_of(s->place)->url.host);
 }
 
-static void check_mend_export(struct share_check *s, struct check_list *l)
+static void check_fix_export(struct share_check *s, struct check_list *l)
 {
     const struct share_url *url = &share_of(s->place)->url;
-    check_list_mend(l, "ssh root@%s exportfs -o rw,sync,no_root_squash CLIENT:%s  # and in "
+    check_list_fix(l, "ssh root@%s exportfs -o rw,sync,no_root_squash CLIENT:%s  # and in "
                     "/etc/exports; ganesha: Squash = No_Root_Squash, Access_Type = RW", url->host,
                     url->path);
 }
@@ -278,7 +278,7 @@ static void check_owner(struct share_check *s, const struct share_user *user,
                    f->attr.uid, f->attr.gid,
                    is_qemu ? ", and images of others are closed to QEMU"
                            : ", so libvirt cannot give images to QEMU's user");
-    check_mend_export(s, l);
+    check_fix_export(s, l);
 }
 
 static void check_cannot(struct share_check *s, const struct share_user *user, bool is_qemu,
@@ -292,7 +292,7 @@ static void check_cannot(struct share_check *s, const struct share_user *user, b
                    : e->sys == EACCES && user->uid == 0   ? "root is squashed to a user who may not"
                    : e->sys != 0                          ? strerror(e->sys)
                                                           : e->msg);
-    check_mend_export(s, l);
+    check_fix_export(s, l);
 }
 
 static int64_t check_now_real_ns(void)
@@ -309,7 +309,7 @@ static void check_remove(struct share_check *s, struct share_conn *c, const char
     if (share_proc_remove(c, &share_of(s->place)->root, name, check_deadline(), &e) == 0)
         return;
     check_list_add(l, CHECK_WARN, s->what, "%s could not be removed: %s", name, e.msg);
-    check_list_mend(l, "ssh root@%s rm %s/%s", share_of(s->place)->url.host,
+    check_list_fix(l, "ssh root@%s rm %s/%s", share_of(s->place)->url.host,
                     share_of(s->place)->url.path, name);
 }
 
@@ -407,16 +407,16 @@ void share_check_image(struct share_check *s, const char *what, const char *name
     share_conn_close(c);
     if (found < 0) {
         check_list_add(l, CHECK_REFUSE, what, "%s%s: %s", s->place->url, name, e.msg);
-        check_mend_export(s, l);
+        check_fix_export(s, l);
     } else if (found == 0) {
         check_list_add(l, CHECK_REFUSE, what, "%s has no %s", s->place->url, name);
-        check_list_mend(l, "godwit relocate IMAGE %s%s", s->place->url, name);
+        check_list_fix(l, "godwit relocate IMAGE %s%s", s->place->url, name);
     } else if (may != (ACCESS3_READ | ACCESS3_MODIFY)) {
         check_list_add(l, CHECK_REFUSE, what,
                        "user %u:%u may not write %s%s: it is %u:%u's, mode %o", user->uid,
                        user->gid, s->place->url, name, f.attr.uid, f.attr.gid,
                        f.attr.mode);
-        check_list_mend(l, "ssh root@%s chown %u:%u %s/%s", share_of(s->place)->url.host, user->uid,
+        check_list_fix(l, "ssh root@%s chown %u:%u %s/%s", share_of(s->place)->url.host, user->uid,
                         user->gid, share_of(s->place)->url.path, name);
     } else {
         *attr = f.attr;

@@ -29,9 +29,9 @@ static void first_refusal_is_the_verdict(void **state)
     struct check_list l = {0};
     struct err e = {0};
     check_list_add(&l, CHECK_WARN, "w", "so so");
-    check_list_mend(&l, "true");
+    check_list_fix(&l, "true");
     check_list_add(&l, CHECK_REFUSE, "disk vda", "%s is %s", "it", "local");
-    check_list_mend(&l, "godwit relocate %s", "x");
+    check_list_fix(&l, "godwit relocate %s", "x");
     check_list_add(&l, CHECK_REFUSE, "disk vdb", "later");
     assert_int_equal(check_list_verdict(&l, &e), -1);
     assert_int_equal(e.class, ERR_REFUSED);
@@ -63,16 +63,16 @@ static void what_does_not_fit(void **state)
     memset(longer, 'x', sizeof longer - 1);
     longer[sizeof longer - 1] = '\0';
     check_list_add(&l, CHECK_WARN, longer, "%s", longer);
-    check_list_mend(&l, "rm %s", longer);
-    assert_int_equal(strncmp(l.at[0].mend, "rm xxx", 6), 0);
-    assert_int_equal(strlen(l.at[0].mend), strlen("rm ") + sizeof longer - 1);
+    check_list_fix(&l, "rm %s", longer);
+    assert_int_equal(strncmp(l.at[0].fix, "rm xxx", 6), 0);
+    assert_int_equal(strlen(l.at[0].fix), strlen("rm ") + sizeof longer - 1);
     assert_int_equal(strlen(l.at[0].sentence), sizeof longer - 1);
     assert_true(strlen(l.at[0].what) < sizeof l.at[0].what);
     check_list_add(&l, CHECK_WARN, "a\nrefuse b", "c\nok d\te");
-    check_list_mend(&l, "one\ntwo");
+    check_list_fix(&l, "one\ntwo");
     assert_string_equal(l.at[1].what, "a refuse b");
     assert_string_equal(l.at[1].sentence, "c ok d e");
-    assert_string_equal(l.at[1].mend, "one two");
+    assert_string_equal(l.at[1].fix, "one two");
     check_list_free(&l);
 }
 

@@ -71,7 +71,7 @@ file_disk() {
 finds() { check "$1" shows "^$2 +$3" "$4"; }
 shows() { grep -qE -- "$1" "$2" || { echo "no \"$1\" in: $(<"$2")"; return 1; }; }
 same() { [[ $1 == "$2" ]] || { echo "'$1' is not '$2'"; return 1; }; }
-mends() { check "$1" shows "^ +mend: $2" "$3"; }
+fixes() { check "$1" shows "^ +fix: $2" "$3"; }
 
 # run FILE CODE ARGUMENT...: godwit check on host a.
 run() {
@@ -134,7 +134,7 @@ test_names() {
     virsh_on b define "$scratch/taken.xml"
     run taken.out 2 --quick fine "$there"
     finds "the name is taken" refuse "domain: name on the destination: 'fine' is taken on b" taken.out
-    mends "how to mend it" "virsh -c qemu.ssh://root@b/system domrename fine fine-old" taken.out
+    fixes "how to fix it" "virsh -c qemu.ssh://root@b/system domrename fine fine-old" taken.out
     run dname.out 0 --quick --dname other fine "$there"
     virsh_on b undefine fine
     domain taken 32 '' | sed "s|<name>|<uuid>$(virsh_on a domuuid fine | tr -d '\n')</uuid>&|" >uuid.xml
@@ -156,7 +156,7 @@ test_address() {
     run self.out 2 --quick fine "$by_address"
     finds "the destination's name is the source itself" refuse \
         'migration address: on a the name b is 127.0.1.1, which is a itself' self.out
-    mends "how to say it" '.* --migrateuri tcp://10.77.0.2' self.out
+    fixes "how to say it" '.* --migrateuri tcp://10.77.0.2' self.out
     run uri.out 0 --migrateuri tcp://10.77.0.2:49200 fine "$by_address"
     finds "--migrateuri, with its port" ok 'migration ports: a gets through to 10.77.0.2, port 49200$' uri.out
     b_is 10.77.0.1
@@ -197,10 +197,10 @@ test_bad() {
     run bad.out 2 bad "$there"
     finds "a domain that does not run" refuse 'domain: state: bad is not running' bad.out
     finds "a local file" refuse "disk vda: libvirt's rule: unsafe.* not shared" bad.out
-    mends "can be relocated" "godwit relocate $scratch/bad.qcow2 nfs://" bad.out
+    fixes "can be relocated" "godwit relocate $scratch/bad.qcow2 nfs://" bad.out
     finds "that is one file all the same" ok 'disk vda: shared storage: .* one file .*marker.* transient pool' bad.out
     finds "cache=writeback" warn 'disk vdb: cache: cache=writeback' bad.out
-    mends "which virt-xml changes" 'virt-xml -c qemu:///system bad --edit target=vdb --disk cache=none' bad.out
+    fixes "which virt-xml changes" 'virt-xml -c qemu:///system bad --edit target=vdb --disk cache=none' bad.out
     finds "a volume of a pool" refuse "disk vdc: libvirt's rule: unsafe" bad.out
     finds "a transient disk" refuse 'transient disk vdd: ' bad.out
     finds "a host device" refuse 'host device ' bad.out
@@ -261,20 +261,20 @@ test_machine() {
 test_no_way_there() {
     run ssh.out 2 --quick fine qemu+ssh://nobody@b/system
     finds "ssh that does not work" refuse 'destination: ssh: .*Permission denied' ssh.out
-    mends "a key is what helps" 'ssh-copy-id -p 22 nobody@b' ssh.out
+    fixes "a key is what helps" 'ssh-copy-id -p 22 nobody@b' ssh.out
     on a sh -c "cp /etc/ssh/ssh_known_hosts /tmp/known; ssh-keygen -q -t ed25519 -N '' -f /tmp/other
         echo b \$(cut -d' ' -f1,2 /tmp/other.pub) >/etc/ssh/ssh_known_hosts"
     run key.out 2 --quick fine "$there"
     on a sh -c 'cat /tmp/known >/etc/ssh/ssh_known_hosts; rm /tmp/known /tmp/other /tmp/other.pub'
     finds "a host key that has changed" refuse 'destination: ssh: .*Host key for b has changed' key.out
-    mends "the old one is to go, once that was looked into" 'ssh-keygen -f /etc/ssh/ssh_known_hosts -R b' key.out
+    fixes "the old one is to go, once that was looked into" 'ssh-keygen -f /etc/ssh/ssh_known_hosts -R b' key.out
     finds "the source is checked all the same" ok 'devices: ' ssh.out
     run name.out 2 --quick fine qemu+ssh://root@nosuchhost/system
     finds "a host that is not there" refuse 'destination: ssh: .*nosuchhost' name.out
     "$lab" kill b
     run dead.out 2 --quick fine "$there"
     finds "libvirtd is down" refuse "destination: libvirt: no libvirt answers at qemu.ssh://root@b/system" dead.out
-    mends "and is started" "ssh root@b 'systemctl start libvirtd'" dead.out
+    fixes "and is started" "ssh root@b 'systemctl start libvirtd'" dead.out
     "$lab" start b
     run usage.out 2 --quick fine xen:///system
     finds "not QEMU's libvirt" refuse 'destination: libvirt: .*not a URI' usage.out

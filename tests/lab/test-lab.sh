@@ -325,7 +325,7 @@ kill_and_start_nfs() {
         "$lab" exec a nfs-ls nfs://nfs/export | grep lab-test.img
 }
 
-kill_and_mend() {
+kill_and_repair() {
     kill -KILL "$("$lab" status --json | jq "$1")"
     exits_with 1 "$lab" status && "$lab" up --qemu "$qemu10" --export-tmpfs && status_is '.up' &&
         "$lab" exec a virsh -c qemu+ssh://root@b/system list &&
@@ -334,7 +334,7 @@ kill_and_mend() {
 
 switch_pid() { cut -d' ' -f1 "$GODWIT_LAB/sw/init"; }
 
-mend_switch() {
+repair_switch() {
     kill -KILL "$(switch_pid)"
     exits_with 1 "$lab" status && "$lab" up --qemu "$qemu10" --export-tmpfs && status_is '.up' &&
         "$lab" exec a ping -q -c1 -W2 nfs
@@ -348,10 +348,10 @@ other_lab_goes() {
 test_deaths() {
     check "another lab that comes and goes leaves the export alone" other_lab_goes
     check "kill nfs, start nfs: a new verifier, the files are there" kill_and_start_nfs
-    check "up mends a dead libvirtd" kill_and_mend .hosts.a.pids.libvirtd
-    check "up mends a dead sshd" kill_and_mend .hosts.b.pids.sshd
-    check "up mends a dead host" kill_and_mend .hosts.b.pid
-    check "up mends a dead switch" mend_switch
+    check "up restarts a dead libvirtd" kill_and_repair .hosts.a.pids.libvirtd
+    check "up restarts a dead sshd" kill_and_repair .hosts.b.pids.sshd
+    check "up restarts a dead host" kill_and_repair .hosts.b.pid
+    check "up restarts a dead switch" repair_switch
 }
 
 test_down() {

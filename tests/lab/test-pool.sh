@@ -56,7 +56,7 @@ test_bad_domains() {
     qemu-img rebase -u -F qcow2 -b "$pool/base.qcow2" "$pool/top.qcow2"
     check "refused: a backing file by an absolute path" refused 2 "names its backing file by an absolute" \
         move "$to" "${at[@]}"
-    check "the command that mends it" refused 2 \
+    check "the command that fixes it" refused 2 \
         "hint: qemu-img rebase -u -F qcow2 -b base.qcow2 $pool/top.qcow2" move "$to" "${at[@]}"
     qemu-img rebase -u -F qcow2 -b base.qcow2 "$pool/top.qcow2"
     (cd "$pool" && sha256sum -- * >"$scratch/sums")

@@ -686,7 +686,7 @@ slow_cut_after() {
     ends 4 'virsh -c .* domstate' && runs_once && uncut
 }
 
-slow_cut_mended() {
+slow_cut_restored() {
     in_phase precopy --route direct --max-bandwidth 1M && cut && sleep 8 && uncut && ends 0 destination && moved_to_b
 }
 
@@ -724,7 +724,7 @@ group_slow() {
     fresh_guest "${busy[@]}" || return
     check "native: libvirt's Finish is lost, and b answers again" slow_finish_lost heard || true
     fresh_guest "${busy[@]}" || return
-    check "direct: the link is cut in precopy, and mended" slow_cut_mended || true
+    check "direct: the link is cut in precopy, and restored" slow_cut_restored || true
     fresh_guest "${busy[@]}" || return
     check "direct: the link is cut in precopy" slow_cut_precopy || true
     uncut

@@ -91,7 +91,7 @@ static void check_print_json(const struct check_cmd *c, const struct err *e)
         json_text(item, "check", f->what);
         json_text(item, "verdict", check_verdict_name(f->verdict));
         json_text(item, "sentence", f->sentence);
-        json_text(item, "mend", f->mend);
+        json_text(item, "mend", f->fix);
     }
     json_error(o, e);
     json_print(o, stdout);
@@ -103,8 +103,8 @@ static void check_print_text(const struct check_cmd *c)
     for (size_t i = 0; i < l->n; i++) {
         const struct check_finding *f = &l->at[i];
         printf("%-8s %s: %s\n", check_verdict_name(f->verdict), f->what, f->sentence);
-        if (f->mend != NULL)
-            printf("         mend: %s\n", f->mend);
+        if (f->fix != NULL)
+            printf("         fix: %s\n", f->fix);
     }
     if (l->n > 0)
         printf("%zu ok, %zu warnings, %zu refused, %zu skipped\n", check_list_count(l, CHECK_OK),
@@ -155,7 +155,7 @@ static int check_domain(struct check_cmd *c, const char *name, const char *desti
         if (e->class != ERR_REFUSED)
             return -1;
         check_list_add(&c->list, CHECK_REFUSE, "domain", "%s", e->msg);
-        check_list_mend(&c->list, "virsh -c %s list --all", c->opt.connect);
+        check_list_fix(&c->list, "virsh -c %s list --all", c->opt.connect);
         err_clear(e);
         return 0;
     }
@@ -211,7 +211,7 @@ const struct command command_check = {
     .details =
         "DEST-URI is the destination's libvirt, qemu+ssh://[user@]HOST/system; without it\n"
         "only what one host can tell is checked. Each finding is ok, warn, refuse or skipped,\n"
-        "with the command that mends it. Nothing is changed without --fix; marker files, and a transient\n"
+        "with the command that fixes it. Nothing is changed without --fix; marker files, and a transient\n"
         "storage pool where there is none, are removed at once. Exit code: 0 nothing is\n"
         "refused, 2 something is, 1 the check could not be carried out.\n",
     .options = options,

@@ -46,21 +46,21 @@ static void nfs_from(struct check_nfs *n, struct virt_host *h, struct share_chec
         check_list_add(n->l, CHECK_WARN, what,
                        "by name only: that the %s sees this share was not tried: %s",
                        virt_host_role(h), made.msg);
-        check_list_mend(n->l, "apt-get install qemu-utils qemu-block-extra  # on the %s",
+        check_list_fix(n->l, "apt-get install qemu-utils qemu-block-extra  # on the %s",
                         virt_host_role(h));
     } else if (rc < 0) {
         check_list_add(n->l, CHECK_REFUSE, what,
                        "QEMU's NFS driver there cannot write as %u:%u: %s", user->uid, user->gid,
                        made.msg);
-        check_list_mend(n->l, "ssh root@%s exportfs -o rw,sync,no_root_squash CLIENT:%s", at.host,
+        check_list_fix(n->l, "ssh root@%s exportfs -o rw,sync,no_root_squash CLIENT:%s", at.host,
                         at.path);
     } else if (seen < 0) {
         check_list_add(n->l, CHECK_SKIPPED, what, "a marker was made there: %s", e.msg);
-        check_list_mend(n->l, "ssh root@%s rm -f %s", at.host, path);
+        check_list_fix(n->l, "ssh root@%s rm -f %s", at.host, path);
     } else if (seen == 0) {
         check_list_add(n->l, CHECK_REFUSE, what,
                        "it has another share under this name: what it made is not to be seen here");
-        check_list_mend(n->l, "getent ahosts %s  # on both hosts; there, remove %s", at.host, path);
+        check_list_fix(n->l, "getent ahosts %s  # on both hosts; there, remove %s", at.host, path);
     } else {
         check_list_add(n->l, CHECK_OK, what,
                        "one share: QEMU's NFS driver there made a marker as %u:%u, and it was seen "
@@ -83,7 +83,7 @@ static struct share_check *nfs_open(struct check_nfs *n, const char *url)
     struct share_url at;
     struct err ignored = {0};
     if (share_url_parse(url, &at, &ignored) == 0)
-        check_list_mend(n->l, "showmount -e %s", at.host);
+        check_list_fix(n->l, "showmount -e %s", at.host);
     return NULL;
 }
 

@@ -41,7 +41,7 @@ void pool_check(const struct relocate_arguments *arg, const char *share, struct 
     } else {
         check_list_add(l, CHECK_REFUSE, what, "%s", e.msg);
         if (e.hint != NULL)
-            check_list_mend_by(l, e.hint);
+            check_list_fix_by(l, e.hint);
     }
     pool_close(&m);
     relocate_call_forget(&c);

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Bringing the lab up and taking it down. `up` is a list of "make sure that" steps, each of which sees
-# for itself what is missing; so it also mends a lab in which something was killed.
+# for itself what is missing; so it also repairs a lab in which something was killed.
 
 # Mount points that hosts cover with something of their own. Those that the machine lacks are made
 # with mode 0, by which the last of several labs knows that they are to be removed.

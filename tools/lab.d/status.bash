@@ -47,7 +47,7 @@ status_json() {
 status_text() {
     jq -r '
         def shown: if . == null then "not running" else "\(.)" end;
-        (if .up then "up" elif .hosts == {} then "not up" else "NOT WHOLE (tools/lab up mends it)" end
+        (if .up then "up" elif .hosts == {} then "not up" else "NOT WHOLE (tools/lab up repairs it)" end
          | "lab:     \(.)"),
         "state:   \(.state)",
         (select(.hosts != {}) | "export:  \(.export) (\(.export_kind))"),

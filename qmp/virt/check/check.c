@@ -61,11 +61,11 @@ void check_skip(struct check_run *r, const struct check_side *side, const char *
     check_skip_err(r->l, what, &e);
 }
 
-void check_mend_there(struct check_list *l, const struct shell *s, const char *fmt, ...)
+void check_fix_there(struct check_list *l, const struct shell *s, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
-    check_list_mend_by(l, shell_command(s, text_command_v(fmt, ap)));
+    check_list_fix_by(l, shell_command(s, text_command_v(fmt, ap)));
     va_end(ap);
 }
 

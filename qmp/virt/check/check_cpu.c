@@ -22,7 +22,7 @@ static void accelerator_of(struct check_run *r, const struct check_side *side, u
     check_list_add(r->l, check_risk(r), what,
                    "QEMU %lu.%lu under TCG corrupts the memory of a guest that it migrates",
                    qemu / 1000000, qemu / 1000 % 1000);
-    check_list_mend(r->l, "apt-get install -t bookworm-backports qemu-system-x86");
+    check_list_fix(r->l, "apt-get install -t bookworm-backports qemu-system-x86");
 }
 
 void check_accelerator(struct check_run *r)
@@ -44,11 +44,11 @@ static void machine_refuse(struct check_run *r, const char *what)
     check_list_add(r->l, CHECK_REFUSE, what, "%s cannot run a %s of machine %s by %s: %s",
                    r->to.name, r->type, r->machine != NULL ? r->machine : "?", emulator, said);
     if (strstr(said, "accel") != NULL)
-        check_mend_there(r->l, &r->to.shell, "modprobe -a kvm_intel kvm_amd; ls -l /dev/kvm");
+        check_fix_there(r->l, &r->to.shell, "modprobe -a kvm_intel kvm_amd; ls -l /dev/kvm");
     else if (strstr(said, "machine") != NULL)
-        check_mend_there(r->l, &r->to.shell, "%s -machine help", emulator);
+        check_fix_there(r->l, &r->to.shell, "%s -machine help", emulator);
     else
-        check_mend_there(r->l, &r->to.shell, "apt-get install qemu-system-x86; ls -l %s",
+        check_fix_there(r->l, &r->to.shell, "apt-get install qemu-system-x86; ls -l %s",
                          emulator);
 }
 
@@ -77,7 +77,7 @@ void check_machine(struct check_run *r)
     }
     check_list_add(r->l, CHECK_WARN, "firmware", "libvirt on %s does not list the firmware %s",
                    r->to.name, loader);
-    check_mend_there(r->l, &r->to.shell, "apt-get install ovmf; ls -l %s", loader);
+    check_fix_there(r->l, &r->to.shell, "apt-get install ovmf; ls -l %s", loader);
 }
 
 /* ---- CPU ---- */
@@ -90,7 +90,7 @@ static void cpu_refuse(struct check_run *r, const char *what, const char *whose)
     check_list_add(r->l, CHECK_REFUSE, what, "%s on %s is not enough for %s: it lacks %s",
                    strcmp(r->type, "kvm") == 0 ? "the CPU" : "QEMU's CPU", r->to.name, whose,
                    colon != NULL ? colon + strlen("required features: ") : said);
-    check_list_mend(r->l,
+    check_list_fix(r->l,
                     "virsh -c %s hypervisor-cpu-baseline --migratable CPUS.xml  # of both hosts; "
                     "then: virt-xml -c %s %s --edit --cpu MODEL", r->to.uri, r->from.uri,
                     r->domain->name);

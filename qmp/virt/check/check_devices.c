@@ -67,19 +67,19 @@ static const struct {
      "its socket must be there on the destination, too", "source/@path"},
 };
 
-static void device_mend(const char *what, const char *name, const char *uri, const char *domain,
+static void device_fix(const char *what, const char *name, const char *uri, const char *domain,
                         struct check_list *l)
 {
     if (strcmp(what, "transient disk") == 0)
-        check_list_mend(l, "virt-xml -c %s %s --edit target=%s --disk transient=no", uri, domain,
+        check_list_fix(l, "virt-xml -c %s %s --edit target=%s --disk transient=no", uri, domain,
                         name);
     else if (strcmp(what, "host device") == 0 && strncmp(name, "hostdev", 7) == 0)
-        check_list_mend(l, "virsh -c %s detach-device-alias --live %s %s", uri, domain, name);
+        check_list_fix(l, "virsh -c %s detach-device-alias --live %s %s", uri, domain, name);
     else if (strcmp(what, "host device") == 0 && strchr(name, ':') != NULL)
-        check_list_mend(l, "virsh -c %s detach-interface --live %s hostdev --mac %s", uri, domain,
+        check_list_fix(l, "virsh -c %s detach-interface --live %s hostdev --mac %s", uri, domain,
                         name);
     else
-        check_list_mend(l, "virsh -c %s edit %s", uri, domain);
+        check_list_fix(l, "virsh -c %s edit %s", uri, domain);
 }
 
 static void devices_listed(xmlDocPtr doc, const char *uri, const char *domain,
@@ -96,7 +96,7 @@ static void devices_listed(xmlDocPtr doc, const char *uri, const char *domain,
             const char *shown = name != NULL ? name : "unnamed";
             snprintf(what, sizeof what, "%s %s", blockers[i].what, shown);
             check_list_add(l, blockers[i].verdict, what, "%s", blockers[i].sentence);
-            device_mend(blockers[i].what, shown, uri, domain, l);
+            device_fix(blockers[i].what, shown, uri, domain, l);
         }
     }
 }
@@ -111,13 +111,13 @@ void check_devices_of_xml(xmlDocPtr doc, const char *uri, struct check_list *l)
         !xml_has(doc, NULL, "/domain/clock/timer[@name='tsc'][@frequency]")) {
         check_list_add(l, CHECK_REFUSE, "CPU feature invtsc",
                        "an invariant TSC cannot be migrated without its frequency in the XML");
-        check_list_mend(l, "virt-xml -c %s %s --edit --cpu invtsc=disable", uri, domain);
+        check_list_fix(l, "virt-xml -c %s %s --edit --cpu invtsc=disable", uri, domain);
     }
     if (xml_has(doc, NULL, "/domain/qemu:commandline")) {
         check_list_add(l, CHECK_WARN, "QEMU arguments",
                        "the XML passes arguments to QEMU, of which nobody knows what they need on "
                        "the destination");
-        check_list_mend(l, "virsh -c %s dumpxml %s | grep qemu:arg", uri, domain);
+        check_list_fix(l, "virsh -c %s dumpxml %s | grep qemu:arg", uri, domain);
     }
     if (l->n == before)
         check_list_add(l, CHECK_OK, "devices", "none of them blocks a migration");
@@ -139,7 +139,7 @@ void check_snapshots(struct check_run *r)
     } else if (n > 0) {
         check_list_add(r->l, CHECK_REFUSE, what,
                        "the domain has %d, and libvirt migrates none that has any", n);
-        check_list_mend(r->l, "for s in $(virsh -c %s snapshot-list --name %s); do virsh -c %s "
+        check_list_fix(r->l, "for s in $(virsh -c %s snapshot-list --name %s); do virsh -c %s "
                         "snapshot-delete --metadata %s $s; done", r->from.uri, r->domain->name,
                         r->from.uri, r->domain->name);
     } else {
@@ -149,7 +149,7 @@ void check_snapshots(struct check_run *r)
     if (n > 0) {
         check_list_add(r->l, CHECK_WARN, "checkpoints",
                        "the domain has %d: the destination's libvirt will not know them", n);
-        check_list_mend(r->l, "virsh -c %s checkpoint-list %s", r->from.uri, r->domain->name);
+        check_list_fix(r->l, "virsh -c %s checkpoint-list %s", r->from.uri, r->domain->name);
     }
 }
 
@@ -165,7 +165,7 @@ static bool jobs_of_blocks(struct check_run *r)
             continue;
         any = true;
         check_list_add(r->l, CHECK_REFUSE, "jobs", "a block job of disk %s is under way", target);
-        check_list_mend(r->l, "virsh -c %s blockjob %s %s --abort", r->from.uri, r->domain->name,
+        check_list_fix(r->l, "virsh -c %s blockjob %s %s --abort", r->from.uri, r->domain->name,
                         target);
     }
     return any;
@@ -184,7 +184,7 @@ void check_jobs(struct check_run *r)
     if (info.type != VIR_DOMAIN_JOB_NONE && info.type != VIR_DOMAIN_JOB_COMPLETED) {
         check_list_add(r->l, CHECK_REFUSE, "jobs",
                        "a job of the domain's is under way: a migration, a backup or a dump");
-        check_list_mend(r->l, "virsh -c %s domjobabort %s", r->from.uri, r->domain->name);
+        check_list_fix(r->l, "virsh -c %s domjobabort %s", r->from.uri, r->domain->name);
     } else if (!blocks) {
         check_list_add(r->l, CHECK_OK, "jobs", "none is under way");
     }

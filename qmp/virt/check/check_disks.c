@@ -104,10 +104,10 @@ static void disk_rule(struct check_run *r, const struct virt_disk *d)
                    "unsafe, as libvirt says, too: %s (%s)%s%s", why, d->path,
                    e.class != ERR_NONE ? ": " : "", e.msg);
     if (strncmp(why, "its cache", 9) == 0)
-        check_list_mend(r->l, "virt-xml -c %s %s --edit target=%s --disk cache=none", r->from.uri,
+        check_list_fix(r->l, "virt-xml -c %s %s --edit target=%s --disk cache=none", r->from.uri,
                         r->domain->name, d->target);
     else
-        check_list_mend(r->l, "godwit relocate %s nfs://SERVER/EXPORT/", d->path);
+        check_list_fix(r->l, "godwit relocate %s nfs://SERVER/EXPORT/", d->path);
 }
 
 /* ---- the same one there ---- */
@@ -144,11 +144,11 @@ static void disk_network(struct check_run *r, const struct virt_disk *d, const c
         check_list_add(r->l, CHECK_WARN, what,
                        "%s of %s server %s: the same by name only, nobody was asked whether both "
                        "hosts see one image there", d->path, name, d->host);
-        check_list_mend(r->l, "godwit check -c %s %s %s", r->from.uri, r->domain->name, r->to.uri);
+        check_list_fix(r->l, "godwit check -c %s %s %s", r->from.uri, r->domain->name, r->to.uri);
     } else {
         check_list_add(r->l, CHECK_REFUSE, what, "%s server %s is another machine for %s: %s", name,
                        d->host, r->to.name, address[0] != '\0' ? address : "it knows no such name");
-        check_mend_there(r->l, &r->to.shell, "getent ahosts %s", d->host);
+        check_fix_there(r->l, &r->to.shell, "getent ahosts %s", d->host);
     }
 }
 
@@ -171,7 +171,7 @@ static void disk_block(struct check_run *r, const struct virt_disk *d, const cha
     } else if (named) {
         check_list_add(r->l, CHECK_REFUSE, what, "%s is another device on %s: '%s', not '%s'",
                        d->path, r->to.name, there, here);
-        check_list_mend(r->l, "lsblk -o NAME,WWN,UUID,SERIAL");
+        check_list_fix(r->l, "lsblk -o NAME,WWN,UUID,SERIAL");
     } else {
         check_list_add(r->l, CHECK_WARN, what,
                        "%s: the same by name only, the device tells no WWN, UUID or serial number",
@@ -247,7 +247,7 @@ static void disk_cache(struct check_run *r, const struct virt_disk *d)
                            ? "flushes and drops it in the pause, which makes that longer"
                            : "before 4.0 does not drop it: data may be lost");
     if (r->l->n > 0 && r->l->at[r->l->n - 1].verdict == CHECK_WARN)
-        check_list_mend(r->l, "virt-xml -c %s %s --edit target=%s --disk cache=none", r->from.uri,
+        check_list_fix(r->l, "virt-xml -c %s %s --edit target=%s --disk cache=none", r->from.uri,
                         r->domain->name, d->target);
 }
 

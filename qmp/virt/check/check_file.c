@@ -148,7 +148,7 @@ static int file_one_directory(struct file_side *from, struct file_side *to, stru
         CLEANUP_FREE char *path = virStorageVolGetPath(marker);
         check_list_add(l, CHECK_WARN, "marker", "%s could not be removed on %s",
                        path != NULL ? path : name, from->side->name);
-        check_list_mend(l, "rm -f %s", path != NULL ? path : name);
+        check_list_fix(l, "rm -f %s", path != NULL ? path : name);
     }
     virStorageVolFree(marker);
     if (!to->ours)
@@ -189,7 +189,7 @@ static void file_compare(struct check_run *r, const char *what, const char *path
         check_list_add(r->l, CHECK_REFUSE, what,
                        "%s is another file on %s: %llu bytes, not %llu", path, to->side->name,
                        b.capacity_bytes, a.capacity_bytes);
-        check_list_mend(r->l, "godwit relocate %s nfs://SERVER/EXPORT/", path);
+        check_list_fix(r->l, "godwit relocate %s nfs://SERVER/EXPORT/", path);
     } else if (readonly) {
         check_list_add(r->l, CHECK_OK, what, "%s is on %s, of the same size (it is only read)",
                        path, to->side->name);
@@ -221,7 +221,7 @@ static void file_prove(struct check_run *r, const char *what, const char *path,
         check_list_add(r->l, CHECK_REFUSE, what,
                        "%s is another file on %s: a marker made beside it on %s was not to be seen "
                        "there", path, to->side->name, from->side->name);
-        check_list_mend(r->l, "godwit relocate %s nfs://SERVER/EXPORT/", path);
+        check_list_fix(r->l, "godwit relocate %s nfs://SERVER/EXPORT/", path);
     } else {
         snprintf(because, sizeof because, "no marker could be made: %s", from->why);
         file_compare(r, what, path, false, from, to, because);
@@ -241,7 +241,7 @@ void check_file(struct check_run *r, const char *what, const char *path, bool re
     } else if (to.volume == NULL && thorough) {
         check_list_add(r->l, CHECK_REFUSE, what, "%s is not on %s: %s", path, to.side->name,
                        to.why);
-        check_list_mend(r->l, "godwit relocate %s nfs://SERVER/EXPORT/", path);
+        check_list_fix(r->l, "godwit relocate %s nfs://SERVER/EXPORT/", path);
     } else if (to.volume == NULL) {
         check_list_add(r->l, CHECK_WARN, what, "%s: libvirt on %s knows no such volume", path,
                        to.side->name);

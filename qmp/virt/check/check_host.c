@@ -16,17 +16,17 @@
 /* ---- connecting ---- */
 
 /* A second key beside the old one would not help. ssh names the file: "Offending … key in FILE:LINE". */
-static void host_mend_key(const struct shell *s, const char *said, struct check_list *l)
+static void host_fix_key(const struct shell *s, const char *said, struct check_list *l)
 {
     static const char in[] = " key in ";
     const char *at = strstr(said, in);
     const char *name = s->port[0] != '\0' ? text_keep("[%s]:%s", s->host, s->port) : s->host;
     if (at == NULL) {
-        check_list_mend(l, "ssh-keygen -R %s", name);
+        check_list_fix(l, "ssh-keygen -R %s", name);
         return;
     }
     at += sizeof in - 1;
-    check_list_mend(l, "ssh-keygen -f %s -R %s", text_keep("%.*s", (int)strcspn(at, ":"), at), name);
+    check_list_fix(l, "ssh-keygen -f %s -R %s", text_keep("%.*s", (int)strcspn(at, ":"), at), name);
 }
 
 static bool host_ssh_works(struct shell *s, const char *role, struct check_list *l)
@@ -43,13 +43,13 @@ static bool host_ssh_works(struct shell *s, const char *role, struct check_list 
     check_list_add(l, CHECK_REFUSE, what, "%s", e.msg);
     const char *port = s->port[0] != '\0' ? s->port : "22";
     if (strstr(e.msg, "has changed and") != NULL) /* whether that is right a person must know */
-        host_mend_key(s, e.msg, l);
+        host_fix_key(s, e.msg, l);
     else if (strstr(e.msg, "Host key verification") != NULL)
-        check_list_mend(l, "ssh-keyscan -p %s %s >> ~/.ssh/known_hosts", port, s->host);
+        check_list_fix(l, "ssh-keyscan -p %s %s >> ~/.ssh/known_hosts", port, s->host);
     else if (strstr(e.msg, "Permission denied") != NULL)
-        check_list_mend(l, "ssh-copy-id -p %s %s", port, s->login);
+        check_list_fix(l, "ssh-copy-id -p %s %s", port, s->login);
     else
-        check_list_mend(l, "ssh -v -p %s %s true", port, s->login);
+        check_list_fix(l, "ssh -v -p %s %s true", port, s->login);
     return false;
 }
 
@@ -58,7 +58,7 @@ static void host_refuse(const char *uri, const struct shell *s, const char *what
 {
     check_list_add(l, CHECK_REFUSE, what, "no libvirt answers at %s: %s", uri, e->msg);
     if (e->class != ERR_USAGE)
-        check_mend_there(l, s, "systemctl start libvirtd");
+        check_fix_there(l, s, "systemctl start libvirtd");
 }
 
 struct virt_host *virt_check_open(const char *uri, const char *role, struct check_list *l)
@@ -120,14 +120,14 @@ void check_same_host(struct check_run *r)
         check_list_add(r->l, CHECK_REFUSE, what,
                        "source and destination are the same host, %s (host UUID %s)", r->to.name,
                        to);
-        check_list_mend(r->l, "godwit check -c %s %s qemu+ssh://root@OTHER-HOST/system",
+        check_list_fix(r->l, "godwit check -c %s %s qemu+ssh://root@OTHER-HOST/system",
                         r->from.uri, r->domain->name);
         return;
     }
     check_list_add(r->l, CHECK_REFUSE, what,
                    "%s and %s have the same host UUID %s, and libvirt takes them for one host",
                    r->from.name, r->to.name, to);
-    check_mend_there(r->l, &r->to.shell,
+    check_fix_there(r->l, &r->to.shell,
                      "echo \"host_uuid = \\\"$(uuidgen)\\\"\" >> "
                      "/etc/libvirt/libvirtd.conf && systemctl restart libvirtd");
 }
@@ -141,7 +141,7 @@ void check_state(struct check_run *r)
     if (!r->active) {
         check_list_add(r->l, CHECK_REFUSE, what, "%s is not running: there is nothing to migrate",
                        r->domain->name);
-        check_list_mend(r->l, "virsh -c %s start %s", r->from.uri, r->domain->name);
+        check_list_fix(r->l, "virsh -c %s start %s", r->from.uri, r->domain->name);
         return;
     }
     if (virDomainGetState(r->dom, &state, &reason, 0) < 0) {
@@ -152,16 +152,16 @@ void check_state(struct check_run *r)
         check_list_add(r->l, CHECK_REFUSE, what,
                        "%s is paused by an I/O error of a disk, and libvirt does not migrate that",
                        r->domain->name);
-        check_list_mend(r->l, "virsh -c %s domblkerror %s; virsh -c %s resume %s", r->from.uri,
+        check_list_fix(r->l, "virsh -c %s domblkerror %s; virsh -c %s resume %s", r->from.uri,
                         r->domain->name, r->from.uri, r->domain->name);
     } else if (state == VIR_DOMAIN_PAUSED && !r->unfinished) {
         check_list_add(r->l, CHECK_WARN, what, "%s is paused, and will be so there",
                        r->domain->name);
-        check_list_mend(r->l, "virsh -c %s resume %s", r->from.uri, r->domain->name);
+        check_list_fix(r->l, "virsh -c %s resume %s", r->from.uri, r->domain->name);
     } else if (!r->unfinished) {
         check_list_add(r->l, CHECK_REFUSE, what, "%s is neither running nor paused (state %d)",
                        r->domain->name, state);
-        check_list_mend(r->l, "virsh -c %s domstate --reason %s", r->from.uri, r->domain->name);
+        check_list_fix(r->l, "virsh -c %s domstate --reason %s", r->from.uri, r->domain->name);
     }
 }
 
@@ -177,17 +177,17 @@ static void name_is_ours(struct check_run *r, virDomainPtr there)
         virDomainGetState(there, &state, &reason, 0);
         check_list_add(r->l, CHECK_REFUSE, what, "%s %s on %s already, as %s", r->domain->uuid,
                        state == VIR_DOMAIN_RUNNING ? "runs" : "is there, stopped,", r->to.name, name);
-        check_list_mend(r->l, "virsh -c %s domstate --reason %s", r->to.uri, r->domain->uuid);
+        check_list_fix(r->l, "virsh -c %s domstate --reason %s", r->to.uri, r->domain->uuid);
     } else if (strcmp(name, r->dname) != 0) {
         check_list_add(r->l, CHECK_REFUSE, what,
                        "%s is taken on %s by domain '%s', of another name", r->domain->uuid,
                        r->to.name, name);
-        check_list_mend(r->l, "virsh -c %s undefine --keep-nvram %s", r->to.uri, name);
+        check_list_fix(r->l, "virsh -c %s undefine --keep-nvram %s", r->to.uri, name);
     } else {
         check_list_add(r->l, CHECK_WARN, what,
                        "'%s' is defined on %s, shut off: its definition will give way to this one",
                        name, r->to.name);
-        check_list_mend(r->l, "virsh -c %s undefine --keep-nvram %s", r->to.uri, name);
+        check_list_fix(r->l, "virsh -c %s undefine --keep-nvram %s", r->to.uri, name);
     }
 }
 
@@ -207,7 +207,7 @@ static void name_by_name(struct check_run *r)
         return; /* told by the UUID */
     check_list_add(r->l, CHECK_REFUSE, what, "'%s' is taken on %s by another domain, UUID %s",
                    r->dname, r->to.name, uuid);
-    check_list_mend(r->l, "virsh -c %s domrename %s %s-old", r->to.uri, r->dname, r->dname);
+    check_list_fix(r->l, "virsh -c %s domrename %s %s-old", r->to.uri, r->dname, r->dname);
 }
 
 void check_name(struct check_run *r)
@@ -275,5 +275,5 @@ void check_clocks(struct check_run *r)
                    (double)(skew_ns < 0 ? -skew_ns : skew_ns) / 1e9,
                    skew_ns < 0 ? "behind" : "ahead of", r->from.name, (double)error_ns / 1e9);
     if (verdict != CHECK_OK)
-        check_mend_there(r->l, &r->to.shell, "chronyc makestep");
+        check_fix_there(r->l, &r->to.shell, "chronyc makestep");
 }

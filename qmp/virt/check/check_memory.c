@@ -50,7 +50,7 @@ static void memory_huge(struct check_run *r, uint64_t need_kib)
                    "%s has %llu free pages of %u KiB, and the guest needs %llu", r->to.name, pages,
                    page_kib, need);
     if (pages < need)
-        check_list_mend(r->l, "virsh -c %s allocpages --add %u %llu", r->to.uri, page_kib,
+        check_list_fix(r->l, "virsh -c %s allocpages --add %u %llu", r->to.uri, page_kib,
                         need - pages);
 }
 
@@ -81,7 +81,7 @@ void check_memory(struct check_run *r)
                        r->to.name, now);
     if (r->l->n > 0 && r->l->at[r->l->n - 1].verdict != CHECK_OK &&
         strcmp(r->l->at[r->l->n - 1].what, what) == 0)
-        check_list_mend(r->l, "virsh -c %s list; virsh -c %s setmem --live %s SIZE", r->to.uri,
+        check_list_fix(r->l, "virsh -c %s list; virsh -c %s setmem --live %s SIZE", r->to.uri,
                         r->from.uri, r->domain->name);
 }
 
@@ -98,6 +98,6 @@ void check_vcpus(struct check_run *r)
     check_list_add(r->l, n > node.cpus ? CHECK_WARN : CHECK_OK, what,
                    "the guest has %lu, and %s has %u processors", n, r->to.name, node.cpus);
     if (n > node.cpus)
-        check_list_mend(r->l, "virsh -c %s setvcpus --live %s %u", r->from.uri, r->domain->name,
+        check_list_fix(r->l, "virsh -c %s setvcpus --live %s %u", r->from.uri, r->domain->name,
                         node.cpus);
 }

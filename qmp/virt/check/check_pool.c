@@ -44,7 +44,7 @@ static void pool_options(xmlDocPtr doc, const char *what, struct check_list *l)
                    dir != NULL ? dir : "?", version != NULL ? version : "as negotiated",
                    asked[0] != '\0' ? asked : "the system's defaults");
     if (strstr(asked, "soft") != NULL)
-        check_list_mend(l, "virsh pool-edit POOL  # hard instead of soft: else a slow server makes "
+        check_list_fix(l, "virsh pool-edit POOL  # hard instead of soft: else a slow server makes "
                         "the guest's writes fail");
 }
 
@@ -69,7 +69,7 @@ static void pool_mount(struct virt_host *h, const char *target, struct check_lis
     check_list_add(l, soft ? CHECK_REFUSE : CHECK_OK, "pool: mount options", "%s is on %s", target,
                    said);
     if (soft)
-        check_list_mend(l, "mount -o remount,hard %s", target);
+        check_list_fix(l, "mount -o remount,hard %s", target);
 }
 
 static int pool_look(struct virt_host *h, virStoragePoolPtr pool, struct virt_pool_facts *f,

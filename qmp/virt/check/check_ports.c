@@ -32,7 +32,7 @@ void check_address(struct check_run *r)
         return;
     if (virt_address_find(&q, &r->address, &e) < 0) {
         check_list_add(r->l, CHECK_REFUSE, what, "%s", e.msg);
-        check_list_mend_by(r->l, virt_address_remedy(&q, r->from.uri, r->domain->name, r->to.uri));
+        check_list_fix_by(r->l, virt_address_remedy(&q, r->from.uri, r->domain->name, r->to.uri));
         return;
     }
     r->address_found = true;
@@ -88,7 +88,7 @@ static bool ports_one(struct check_run *r, const char *what, const char *host, u
     check_list_add(r->l, CHECK_REFUSE, what, "%s does not get through to %s port %u: %s",
                    r->from.name, host, port,
                    status == PORTS_TIMEOUT ? "no answer, as by a firewall" : ports_reason(said));
-    check_mend_there(r->l, &r->to.shell,
+    check_fix_there(r->l, &r->to.shell,
                      "nft insert rule inet filter input tcp dport %u-%u accept", min, max);
     return false;
 }

@@ -66,14 +66,14 @@ enum check_verdict check_risk(const struct check_run *r);
 /* Whether a shell may be used on that side in this run: not in a quick one, but for this host. */
 bool check_may_shell(const struct check_run *r, const struct check_side *side);
 
-/* check_list_mend(), with a command to be typed on that shell's host: by ssh, if that is another. */
-void check_mend_there(struct check_list *l, const struct shell *s, const char *fmt, ...)
+/* check_list_fix(), with a command to be typed on that shell's host: by ssh, if that is another. */
+void check_fix_there(struct check_list *l, const struct shell *s, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
 /* ---- pure parts, for unit tests ---- */
 
 /* Devices of a domain's XML that block its migration, or that need an eye; `uri` is for the
- * commands that mend. */
+ * commands that fix it. */
 void check_devices_of_xml(xmlDocPtr doc, const char *uri, struct check_list *l);
 
 /* What two clocks that differ by so much, known to within `error_ns`, deserve. */

@@ -47,7 +47,7 @@ static void left_at_gate(struct check_run *r)
     left_refuse(r, "a migration that nobody has brought to an end stands before its switchover: the guest is "
                    "here, stopped, cannot be resumed before that migration is cancelled, and has not run on the "
                    "destination (if godwit is at work on it just now, wait)");
-    check_list_mend(r->l, "virsh -c %s qemu-monitor-command %s '{\"execute\":\"migrate_cancel\"}'", r->from.uri,
+    check_list_fix(r->l, "virsh -c %s qemu-monitor-command %s '{\"execute\":\"migrate_cancel\"}'", r->from.uri,
                     r->domain->name);
 }
 
@@ -57,17 +57,17 @@ static void left_tell_moved(struct check_run *r, enum virt_left left)
     switch (left) {
     case VIRT_LEFT_MOVED:
         left_refuse(r, "it has moved, and runs on the destination; what is left of it here must never be resumed");
-        check_list_mend(r->l, "virsh -c %s destroy %s", from, name);
+        check_list_fix(r->l, "virsh -c %s destroy %s", from, name);
         break;
     case VIRT_LEFT_LOADED:
         left_refuse(r, "all of it has been handed over, and the destination has it, stopped; what is left of it here "
                        "must never be resumed");
-        check_list_mend(r->l, "virsh -c %s resume %s && virsh -c %s destroy %s", to, uuid, from, name);
+        check_list_fix(r->l, "virsh -c %s resume %s && virsh -c %s destroy %s", to, uuid, from, name);
         break;
     case VIRT_LEFT_LOADING:
         left_refuse(r, "all of it has been handed over, and the destination is loading it: look again in a moment, "
                        "and resume neither");
-        check_list_mend(r->l, "godwit check --quick -c %s %s %s", from, name, to);
+        check_list_fix(r->l, "godwit check --quick -c %s %s %s", from, name, to);
         break;
     default: /* VIRT_LEFT_SENT */
         left_refuse(r, r->to.conn != NULL
@@ -75,7 +75,7 @@ static void left_tell_moved(struct check_run *r, enum virt_left left)
                              "it runs nowhere may it be resumed here"
                            : "all of it has been handed over to another host; what is left of it here must not be "
                              "resumed while it runs there (give the destination, and this looks)");
-        check_list_mend(r->l, "virsh -c %s domstate --reason %s", from, name);
+        check_list_fix(r->l, "virsh -c %s domstate --reason %s", from, name);
         break;
     }
 }
@@ -92,31 +92,31 @@ static void left_tell(struct check_run *r, enum virt_left left)
     case VIRT_LEFT_WAITING:
         left_refuse(r, "a migration that has failed or was killed has left a QEMU on the destination which waits for "
                        "it; the guest is here, and has not run there");
-        check_list_mend(r->l, "virsh -c %s destroy %s", to, uuid);
+        check_list_fix(r->l, "virsh -c %s destroy %s", to, uuid);
         break;
     case VIRT_LEFT_UNDER_WAY:
         left_refuse(r, "a migration to the destination is already under way; if its godwit was killed the guest will "
                        "stop here, before the switchover, and what gives the migration up is to cancel it");
-        check_list_mend(r->l, "virsh -c %s qemu-monitor-command %s '{\"execute\":\"migrate_cancel\"}'", from, name);
+        check_list_fix(r->l, "virsh -c %s qemu-monitor-command %s '{\"execute\":\"migrate_cancel\"}'", from, name);
         break;
     case VIRT_LEFT_TWICE:
         left_refuse(r, "it runs on both hosts, and each writes to its disks: stop both at once, then find out which "
                        "of the two to end");
-        check_list_mend(r->l, "virsh -c %s suspend %s; virsh -c %s suspend %s", to, uuid, from, name);
+        check_list_fix(r->l, "virsh -c %s suspend %s; virsh -c %s suspend %s", to, uuid, from, name);
         break;
     case VIRT_LEFT_COPY:
         left_refuse(r, "it runs here, and the destination has a stopped copy of it, which must never be resumed");
-        check_list_mend(r->l, "virsh -c %s destroy %s", to, uuid);
+        check_list_fix(r->l, "virsh -c %s destroy %s", to, uuid);
         break;
     case VIRT_LEFT_RUNS_THERE:
         left_refuse(r, "it runs on the destination, and is stopped here: what is here must not be resumed");
-        check_list_mend(r->l, "virsh -c %s domstate --reason %s; virsh -c %s domstate --reason %s", to, uuid, from,
+        check_list_fix(r->l, "virsh -c %s domstate --reason %s; virsh -c %s domstate --reason %s", to, uuid, from,
                         name);
         break;
     case VIRT_LEFT_UNKNOWN:
         left_refuse(r, "the destination has a domain of its UUID, of which it cannot be told whether it has run: end "
                        "and resume neither before both have been looked at");
-        check_list_mend(r->l, "virsh -c %s domstate --reason %s; virsh -c %s domstate --reason %s", to, uuid, from,
+        check_list_fix(r->l, "virsh -c %s domstate --reason %s; virsh -c %s domstate --reason %s", to, uuid, from,
                         name);
         break;
     default:
@@ -182,14 +182,14 @@ static void leftover_in_definition(struct check_run *r, const char *inactive)
         check_list_add(r->l, CHECK_WARN, what,
                        "the definition of %s has '-incoming defer' among QEMU's arguments, left by a direct "
                        "migration: started from it, QEMU would wait for a migration for ever", r->domain->name);
-        check_list_mend(r->l, "godwit check --fix -c %s %s", r->from.uri, r->domain->name);
+        check_list_fix(r->l, "godwit check --fix -c %s %s", r->from.uri, r->domain->name);
     } else if (left_clean(r, inactive, &e) == 0) {
         check_list_add(r->l, CHECK_OK, what, "'-incoming defer' was taken out of the definition of %s",
                        r->domain->name);
     } else {
         check_list_add(r->l, CHECK_REFUSE, what, "'-incoming defer' cannot be taken out of the definition of %s: %s",
                        r->domain->name, e.msg);
-        check_list_mend(r->l, "virsh -c %s edit %s", r->from.uri, r->domain->name);
+        check_list_fix(r->l, "virsh -c %s edit %s", r->from.uri, r->domain->name);
     }
 }
 
@@ -202,7 +202,7 @@ static void mark_left(struct check_run *r)
     if (!r->o->fix) {
         check_list_add(r->l, CHECK_WARN, mark_what,
                        "%s bears the mark of a migration, which was not brought to an end and is over", r->domain->name);
-        check_list_mend(r->l, "godwit check --fix -c %s %s", r->from.uri, r->domain->name);
+        check_list_fix(r->l, "godwit check --fix -c %s %s", r->from.uri, r->domain->name);
     } else if (virt_mark_clear(r->domain, &e) == 0) {
         check_list_add(r->l, CHECK_OK, mark_what, "it was taken off %s", r->domain->name);
     } else {
@@ -222,7 +222,7 @@ static void mark_of_unknown(struct check_run *r, const struct virt_mark_owner *o
         check_list_add(r->l, CHECK_WARN, mark_what,
                        "%s bears the mark of a migration, which does not tell whose it is: if no godwit is at work on "
                        "it the mark is left over", r->domain->name);
-    check_list_mend(r->l, "virsh -c %s metadata %s " VIRT_MARK_NAMESPACE " --remove --live", r->from.uri,
+    check_list_fix(r->l, "virsh -c %s metadata %s " VIRT_MARK_NAMESPACE " --remove --live", r->from.uri,
                     r->domain->name);
 }
 

@@ -30,7 +30,7 @@ void check_versions(struct check_run *r)
                    to % 1000, r->to.name,
                    older ? ": to an older QEMU is not what its developers test" : "");
     if (older) {
-        check_mend_there(r->l, &r->to.shell,
+        check_fix_there(r->l, &r->to.shell,
                          "apt-get install --only-upgrade qemu-system-x86");
     }
 }

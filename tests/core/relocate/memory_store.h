@@ -160,6 +160,6 @@ long memory_last(const struct memory_server *s, enum memory_op op, const char *n
 /* A new process: nothing is dead any more, and no call was made yet. */
 void memory_world_revive(struct memory_world *w);
 /* No fault is set, nothing was counted yet. The images stay. */
-void memory_server_mend(struct memory_server *s);
+void memory_server_restore(struct memory_server *s);
 
 #endif

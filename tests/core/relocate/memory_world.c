@@ -342,7 +342,7 @@ void memory_server_free(struct memory_server *s)
     free(s->images);
 }
 
-void memory_server_mend(struct memory_server *s)
+void memory_server_restore(struct memory_server *s)
 {
     s->faults = (struct memory_faults){0};
     memset(s->done, 0, sizeof s->done);

@@ -140,8 +140,8 @@ void rig_alone(struct rig *r)
 void rig_again(struct rig *r)
 {
     memory_world_revive(&r->world);
-    memory_server_mend(&r->from);
-    memory_server_mend(&r->to);
+    memory_server_restore(&r->from);
+    memory_server_restore(&r->to);
 }
 
 const struct relocate_image *rig_image(const struct rig *r, size_t i)

@@ -23,17 +23,17 @@ static void devices(const char *xml, struct check_list *l)
     check_devices_of_xml(doc, "qemu:///system", l);
 }
 
-static void one(const char *xml, enum check_verdict verdict, const char *what, const char *mend)
+static void one(const char *xml, enum check_verdict verdict, const char *what, const char *fix)
 {
     struct check_list l;
     devices(xml, &l);
     if (l.n != 1 || l.at[0].verdict != verdict || strcmp(l.at[0].what, what) != 0)
         fail_msg("%zu findings; %s: %s: %s (%s)", l.n, check_verdict_name(l.at[0].verdict),
                  l.at[0].what, l.at[0].sentence, xml);
-    if (mend != NULL && mend[0] == '\0')
-        assert_null(l.at[0].mend);
-    else if (mend != NULL)
-        assert_string_equal(l.at[0].mend, mend);
+    if (fix != NULL && fix[0] == '\0')
+        assert_null(l.at[0].fix);
+    else if (fix != NULL)
+        assert_string_equal(l.at[0].fix, fix);
     check_list_free(&l);
 }
 
