@@ -3,7 +3,7 @@
  * Theory of operation
  *
  * The plan is made, and nothing is touched until it stands (core/relocate/plan.c). Then directories are
- * made, parents first; the crew takes the transfers to their end; then the directories get their
+ * made, parents first; the workers take the transfers to their end; then the directories get their
  * attributes, children first, since what is made in them changes their times. After a failure, what
  * is not worth to be kept is removed by the caller's thread, when no worker is there any more.
  */
@@ -13,7 +13,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "core/relocate/crew.h"
+#include "core/relocate/workers.h"
 #include "core/relocate/directories.h"
 #include "core/log.h"
 #include "core/relocate/plan.h"
@@ -98,7 +98,7 @@ static void relocate_count(struct relocate *r)
 
 int relocate_run(struct relocate *r, struct err *e)
 {
-    const struct crew_job job = {
+    const struct workers_job job = {
         .options = &r->plan.options,
         .to = r->plan.to_site,
         .transfers = r->plan.transfers,
@@ -108,7 +108,7 @@ int relocate_run(struct relocate *r, struct err *e)
     bool writes = !r->plan.options.verify_only;
     int rc = writes ? directories_make(&r->plan, e) : 0;
     if (rc == 0)
-        rc = crew_run(&job, e);
+        rc = workers_run(&job, e);
     if (rc < 0)
         relocate_abandon(r, e);
     else if (writes)

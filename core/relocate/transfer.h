@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One image on its way. It is shared by all workers, each of which holds files of its own for it
- * (its hands). What is marked [lock] is only touched under the crew's lock; the rest is written by
+ * (its hands). What is marked [lock] is only touched under the workers' lock; the rest is written by
  * one worker at a time: by the one that opens it before the others see it, by whoever has a chunk
  * in hand for that chunk, and by the last one at the end of a phase.
  */

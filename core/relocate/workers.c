@@ -18,7 +18,7 @@
  * Failure. The first error stays and sets the stop flag; every worker lets what is under way come
  * back, closes its files, and ends.
  */
-#include "core/relocate/crew.h"
+#include "core/relocate/workers.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -46,7 +46,7 @@ struct held {
 };
 
 struct worker {
-    struct crew *crew;
+    struct workers *workers;
     unsigned index;
     pthread_t thread;
     struct ring *ring;
@@ -56,8 +56,8 @@ struct worker {
     struct held held[HELD_MAX];
 };
 
-struct crew {
-    const struct crew_job *job;
+struct workers {
+    const struct workers_job *job;
     struct copy_counters counters;
     struct bucket bucket;
     _Atomic unsigned active; /* workers that may take something new */
@@ -81,7 +81,7 @@ struct crew {
     int64_t shown_at_ns;
 };
 
-static void crew_fail(struct crew *c, const struct err *why)
+static void workers_fail(struct workers *c, const struct err *why)
 {
     pthread_mutex_lock(&c->lock);
     if (c->error.class == ERR_NONE)
@@ -135,7 +135,7 @@ static bool transfer_drained(struct transfer *t)
 }
 
 /* Under the lock: others may look at it, and take of it. */
-static void transfer_show(struct crew *c, struct transfer *t, uint64_t work_bytes)
+static void transfer_show(struct workers *c, struct transfer *t, uint64_t work_bytes)
 {
     t->work_bytes = work_bytes;
     t->state = t->phase == TRANSFER_END ? TRANSFER_ENDED : TRANSFER_OPEN;
@@ -148,7 +148,7 @@ static void transfer_show(struct crew *c, struct transfer *t, uint64_t work_byte
  */
 static int worker_advance(struct worker *w, struct held *h, struct err *e)
 {
-    struct crew *c = w->crew;
+    struct workers *c = w->workers;
     struct transfer *t = h->t;
     for (;;) {
         enum transfer_phase next;
@@ -178,7 +178,7 @@ static int worker_advance(struct worker *w, struct held *h, struct err *e)
 /* A range came back. */
 static int worker_took(struct worker *w, const struct copy_range *r, struct err *e)
 {
-    struct crew *c = w->crew;
+    struct workers *c = w->workers;
     struct transfer *t = r->owner;
     struct held *h = worker_held(w, t);
     if (transfer_took(t, &h->hands, r, e) < 0)
@@ -199,17 +199,17 @@ static int worker_took(struct worker *w, const struct copy_range *r, struct err 
 static void worker_tidy(struct worker *w)
 {
     bool over[HELD_MAX] = {false};
-    pthread_mutex_lock(&w->crew->lock);
+    pthread_mutex_lock(&w->workers->lock);
     for (unsigned i = 0; i < HELD_MAX; i++)
         over[i] = w->held[i].t != NULL && w->held[i].t->state == TRANSFER_ENDED;
-    pthread_mutex_unlock(&w->crew->lock);
+    pthread_mutex_unlock(&w->workers->lock);
     for (unsigned i = 0; i < HELD_MAX; i++)
         if (over[i])
             held_let_go(&w->held[i]);
 }
 
 /* Under the lock: an open transfer with a chunk to be taken, first of those that are held. */
-static struct transfer *crew_find_open(struct crew *c, struct worker *w, bool parked)
+static struct transfer *workers_find_open(struct workers *c, struct worker *w, bool parked)
 {
     for (unsigned i = 0; i < HELD_MAX; i++) {
         struct transfer *t = w->held[i].t;
@@ -237,7 +237,7 @@ static struct transfer *crew_find_open(struct crew *c, struct worker *w, bool pa
 
 /* Under the lock: the next one to begin. An overlay waits for what it is based on, so that it never
  * stands there without. */
-static struct transfer *crew_find_pending(struct crew *c)
+static struct transfer *workers_find_pending(struct workers *c)
 {
     struct transfer **t = c->job->transfers;
     while (c->first_pending < c->job->n && t[c->first_pending]->state != TRANSFER_PENDING)
@@ -263,11 +263,11 @@ static int worker_open_next(struct worker *w, struct transfer *t, struct err *e)
     t->owner = w->index;
     if (t->phases != 0 && transfer_open(t, &h->hands, e) < 0)
         return -1;
-    pthread_mutex_lock(&w->crew->lock);
+    pthread_mutex_lock(&w->workers->lock);
     bool drained = t->phases == 0 || transfer_drained(t);
     if (!drained)
-        transfer_show(w->crew, t, transfer_work_bytes(t));
-    pthread_mutex_unlock(&w->crew->lock);
+        transfer_show(w->workers, t, transfer_work_bytes(t));
+    pthread_mutex_unlock(&w->workers->lock);
     return drained ? worker_advance(w, h, e) : 0;
 }
 
@@ -294,15 +294,15 @@ static int worker_range(struct worker *w, struct transfer *t, size_t chunk, stru
 /* 1: took something, or got on with something; 0: there is nothing for now; -1. */
 static int worker_take(struct worker *w, struct err *e)
 {
-    struct crew *c = w->crew;
+    struct workers *c = w->workers;
     bool parked = w->index >= c->active;
     size_t chunk = 0;
     pthread_mutex_lock(&c->lock);
-    struct transfer *open = crew_find_open(c, w, parked), *pending = NULL;
+    struct transfer *open = workers_find_open(c, w, parked), *pending = NULL;
     if (open != NULL)
         chunk = transfer_next(open);
     else if (!parked)
-        pending = crew_find_pending(c);
+        pending = workers_find_pending(c);
     pthread_mutex_unlock(&c->lock);
     if (open != NULL)
         return worker_range(w, open, chunk, e) < 0 ? -1 : 1;
@@ -316,7 +316,7 @@ static int worker_take(struct worker *w, struct err *e)
 /* One round: takes, moves, gives back. 0: there is nothing to do just now; 1; -1. */
 static int worker_round(struct worker *w, struct err *e)
 {
-    struct crew *c = w->crew;
+    struct workers *c = w->workers;
     copy_tune(w->copy, c->depth, c->block_bytes);
     worker_tidy(w);
     int took = 1;
@@ -341,7 +341,7 @@ static int worker_round(struct worker *w, struct err *e)
 }
 
 /* CLOCK_REALTIME, which a condition variable takes by default, WAIT_NS from now. */
-static struct timespec crew_soon(void)
+static struct timespec workers_soon(void)
 {
     struct timespec ts;
     clock_gettime(CLOCK_REALTIME, &ts);
@@ -352,9 +352,9 @@ static struct timespec crew_soon(void)
 }
 
 /* Waits until there may be something to do; whether all is over. */
-static bool crew_wait(struct crew *c, pthread_cond_t *cond)
+static bool workers_wait(struct workers *c, pthread_cond_t *cond)
 {
-    struct timespec soon = crew_soon();
+    struct timespec soon = workers_soon();
     pthread_mutex_lock(&c->lock);
     if (!c->stop && c->ended < c->job->n)
         pthread_cond_timedwait(cond, &c->lock, &soon);
@@ -365,14 +365,14 @@ static bool crew_wait(struct crew *c, pthread_cond_t *cond)
 
 static void worker_work(struct worker *w, struct err *e)
 {
-    struct crew *c = w->crew;
+    struct workers *c = w->workers;
     bool over = false;
     while (!c->stop && !over) {
         int rc = worker_round(w, e);
         if (rc < 0)
-            crew_fail(c, e);
+            workers_fail(c, e);
         else if (rc == 0)
-            over = crew_wait(c, &c->changed);
+            over = workers_wait(c, &c->changed);
     }
     if (!c->stop)
         return;
@@ -385,7 +385,7 @@ static void worker_work(struct worker *w, struct err *e)
 
 static int worker_open(struct worker *w, struct err *e)
 {
-    const struct crew_job *job = w->crew->job;
+    const struct workers_job *job = w->workers->job;
     const struct relocate_options *o = job->options;
     w->ring = w->places.ring = ring_new(o->ring, e);
     if (w->ring == NULL)
@@ -393,14 +393,14 @@ static int worker_open(struct worker *w, struct err *e)
     w->to = place_set_get(&w->places, job->to, e);
     if (w->to == NULL)
         return -1;
-    uint32_t block = w->crew->tuner.max.block_bytes;
+    uint32_t block = w->workers->tuner.max.block_bytes;
     uint64_t blocks = o->flight_bytes / o->workers_max / block;
     const struct copy_options copy = {
         .ring = w->ring,
         .blocks = blocks < 1 ? 1 : blocks < o->depth_max ? (unsigned)blocks : o->depth_max,
         .block_bytes = block,
-        .bucket = o->bytes_per_s > 0 ? &w->crew->bucket : NULL,
-        .counters = &w->crew->counters,
+        .bucket = o->bytes_per_s > 0 ? &w->workers->bucket : NULL,
+        .counters = &w->workers->counters,
     };
     w->copy = copy_new(&copy, e);
     return w->copy != NULL ? 0 : -1;
@@ -424,7 +424,7 @@ static void *worker_main(void *arg)
     struct worker *w = arg;
     struct err e = {0};
     if (worker_open(w, &e) < 0)
-        crew_fail(w->crew, &e);
+        workers_fail(w->workers, &e);
     else
         worker_work(w, &e);
     worker_close(w);
@@ -433,11 +433,11 @@ static void *worker_main(void *arg)
 
 /* ---- the caller's thread ---- */
 
-static int crew_start(struct crew *c, unsigned wanted, struct err *e)
+static int workers_start(struct workers *c, unsigned wanted, struct err *e)
 {
     while (c->started < wanted) {
         struct worker *w = &c->workers[c->started];
-        *w = (struct worker){.crew = c, .index = c->started};
+        *w = (struct worker){.workers = c, .index = c->started};
         int rc = pthread_create(&w->thread, NULL, worker_main, w);
         if (rc != 0)
             return err_set(e, ERR_IO, rc, "a worker's thread");
@@ -446,7 +446,7 @@ static int crew_start(struct crew *c, unsigned wanted, struct err *e)
     return 0;
 }
 
-static void crew_set(struct crew *c, const struct tuner_setting *s)
+static void workers_set(struct workers *c, const struct tuner_setting *s)
 {
     log_debug("tuner: %u workers, %u blocks of %u KiB each", s->workers, s->depth,
               s->block_bytes >> 10);
@@ -455,19 +455,19 @@ static void crew_set(struct crew *c, const struct tuner_setting *s)
     c->active = s->workers;
 }
 
-static void crew_tune(struct crew *c, int64_t now_ns)
+static void workers_tune(struct workers *c, int64_t now_ns)
 {
     struct err e = {0};
     if (c->job->options->fixed || c->job->options->bytes_per_s > 0 ||
         !tuner_sample(&c->tuner, c->counters.done_bytes, now_ns))
         return;
-    if (crew_start(c, c->tuner.now.workers, &e) < 0)
+    if (workers_start(c, c->tuner.now.workers, &e) < 0)
         log_warn("%s", e.msg);
-    crew_set(c, &c->tuner.now);
+    workers_set(c, &c->tuner.now);
 }
 
 /* What is done and to be done, of all transfers. */
-static void crew_sum(struct crew *c, struct relocate_progress *p)
+static void workers_sum(struct workers *c, struct relocate_progress *p)
 {
     uint64_t work = 0, bytes = 0;
     p->name = NULL;
@@ -487,7 +487,7 @@ static void crew_sum(struct crew *c, struct relocate_progress *p)
 }
 
 /* The rate is a running mean over about two seconds: steady, and still honest about a stall. */
-static void crew_tell(struct crew *c, int64_t now_ns, bool at_end)
+static void workers_tell(struct workers *c, int64_t now_ns, bool at_end)
 {
     const struct relocate_options *o = c->job->options;
     int64_t since_ns = now_ns - c->shown_at_ns;
@@ -499,7 +499,7 @@ static void crew_tell(struct crew *c, int64_t now_ns, bool at_end)
     double mean = p->bytes_per_s == 0 ? rate : (double)p->bytes_per_s * 0.87 + rate * 0.13;
     if (!at_end || p->bytes_per_s == 0)
         p->bytes_per_s = (uint64_t)mean;
-    crew_sum(c, p);
+    workers_sum(c, p);
     p->data_bytes = done;
     if (p->total_data_bytes < done)
         p->total_data_bytes = done;
@@ -516,22 +516,22 @@ static void crew_tell(struct crew *c, int64_t now_ns, bool at_end)
     o->progress(o->progress_arg, p);
 }
 
-static void crew_watch(struct crew *c)
+static void workers_watch(struct workers *c)
 {
     const volatile sig_atomic_t *cancel = c->job->options->cancel;
-    while (!crew_wait(c, &c->watched)) {
+    while (!workers_wait(c, &c->watched)) {
         int64_t now_ns = clock_now_ns();
         if (cancel != NULL && *cancel) {
             struct err e = {0};
             err_set(&e, ERR_CANCELLED, 0, "cancelled");
-            crew_fail(c, &e);
+            workers_fail(c, &e);
         }
-        crew_tell(c, now_ns, false);
-        crew_tune(c, now_ns);
+        workers_tell(c, now_ns, false);
+        workers_tune(c, now_ns);
     }
 }
 
-static void crew_count(struct crew *c)
+static void workers_count(struct workers *c)
 {
     struct relocate_totals *t = c->job->totals;
     t->written_bytes = c->counters.written_bytes;
@@ -545,7 +545,7 @@ static void crew_count(struct crew *c)
 }
 
 /* No more workers than can find something to do. */
-static unsigned crew_most(const struct crew_job *job)
+static unsigned workers_most(const struct workers_job *job)
 {
     uint64_t chunks = 0;
     for (size_t i = 0; i < job->n; i++) {
@@ -555,12 +555,12 @@ static unsigned crew_most(const struct crew_job *job)
     return chunks < job->options->workers_max ? (unsigned)chunks : job->options->workers_max;
 }
 
-int crew_run(const struct crew_job *job, struct err *e)
+int workers_run(const struct workers_job *job, struct err *e)
 {
     if (job->n == 0)
         return 0;
     const struct relocate_options *o = job->options;
-    struct crew *c = calloc(1, sizeof *c);
+    struct workers *c = calloc(1, sizeof *c);
     if (c == NULL || (c->workers = calloc(o->workers_max, sizeof *c->workers)) == NULL) {
         free(c);
         return err_set(e, ERR_IO, ENOMEM, "%u workers", o->workers_max);
@@ -572,18 +572,18 @@ int crew_run(const struct crew_job *job, struct err *e)
     int64_t now_ns = c->shown_at_ns = clock_now_ns();
     if (o->bytes_per_s > 0)
         bucket_init(&c->bucket, o->bytes_per_s, now_ns);
-    const struct tuner_setting max = {crew_most(job), o->depth_max, o->block_bytes};
+    const struct tuner_setting max = {workers_most(job), o->depth_max, o->block_bytes};
     tuner_init(&c->tuner, &max, now_ns);
-    crew_set(c, o->fixed ? &max : &c->tuner.now);
+    workers_set(c, o->fixed ? &max : &c->tuner.now);
 
     struct err cannot = {0};
-    if (crew_start(c, c->active, &cannot) < 0)
-        crew_fail(c, &cannot);
-    crew_watch(c);
+    if (workers_start(c, c->active, &cannot) < 0)
+        workers_fail(c, &cannot);
+    workers_watch(c);
     for (unsigned i = 0; i < c->started; i++)
         pthread_join(c->workers[i].thread, NULL);
-    crew_tell(c, clock_now_ns(), true);
-    crew_count(c);
+    workers_tell(c, clock_now_ns(), true);
+    workers_count(c);
     bool failed = c->error.class != ERR_NONE;
     if (failed)
         *e = c->error;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The workers that take transfers to their end, together. */
-#ifndef CORE_RELOCATE_CREW_H
-#define CORE_RELOCATE_CREW_H
+#ifndef CORE_RELOCATE_WORKERS_H
+#define CORE_RELOCATE_WORKERS_H
 
 #include "core/relocate/transfer.h"
 
-struct crew_job {
+struct workers_job {
     const struct relocate_options *options;
     const struct relocate_site *to;
     struct transfer **transfers;
@@ -14,6 +14,6 @@ struct crew_job {
 };
 
 /* 0: all have ended well. -1: the first error. Those that have not ended are to be abandoned. */
-int crew_run(const struct crew_job *job, struct err *e);
+int workers_run(const struct workers_job *job, struct err *e);
 
 #endif
