@@ -83,7 +83,8 @@ struct fake_pair {
     unsigned changes;    /* those that changed something */
     bool destination_ran;
     bool source_quit, destination_quit;
-    bool qemu_race;      /* with a return path QEMU itself may start both sides */
+    bool qemu_race;      /* with a return path QEMU itself may start both sides, and did */
+    bool twice_by_qemu;  /* … and so it is now: until one of them stands */
     bool both_ran;       /* … and has: whoever says where the guest is, is wrong */
     bool stop_refused;   /* the destination could not be disarmed */
     bool engine_done;    /* fake_pair_quiesce() was called */
