@@ -36,6 +36,12 @@ await() {
     done
 }
 
+tap_documented=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)/documented
+readonly tap_documented
+
+# documented FILE SECTION...: doc/json.md names each key of the JSON objects in FILE, in those sections.
+documented() { "$tap_documented" "$@"; }
+
 # The last thing a script does: its exit code is its result.
 tap_end() {
     printf '1..%d\n' "$tap_count"

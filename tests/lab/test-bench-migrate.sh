@@ -86,6 +86,9 @@ test_local() {
         and .seed > 0 and (.machine.cores > 0) and .rounds == 2' local/summary.json
     check "progress names each, begun and ended" jq -es '
         map(select(.event == "ended") | .trial) == [1, 2, 3, 4]' progress
+    check "doc/json.md names each key of a trial" documented local/trial-0001.json "godwit bench migrate"
+    check "... of the summary" documented local/summary.json "godwit bench migrate"
+    check "... and of the progress" documented progress "godwit bench migrate --progress"
     check "again: nothing is left to do" bash -c '"$@" 2>&1 | grep -q "^0 trials into local"' _ \
         "$godwit" bench migrate --out local mine
     scenario other "${bare[@]}" 'setting default ='
@@ -173,6 +176,7 @@ test_selftest() {
     "$godwit" bench selftest --local --qemu "$qemu" --times 3 --json >result 2>said || code=$?
     check "selftest: twelve stops" jq -e '(.stops | length == 12) and ([.stops[].asked_ms] | unique
         == [5, 20, 100, 500])' result
+    check "doc/json.md names each key" documented result "godwit bench selftest --json"
     # How near it comes is the machine's: here only that it sees what was done.
     check "each was seen" jq -e '[.stops[] | .observers[0].silence_ms as $s | $s >= .stopped_ms - 2
         and $s < .stopped_ms + 200] | all' result

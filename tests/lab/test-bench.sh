@@ -42,6 +42,8 @@ test_shape() {
         and .seed == 7 and (.machine | .cores > 0 and (.kernel | startswith("Linux")))
         and ([.contestants[].name] == ["godwit", "nfs-cp", "qemu-img", "disk"])
         and ([.contestants[].role] == ["godwit", "peer", "peer", "ceiling"])'
+    check "doc/json.md names each key of it" documented result "godwit bench relocate --json"
+    check "... and of the progress" documented progress "godwit bench relocate --progress"
     check "each contestant has its figures" result_is '[.contestants[] |
         .state == "right" and .n == 3 and .wrong == 0 and .version != ""
         and .seconds.median > 0 and .seconds.min <= .seconds.median

@@ -123,6 +123,7 @@ test_fine() {
     check "--json is one object" jq -e '.schema == 1 and .result == "ok" and
         (.findings | length > 10 and all(has("check") and has("verdict") and has("sentence") and has("mend")))' \
         fine.json
+    check "doc/json.md names each key of it" documented fine.json "godwit check --json"
 }
 
 test_names() {

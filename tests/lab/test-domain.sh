@@ -90,6 +90,7 @@ test_narrow() {
         'virsh -q suspend narrow && sleep 0.3 && virsh -q resume narrow' || true
     check "... as a silence of that length" observed_is '.observers[0] |
         .longest_silence_ms >= 299 and .longest_silence_ms < 600 and .silences[0].from == .silences[0].to' || true
+    check "doc/json.md names each key of it" documented "$scratch/observed" "godwit bench observe --json" Observers || true
     check "bench observe passes a failure on" exits_with 1 observe a narrow sh -c 'echo done; exit 7' || true
     check "... with exit code and words" observed_is '.result == "failed" and .command.exit_code == 7
         and .command.stdout == "done\n"' || true

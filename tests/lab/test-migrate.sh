@@ -303,7 +303,8 @@ set_and_put_back() {
     kill -INT "$pid"
     wait "$pid"
     ((status == 0)) && settings_are_as_before a && jq -e '.settings == {"auto-converge": "on",
-        "cpu-throttle-increment": "20", "announce-rounds": "7"}' "$scratch/result.json"
+        "cpu-throttle-increment": "20", "announce-rounds": "7"}' "$scratch/result.json" &&
+        documented "$scratch/result.json" "godwit migrate --json"
 }
 
 # Both ssh connections are cut in the middle: godwit makes them anew, the migration goes on, and Ctrl-C
@@ -466,14 +467,16 @@ progress_is_told() {
     migrate --progress=3 3>"$scratch/progress" >/dev/null &&
         jq -es 'length >= 2 and all(.schema == 1 and .event == "progress" and .t_ms >= 0 and
             .ram_total_bytes >= .ram_remaining_bytes and (.phase | length > 0)) and
-            (map(.ram_transferred_bytes) | . == sort)' "$scratch/progress"
+            (map(.ram_transferred_bytes) | . == sort)' "$scratch/progress" &&
+        documented "$scratch/progress" "godwit migrate --progress"
 }
 
 ssh_migrate() {
     "$lab" exec nfs "$godwit" migrate "qmp+ssh://root@a${sock[a]}" "qmp+ssh://root@b${sock[b]}" \
         --via tcp:b:4444 --observe "serial:${serial[a]}" \
         --observe "serial:${serial[b]}" --json >"$scratch/result.json" &&
-        jq -e '.guest == "destination" and .observers[0].longest_silence_ms > 0' "$scratch/result.json"
+        jq -e '.guest == "destination" and .observers[0].longest_silence_ms > 0' "$scratch/result.json" &&
+        documented "$scratch/result.json" "godwit migrate --json" "Observers"
 }
 
 # A nested KVM may be an emulation, and then dirties no more than some 10 MB/s.

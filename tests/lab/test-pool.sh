@@ -141,10 +141,11 @@ test_dry_run() {
     check "and its domains" grep -qF "+      <source file='$scratch/mount/top.qcow2'/>" plan
     check "which have nothing else in them" same "$(grep -c '^[-+] ' plan)" 14
     check "and the copies" grep -q "would copy: .*t0/base.qcow2  " plan
-    check "as JSON" bash -c '"$@" | jq -e ".schema == 1 and .result == \"planned\" and (.domains | length) == 3
+    check "as JSON" bash -c '"$@" | tee plan.json | jq -e ".schema == 1 and .result == \"planned\" and (.domains | length) == 3
         and (.diff | length) > 0 and (.images | length) == 5 and .target == \"file\""' _ \
         "$lab" exec a "$godwit" relocate --state-dir "$state_dir" --pool images --dry-run --json \
         "${share}t0" --mount "$scratch/mount"
+    check "doc/json.md names each key of that" documented plan.json "godwit relocate --pool --json"
     check "nothing was touched" untouched_but t0
     check "no state either" test ! -e "$state_dir"
 }

@@ -47,6 +47,8 @@ test_sparse() {
         and .seconds > 0 and .bytes_per_s > 0 and .cpu_s > 0
         and .written_bytes == 268435456 and .resumed_bytes == 0 and .images_done == 1
         and .rpc.write >= 256 and .rpc.commit > 0 and .rpc.resent == 0' result
+    check "doc/json.md names each key of it" documented result "godwit relocate --json"
+    check "... and of the progress" documented progress "godwit relocate --progress"
     check "progress never goes back, and ends at the end" jq -es '
         length > 0 and all(.schema == 1 and .event == "progress" and .images == 1)
         and ([.[].bytes] | . == sort) and last.bytes == last.total_bytes and last.eta_s == 0

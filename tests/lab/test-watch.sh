@@ -153,6 +153,7 @@ test_bare() {
     check "one JSON object a line" jq -es 'length > 3 and all(.schema == 1 and .t_ms >= 0) and
         (.[:-1] | all(.event == "sample")) and
         (map(.ram_transferred_bytes) | . == sort)' "$scratch/watch.json" || true
+    check "doc/json.md names each key" documented "$scratch/watch.json" "godwit watch --json" || true
     check "the last tells all" result_is '.event == "end" and .result == "completed" and .downtime_ms > 0 and
         .downtime_counted_by == "QEMU" and .total_ms > 0 and .passes > 0 and .setup_ms >= 0' || true
     check "the metrics are valid, and stay" metrics_are_valid || true

@@ -50,6 +50,16 @@ compare_tells() {
         (.cells | length) == 2 and .cells[0].silence_ms.before_n == 20 and
         (.only_before | length) == 4 and (.only_after | length) == 1' "$dir/out" >/dev/null ||
         fail "compare --json: $(<"$dir/out")"
+    is_documented "$dir/out" 'godwit bench compare --json'
+}
+
+is_documented() { # is_documented FILE SECTION
+    "$(dirname "${BASH_SOURCE[0]}")/../../documented" "$@" >&2 || fail "doc/json.md does not name all of $1"
+}
+
+trials_are_documented() {
+    is_documented "$dir/base/summary.json" 'godwit bench migrate'
+    is_documented "$dir/cell/trial-0001.json" 'godwit bench migrate'
 }
 
 compare_refuses() {
@@ -125,6 +135,7 @@ mv "$dir/some" "$dir/refused/summary.json"
 write_relocation
 compare_tells
 compare_refuses
+trials_are_documented
 if command -v gnuplot >/dev/null; then
     report_draws
     report_draws_all_kinds
