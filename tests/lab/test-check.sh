@@ -120,8 +120,8 @@ test_fine() {
     run one.out 0 fine
     check "one host alone: nothing of the other" same "$(grep -c destination one.out)" 0
     run fine.json 0 --quick --json fine "$there"
-    check "--json is one object" jq -e '.schema == 1 and .result == "ok" and
-        (.findings | length > 10 and all(has("check") and has("verdict") and has("sentence") and has("mend")))' \
+    check "--json is one object" jq -e '.schema == 2 and .result == "ok" and
+        (.findings | length > 10 and all(has("check") and has("verdict") and has("sentence") and has("fix")))' \
         fine.json
     check "doc/json.md names each key of it" documented fine.json "godwit check --json"
 }

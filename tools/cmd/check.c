@@ -12,6 +12,8 @@
 #include "tools/cmd/command.h"
 #include "tools/cmd/pool_move.h"
 
+enum { CHECK_SCHEMA = 2 }; /* of --json; 1 called a finding's fix its mend */
+
 struct check_options {
     const char *connect;
     const char *pool;
@@ -83,6 +85,7 @@ static const char *check_result(const struct check_cmd *c, const struct err *e)
 static void check_print_json(const struct check_cmd *c, const struct err *e)
 {
     struct json *o = json_new();
+    json_u64(o, "schema", CHECK_SCHEMA);
     json_text(o, "result", check_result(c, e));
     struct json *findings = json_list(o, "findings");
     for (size_t i = 0; i < c->list.n; i++) {
@@ -91,7 +94,7 @@ static void check_print_json(const struct check_cmd *c, const struct err *e)
         json_text(item, "check", f->what);
         json_text(item, "verdict", check_verdict_name(f->verdict));
         json_text(item, "sentence", f->sentence);
-        json_text(item, "mend", f->fix);
+        json_text(item, "fix", f->fix);
     }
     json_error(o, e);
     json_print(o, stdout);
