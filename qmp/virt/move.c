@@ -15,10 +15,10 @@ static int move_host_name(struct virt_host *h, char *name, size_t room, struct e
     CLEANUP_CONNECTION virConnectPtr conn = virt_host_connection(h, e);
     if (conn == NULL)
         return -1;
-    CLEANUP_FREE char *told = virConnectGetHostname(conn);
-    if (told == NULL)
+    CLEANUP_FREE char *hostname = virConnectGetHostname(conn);
+    if (hostname == NULL)
         return virt_host_fail(h, e, "it does not tell its host's name");
-    snprintf(name, room, "%s", told);
+    snprintf(name, room, "%s", hostname);
     return 0;
 }
 

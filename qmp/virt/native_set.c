@@ -11,7 +11,7 @@
 #define MIB (UINT64_C(1) << 20)
 #define COMPRESSION "multifd-compression"
 
-/* How it is told. */
+/* How libvirt gets it. */
 enum way {
     WAY_FLAG,    /* a capability: a flag */
     WAY_PACKED,  /* … and the name as a method of compression */
@@ -174,14 +174,14 @@ int native_set_tune(struct vm_qmp *q, const struct vm_settings *s, int64_t *limi
 }
 
 /* What virDomainMigrate3() takes, while it is put together. */
-struct told {
+struct native_arguments {
     unsigned *flags;
     virTypedParameterPtr *params;
     int *n, *max;
 };
 
 static void native_tell_flag(const struct native_name *to, const struct vm_setting *v,
-                             const struct told *t)
+                             const struct native_arguments *t)
 {
     bool on;
     if (!qmp_setting_flag(v->value, &on) || !on)
@@ -191,7 +191,7 @@ static void native_tell_flag(const struct native_name *to, const struct vm_setti
         virTypedParamsAddString(t->params, t->n, t->max, to->param, v->name);
 }
 
-static void native_tell(const struct vm_setting *v, const struct told *t)
+static void native_tell(const struct vm_setting *v, const struct native_arguments *t)
 {
     const struct native_name *to = native_find(v->name);
     uint64_t number = 0;
@@ -226,7 +226,7 @@ static void native_tell(const struct vm_setting *v, const struct told *t)
 void native_set_tell(const struct vm_settings *s, unsigned *flags, virTypedParameterPtr *params,
                      int *n, int *max)
 {
-    const struct told t = {.flags = flags, .params = params, .n = n, .max = max};
+    const struct native_arguments t = {.flags = flags, .params = params, .n = n, .max = max};
     bool channels = s->multifd_channels > 0; /* said */
     const struct vm_setting compression = {COMPRESSION, vm_qmp_compression_word(s->compression)};
     if (s->compression != VM_COMPRESSION_NONE)

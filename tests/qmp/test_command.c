@@ -150,7 +150,7 @@ static void refused(const char *text, const char *says)
     end(&t);
 }
 
-static void test_wrong_types_are_told_with_their_path(void **state)
+static void test_wrong_types_are_reported_with_their_path(void **state)
 {
     (void)state;
     refused("{\"status\":5}", "query-migrate: status: not a string");
@@ -196,7 +196,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_status_is_read),         cmocka_unit_test(test_query_migrate_is_read),
-        cmocka_unit_test(test_absurd_numbers_do_no_harm), cmocka_unit_test(test_wrong_types_are_told_with_their_path),
+        cmocka_unit_test(test_absurd_numbers_do_no_harm), cmocka_unit_test(test_wrong_types_are_reported_with_their_path),
         cmocka_unit_test(test_capabilities_are_read),   cmocka_unit_test(test_the_machine_type_is_read),
     };
     return cmocka_run_group_tests_name("command", tests, NULL, NULL);

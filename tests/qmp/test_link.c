@@ -95,7 +95,7 @@ static void no_directory_left(const struct qmp_link *l)
     assert_true(l->dir[0] == '\0' && l->ssh == 0 && l->fd == -1);
 }
 
-static void test_a_failing_ssh_is_told(void **state)
+static void test_a_failing_ssh_is_reported(void **state)
 {
     (void)state;
     struct qmp_link l;
@@ -169,7 +169,7 @@ static enum err_class ssh_hangs_up(const char *then)
     return e.class;
 }
 
-static void test_an_ssh_that_hangs_up_is_told(void **state)
+static void test_an_ssh_that_hangs_up_is_reported(void **state)
 {
     (void)state;
     assert_int_equal(ssh_hangs_up("sleep 60"), ERR_LOST);
@@ -223,8 +223,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_unix_socket_is_a_link),
         cmocka_unit_test(test_a_tcp_socket_is_a_link),
-        cmocka_unit_test(test_a_failing_ssh_is_told),
-        cmocka_unit_test(test_an_ssh_that_hangs_up_is_told),
+        cmocka_unit_test(test_a_failing_ssh_is_reported),
+        cmocka_unit_test(test_an_ssh_that_hangs_up_is_reported),
         cmocka_unit_test(test_a_hostile_host_stays_one_argument_of_ssh),
     };
     return cmocka_run_group_tests_name("link", tests, setup, teardown);

@@ -16,7 +16,7 @@
 static void on_end(void *arg)
 {
     (void)arg;
-    fail_msg("nobody is there to be told");
+    fail_msg("nobody is there to be asked");
 }
 
 static bool none_open_soon(void)

@@ -157,14 +157,14 @@ static void disk_block(struct check_run *r, const struct virt_disk *d, const cha
 {
     char script[PATH_MAX + 128], here[200], there[200];
     struct err e = {0};
-    bool told = check_may_shell(r, &r->from) && check_may_shell(r, &r->to);
-    if (told) {
+    bool answered = check_may_shell(r, &r->from) && check_may_shell(r, &r->to);
+    if (answered) {
         snprintf(script, sizeof script, "lsblk -ndo WWN,UUID,SERIAL -- %s | tr -s ' '",
                  text_shell_word(d->path));
-        told = shell_run(&r->from.shell, script, here, sizeof here, CHECK_SHELL_NS, &e) == 0 &&
+        answered = shell_run(&r->from.shell, script, here, sizeof here, CHECK_SHELL_NS, &e) == 0 &&
                shell_run(&r->to.shell, script, there, sizeof there, CHECK_SHELL_NS, &e) == 0;
     }
-    bool named = told && strspn(here, " ") != strlen(here);
+    bool named = answered && strspn(here, " ") != strlen(here);
     if (named && strcmp(here, there) == 0) {
         check_list_add(r->l, CHECK_OK, what, "%s is the same device on both hosts: %s", d->path,
                        here);

@@ -106,7 +106,7 @@ static void the_rule(void **state)
 }
 
 /* Row by row of libvirt 12.8's two tables, and what is in neither of them. */
-static void file_systems_are_told(void **state)
+static void file_systems_are_reported(void **state)
 {
     (void)state;
     static const struct {
@@ -122,7 +122,7 @@ static void file_systems_are_told(void **state)
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (virt_fs_of_magic(rows[i].magic) != rows[i].fs)
-            fail_msg("0x%lx is told to be %d", (unsigned long)rows[i].magic,
+            fail_msg("0x%lx is reported as %d", (unsigned long)rows[i].magic,
                      (int)virt_fs_of_magic(rows[i].magic));
     assert_int_equal(virt_fs_of_fuse("fuse.glusterfs"), VIRT_FS_CLUSTER);
     assert_int_equal(virt_fs_of_fuse("fuse.quobyte"), VIRT_FS_SHARED);
@@ -135,7 +135,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_disk_is_read),
         cmocka_unit_test(the_rule),
-        cmocka_unit_test(file_systems_are_told),
+        cmocka_unit_test(file_systems_are_reported),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -77,18 +77,18 @@ static void test_whose_it_is(void **state)
     (void)state;
     struct err e = {0};
     struct virt_mark_owner o;
-    int told[2], done[2];
+    int marked[2], done[2];
     char text[512] = "", byte;
     assert_int_equal(virt_mark_owner((virDomainPtr)(void *)&domain, &o), 0);
-    assert_int_equal(pipe(told) + pipe(done), 0);
+    assert_int_equal(pipe(marked) + pipe(done), 0);
     pid_t pid = fork();
     if (pid == 0) {
         int rc = virt_mark_set(&domain, "one", "qemu+ssh://b/system", &e);
-        (void)!write(told[1], fake_virt_element, rc == 0 ? strlen(fake_virt_element) : 0);
+        (void)!write(marked[1], fake_virt_element, rc == 0 ? strlen(fake_virt_element) : 0);
         (void)!read(done[0], &byte, 1);
         _exit(0);
     }
-    assert_true(read(told[0], text, sizeof text - 1) > 0);
+    assert_true(read(marked[0], text, sizeof text - 1) > 0);
     fake_virt_element = strdup(text);
     assert_int_equal(state_of(pid), OWNER_ALIVE);
     assert_int_equal(virt_mark_set(&domain, "two", "qemu+ssh://b/system", &e), -1);
@@ -101,7 +101,7 @@ static void test_whose_it_is(void **state)
     assert_int_equal(virt_mark_set(&domain, "two", "qemu+ssh://b/system", &e), 0);
     assert_int_equal(state_of(getpid()), OWNER_SELF);
     for (int i = 0; i < 2; i++) {
-        close(told[i]);
+        close(marked[i]);
         close(done[i]);
     }
 }

@@ -46,7 +46,7 @@ static void test_what_libvirt_cannot_set_is_refused(void **state)
     }
 }
 
-static void test_libvirt_is_told_what_it_has_a_word_for(void **state)
+static void test_libvirt_gets_what_it_has_a_word_for(void **state)
 {
     (void)state;
     const struct vm_settings s = {BY_NAME(
@@ -79,12 +79,12 @@ static void test_libvirt_is_told_what_it_has_a_word_for(void **state)
 }
 
 /* Multifd that is on by name only; what --multifd says, the job tells. */
-static void test_libvirt_is_told_the_channels_of_multifd(void **state)
+static void test_libvirt_gets_the_channels_of_multifd(void **state)
 {
     (void)state;
     const struct {
         struct vm_settings settings;
-        int channels; /* 0: not told */
+        int channels; /* 0: not given */
     } all[] = {
         {{BY_NAME({"multifd", "on"})}, 2},
         {{BY_NAME({"multifd-channels", "5"}, {"multifd", "on"})}, 5},
@@ -181,8 +181,8 @@ int main(void)
 {
     if (virInitialize() < 0) /* else virTypedParams*() corrupt the heap */
         return 1;
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_what_libvirt_cannot_set_is_refused), cmocka_unit_test(test_libvirt_is_told_what_it_has_a_word_for),
-                                       cmocka_unit_test(test_libvirt_is_told_the_channels_of_multifd),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_what_libvirt_cannot_set_is_refused), cmocka_unit_test(test_libvirt_gets_what_it_has_a_word_for),
+                                       cmocka_unit_test(test_libvirt_gets_the_channels_of_multifd),
                                        cmocka_unit_test(test_only_what_is_tuned_later_is_kept),
                                        cmocka_unit_test(test_what_was_tuned_is_put_back)};
     return cmocka_run_group_tests_name("native_set", tests, NULL, NULL);

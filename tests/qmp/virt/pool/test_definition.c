@@ -38,7 +38,7 @@ static void test_equal_definitions_are_the_same(void **state)
             fail_msg("%s\nis not %s", pairs[i][0], pairs[i][1]);
 }
 
-static void test_what_differs_is_told(void **state)
+static void test_what_differs_is_reported(void **state)
 {
     (void)state;
     static const char *const pairs[][2] = {
@@ -69,7 +69,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_equal_definitions_are_the_same),
-        cmocka_unit_test(test_what_differs_is_told),
+        cmocka_unit_test(test_what_differs_is_reported),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -330,7 +330,7 @@ static void test_what_cannot_be_edited_is_refused(void **state)
     assert_int_equal(e.class, ERR_PROTO);
 }
 
-static void test_names_below_the_pool_are_told(void **state)
+static void test_names_below_the_pool_are_reported(void **state)
 {
     (void)state;
     struct err e = {0};
@@ -409,7 +409,7 @@ int main(void)
         cmocka_unit_test(test_files_become_network_disks),
         cmocka_unit_test(test_a_second_edit_finds_nothing_to_do),
         cmocka_unit_test(test_what_cannot_be_edited_is_refused),
-        cmocka_unit_test(test_names_below_the_pool_are_told),
+        cmocka_unit_test(test_names_below_the_pool_are_reported),
         cmocka_unit_test(test_absent_with_mount),
         cmocka_unit_test(test_backing_files_are_used_too),
         cmocka_unit_test(test_what_a_domain_uses_is_found),
