@@ -313,7 +313,7 @@ static void client_queue(struct qmp_client *c, const struct pending *p, struct j
         c->out.end += len + 1;
         client_write(c);
     } else {
-        client_lose(c, ERR_IO, ENOMEM, "QMP");
+        client_lose(c, ERR_IO, ENOMEM, "no memory for a QMP connection");
     }
     json_object_put(msg);
 }
@@ -406,7 +406,7 @@ struct qmp_client *qmp_client_open(struct loop *loop, const struct qmp_endpoint 
 {
     struct qmp_client *c = calloc(1, sizeof *c);
     if (c == NULL) {
-        err_set(e, ERR_IO, ENOMEM, "QMP");
+        err_set(e, ERR_IO, ENOMEM, "no memory for a QMP connection");
         return NULL;
     }
     *c = (struct qmp_client){

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reading QEMU's answers by path: core/json.h's json_find_*(), of what the QMP client hands out. The
+ * Reading QEMU's answers by path: core/json.h's json_find_*(), of what the QMP client returns. The
  * contracts are there.
  */
 #ifndef QMP_FIELD_H

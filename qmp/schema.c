@@ -21,7 +21,7 @@ struct qmp_schema *qmp_schema_new(struct json_object *answer, struct err *e)
     }
     CLEANUP_FREE struct qmp_schema *s = calloc(1, sizeof *s);
     if (s == NULL) {
-        err_set(e, ERR_IO, ENOMEM, "QMP schema");
+        err_set(e, ERR_IO, ENOMEM, "no memory for the QMP schema");
         return NULL;
     }
     s->answer = json_object_get(answer);

@@ -185,7 +185,7 @@ int shell_run(struct shell *s, const char *script, char *out, size_t room,
         return err_set(e, ERR_LOST, 0, "there is no shell: libvirt is not reached by ssh");
     CLEANUP_FREE char *said = malloc(SHELL_SAID_MAX), *asked = malloc(need);
     if (said == NULL || asked == NULL)
-        return err_set(e, ERR_IO, ENOMEM, "a shell");
+        return err_set(e, ERR_IO, ENOMEM, "no memory for a shell");
     log_debug("%s: %s", s->kind == SHELL_SSH ? s->login : "sh", script);
     if (s->child == 0 && shell_start(s, e) < 0)
         return -1;

@@ -33,7 +33,7 @@ struct shell {
  * shell_close(). A libvirt's is made by virt_host_shell(). */
 void shell_of_endpoint(const struct qmp_endpoint *ep, struct shell *s);
 
-/* Starts the shell before its first command, which then need not wait for ssh to connect. What fails is told by
+/* Starts the shell before its first command, which then need not wait for ssh to connect. What fails is reported by
  * that command. */
 void shell_begin(struct shell *s);
 

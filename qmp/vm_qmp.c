@@ -112,7 +112,7 @@ static bool vm_qmp_process_left(struct vm_qmp *q, struct err *e)
     enum vm_death death = qmp_process_look(&q->process);
     if (death == VM_DEATH_NO_ANSWER)
         err_set(e, ERR_LOST, 0, "%s: a QEMU answers, and whether it is the one that was there before cannot "
-                "be told: nobody could look at its process", q->ep.text);
+                "be known: nobody could look at its process", q->ep.text);
     return death != VM_DEATH_LIVES;
 }
 
@@ -604,7 +604,7 @@ struct vm *vm_qmp_open(struct loop *loop, const struct qmp_endpoint *ep, const c
 {
     CLEANUP_FREE struct vm_qmp *q = calloc(1, sizeof *q);
     if (q == NULL) {
-        err_set(e, ERR_IO, ENOMEM, "%s", role);
+        err_set(e, ERR_IO, ENOMEM, "no memory for the %s's side", role);
         return NULL;
     }
     vm_qmp_init(q, loop, role, &vm_qmp_ops);

@@ -66,7 +66,7 @@ static struct watch *watch_new(struct loop *loop, watch_event_fn *on_event, void
 {
     struct watch *w = calloc(1, sizeof *w);
     if (w == NULL) {
-        err_set(e, ERR_IO, ENOMEM, "watch");
+        err_set(e, ERR_IO, ENOMEM, "no memory for a watch");
         return NULL;
     }
     *w = (struct watch){.loop = loop, .on_event = on_event, .event_arg = arg};

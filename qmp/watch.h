@@ -28,7 +28,7 @@ struct watch_sample {
     unsigned throttle_percent; /* auto-converge: 0 does nothing, 99 is the most */
     uint64_t postcopy_bytes, postcopy_requests;
     uint64_t zero_copy_missed; /* passes that were copied although zero-copy was asked for */
-    int64_t setup_ns, total_ns; /* 0: not told */
+    int64_t setup_ns, total_ns; /* 0: not reported */
 };
 
 struct watch_event {

@@ -114,7 +114,7 @@ struct virt_hold *virt_hold_take(const struct virt_domain *d, struct err *e)
 {
     struct virt_hold *h = calloc(1, sizeof *h);
     if (h == NULL) {
-        err_set(e, ERR_IO, ENOMEM, "%s", d->name);
+        err_set(e, ERR_IO, ENOMEM, "no memory for domain %s", d->name);
         return NULL;
     }
     atomic_init(&h->refs, 1);

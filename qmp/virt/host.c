@@ -158,7 +158,7 @@ struct virt_host *virt_host_open(const char *uri, const char *role, struct err *
     if (h == NULL || copy == NULL) {
         free(copy);
         free(h);
-        err_set(e, ERR_IO, ENOMEM, "%s", uri);
+        err_set(e, ERR_IO, ENOMEM, "no memory for the connection to %s", uri);
         return NULL;
     }
     *h = (struct virt_host){.uri = copy, .role = role, .refs = 1};

@@ -67,7 +67,7 @@ static char *incoming_rewrite(const char *xml, const char *name, const char *id,
     }
     char *text = xml_text(doc);
     if (text == NULL)
-        err_set(e, ERR_IO, ENOMEM, "the domain's XML");
+        err_set(e, ERR_IO, ENOMEM, "no memory for the domain's XML");
     return text;
 }
 

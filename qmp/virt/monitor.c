@@ -288,7 +288,7 @@ static void *monitor_open(const void *target, int *fd, struct err *e)
     struct virt_monitor *m = calloc(1, sizeof *m);
     *fd = -1;
     if (m == NULL) {
-        err_set(e, ERR_IO, ENOMEM, "%s", d->name);
+        err_set(e, ERR_IO, ENOMEM, "no memory for domain %s", d->name);
         return NULL;
     }
     *m = (struct virt_monitor){.refs = 1, .host = virt_host_ref(d->host), .fd = -1,

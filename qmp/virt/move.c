@@ -17,7 +17,7 @@ static int move_host_name(struct virt_host *h, char *name, size_t room, struct e
         return -1;
     CLEANUP_FREE char *hostname = virConnectGetHostname(conn);
     if (hostname == NULL)
-        return virt_host_fail(h, e, "it does not tell its host's name");
+        return virt_host_fail(h, e, "libvirt does not report the host's name");
     snprintf(name, room, "%s", hostname);
     return 0;
 }
@@ -132,7 +132,7 @@ int virt_move_expected_facts(const struct virt_move *m, const struct vm_facts *s
     if (conn == NULL)
         return -1;
     if (virConnectGetVersion(conn, &v) < 0)
-        return virt_host_fail(m->destination_host, e, "it does not tell its QEMU's version");
+        return virt_host_fail(m->destination_host, e, "libvirt does not report QEMU's version");
     *destination = *source;
     destination->version[0] = (int)(v / 1000000);
     destination->version[1] = (int)(v / 1000 % 1000);

@@ -97,7 +97,7 @@ struct native_events *native_events_open(const struct virt_domain *d, struct err
 {
     struct native_events *v = calloc(1, sizeof *v);
     if (v == NULL) {
-        err_set(e, ERR_IO, ENOMEM, "%s", d->name);
+        err_set(e, ERR_IO, ENOMEM, "no memory for domain %s", d->name);
         return NULL;
     }
     v->qemu = v->lifecycle = -1;

@@ -87,7 +87,7 @@ static void job_on_end(void *arg, uint32_t events)
     j->on_end(j->arg);
 }
 
-/* ---- what libvirt is told ---- */
+/* ---- what libvirt is asked to do ---- */
 
 static void job_add_text(struct native_job *j, const char *name, const char *value)
 {
@@ -158,7 +158,7 @@ struct native_job *native_job_start(struct loop *loop, const struct virt_move *m
     struct native_job *j = calloc(1, sizeof *j);
     int fd = eventfd(0, EFD_CLOEXEC);
     if (j == NULL || fd < 0) {
-        err_set(e, ERR_IO, j == NULL ? ENOMEM : errno, "a migration's thread");
+        err_set(e, ERR_IO, j == NULL ? ENOMEM : errno, "cannot start the migration's thread");
         free(j);
         return NULL;
     }

@@ -18,7 +18,7 @@
  * by whichever name, where godwit was built with a libvirt that has none. */
 int native_set_check(const struct vm_settings *s, struct err *e);
 
-/* Leaves in *set what QEMU is told. */
+/* Leaves in *set what QEMU is given. */
 void native_set_keep_tuned(struct qmp_settings *set);
 
 /* The source's vm_ops.configure(): tells QEMU, and *limit_ns the downtime limit in force. On failure
@@ -29,7 +29,7 @@ int native_set_tune(struct vm_qmp *q, const struct vm_settings *s, int64_t *limi
 /* Puts back what it has changed. */
 int native_set_restore(struct vm_qmp *q, struct err *e);
 
-/* What virDomainMigrate3() is told of these and of the compression; adds to both. All of *s has been
+/* What virDomainMigrate3() is given of these and of the compression; adds to both. All of *s has been
  * checked. */
 void native_set_tell(const struct vm_settings *s, unsigned *flags, virTypedParameterPtr *params,
                      int *n, int *max);

@@ -150,7 +150,7 @@ struct virt_route *virt_route_open(struct loop *loop, const struct virt_route_op
 {
     struct route *r = calloc(1, sizeof *r);
     if (r == NULL) {
-        err_set(e, ERR_IO, ENOMEM, "%s", options->domain);
+        err_set(e, ERR_IO, ENOMEM, "no memory for domain %s", options->domain);
         return NULL;
     }
     r->loop = loop;

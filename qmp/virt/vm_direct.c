@@ -167,7 +167,7 @@ static int direct_check(struct vm *vm, const struct vm_settings *s, struct err *
 
 /*
  * The connection broke while libvirt was making the domain: it goes on by itself, and whether it has
- * made it shows only later. One that bears our mark is ended; what cannot be looked at is told.
+ * made it shows only later. One that bears our mark is ended; what cannot be looked at is reported.
  */
 static void direct_withdraw(struct vm_direct *d)
 {
@@ -309,7 +309,7 @@ static struct vm_direct *direct_new(struct loop *loop, struct virt_move *m, cons
 {
     struct vm_direct *d = calloc(1, sizeof *d);
     if (d == NULL) {
-        err_set(e, ERR_IO, ENOMEM, "%s", role);
+        err_set(e, ERR_IO, ENOMEM, "no memory for the %s's side", role);
         return NULL;
     }
     d->move = m;

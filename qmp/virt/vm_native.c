@@ -17,7 +17,7 @@
  * Neither side is suspended, resumed or ended by its UUID alone. libvirt says which QEMU it has started
  * there for an incoming migration (its number, in the event "started, migrated"), and that one is
  * ours; the number counts for as long as the connection lives that has brought it, since a restarted
- * libvirtd gives numbers anew. Whatever else runs under the UUID is left alone, and told.
+ * libvirtd gives numbers anew. Whatever else runs under the UUID is left alone, and reported.
  */
 #include "qmp/virt/vm_native.h"
 
@@ -445,7 +445,7 @@ static struct vm_native *native_new(struct loop *loop, struct virt_move *m, cons
 {
     struct vm_native *n = calloc(1, sizeof *n);
     if (n == NULL) {
-        err_set(e, ERR_IO, ENOMEM, "%s", role);
+        err_set(e, ERR_IO, ENOMEM, "no memory for the %s's side", role);
         return NULL;
     }
     n->move = m;

@@ -59,7 +59,7 @@ static struct virt_watched *watched_new(const char *uri, struct err *e)
 {
     struct virt_watched *w = calloc(1, sizeof *w);
     if (w == NULL) {
-        err_set(e, ERR_IO, ENOMEM, "%s", uri);
+        err_set(e, ERR_IO, ENOMEM, "no memory for the connection to %s", uri);
         return NULL;
     }
     *w = (struct virt_watched){
@@ -107,7 +107,7 @@ static struct virt_watched *watched_listen(const char *uri, const char *name, st
         return NULL;
     w->name = strdup(name);
     if (w->name == NULL) {
-        err_set(e, ERR_IO, ENOMEM, "%s", name);
+        err_set(e, ERR_IO, ENOMEM, "no memory for %s", name);
         goto failed;
     }
     if (pipe2(w->pipe, O_CLOEXEC | O_NONBLOCK) < 0) {

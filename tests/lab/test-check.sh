@@ -105,18 +105,18 @@ make_fine() {
 test_fine() {
     run fine.out 0 fine "$there"
     check "nothing is refused" shows ' 0 warnings, 0 refused, 0 skipped$' fine.out
-    finds "ssh" ok 'destination: ssh: root@b lets us in' fine.out
+    finds "ssh" ok 'destination: ssh: ssh to root@b works' fine.out
     finds "QEMU's NFS driver on b" ok 'share nfs://nfs/export/: destination: one share: .*marker' fine.out
     finds "the server is one" ok 'disk vda: shared storage: nfs is 10.77.0.3 on both' fine.out
     finds "the QEMU user may write" ok 'share nfs://nfs/export/: writable by QEMU: user 0:0' fine.out
     finds "capabilities" ok 'migration capabilities: both installed QEMUs have .*multifd' fine.out
-    finds "the address" ok 'migration address: the stream goes to b, on a that is 10.77.0.2' fine.out
-    finds "ports" ok 'migration ports: a gets through to b, ports 49152 and 49215' fine.out
+    finds "the address" ok 'migration address: the stream goes to b, which on a resolves to 10.77.0.2' fine.out
+    finds "ports" ok 'migration ports: a can reach b, ports 49152 and 49215' fine.out
     finds "clocks" ok 'clocks: b is [0-9.]+ s' fine.out
     finds "CPU" ok 'CPU: QEMU on b can be qemu64' fine.out
     finds "machine" ok 'machine type: .* knows pc-q35-' fine.out
     finds "memory" ok 'memory: the guest has 32' fine.out
-    finds "bridge" ok 'bridge br0: it is there on b' fine.out
+    finds "bridge" ok 'bridge br0: it exists on b' fine.out
     run one.out 0 fine
     check "one host alone: nothing of the other" same "$(grep -c destination one.out)" 0
     run fine.json 0 --quick --json fine "$there"
@@ -141,7 +141,7 @@ test_names() {
     domain taken 32 '' | sed "s|<name>|<uuid>$(virsh_on a domuuid fine | tr -d '\n')</uuid>&|" >uuid.xml
     virsh_on b define "$scratch/uuid.xml"
     run uuid.out 2 --quick fine "$there"
-    finds "the UUID is taken" refuse "domain: UUID on the destination: .* by domain 'taken'" uuid.out
+    finds "the UUID is taken" refuse "domain: UUID on the destination: .* by a domain with another name, 'taken'" uuid.out
     virsh_on b undefine taken
 }
 
@@ -159,7 +159,7 @@ test_address() {
         'migration address: on a the name b is 127.0.1.1, which is a itself' self.out
     fixes "how to say it" '.* --migrateuri tcp://10.77.0.2' self.out
     run uri.out 0 --migrateuri tcp://10.77.0.2:49200 fine "$by_address"
-    finds "--migrateuri, with its port" ok 'migration ports: a gets through to 10.77.0.2, port 49200$' uri.out
+    finds "--migrateuri, with its port" ok 'migration ports: a can reach 10.77.0.2, port 49200$' uri.out
     b_is 10.77.0.1
     run stale.out 2 --quick fine "$by_address"
     finds "it is the source's own address" refuse 'migration address: .* b is 10.77.0.1, which is a itself' stale.out
@@ -197,22 +197,22 @@ test_bad() {
     virsh_on a snapshot-create bad --redefine "$scratch/snapshot.xml"
     run bad.out 2 bad "$there"
     finds "a domain that does not run" refuse 'domain: state: bad is not running' bad.out
-    finds "a local file" refuse "disk vda: libvirt's rule: unsafe.* not shared" bad.out
+    finds "a local file" refuse "disk vda: libvirt's rule: libvirt calls it unsafe.* not shared" bad.out
     fixes "can be relocated" "godwit relocate $scratch/bad.qcow2 nfs://" bad.out
-    finds "that is one file all the same" ok 'disk vda: shared storage: .* one file .*marker.* transient pool' bad.out
+    finds "that is one file all the same" ok 'disk vda: shared storage: .* one file .*marker.* temporary pool' bad.out
     finds "cache=writeback" warn 'disk vdb: cache: cache=writeback' bad.out
     fixes "which virt-xml changes" 'virt-xml -c qemu:///system bad --edit target=vdb --disk cache=none' bad.out
-    finds "a volume of a pool" refuse "disk vdc: libvirt's rule: unsafe" bad.out
+    finds "a volume of a pool" refuse "disk vdc: libvirt's rule: libvirt calls it unsafe" bad.out
     finds "a transient disk" refuse 'transient disk vdd: ' bad.out
     finds "a host device" refuse 'host device ' bad.out
     finds "a snapshot" refuse 'snapshots: the domain has 1' bad.out
     finds "no such bridge" refuse 'bridge nobridge: there is no bridge nobridge on b' bad.out
-    finds "no such network" refuse 'network nonet: there is none on b' bad.out
-    finds "no such pool" refuse 'pool images: there is none on b' bad.out
-    finds "too much memory" refuse 'memory: the guest has .* b could free' bad.out
+    finds "no such network" refuse 'network nonet: it does not exist on b' bad.out
+    finds "no such pool" refuse 'pool images: it does not exist on b' bad.out
+    finds "too much memory" refuse 'memory: the guest has .* b can free' bad.out
     finds "another CPU" refuse "CPU: QEMU's CPU on b is not enough for EPYC-Milan: it lacks .*clzero" bad.out
     run unsafe.out 2 --quick --unsafe bad "$there"
-    finds "--unsafe: a warning" warn "disk vda: libvirt's rule: unsafe" unsafe.out
+    finds "--unsafe: a warning" warn "disk vda: libvirt's rule: libvirt calls it unsafe" unsafe.out
 }
 
 # b has another directory under the same name, with a file of the same name and size.
@@ -226,7 +226,7 @@ test_another_file() {
     virsh_on a define "$scratch/file.xml"
     run file.out 2 file "$there"
     finds "the same name and size is not the same file" \
-        refuse 'disk vda: shared storage: .* is another file on b: a marker' file.out
+        refuse 'disk vda: shared storage: .* is a different file on b: a marker' file.out
     on b rm "$scratch/other/a.img"
     run gone.out 2 file "$there"
     finds "a file that is not there" refuse 'disk vda: shared storage: .* is not on b' gone.out

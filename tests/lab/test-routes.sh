@@ -515,7 +515,7 @@ owned_lost_in_making() {
 owned_mark() {
     local result=0
     begin_making --route direct || return
-    refused 2 'is already under way: godwit, process [0-9]+ on this host .*is at work on it' \
+    refused 2 'is already under way: godwit, process [0-9]+ on this host .*is working on it' \
         "$lab" exec a "$godwit" check --fix "$vm" || result=1
     { virsh_on a metadata "$vm" urn:godwit:migration:1 >/dev/null && is_under_way; } || result=1
     release_making_on_b

@@ -142,7 +142,7 @@ static int check_still_there(const struct check_side *side, struct err *e)
 {
     if (side->conn == NULL || virConnectIsAlive(side->conn) == 1)
         return 0;
-    return err_set(e, ERR_LOST, 0, "%s: libvirt was lost in the middle of the check", side->role);
+    return err_set(e, ERR_LOST, 0, "%s: the connection to libvirt was lost during the check", side->role);
 }
 
 int virt_check_domain(struct virt_host *source, struct virt_host *destination,

@@ -20,7 +20,7 @@ static void accelerator_of(struct check_run *r, const struct check_side *side, u
     }
     /* measured, see tests/assume/tcg-migration.sh */
     check_list_add(r->l, check_risk(r), what,
-                   "QEMU %lu.%lu under TCG corrupts the memory of a guest that it migrates",
+                   "migration with TCG on QEMU %lu.%lu corrupts the guest's memory",
                    qemu / 1000000, qemu / 1000 % 1000);
     check_list_fix(r->l, "apt-get install -t bookworm-backports qemu-system-x86");
 }
@@ -41,7 +41,7 @@ static void machine_refuse(struct check_run *r, const char *what)
     const virError *error = virGetLastError();
     const char *said = error != NULL && error->message != NULL ? error->message : "it is not there";
     const char *emulator = r->emulator != NULL ? r->emulator : "qemu-system-x86_64";
-    check_list_add(r->l, CHECK_REFUSE, what, "%s cannot run a %s of machine %s by %s: %s",
+    check_list_add(r->l, CHECK_REFUSE, what, "%s cannot run a %s guest of machine %s with %s: %s",
                    r->to.name, r->type, r->machine != NULL ? r->machine : "?", emulator, said);
     if (strstr(said, "accel") != NULL)
         check_fix_there(r->l, &r->to.shell, "modprobe -a kvm_intel kvm_amd; ls -l /dev/kvm");
@@ -105,7 +105,7 @@ static void cpu_hosts(struct check_run *r)
     CLEANUP_XML xmlDocPtr doc = caps != NULL ? xml_parse(caps, "the capabilities", &e) : NULL;
     xmlNodePtr cpu = doc != NULL ? xml_first(doc, NULL, "/capabilities/host/cpu") : NULL;
     if (cpu == NULL) {
-        check_list_add(r->l, CHECK_SKIPPED, what, "%s does not tell its CPU", r->from.name);
+        check_list_add(r->l, CHECK_SKIPPED, what, "%s does not report its CPU", r->from.name);
         return;
     }
     CLEANUP_XML xmlDocPtr alone = xmlNewDoc(BAD_CAST "1.0");
@@ -113,16 +113,16 @@ static void cpu_hosts(struct check_run *r)
     CLEANUP_FREE char *text = xml_text(alone);
     int n = virConnectCompareCPU(r->to.conn, text, VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE);
     if (n == VIR_CPU_COMPARE_IDENTICAL)
-        check_list_add(r->l, CHECK_OK, what, "both hosts have the same CPU, which the guest sees");
+        check_list_add(r->l, CHECK_OK, what, "both hosts have the same CPU, and the guest sees it");
     else if (n == VIR_CPU_COMPARE_SUPERSET)
         check_list_add(r->l, CHECK_WARN, what,
-                       "%s has another CPU than %s, with all of its features, and the guest sees "
-                       "the host's (host-passthrough): the way back may not work", r->to.name,
+                       "%s has a different CPU than %s, with all of its features, and the guest sees "
+                       "the host's (host-passthrough): migrating back may not work", r->to.name,
                        r->from.name);
     else if (n == VIR_CPU_COMPARE_INCOMPATIBLE || virt_last_error_is(VIR_ERR_CPU_INCOMPATIBLE))
         cpu_refuse(r, what, "what the guest sees of its host's");
     else
-        check_skip(r, &r->to, what, "comparing the hosts' CPUs");
+        check_skip(r, &r->to, what, "cannot compare the hosts' CPUs");
 }
 
 void check_cpu(struct check_run *r)
@@ -152,5 +152,5 @@ void check_cpu(struct check_run *r)
     else if (n == VIR_CPU_COMPARE_INCOMPATIBLE || virt_last_error_is(VIR_ERR_CPU_INCOMPATIBLE))
         cpu_refuse(r, what, model);
     else
-        check_skip(r, &r->to, what, "comparing the CPU");
+        check_skip(r, &r->to, what, "cannot compare the CPU");
 }

@@ -21,24 +21,24 @@ static const struct {
     const char *name; /* XPath from the node: which one, or NULL */
 } blockers[] = {
     {CHECK_REFUSE, "hostdev[@mode='subsystem'][@type='pci'][not(teaming/@type='transient')]",
-     "host device", "a PCI device of this host's is in the guest, and cannot go with it",
+     "host device", "the guest uses a PCI device of this host, which cannot migrate",
      "alias/@name"},
     {CHECK_REFUSE, "hostdev[@mode='subsystem'][@type='mdev']", "host device",
-     "a mediated device of this host's is in the guest, and cannot go with it", "alias/@name"},
+     "the guest uses a mediated device of this host, which cannot migrate", "alias/@name"},
     {CHECK_REFUSE, "hostdev[@mode='subsystem'][@type='scsi' or @type='scsi_host']", "host device",
-     "a SCSI device of this host's is in the guest, and cannot go with it", "alias/@name"},
+     "the guest uses a SCSI device of this host, which cannot migrate", "alias/@name"},
     {CHECK_REFUSE, "hostdev[@mode='capabilities']", "host device",
-     "a device of this host's is in the guest, and cannot go with it", "alias/@name"},
+     "the guest uses a device of this host, which cannot migrate", "alias/@name"},
     {CHECK_WARN, "hostdev[@mode='subsystem'][@type='usb']", "host device",
-     "a USB device of this host's is in the guest: it sees it unplugged", "alias/@name"},
+     "the guest uses a USB device of this host, and will see it unplugged", "alias/@name"},
     {CHECK_REFUSE, "interface[@type='hostdev'][not(teaming/@type='transient')]", "host device",
-     "a network card of this host's is in the guest, and cannot go with it", "mac/@address"},
+     "the guest uses a network card of this host, which cannot migrate", "mac/@address"},
     {CHECK_REFUSE, "interface[@type='vdpa']", "host device",
-     "a vDPA device is in the guest, and cannot go with it", "mac/@address"},
+     "the guest uses a vDPA device, which cannot migrate", "mac/@address"},
     {CHECK_REFUSE, "disk[transient]", "transient disk",
-     "it forgets what is written to it, and that file is on this host only", "target/@dev"},
+     "what is written to it is discarded, and until then is on this host only", "target/@dev"},
     {CHECK_REFUSE, "shmem[not(@role='master')]", "shared memory",
-     "it is shared with other guests of this host's", "@name"},
+     "other guests of this host share it", "@name"},
     {CHECK_REFUSE, "filesystem[driver/@type='virtiofs']", "virtiofs",
      "the state of its virtiofsd is on this host", "target/@dir"},
     {CHECK_REFUSE, "filesystem[not(driver/@type='virtiofs')]", "9p",
@@ -49,12 +49,12 @@ static const struct {
      "its file must be on shared storage", "source/path"},
     {CHECK_WARN,
      "serial[@type='dev']|parallel[@type='dev']|console[@type='dev']|channel[@type='dev']",
-     "host device", "a device node of this host's: the destination's of that name is opened",
+     "host device", "the guest uses a device node of this host: QEMU opens the one of that name on the destination",
      "source/@path"},
     {CHECK_REFUSE, "input[@type='passthrough']", "host device",
-     "an input device of this host's is in the guest, and cannot go with it", "source/@evdev"},
+     "the guest uses an input device of this host, which cannot migrate", "source/@evdev"},
     {CHECK_WARN, "input[@type='evdev']", "host device",
-     "input of this host's goes to the guest: the destination's device of that name is opened",
+     "the guest gets input from this host: QEMU opens the device of that name on the destination",
      "source/@dev"},
     {CHECK_REFUSE, "video[model/acceleration/@accel3d='yes']", "3D video",
      "its state is in this host's GPU, and QEMU does not migrate that", "alias/@name"},
@@ -64,7 +64,7 @@ static const struct {
      "QEMU migrates them only in newer versions", "alias/@name"},
     {CHECK_REFUSE, "sound[@model='usb']", "USB sound", "QEMU does not migrate it", "alias/@name"},
     {CHECK_WARN, "interface[@type='vhostuser']|disk[@type='vhostuser']", "vhost-user",
-     "its socket must be there on the destination, too", "source/@path"},
+     "its socket must exist on the destination, too", "source/@path"},
 };
 
 static void device_fix(const char *what, const char *name, const char *uri, const char *domain,
@@ -110,17 +110,17 @@ void check_devices_of_xml(xmlDocPtr doc, const char *uri, struct check_list *l)
     if (xml_has(doc, NULL, "/domain/cpu/feature[@name='invtsc'][@policy='require']") &&
         !xml_has(doc, NULL, "/domain/clock/timer[@name='tsc'][@frequency]")) {
         check_list_add(l, CHECK_REFUSE, "CPU feature invtsc",
-                       "an invariant TSC cannot be migrated without its frequency in the XML");
+                       "libvirt cannot migrate an invariant TSC without its frequency in the XML");
         check_list_fix(l, "virt-xml -c %s %s --edit --cpu invtsc=disable", uri, domain);
     }
     if (xml_has(doc, NULL, "/domain/qemu:commandline")) {
         check_list_add(l, CHECK_WARN, "QEMU arguments",
-                       "the XML passes arguments to QEMU, of which nobody knows what they need on "
+                       "the XML passes arguments to QEMU; godwit does not know what they need on "
                        "the destination");
         check_list_fix(l, "virsh -c %s dumpxml %s | grep qemu:arg", uri, domain);
     }
     if (l->n == before)
-        check_list_add(l, CHECK_OK, "devices", "none of them blocks a migration");
+        check_list_add(l, CHECK_OK, "devices", "none of the devices blocks a migration");
 }
 
 void check_devices(struct check_run *r)
@@ -135,10 +135,10 @@ void check_snapshots(struct check_run *r)
     static const char what[] = "snapshots";
     int n = virDomainSnapshotNum(r->dom, 0);
     if (n < 0) {
-        check_skip(r, &r->from, what, "counting the snapshots");
+        check_skip(r, &r->from, what, "cannot count the snapshots");
     } else if (n > 0) {
         check_list_add(r->l, CHECK_REFUSE, what,
-                       "the domain has %d, and libvirt migrates none that has any", n);
+                       "the domain has %d, and libvirt does not migrate a domain with snapshots", n);
         check_list_fix(r->l, "for s in $(virsh -c %s snapshot-list --name %s); do virsh -c %s "
                         "snapshot-delete --metadata %s $s; done", r->from.uri, r->domain->name,
                         r->from.uri, r->domain->name);
@@ -148,7 +148,7 @@ void check_snapshots(struct check_run *r)
     n = virDomainListAllCheckpoints(r->dom, NULL, 0);
     if (n > 0) {
         check_list_add(r->l, CHECK_WARN, "checkpoints",
-                       "the domain has %d: the destination's libvirt will not know them", n);
+                       "the domain has %d: the destination's libvirt will not have them", n);
         check_list_fix(r->l, "virsh -c %s checkpoint-list %s", r->from.uri, r->domain->name);
     }
 }
@@ -164,7 +164,7 @@ static bool jobs_of_blocks(struct check_run *r)
         if (target == NULL || virDomainGetBlockJobInfo(r->dom, target, &info, 0) != 1)
             continue;
         any = true;
-        check_list_add(r->l, CHECK_REFUSE, "jobs", "a block job of disk %s is under way", target);
+        check_list_add(r->l, CHECK_REFUSE, "jobs", "a block job on disk %s is under way", target);
         check_list_fix(r->l, "virsh -c %s blockjob %s %s --abort", r->from.uri, r->domain->name,
                         target);
     }
@@ -177,13 +177,13 @@ void check_jobs(struct check_run *r)
     if (!r->active)
         return;
     if (virDomainGetJobInfo(r->dom, &info) < 0) {
-        check_skip(r, &r->from, "jobs", "the domain's job");
+        check_skip(r, &r->from, "jobs", "cannot read the domain's job");
         return;
     }
     bool blocks = jobs_of_blocks(r);
     if (info.type != VIR_DOMAIN_JOB_NONE && info.type != VIR_DOMAIN_JOB_COMPLETED) {
         check_list_add(r->l, CHECK_REFUSE, "jobs",
-                       "a job of the domain's is under way: a migration, a backup or a dump");
+                       "a job of the domain is under way: a migration, a backup or a dump");
         check_list_fix(r->l, "virsh -c %s domjobabort %s", r->from.uri, r->domain->name);
     } else if (!blocks) {
         check_list_add(r->l, CHECK_OK, "jobs", "none is under way");

@@ -41,7 +41,7 @@ static int disk_fs(struct check_side *side, const char *path, enum virt_fs *fs, 
                  "p=%s; until s=$(stat -f -c %%t -- \"$p\" 2>&1); do [ \"$p\" != / ] && "
                  "p=$(dirname -- \"$p\") || break; done; echo \"$s $(findmnt -n -o FSTYPE -T \"$p\")\"",
                  text_shell_word(path)) < 0)
-        return err_set(e, ERR_IO, ENOMEM, "%s", path);
+        return err_set(e, ERR_IO, ENOMEM, "no memory for %s", path);
     int status = shell_run(&side->shell, script, said, sizeof said, CHECK_SHELL_NS, e);
     free(script);
     if (status < 0)
@@ -70,7 +70,7 @@ static bool disk_resolve(struct check_run *r, struct virt_disk *d, const char *w
                                                        : VIRT_DISK_NETWORK;
         d->path = text_keep("%s", path);
     } else {
-        check_skip(r, &r->from, what, "the volume of the disk");
+        check_skip(r, &r->from, what, "cannot look up the disk's volume");
     }
     free(path);
     if (volume != NULL)
@@ -97,11 +97,11 @@ static void disk_rule(struct check_run *r, const struct virt_disk *d)
                        : d->readonly                  ? "it is read-only"
                        : d->type == VIRT_DISK_NETWORK ? "QEMU itself opens it over the network"
                        : d->shareable                 ? "it is shareable"
-                                      : "it is shared, and no host caches it at the switchover");
+                                      : "it is on shared storage, and no host caches it at the switchover");
         return;
     }
     check_list_add(r->l, check_risk(r), what,
-                   "unsafe, as libvirt says, too: %s (%s)%s%s", why, d->path,
+                   "libvirt calls it unsafe: %s (%s)%s%s", why, d->path,
                    e.class != ERR_NONE ? ": " : "", e.msg);
     if (strncmp(why, "its cache", 9) == 0)
         check_list_fix(r->l, "virt-xml -c %s %s --edit target=%s --disk cache=none", r->from.uri,
@@ -142,12 +142,12 @@ static void disk_network(struct check_run *r, const struct virt_disk *d, const c
                        address, d->path, name);
     } else if (one < 0) {
         check_list_add(r->l, CHECK_WARN, what,
-                       "%s of %s server %s: the same by name only, nobody was asked whether both "
+                       "%s of %s server %s matches only by name; godwit did not check whether both "
                        "hosts see one image there", d->path, name, d->host);
         check_list_fix(r->l, "godwit check -c %s %s %s", r->from.uri, r->domain->name, r->to.uri);
     } else {
-        check_list_add(r->l, CHECK_REFUSE, what, "%s server %s is another machine for %s: %s", name,
-                       d->host, r->to.name, address[0] != '\0' ? address : "it knows no such name");
+        check_list_add(r->l, CHECK_REFUSE, what, "%s server %s resolves differently on %s: %s", name,
+                       d->host, r->to.name, address[0] != '\0' ? address : "the name is unknown there");
         check_fix_there(r->l, &r->to.shell, "getent ahosts %s", d->host);
     }
 }
@@ -169,12 +169,12 @@ static void disk_block(struct check_run *r, const struct virt_disk *d, const cha
         check_list_add(r->l, CHECK_OK, what, "%s is the same device on both hosts: %s", d->path,
                        here);
     } else if (named) {
-        check_list_add(r->l, CHECK_REFUSE, what, "%s is another device on %s: '%s', not '%s'",
+        check_list_add(r->l, CHECK_REFUSE, what, "%s is a different device on %s: '%s', not '%s'",
                        d->path, r->to.name, there, here);
         check_list_fix(r->l, "lsblk -o NAME,WWN,UUID,SERIAL");
     } else {
         check_list_add(r->l, CHECK_WARN, what,
-                       "%s: the same by name only, the device tells no WWN, UUID or serial number",
+                       "%s has the same name on both hosts, but no WWN, UUID or serial number to compare",
                        d->path);
     }
 }
@@ -190,7 +190,7 @@ static void disk_there(struct check_run *r, const struct virt_disk *d)
     else if (d->type == VIRT_DISK_NETWORK)
         disk_network(r, d, what);
     else if (d->type != VIRT_DISK_EMPTY)
-        check_list_add(r->l, CHECK_WARN, what, "a disk of this type cannot be compared");
+        check_list_add(r->l, CHECK_WARN, what, "godwit cannot compare a disk of this type");
 }
 
 static void disk_bases(struct check_run *r, xmlNodePtr node, const struct virt_disk *d)
@@ -233,7 +233,7 @@ static void disk_cache(struct check_run *r, const struct virt_disk *d)
     bool direct = strcmp(d->cache, "none") == 0 || strcmp(d->cache, "directsync") == 0;
     if (strcmp(d->cache, "unsafe") == 0)
         check_list_add(r->l, CHECK_WARN, what,
-                       "cache=unsafe drops the guest's flushes: a host that fails loses data that "
+                       "cache=unsafe drops the guest's flushes: a host failure loses data that "
                        "the guest knows to be on disk");
     else if (direct || d->type == VIRT_DISK_NETWORK)
         check_list_add(r->l, CHECK_OK, what, "cache=%s: %s", d->cache,
@@ -244,7 +244,7 @@ static void disk_cache(struct check_run *r, const struct virt_disk *d)
                        "cache=%s keeps the guest's writes in this host's page cache; QEMU %s",
                        d->cache,
                        r->from_qemu >= QEMU_DROPS_CACHE
-                           ? "flushes and drops it in the pause, which makes that longer"
+                           ? "flushes and drops it during the pause, which lengthens the pause"
                            : "before 4.0 does not drop it: data may be lost");
     if (r->l->n > 0 && r->l->at[r->l->n - 1].verdict == CHECK_WARN)
         check_list_fix(r->l, "virt-xml -c %s %s --edit target=%s --disk cache=none", r->from.uri,

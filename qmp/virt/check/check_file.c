@@ -75,7 +75,7 @@ static void file_find(struct file_side *s, const char *path, bool thorough)
     char dir[PATH_MAX];
     const char *slash = strrchr(path, '/');
     if (slash == NULL) {
-        snprintf(s->why, sizeof s->why, "'%s' is no absolute path", path);
+        snprintf(s->why, sizeof s->why, "'%s' is not an absolute path", path);
         return;
     }
     snprintf(dir, sizeof dir, "%.*s", slash == path ? 1 : (int)(slash - path), path);
@@ -178,7 +178,7 @@ static bool file_look(struct file_side *s, struct file_facts *f)
     return true;
 }
 
-/* No marker told: size and time of change are evidence, but no proof. */
+/* No marker answered: size and time of change are evidence, but no proof. */
 static void file_compare(struct check_run *r, const char *what, const char *path, bool readonly,
                          struct file_side *from, struct file_side *to, const char *because)
 {
@@ -187,19 +187,19 @@ static void file_compare(struct check_run *r, const char *what, const char *path
         check_list_add(r->l, CHECK_SKIPPED, what, "%s: %s%s", path, from->why, to->why);
     } else if (a.capacity_bytes != b.capacity_bytes) {
         check_list_add(r->l, CHECK_REFUSE, what,
-                       "%s is another file on %s: %llu bytes, not %llu", path, to->side->name,
+                       "%s is a different file on %s: %llu bytes, not %llu", path, to->side->name,
                        b.capacity_bytes, a.capacity_bytes);
         check_list_fix(r->l, "godwit relocate %s nfs://SERVER/EXPORT/", path);
     } else if (readonly) {
-        check_list_add(r->l, CHECK_OK, what, "%s is on %s, of the same size (it is only read)",
+        check_list_add(r->l, CHECK_OK, what, "%s is on %s, of the same size (the guest only reads it)",
                        path, to->side->name);
     } else if (a.changed != NULL && b.changed != NULL && strcmp(a.changed, b.changed) == 0) {
         check_list_add(r->l, CHECK_WARN, what,
-                       "%s has the same size and time of change on both hosts; that it is one file "
-                       "is likely, and not proven: %s", path, because);
+                       "%s has the same size and change time on both hosts; that it is one file "
+                       "is likely but not proven: %s", path, because);
     } else {
         check_list_add(r->l, CHECK_WARN, what,
-                       "%s is the same by name and size only; that it is one file is not "
+                       "%s matches only by name and size; that it is one file is not "
                        "proven: %s", path, because);
     }
     free(a.changed);
@@ -213,13 +213,13 @@ static void file_prove(struct check_run *r, const char *what, const char *path,
     int one = file_one_directory(from, to, r->l);
     if (one > 0) {
         check_list_add(r->l, CHECK_OK, what,
-                       "%s is one file on both hosts: a marker made beside it through %s's libvirt "
+                       "%s is one file on both hosts: a marker made next to it through %s's libvirt "
                        "was seen through %s's, and removed%s", path, from->side->name,
                        to->side->name,
-                       from->ours || to->ours ? " (with a transient pool for the moment)" : "");
+                       from->ours || to->ours ? " (in a temporary pool)" : "");
     } else if (one == 0) {
         check_list_add(r->l, CHECK_REFUSE, what,
-                       "%s is another file on %s: a marker made beside it on %s was not to be seen "
+                       "%s is a different file on %s: a marker made next to it on %s was not visible "
                        "there", path, to->side->name, from->side->name);
         check_list_fix(r->l, "godwit relocate %s nfs://SERVER/EXPORT/", path);
     } else {
@@ -236,7 +236,7 @@ void check_file(struct check_run *r, const char *what, const char *path, bool re
     file_find(&to, path, thorough);
     if (from.volume == NULL) {
         check_list_add(r->l, thorough ? CHECK_SKIPPED : CHECK_WARN, what,
-                       "%s: nobody was asked whether it is one file on both hosts: %s", path,
+                       "%s: godwit did not check whether it is one file on both hosts: %s", path,
                        from.why);
     } else if (to.volume == NULL && thorough) {
         check_list_add(r->l, CHECK_REFUSE, what, "%s is not on %s: %s", path, to.side->name,

@@ -37,7 +37,7 @@ static bool host_ssh_works(struct shell *s, const char *role, struct check_list 
     int status = shell_run(s, "true", said, sizeof said, HOST_SSH_NS, &e);
     shell_close(s);
     if (status >= 0) {
-        check_list_add(l, CHECK_OK, what, "%s lets us in without a question", s->login);
+        check_list_add(l, CHECK_OK, what, "ssh to %s works without a prompt", s->login);
         return true;
     }
     check_list_add(l, CHECK_REFUSE, what, "%s", e.msg);
@@ -79,7 +79,7 @@ struct virt_host *virt_check_open(const char *uri, const char *role, struct chec
     CLEANUP_CONNECTION virConnectPtr conn = virt_host_connection(h, &e);
     if (conn == NULL || virConnectGetLibVersion(conn, &lib) < 0) {
         if (conn != NULL)
-            virt_host_fail(h, &e, "its version");
+            virt_host_fail(h, &e, "cannot read its version");
         host_refuse(uri, &s, what, &e, l);
         virt_host_close(h);
         return NULL;
@@ -125,7 +125,7 @@ void check_same_host(struct check_run *r)
         return;
     }
     check_list_add(r->l, CHECK_REFUSE, what,
-                   "%s and %s have the same host UUID %s, and libvirt takes them for one host",
+                   "%s and %s have the same host UUID %s, so libvirt takes them for one host",
                    r->from.name, r->to.name, to);
     check_fix_there(r->l, &r->to.shell,
                      "echo \"host_uuid = \\\"$(uuidgen)\\\"\" >> "
@@ -145,17 +145,17 @@ void check_state(struct check_run *r)
         return;
     }
     if (virDomainGetState(r->dom, &state, &reason, 0) < 0) {
-        check_skip(r, &r->from, what, "the domain's state");
+        check_skip(r, &r->from, what, "cannot read the domain's state");
     } else if (state == VIR_DOMAIN_RUNNING) {
         check_list_add(r->l, CHECK_OK, what, "%s is running", r->domain->name);
     } else if (state == VIR_DOMAIN_PAUSED && reason == VIR_DOMAIN_PAUSED_IOERROR) {
         check_list_add(r->l, CHECK_REFUSE, what,
-                       "%s is paused by an I/O error of a disk, and libvirt does not migrate that",
+                       "%s is paused by a disk I/O error, and libvirt does not migrate such a domain",
                        r->domain->name);
         check_list_fix(r->l, "virsh -c %s domblkerror %s; virsh -c %s resume %s", r->from.uri,
                         r->domain->name, r->from.uri, r->domain->name);
     } else if (state == VIR_DOMAIN_PAUSED && !r->unfinished) {
-        check_list_add(r->l, CHECK_WARN, what, "%s is paused, and will be so there",
+        check_list_add(r->l, CHECK_WARN, what, "%s is paused, and stays paused on the destination",
                        r->domain->name);
         check_list_fix(r->l, "virsh -c %s resume %s", r->from.uri, r->domain->name);
     } else if (!r->unfinished) {
@@ -172,20 +172,20 @@ static void name_is_ours(struct check_run *r, virDomainPtr there)
     const char *name = virDomainGetName(there);
     int state = 0, reason = 0;
     if (virDomainIsActive(there) == 1) {
-        if (r->unfinished) /* told, with what either side does */
+        if (r->unfinished) /* reported, with what either side does */
             return;
         virDomainGetState(there, &state, &reason, 0);
         check_list_add(r->l, CHECK_REFUSE, what, "%s %s on %s already, as %s", r->domain->uuid,
-                       state == VIR_DOMAIN_RUNNING ? "runs" : "is there, stopped,", r->to.name, name);
+                       state == VIR_DOMAIN_RUNNING ? "is running" : "is there, not running,", r->to.name, name);
         check_list_fix(r->l, "virsh -c %s domstate --reason %s", r->to.uri, r->domain->uuid);
     } else if (strcmp(name, r->dname) != 0) {
         check_list_add(r->l, CHECK_REFUSE, what,
-                       "%s is taken on %s by domain '%s', of another name", r->domain->uuid,
+                       "%s is taken on %s by a domain with another name, '%s'", r->domain->uuid,
                        r->to.name, name);
         check_list_fix(r->l, "virsh -c %s undefine --keep-nvram %s", r->to.uri, name);
     } else {
         check_list_add(r->l, CHECK_WARN, what,
-                       "'%s' is defined on %s, shut off: its definition will give way to this one",
+                       "'%s' is defined on %s and shut off: this domain's definition will replace it",
                        name, r->to.name);
         check_list_fix(r->l, "virsh -c %s undefine --keep-nvram %s", r->to.uri, name);
     }
@@ -200,11 +200,11 @@ static void name_by_name(struct check_run *r)
         if (virt_last_error_is(VIR_ERR_NO_DOMAIN))
             check_list_add(r->l, CHECK_OK, what, "'%s' is free on %s", r->dname, r->to.name);
         else
-            check_skip(r, &r->to, what, "looking up the domain's name");
+            check_skip(r, &r->to, what, "cannot look up the domain's name");
         return;
     }
     if (virDomainGetUUIDString(there, uuid) == 0 && strcmp(uuid, r->domain->uuid) == 0)
-        return; /* told by the UUID */
+        return; /* reported with the UUID */
     check_list_add(r->l, CHECK_REFUSE, what, "'%s' is taken on %s by another domain, UUID %s",
                    r->dname, r->to.name, uuid);
     check_list_fix(r->l, "virsh -c %s domrename %s %s-old", r->to.uri, r->dname, r->dname);
@@ -221,7 +221,7 @@ void check_name(struct check_run *r)
     else if (virt_last_error_is(VIR_ERR_NO_DOMAIN))
         check_list_add(r->l, CHECK_OK, what, "%s is free on %s", r->domain->uuid, r->to.name);
     else
-        check_skip(r, &r->to, what, "looking up the domain's UUID");
+        check_skip(r, &r->to, what, "cannot look up the domain's UUID");
     name_by_name(r);
 }
 
@@ -271,7 +271,7 @@ void check_clocks(struct check_run *r)
     int64_t skew_ns = to_ns - from_ns, error_ns = from_error_ns + to_error_ns;
     enum check_verdict verdict = check_clock_verdict(skew_ns, error_ns);
     check_list_add(r->l, verdict, what,
-                   "%s is %.2f s %s %s, give or take %.2f s (by date over ssh)", r->to.name,
+                   "%s is %.2f s %s %s, to within %.2f s (by date over ssh)", r->to.name,
                    (double)(skew_ns < 0 ? -skew_ns : skew_ns) / 1e9,
                    skew_ns < 0 ? "behind" : "ahead of", r->from.name, (double)error_ns / 1e9);
     if (verdict != CHECK_OK)

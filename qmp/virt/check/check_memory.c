@@ -42,7 +42,7 @@ static void memory_huge(struct check_run *r, uint64_t need_kib)
     unsigned page_kib = size != NULL ? (unsigned)strtoul(size, NULL, 10) : 2048;
     unsigned long long pages = 0;
     if (page_kib == 0 || virNodeGetFreePages(r->to.conn, 1, &page_kib, -1, 1, &pages, 0) < 0) {
-        check_skip(r, &r->to, what, "counting the free huge pages");
+        check_skip(r, &r->to, what, "cannot count the free huge pages");
         return;
     }
     unsigned long long need = need_kib / page_kib;
@@ -61,7 +61,7 @@ void check_memory(struct check_run *r)
     uint64_t free_kib, available_kib;
     uint64_t need_kib = virDomainGetMaxMemory(r->dom);
     if (need_kib == 0 || memory_available(r, &free_kib, &available_kib) < 0) {
-        check_skip(r, &r->to, what, "comparing memory");
+        check_skip(r, &r->to, what, "cannot compare memory");
         return;
     }
     units_format_size(need, need_kib << 10);
@@ -70,7 +70,7 @@ void check_memory(struct check_run *r)
     if (xml_has(r->xml, NULL, "/domain/memoryBacking/hugepages"))
         memory_huge(r, need_kib);
     else if (need_kib > available_kib)
-        check_list_add(r->l, CHECK_REFUSE, what, "the guest has %s, and %s could free %s at most",
+        check_list_add(r->l, CHECK_REFUSE, what, "the guest has %s, and %s can free %s at most",
                        need, r->to.name, room);
     else if (need_kib + MEMORY_SPARE_KIB > available_kib || need_kib > free_kib)
         check_list_add(r->l, CHECK_WARN, what,
@@ -92,7 +92,7 @@ void check_vcpus(struct check_run *r)
     CLEANUP_FREE char *text = xml_value(r->xml, NULL, "/domain/vcpu");
     unsigned long n = text != NULL ? strtoul(text, NULL, 10) : 1;
     if (virNodeGetInfo(r->to.conn, &node) < 0) {
-        check_skip(r, &r->to, what, "counting the processors");
+        check_skip(r, &r->to, what, "cannot count the processors");
         return;
     }
     check_list_add(r->l, n > node.cpus ? CHECK_WARN : CHECK_OK, what,

@@ -14,7 +14,7 @@ static void net_network(struct check_run *r, const char *name)
     snprintf(what, sizeof what, "network %s", name);
     virNetworkPtr net = virNetworkLookupByName(r->to.conn, name);
     if (net == NULL && !virt_last_error_is(VIR_ERR_NO_NETWORK)) {
-        check_skip(r, &r->to, what, "looking up the network");
+        check_skip(r, &r->to, what, "cannot look up the network");
         return;
     }
     int active = net != NULL ? virNetworkIsActive(net) : 0;
@@ -26,7 +26,7 @@ static void net_network(struct check_run *r, const char *name)
         check_list_add(r->l, CHECK_REFUSE, what, "it is not active on %s", r->to.name);
         check_list_fix(r->l, "virsh -c %s net-start %s", r->to.uri, name);
     } else {
-        check_list_add(r->l, CHECK_REFUSE, what, "there is none on %s", r->to.name);
+        check_list_add(r->l, CHECK_REFUSE, what, "it does not exist on %s", r->to.name);
         check_list_fix(r->l, "virsh -c %s net-dumpxml %s > /tmp/net.xml && virsh -c %s net-define "
                         "/tmp/net.xml && virsh -c %s net-start %s", r->from.uri, name, r->to.uri,
                         r->to.uri, name);
@@ -79,7 +79,7 @@ static void net_interface(struct check_run *r, const char *name, bool bridge)
     snprintf(what, sizeof what, "%s %s", kind, name);
     int shows = net_libvirt_shows(r->to.conn, name) ? 1 : net_shell_shows(r, name, bridge);
     if (shows > 0) {
-        check_list_add(r->l, CHECK_OK, what, "it is there on %s", r->to.name);
+        check_list_add(r->l, CHECK_OK, what, "it exists on %s", r->to.name);
     } else if (shows < 0) {
         check_list_add(r->l, CHECK_WARN, what, "libvirt on %s does not show it, which proves "
                        "nothing", r->to.name);
@@ -142,7 +142,7 @@ static void net_pool(struct check_run *r, const char *name)
     snprintf(what, sizeof what, "pool %s", name);
     virStoragePoolPtr pool = virStoragePoolLookupByName(r->to.conn, name);
     if (pool == NULL && !virt_last_error_is(VIR_ERR_NO_STORAGE_POOL)) {
-        check_skip(r, &r->to, what, "looking up the pool");
+        check_skip(r, &r->to, what, "cannot look up the pool");
         return;
     }
     int active = pool != NULL ? virStoragePoolIsActive(pool) : 0;
@@ -154,7 +154,7 @@ static void net_pool(struct check_run *r, const char *name)
         check_list_add(r->l, CHECK_REFUSE, what, "it is not active on %s", r->to.name);
         check_list_fix(r->l, "virsh -c %s pool-start %s", r->to.uri, name);
     } else {
-        check_list_add(r->l, CHECK_REFUSE, what, "there is none on %s", r->to.name);
+        check_list_add(r->l, CHECK_REFUSE, what, "it does not exist on %s", r->to.name);
         check_list_fix(r->l, "virsh -c %s pool-dumpxml %s > /tmp/pool.xml && virsh -c %s "
                         "pool-define /tmp/pool.xml && virsh -c %s pool-start %s", r->from.uri, name,
                         r->to.uri, r->to.uri, name);

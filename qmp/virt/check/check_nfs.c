@@ -24,7 +24,7 @@ int virt_check_qemu_user(struct virt_host *h, int64_t *uid, int64_t *gid, struct
         doc, NULL, "/capabilities/host/secmodel[model='dac']/baselabel[@type='kvm']");
     unsigned u, g;
     if (label == NULL || sscanf(label, "+%u:+%u", &u, &g) != 2)
-        return err_set(e, ERR_VIRT, 0, "%s: libvirt does not tell as which user QEMU runs",
+        return err_set(e, ERR_VIRT, 0, "%s: libvirt does not report which user QEMU runs as",
                        virt_host_role(h));
     *uid = u;
     *gid = g;

@@ -39,13 +39,13 @@ void check_address(struct check_run *r)
     if (r->same_host)
         return;
     if (r->address.there[0] == '\0')
-        check_list_add(r->l, CHECK_SKIPPED, what, "nobody was asked what %s is on %s",
+        check_list_add(r->l, CHECK_SKIPPED, what, "godwit did not check what %s resolves to on %s",
                        r->address.host, r->from.name);
     else if (strcmp(r->address.there, r->address.host) == 0)
         check_list_add(r->l, CHECK_OK, what, "the stream goes to %s, which is not %s itself",
                        r->address.host, r->from.name);
     else
-        check_list_add(r->l, CHECK_OK, what, "the stream goes to %s, on %s that is %s",
+        check_list_add(r->l, CHECK_OK, what, "the stream goes to %s, which on %s resolves to %s",
                        r->address.host, r->from.name, r->address.there);
 }
 
@@ -55,7 +55,7 @@ static int ports_try(struct check_run *r, const char *host, unsigned port, char 
 {
     char inner[500], script[700];
     if (strpbrk(host, "'\"\\$` ;&|<>") != NULL)
-        return err_set(e, ERR_PROTO, 0, "'%s' is no host name", host);
+        return err_set(e, ERR_PROTO, 0, "'%s' is not a host name", host);
     snprintf(inner, sizeof inner, ": </dev/tcp/%s/%u", host, port);
     snprintf(script, sizeof script, "LC_ALL=C timeout 3 bash -c %s 2>&1", text_shell_word(inner));
     return shell_run(&r->from.shell, script, said, room, CHECK_SHELL_NS, e);
@@ -85,9 +85,9 @@ static bool ports_one(struct check_run *r, const char *what, const char *host, u
     }
     if (status == 0 || strstr(said, "Connection refused") != NULL)
         return true;
-    check_list_add(r->l, CHECK_REFUSE, what, "%s does not get through to %s port %u: %s",
+    check_list_add(r->l, CHECK_REFUSE, what, "%s cannot reach %s port %u: %s",
                    r->from.name, host, port,
-                   status == PORTS_TIMEOUT ? "no answer, as by a firewall" : ports_reason(said));
+                   status == PORTS_TIMEOUT ? "no answer, perhaps because of a firewall" : ports_reason(said));
     check_fix_there(r->l, &r->to.shell,
                      "nft insert rule inet filter input tcp dport %u-%u accept", min, max);
     return false;
@@ -104,9 +104,9 @@ void check_ports(struct check_run *r)
         (max != min && !ports_one(r, what, host, max, min, max)))
         return;
     if (max == min)
-        check_list_add(r->l, CHECK_OK, what, "%s gets through to %s, port %u", r->from.name, host,
+        check_list_add(r->l, CHECK_OK, what, "%s can reach %s, port %u", r->from.name, host,
                        min);
     else
-        check_list_add(r->l, CHECK_OK, what, "%s gets through to %s, ports %u and %u of %u to %u",
+        check_list_add(r->l, CHECK_OK, what, "%s can reach %s, ports %u and %u of %u to %u",
                        r->from.name, host, min, max, min, max);
 }

@@ -29,7 +29,7 @@ struct check_run {
     virDomainPtr dom;
     bool active;
     bool same_host;
-    bool unfinished; /* a migration that was not brought to an end was told: the state is part of it */
+    bool unfinished; /* a migration that was not finished was reported: the state is part of it */
     xmlDocPtr xml;            /* of the domain, as it runs */
     char *arch, *machine, *emulator, *type; /* "x86_64", "pc-q35-10.0", its path, "kvm" or "qemu" */
     const char *dname;

@@ -44,9 +44,9 @@ static void left_refuse(struct check_run *r, const char *sentence)
 
 static void left_at_gate(struct check_run *r)
 {
-    left_refuse(r, "a migration that nobody has brought to an end stands before its switchover: the guest is "
+    left_refuse(r, "a migration is unfinished, before its switchover: the guest is "
                    "here, stopped, cannot be resumed before that migration is cancelled, and has not run on the "
-                   "destination (if godwit is at work on it just now, wait)");
+                   "destination (if godwit is working on it right now, wait)");
     check_list_fix(r->l, "virsh -c %s qemu-monitor-command %s '{\"execute\":\"migrate_cancel\"}'", r->from.uri,
                     r->domain->name);
 }
@@ -56,25 +56,25 @@ static void left_tell_moved(struct check_run *r, enum virt_left left)
     const char *from = r->from.uri, *to = r->to.uri, *name = r->domain->name, *uuid = r->domain->uuid;
     switch (left) {
     case VIRT_LEFT_MOVED:
-        left_refuse(r, "it has moved, and runs on the destination; what is left of it here must never be resumed");
+        left_refuse(r, "the guest has moved and runs on the destination; never resume what is left of it here");
         check_list_fix(r->l, "virsh -c %s destroy %s", from, name);
         break;
     case VIRT_LEFT_LOADED:
-        left_refuse(r, "all of it has been handed over, and the destination has it, stopped; what is left of it here "
-                       "must never be resumed");
+        left_refuse(r, "the source has sent the whole guest, and the destination has it, stopped; what is left of it "
+                       "here must never be resumed");
         check_list_fix(r->l, "virsh -c %s resume %s && virsh -c %s destroy %s", to, uuid, from, name);
         break;
     case VIRT_LEFT_LOADING:
-        left_refuse(r, "all of it has been handed over, and the destination is loading it: look again in a moment, "
-                       "and resume neither");
+        left_refuse(r, "the source has sent the whole guest, and the destination is loading it: check again in a "
+                       "moment, and resume neither");
         check_list_fix(r->l, "godwit check --quick -c %s %s %s", from, name, to);
         break;
     default: /* VIRT_LEFT_SENT */
         left_refuse(r, r->to.conn != NULL
-                           ? "all of it has been handed over to another host, and the destination has none; only if "
+                           ? "the whole guest was sent to another host, and this destination does not have it; only if "
                              "it runs nowhere may it be resumed here"
-                           : "all of it has been handed over to another host; what is left of it here must not be "
-                             "resumed while it runs there (give the destination, and this looks)");
+                           : "the whole guest was sent to another host; what is left of it here must not be "
+                             "resumed while it runs there (name the destination, and godwit checks that)");
         check_list_fix(r->l, "virsh -c %s domstate --reason %s", from, name);
         break;
     }
@@ -90,32 +90,33 @@ static void left_tell(struct check_run *r, enum virt_left left)
         left_at_gate(r);
         break;
     case VIRT_LEFT_WAITING:
-        left_refuse(r, "a migration that has failed or was killed has left a QEMU on the destination which waits for "
+        left_refuse(r, "a migration that failed or was killed left a QEMU on the destination that still waits for "
                        "it; the guest is here, and has not run there");
         check_list_fix(r->l, "virsh -c %s destroy %s", to, uuid);
         break;
     case VIRT_LEFT_UNDER_WAY:
-        left_refuse(r, "a migration to the destination is already under way; if its godwit was killed the guest will "
-                       "stop here, before the switchover, and what gives the migration up is to cancel it");
+        left_refuse(r, "a migration to the destination is already under way; if its godwit was killed, the guest will "
+                       "stop here, before the switchover; cancel the migration to give it up");
         check_list_fix(r->l, "virsh -c %s qemu-monitor-command %s '{\"execute\":\"migrate_cancel\"}'", from, name);
         break;
     case VIRT_LEFT_TWICE:
-        left_refuse(r, "it runs on both hosts, and each writes to its disks: stop both at once, then find out which "
-                       "of the two to end");
+        left_refuse(r, "the guest runs on both hosts, and both write to its disks: stop both at once, then find out "
+                       "which of the two to end");
         check_list_fix(r->l, "virsh -c %s suspend %s; virsh -c %s suspend %s", to, uuid, from, name);
         break;
     case VIRT_LEFT_COPY:
-        left_refuse(r, "it runs here, and the destination has a stopped copy of it, which must never be resumed");
+        left_refuse(r, "the guest runs here, and the destination has a stopped copy of it, which must never be "
+                       "resumed");
         check_list_fix(r->l, "virsh -c %s destroy %s", to, uuid);
         break;
     case VIRT_LEFT_RUNS_THERE:
-        left_refuse(r, "it runs on the destination, and is stopped here: what is here must not be resumed");
+        left_refuse(r, "the guest runs on the destination, and is stopped here: do not resume what is here");
         check_list_fix(r->l, "virsh -c %s domstate --reason %s; virsh -c %s domstate --reason %s", to, uuid, from,
                         name);
         break;
     case VIRT_LEFT_UNKNOWN:
-        left_refuse(r, "the destination has a domain of its UUID, of which it cannot be told whether it has run: end "
-                       "and resume neither before both have been looked at");
+        left_refuse(r, "the destination has a domain of its UUID, and whether it has run is not known: end "
+                       "and resume neither before you have looked at both");
         check_list_fix(r->l, "virsh -c %s domstate --reason %s; virsh -c %s domstate --reason %s", to, uuid, from,
                         name);
         break;
@@ -132,7 +133,8 @@ static bool left_to_its_godwit(struct check_run *r)
     if (virt_mark_owner(r->dom, &owner) == 0 || owner.state != OWNER_ALIVE)
         return false;
     check_list_add(r->l, CHECK_REFUSE, "unfinished migration",
-                   "a migration of %s is already under way: godwit, process %u on this host (%s), is at work on it; wait",
+                   "a migration of %s is already under way: godwit, process %u on this host (%s), is working on it; "
+                   "wait",
                    r->domain->name, owner.pid, owner.host);
     return r->unfinished = true;
 }
@@ -148,7 +150,7 @@ void check_unfinished(struct check_run *r)
     CLEANUP_FREE char *run = virt_left_ask(r->dom, "{\"execute\":\"query-status\"}");
     CLEANUP_FREE char *migration = virt_left_ask(r->dom, "{\"execute\":\"query-migrate\"}");
     if (run == NULL || migration == NULL) {
-        check_skip(r, &r->from, "unfinished migration", "QEMU's state");
+        check_skip(r, &r->from, "unfinished migration", "cannot read QEMU's state");
         return;
     }
     CLEANUP_FREE char *there = left_there(r);
@@ -166,12 +168,12 @@ static int left_clean(const struct check_run *r, const char *inactive, struct er
     CLEANUP_DOMAIN virDomainPtr defined =
         persistent >= 0 ? virDomainDefineXMLFlags(r->from.conn, clean, 0) : NULL;
     if (defined == NULL)
-        return virt_host_fail(r->from.host, e, "cannot define the domain without them");
+        return virt_host_fail(r->from.host, e, "cannot define the domain without the arguments");
     if (persistent == 0 && virDomainUndefineFlags(defined, VIR_DOMAIN_UNDEFINE_KEEP_NVRAM) < 0)
         return virt_host_fail(r->from.host, e, "cannot make the domain transient again");
     CLEANUP_FREE char *after = virt_domain_xml(r->domain, VIR_DOMAIN_XML_INACTIVE, e);
     int left = after != NULL ? virt_incoming_leftover(after, e) : -1;
-    return left <= 0 ? left : err_set(e, ERR_VIRT, 0, "libvirt has kept them");
+    return left <= 0 ? left : err_set(e, ERR_VIRT, 0, "libvirt has kept the arguments");
 }
 
 static void leftover_in_definition(struct check_run *r, const char *inactive)
@@ -181,7 +183,7 @@ static void leftover_in_definition(struct check_run *r, const char *inactive)
     if (!r->o->fix) {
         check_list_add(r->l, CHECK_WARN, what,
                        "the definition of %s has '-incoming defer' among QEMU's arguments, left by a direct "
-                       "migration: started from it, QEMU would wait for a migration for ever", r->domain->name);
+                       "migration: a QEMU started from it would wait for a migration forever", r->domain->name);
         check_list_fix(r->l, "godwit check --fix -c %s %s", r->from.uri, r->domain->name);
     } else if (left_clean(r, inactive, &e) == 0) {
         check_list_add(r->l, CHECK_OK, what, "'-incoming defer' was taken out of the definition of %s",
@@ -201,7 +203,7 @@ static void mark_left(struct check_run *r)
     struct err e = {0};
     if (!r->o->fix) {
         check_list_add(r->l, CHECK_WARN, mark_what,
-                       "%s bears the mark of a migration, which was not brought to an end and is over", r->domain->name);
+                       "%s bears the mark of a migration that was never finished and is over", r->domain->name);
         check_list_fix(r->l, "godwit check --fix -c %s %s", r->from.uri, r->domain->name);
     } else if (virt_mark_clear(r->domain, &e) == 0) {
         check_list_add(r->l, CHECK_OK, mark_what, "it was taken off %s", r->domain->name);
@@ -215,18 +217,18 @@ static void mark_of_unknown(struct check_run *r, const struct virt_mark_owner *o
 {
     if (owner->pid > 0)
         check_list_add(r->l, CHECK_WARN, mark_what,
-                       "%s bears the mark of a migration by godwit, process %u on %s, which cannot be looked at from "
-                       "here: if it is gone the mark is left over, and 'godwit check --fix' there takes it off",
+                       "%s bears the mark of a migration by godwit, process %u on %s, which cannot be checked from "
+                       "here: if it is gone, the mark is left over, and 'godwit check --fix' there takes it off",
                        r->domain->name, owner->pid, owner->host);
     else
         check_list_add(r->l, CHECK_WARN, mark_what,
-                       "%s bears the mark of a migration, which does not tell whose it is: if no godwit is at work on "
-                       "it the mark is left over", r->domain->name);
+                       "%s bears the mark of a migration, but not whose it is: if no godwit is working on "
+                       "it, the mark is left over", r->domain->name);
     check_list_fix(r->l, "virsh -c %s metadata %s " VIRT_MARK_NAMESPACE " --remove --live", r->from.uri,
                     r->domain->name);
 }
 
-/* A mark on a domain that runs. Taken off a migration that goes on it would leave the source untold, and
+/* A mark on a domain that runs. Taken off a migration that goes on it would leave nobody to tell the source, and
  * its godwit without what it may act on. */
 static void leftover_mark(struct check_run *r)
 {

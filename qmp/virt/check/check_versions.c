@@ -19,7 +19,7 @@ void check_versions(struct check_run *r)
     static const char what[] = "QEMU versions";
     unsigned long from = r->from_qemu, to = r->to_qemu;
     if (from == 0 || to == 0) {
-        check_list_add(r->l, CHECK_SKIPPED, what, "libvirt on %s does not tell QEMU's version",
+        check_list_add(r->l, CHECK_SKIPPED, what, "libvirt on %s does not report QEMU's version",
                        from == 0 ? r->from.name : r->to.name);
         return;
     }
@@ -28,7 +28,7 @@ void check_versions(struct check_run *r)
                    "%lu.%lu.%lu, and %lu.%lu.%lu on %s%s", from / 1000000,
                    from / 1000 % 1000, from % 1000, to / 1000000, to / 1000 % 1000,
                    to % 1000, r->to.name,
-                   older ? ": to an older QEMU is not what its developers test" : "");
+                   older ? ": QEMU's developers do not test migration to an older version" : "");
     if (older) {
         check_fix_there(r->l, &r->to.shell,
                          "apt-get install --only-upgrade qemu-system-x86");
@@ -110,7 +110,7 @@ static int capability_ask(const struct check_run *r, struct check_side *side, ch
     char script[PATH_MAX + 400];
     CLEANUP_FREE char *said = malloc(65536);
     if (said == NULL || r->emulator == NULL)
-        return err_set(e, ERR_REFUSED, 0, "there is no emulator to be asked");
+        return err_set(e, ERR_REFUSED, 0, "the domain names no emulator to ask");
     snprintf(script, sizeof script,
              "printf '%%s\\n' '{\"execute\":\"qmp_capabilities\"}' "
              "'{\"execute\":\"query-migrate-capabilities\"}' '{\"execute\":\"quit\"}' | "
@@ -119,7 +119,7 @@ static int capability_ask(const struct check_run *r, struct check_side *side, ch
     if (shell_run(&side->shell, script, said, 65536, CHECK_SHELL_NS, e) < 0)
         return -1;
     if (!check_capability_names(said, names, room))
-        return err_set(e, ERR_PROTO, 0, "%s: %s does not tell: %.100s", side->name, r->emulator,
+        return err_set(e, ERR_PROTO, 0, "%s: %s does not report its capabilities: %.100s", side->name, r->emulator,
                        said);
     return 0;
 }
@@ -138,7 +138,7 @@ void check_capabilities(struct check_run *r)
     check_capability_compare(a, b, both, only_a, only_b, sizeof both);
     check_list_add(r->l, CHECK_OK, what, "both installed QEMUs have %s", both);
     if (only_a[0] != '\0' || only_b[0] != '\0')
-        check_list_add(r->l, CHECK_WARN, what, "not to be used between these two: only %s has %s; "
+        check_list_add(r->l, CHECK_WARN, what, "do not use between these hosts what only one has: only %s has %s; "
                        "only %s has %s", r->from.name, only_a[0] != '\0' ? only_a : "nothing",
                        r->to.name, only_b[0] != '\0' ? only_b : "nothing");
 }

@@ -23,7 +23,7 @@ struct editor {
 
 static int edit_no_memory(const struct editor *ed, struct err *e)
 {
-    return err_set(e, ERR_IO, ENOMEM, "the XML of %s", ed->what);
+    return err_set(e, ERR_IO, ENOMEM, "no memory for the XML of %s", ed->what);
 }
 
 static xmlNodePtr edit_child(xmlNodePtr node, const char *name)
@@ -471,6 +471,6 @@ char *pool_edit_target(const char *xml, const char *path, struct err *e)
     xml_source_set_text(node, path);
     char *text = xml_source_text(source);
     if (text == NULL)
-        err_set(e, ERR_IO, ENOMEM, "the pool's XML");
+        err_set(e, ERR_IO, ENOMEM, "no memory for the pool's XML");
     return text;
 }

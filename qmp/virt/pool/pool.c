@@ -116,7 +116,7 @@ struct virt_pool *virt_pool_open(const char *uri, const char *name_or_uuid, stru
 {
     struct virt_pool *p = calloc(1, sizeof *p);
     if (p == NULL) {
-        err_set(e, ERR_IO, ENOMEM, "pool '%s'", name_or_uuid);
+        err_set(e, ERR_IO, ENOMEM, "no memory for pool '%s'", name_or_uuid);
         return NULL;
     }
     p->host = virt_host_open(uri, "libvirt", e);
@@ -247,7 +247,7 @@ static int pool_volume(struct virt_pool *p, virStorageVolPtr vol, struct virt_vo
         return -1;
     }
     if (v->name == NULL)
-        return err_set(e, ERR_IO, ENOMEM, "the volumes of pool '%s'", p->name);
+        return err_set(e, ERR_IO, ENOMEM, "no memory for the volumes of pool '%s'", p->name);
     v->type = info.type == VIR_STORAGE_VOL_FILE  ? VIRT_VOLUME_FILE
               : info.type == VIR_STORAGE_VOL_DIR ? VIRT_VOLUME_DIRECTORY
                                                  : VIRT_VOLUME_OTHER;
@@ -265,7 +265,7 @@ int virt_pool_volumes(struct virt_pool *p, struct virt_volume **volumes, size_t 
         return virt_host_fail(p->host, e, "cannot list the pool's volumes");
     struct virt_volume *v = calloc((size_t)count + 1, sizeof *v);
     if (v == NULL)
-        rc = err_set(e, ERR_IO, ENOMEM, "the volumes of pool '%s'", p->name);
+        rc = err_set(e, ERR_IO, ENOMEM, "no memory for the volumes of pool '%s'", p->name);
     for (int i = 0; i < count; i++) {
         if (rc == 0)
             rc = pool_volume(p, vols[i], &v[i], e);
@@ -338,7 +338,7 @@ int virt_pool_domains(struct virt_pool *p, struct virt_pool_domain **domains, si
         return virt_host_fail(p->host, e, "cannot list the domains");
     struct virt_pool_domain *d = calloc((size_t)count + 1, sizeof *d);
     if (d == NULL)
-        rc = err_set(e, ERR_IO, ENOMEM, "%d domains", count);
+        rc = err_set(e, ERR_IO, ENOMEM, "no memory for %d domains", count);
     for (int i = 0; i < count; i++) {
         if (rc == 0)
             rc = pool_domain_read(p, doms[i], &d[i], e);

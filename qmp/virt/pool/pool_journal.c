@@ -35,7 +35,7 @@ static char *journal_path(const char *dir, const char *uuid, const char *suffix)
 
 static int journal_no_memory(const char *dir, struct err *e)
 {
-    return err_set(e, ERR_IO, ENOMEM, "the journal in %s", dir);
+    return err_set(e, ERR_IO, ENOMEM, "no memory for the journal in %s", dir);
 }
 
 /* ---- the lock ---- */
@@ -209,7 +209,7 @@ static int get_text(struct json *o, const char *key, bool maybe, char **to, stru
     if (json_find_text(o, key, &value, e) < 0)
         return -1;
     *to = strdup(value);
-    return *to != NULL ? 0 : err_set(e, ERR_IO, ENOMEM, "%s", key);
+    return *to != NULL ? 0 : err_set(e, ERR_IO, ENOMEM, "no memory for '%s'", key);
 }
 
 static int get_domain(struct json *o, struct pool_journal_domain *d, struct err *e)
@@ -268,7 +268,7 @@ static int get_lists(struct json *o, struct pool_journal *j, struct err *e)
     j->domains = calloc(n_domains + 1, sizeof *j->domains);
     j->images = calloc(n_images + 1, sizeof *j->images);
     if (j->domains == NULL || j->images == NULL)
-        return err_set(e, ERR_IO, ENOMEM, "its lists");
+        return err_set(e, ERR_IO, ENOMEM, "no memory for its lists");
     for (; j->n_domains < n_domains; j->n_domains++)
         if (get_domain(json_nth(domains, j->n_domains),
                        &j->domains[j->n_domains], e) < 0)

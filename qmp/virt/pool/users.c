@@ -56,7 +56,7 @@ bool virt_path_is_shared(const char *path)
 
 static int search_no_memory(struct err *e)
 {
-    return err_set(e, ERR_IO, ENOMEM, "who uses the images");
+    return err_set(e, ERR_IO, ENOMEM, "no memory for the list of who uses the images");
 }
 
 /* ---- what is found ---- */
@@ -271,7 +271,7 @@ static int search_saved(struct search *s, virDomainPtr dom, struct err *e)
         return saved < 0 ? search_gone(s, VIR_ERR_NO_DOMAIN, name, e) : 0;
     CLEANUP_FREE char *xml = virDomainManagedSaveGetXMLDesc(dom, 0);
     if (xml == NULL)
-        return virt_host_fail(s->host, e, "the saved state of a domain cannot be read");
+        return virt_host_fail(s->host, e, "cannot read the saved state of a domain");
     return search_xml(s, user_text("saved state", "", " of domain ", name), xml, false, &user, e);
 }
 

@@ -21,7 +21,7 @@ static int chain_read(const char *path, struct image_format *f, struct err *e)
     CLEANUP_FREE uint8_t *head = malloc(IMAGE_FORMAT_HEAD_BYTES);
     CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (head == NULL)
-        return err_set(e, ERR_IO, ENOMEM, "%s", path);
+        return err_set(e, ERR_IO, ENOMEM, "no memory for %s", path);
     if (fd < 0 && (errno == ENOENT || errno == ENOTDIR || errno == ENXIO || errno == ENODEV ||
                    errno == ENOMEDIUM))
         return 0;
@@ -87,7 +87,7 @@ int users_chain_walk(const char *path, bool (*step)(void *arg, const char *path)
     CLEANUP_FREE char *at = strdup(path);
     for (unsigned depth = 0; depth < USERS_CHAIN_MAX; depth++) {
         if (f == NULL || at == NULL)
-            return err_set(e, ERR_IO, ENOMEM, "%s", path);
+            return err_set(e, ERR_IO, ENOMEM, "no memory for %s", path);
         int is = chain_read(at, f, e);
         if (is <= 0)
             return is;

@@ -125,7 +125,7 @@ struct xml_source *xml_source_parse(const char *text, const char *what, struct e
         s->spans = calloc(room, sizeof *s->spans);
     }
     if (s == NULL || open == NULL || s->text == NULL || s->spans == NULL) {
-        err_set(e, ERR_IO, ENOMEM, "%s", what);
+        err_set(e, ERR_IO, ENOMEM, "no memory for %s", what);
         if (s == NULL)
             xmlFreeDoc(doc);
         xml_source_free(s);
