@@ -292,7 +292,7 @@ static void client_on_timeout(void *arg)
 {
     struct pending *p = arg;
     struct err e = {0};
-    err_set(&e, ERR_TIMEOUT, 0, "%s: %s: no answer in time", p->client->ep.text, p->command);
+    err_set(&e, ERR_TIMEOUT, 0, "%s: %s: QEMU did not answer in time", p->client->ep.text, p->command);
     pending_answer(p, NULL, &e);
 }
 
@@ -383,7 +383,7 @@ static int client_greet(struct qmp_client *c, int64_t timeout_ns, bool interrupt
     if (loop_spin(c->loop, &c->greeted, clock_now_ns() + timeout_ns, interruptible, e) < 0) {
         if (e->class == ERR_TIMEOUT) {
             err_clear(e);
-            err_set(e, ERR_TIMEOUT, 0, "%s: connected, but no QMP greeting", c->ep.text);
+            err_set(e, ERR_TIMEOUT, 0, "%s: QEMU sent no QMP greeting", c->ep.text);
             err_hint(e, "a QMP socket serves one client at a time: is another one connected?");
         }
         return -1;

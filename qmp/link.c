@@ -164,14 +164,14 @@ static int link_ssh_fault(const struct qmp_endpoint *ep, int status, int stderr_
         len += (size_t)n;
     words[len] = '\0';
     const char *why = text_why(words);
-    err_set(e, ERR_IO, 0, "%s: ssh: %s", ep->text, *why != '\0' ? why : "ended without a word");
+    err_set(e, ERR_IO, 0, "%s: ssh: %s", ep->text, *why != '\0' ? why : "it ended without a message");
     if (strstr(why, "has changed and") != NULL) {
         const char *known = ep->port[0] != '\0' ? text_keep("[%s]:%s", ep->host, ep->port) : ep->host;
         return err_hint(e, "only if you know why the key has changed: %s",
                         text_command("ssh-keygen -R %s", known));
     }
     const char *login = text_keep("%s%s%s", ep->user, ep->user[0] != '\0' ? "@" : "", ep->host);
-    return err_hint(e, "'%s' must work without a question",
+    return err_hint(e, "'%s' must work without a prompt",
                     ep->port[0] != '\0' ? text_command("ssh -p %s %s true", ep->port, login)
                                         : text_command("ssh %s true", login));
 }
@@ -187,7 +187,7 @@ static int link_await_ssh(const struct qmp_endpoint *ep, const char *local, int 
             return link_ssh_fault(ep, status, stderr_fd, e);
         }
         if (clock_now_ns() >= deadline_ns)
-            return err_set(e, ERR_TIMEOUT, 0, "%s: ssh has not connected in time", ep->text);
+            return err_set(e, ERR_TIMEOUT, 0, "%s: ssh did not connect in time", ep->text);
         usleep(5000);
     }
     return 0;

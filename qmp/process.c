@@ -58,7 +58,7 @@ void qmp_process_find(struct qmp_process *p, const struct qmp_endpoint *ep, int6
         return;
     if (thread <= 0 || process_ask(p, thread, &w) < 0 || w.pid == 0 ||
         (strncmp(w.program, "qemu", 4) != 0 && strcmp(w.program, "kvm") != 0)) {
-        log_info("%s: its process is not known, so its end could not be proven", ep->text);
+        log_info("%s: its process is not known, so godwit cannot prove that it ended", ep->text);
         return;
     }
     p->pid = w.pid;

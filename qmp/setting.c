@@ -262,7 +262,7 @@ static struct json_object *setting_value(const struct reader *r, const struct vm
     case QMP_KIND_OTHER:
         break;
     }
-    err_set(e, ERR_REFUSED, 0, "'%s' is more than a word: --set cannot say it", v->name);
+    err_set(e, ERR_REFUSED, 0, "'%s' takes more than a word, which --set cannot set", v->name);
     return NULL;
 }
 
@@ -348,7 +348,7 @@ int qmp_settings_remember(const struct qmp_settings *set, struct json_object *no
         (void)ignored;
         if (value == NULL) {
             json_object_put(TAKE(*old));
-            return err_set(e, ERR_REFUSED, 0, "QEMU does not tell what '%s' is, so that it could not "
+            return err_set(e, ERR_REFUSED, 0, "QEMU does not report what '%s' is, so that it could not "
                            "be put back", name);
         }
         json_object_object_add(*old, name, json_object_get(value));

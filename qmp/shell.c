@@ -157,9 +157,9 @@ static int shell_read(struct shell *s, const char *mark, char *said, size_t room
         struct pollfd p = {.fd = s->out, .events = POLLIN};
         int64_t left_ns = deadline_ns - clock_now_ns();
         if (left_ns <= 0 || poll(&p, 1, (int)(left_ns / NS_PER_MS) + 1) == 0)
-            return err_set(e, ERR_TIMEOUT, 0, "%s: a command does not end", where);
+            return err_set(e, ERR_TIMEOUT, 0, "%s: a command did not end in time", where);
         if (*n + 1 >= room)
-            return err_set(e, ERR_PROTO, 0, "%s: a command says too much", where);
+            return err_set(e, ERR_PROTO, 0, "%s: a command printed too much", where);
         ssize_t got = read(s->out, said + *n, room - 1 - *n);
         if (got < 0 && (errno == EINTR || errno == EAGAIN))
             continue;

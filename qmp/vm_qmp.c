@@ -111,8 +111,8 @@ static bool vm_qmp_process_left(struct vm_qmp *q, struct err *e)
         return false;
     enum vm_death death = qmp_process_look(&q->process);
     if (death == VM_DEATH_NO_ANSWER)
-        err_set(e, ERR_LOST, 0, "%s: a QEMU answers, and whether it is the one that was there before cannot "
-                "be known: nobody could look at its process", q->ep.text);
+        err_set(e, ERR_LOST, 0, "%s: a QEMU answers, but whether it is the one from before is "
+                "not known: its process could not be checked", q->ep.text);
     return death != VM_DEATH_LIVES;
 }
 
@@ -134,7 +134,7 @@ static int vm_qmp_check_same(struct vm_qmp *q, struct qmp_client *c, struct err 
     if (!left && pid == q->facts.peer_pid && thread == q->thread && strcmp(uuid, q->facts.uuid) == 0 &&
         memcmp(v.at, q->facts.version, sizeof v.at) == 0)
         return 0;
-    return err_set(e, ERR_LOST, 0, "%s: another QEMU answers than the one that was there before",
+    return err_set(e, ERR_LOST, 0, "%s: a different QEMU answers than before",
                    q->ep.text);
 }
 
@@ -461,7 +461,7 @@ static int vm_qmp_cancel(struct vm *vm, struct err *e)
         if (!vm_migration_busy(s.migration))
             return 0;
         if (clock_now_ns() > deadline_ns)
-            return err_set(e, ERR_TIMEOUT, 0, "%s: the cancelled migration does not end", vm->role);
+            return err_set(e, ERR_TIMEOUT, 0, "%s: the cancelled migration did not end", vm->role);
         loop_sleep(vm->loop, VM_POLL_NS);
     }
     return -1;

@@ -164,7 +164,7 @@ bool watch_ask(struct watch *w, watch_sample_fn *fn, void *arg)
 /* For what only makes sense of a QEMU that can be asked. */
 static int watch_need_client(const struct watch *w, struct err *e)
 {
-    return w->client != NULL ? 0 : err_set(e, ERR_REFUSED, 0, "only its events are watched");
+    return w->client != NULL ? 0 : err_set(e, ERR_REFUSED, 0, "godwit watches only the events of this QEMU");
 }
 
 int watch_sample(struct watch *w, int64_t timeout_ns, struct watch_sample *s, struct err *e)

@@ -91,7 +91,7 @@ static enum seen address_see(struct shell *s, const char *host, char *there, siz
              "*) echo \"$a\" ;; esac; done", text_shell_word(host));
     int status = shell_run(s, script, lines, sizeof lines, ADDRESS_NS, &e);
     if (status != 0) {
-        log_info("nobody could be asked what %s is on the source: %s", host,
+        log_info("could not find out what %s resolves to on the source: %s", host,
                  status < 0 ? e.msg : "there is no getent");
         return SEEN_NOT;
     }
@@ -146,7 +146,7 @@ static void address_ask_destination(const struct virt_address_query *q, struct v
     if (status == 0)
         virt_address_of_conf(conf, a);
     else if (status < 0)
-        log_info("the destination's qemu.conf was not read: %s", e.msg);
+        log_info("could not read the destination's qemu.conf: %s", e.msg);
 }
 
 /* ---- the question ---- */

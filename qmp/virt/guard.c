@@ -112,9 +112,9 @@ int virt_guard_arm(struct virt_guard *g, struct err *e)
     struct pollfd ready = {.fd = g->from, .events = POLLIN};
     char byte = 'r';
     if (poll(&ready, 1, GUARD_READY_MS) != 1)
-        return err_set(e, ERR_TIMEOUT, 0, "it is not ready after %d s", GUARD_READY_MS / 1000);
+        return err_set(e, ERR_TIMEOUT, 0, "the guard was not ready after %d s", GUARD_READY_MS / 1000);
     if (read(g->from, &byte, 1) != 1 || write(g->to, &byte, 1) != 1)
-        return err_set(e, ERR_LOST, 0, "it has ended");
+        return err_set(e, ERR_LOST, 0, "the guard has ended");
     return 0;
 }
 
@@ -241,7 +241,7 @@ static void guard_finish(struct guard *g)
         if (next == VIRT_GUARD_END_SOURCE || next == VIRT_GUARD_LEAVE || now_ns - moving_ns > GUARD_IDLE_NS)
             return;
         if (now_ns - begun_ns > GUARD_PATIENCE_NS) {
-            log_warn("domain %s: the destination does not tell whether it has the guest; what is left on the source "
+            log_warn("domain %s: the destination does not report whether it has the guest; what is left on the source "
                      "must not be resumed before that is known", g->source.name);
             return;
         }

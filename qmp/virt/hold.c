@@ -95,7 +95,7 @@ static int hold_begin(struct virt_hold *h, const struct virt_domain *d, struct e
     if (sys == 0)
         return 0;
     atomic_fetch_sub(&h->refs, 1);
-    return err_set(e, ERR_IO, sys, "a thread");
+    return err_set(e, ERR_IO, sys, "cannot start a thread");
 }
 
 /* Its first bytes tell that it goes on. */

@@ -165,7 +165,7 @@ struct virt_host *virt_host_open(const char *uri, const char *role, struct err *
     pthread_mutex_init(&h->lock, NULL);
     if (host_connect(h, e) < 0) {
         if (strstr(uri, "+ssh") != NULL)
-            err_hint(e, "ssh to that host must work without a question, and libvirtd run there");
+            err_hint(e, "ssh to that host must work without a prompt, and libvirtd must run there");
         else
             err_hint(e, "is libvirtd running there?");
         virt_host_close(h);

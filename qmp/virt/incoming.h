@@ -15,7 +15,7 @@ char *virt_incoming_xml(const char *migratable, const char *name, const char *id
 /*
  * The same XML, named `name`, without anything of ours: neither the arguments "-incoming defer",
  * which the running XML of a domain has that came by the direct route, nor a mark. With these
- * arguments a definition would start a QEMU that waits for a migration for ever. free() it.
+ * arguments a definition would start a QEMU that waits for a migration forever. free() it.
  */
 char *virt_incoming_definition(const char *xml, const char *name, struct err *e);
 

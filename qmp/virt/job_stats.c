@@ -45,5 +45,5 @@ int virt_job_completed(const struct virt_domain *d, struct virt_job_stats *stats
     virTypedParamsFree(params, n);
     return type == VIR_DOMAIN_JOB_COMPLETED && stats->sample.ram_total_bytes > 0
                ? 0
-               : err_set(e, ERR_VIRT, 0, "%s: nothing is kept of its migration", d->name);
+               : err_set(e, ERR_VIRT, 0, "%s: libvirt has kept no record of its migration", d->name);
 }

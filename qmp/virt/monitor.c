@@ -244,7 +244,7 @@ static int monitor_socket(struct virt_monitor *m, int *fd, struct err *e)
 {
     int pair[2], bytes = MONITOR_SOCKET_BYTES;
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
-        return err_set(e, ERR_IO, errno, "socketpair");
+        return err_set(e, ERR_IO, errno, "cannot make a socket pair");
     m->fd = pair[1];
     *fd = pair[0];
     /* FORCE, for root, goes beyond what the system allows */
@@ -312,7 +312,7 @@ static void *monitor_open(const void *target, int *fd, struct err *e)
     if (sys == 0)
         return m;
     monitor_put(m);
-    err_set(e, ERR_IO, sys, "a thread");
+    err_set(e, ERR_IO, sys, "cannot start a thread");
 
 failed:
     if (m->qemu_events >= 0)

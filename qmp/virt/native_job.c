@@ -148,7 +148,7 @@ static int job_begin(struct native_job *j, const struct virt_move *m, struct err
     if (sys == 0)
         return 0;
     atomic_fetch_sub(&j->refs, 1);
-    return err_set(e, ERR_IO, sys, "a thread");
+    return err_set(e, ERR_IO, sys, "cannot start a thread");
 }
 
 struct native_job *native_job_start(struct loop *loop, const struct virt_move *m,
@@ -200,7 +200,7 @@ int native_job_abort(struct native_job *j, int64_t timeout_ns, struct err *e)
         while (!j->ended && clock_now_ns() < until_ns)
             loop_turn(j->loop, until_ns - clock_now_ns());
         if (!j->ended && clock_now_ns() > deadline_ns)
-            return err_set(e, ERR_TIMEOUT, 0, "libvirt does not end its migration");
+            return err_set(e, ERR_TIMEOUT, 0, "libvirt did not end its migration in time");
     }
     return 0;
 }

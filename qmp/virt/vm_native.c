@@ -149,7 +149,7 @@ static void native_count(struct vm_native *n)
         n->last = stats.sample;
         passes_follow(&n->qmp.passes, &n->last);
     } else if (n->last.migration != VM_MIGRATION_COMPLETED) {
-        log_info("libvirt does not tell what was sent at the end: %s", none.msg);
+        log_info("libvirt does not report what was sent at the end: %s", none.msg);
         n->last = (struct vm_sample){.downtime_ns = -1};
     }
     n->last.migration = VM_MIGRATION_COMPLETED;

@@ -104,9 +104,9 @@ static void test_a_failing_ssh_is_reported(void **state)
     assert_int_equal(open_text("qmp+ssh://root@b/run/x", 2 * NS_PER_S, &l, &e), -1);
     assert_int_equal(e.class, ERR_IO);
     assert_string_equal(e.msg, "qmp+ssh://root@b/run/x: ssh: root@b: Permission denied (publickey).");
-    assert_string_equal(e.hint, "'ssh root@b true' must work without a question");
+    assert_string_equal(e.hint, "'ssh root@b true' must work without a prompt");
     assert_int_equal(open_text("qmp+ssh://root@b:2222/run/x", 2 * NS_PER_S, &l, &e), -1);
-    assert_string_equal(e.hint, "'ssh -p 2222 root@b true' must work without a question");
+    assert_string_equal(e.hint, "'ssh -p 2222 root@b true' must work without a prompt");
     no_directory_left(&l);
 
     /* OpenSSH 9.2's words, more than a kilobyte of them */
@@ -130,7 +130,7 @@ static void test_a_failing_ssh_is_reported(void **state)
 
     install_ssh("exit 1");
     assert_int_equal(open_text("qmp+ssh://b/run/x", 2 * NS_PER_S, &l, &e), -1);
-    assert_non_null(strstr(e.msg, "ended without a word"));
+    assert_non_null(strstr(e.msg, "ended without a message"));
 
     install_ssh("exec sleep 60");
     int64_t began_ns = clock_now_ns();

@@ -551,7 +551,7 @@ static void test_by_name_cannot_be_put_back(void **state)
     int64_t limit_ns;
     open_side(&s, FAKE_QMP("10.0", steps));
     assert_int_equal(s.vm->ops->configure(s.vm, &more, &limit_ns, &s.e), -1);
-    expect(&s, ERR_REFUSED, "source: QEMU does not tell what 'cpu-throttle-increment' is");
+    expect(&s, ERR_REFUSED, "source: QEMU does not report what 'cpu-throttle-increment' is");
     assert_int_equal(s.vm->ops->configure(s.vm, NULL, NULL, &s.e), 0);
     close_side(&s);
 }
@@ -1097,7 +1097,7 @@ static void test_another_qemu_answers(void **state)
         open_probed(&s, others[i]);
         loop_sleep(s.loop, 20 * NS_PER_MS);
         assert_int_equal(s.vm->ops->run(s.vm, false, &now, &s.e), -1);
-        expect(&s, ERR_LOST, "another QEMU answers than the one that was there before");
+        expect(&s, ERR_LOST, "a different QEMU answers than before");
         close_side(&s);
     }
 }
@@ -1122,7 +1122,7 @@ static void test_its_process_is_another(void **state)
             p->shell.kind = SHELL_NONE;
         loop_sleep(s.loop, 20 * NS_PER_MS);
         assert_int_equal(s.vm->ops->run(s.vm, false, &now, &s.e), -1);
-        expect(&s, ERR_LOST, left == 0 ? "another QEMU answers" : "nobody could look at its process");
+        expect(&s, ERR_LOST, left == 0 ? "a different QEMU answers" : "its process could not be checked");
         close_side(&s);
     }
 }

@@ -163,7 +163,7 @@ static int edit_check_network(const struct editor *ed, xmlNodePtr holder, xmlNod
         err_set(e, ERR_REFUSED, 0, "%s: %s has a <%s> in its <source>, which a disk on NFS cannot have",
                 ed->what, name, (const char *)odd->name);
     else if (format != NULL && edit_is_one_of(format, formats, sizeof formats / sizeof *formats))
-        err_set(e, ERR_REFUSED, 0, "%s: %s is of format %s, which godwit does not make a network disk of",
+        err_set(e, ERR_REFUSED, 0, "%s: %s is of format %s, which godwit does not turn into a network disk",
                 ed->what, name, format);
     else
         return 0;
@@ -220,7 +220,7 @@ static int edit_add_chain(struct editor *ed, xmlNodePtr holder, struct domain_im
         if (backing == NULL)
             break;
         if (depth == CHAIN_MAX)
-            return err_set(e, ERR_REFUSED, 0, "%s: a backing chain has no end", ed->what);
+            return err_set(e, ERR_REFUSED, 0, "%s: a backing chain is a loop or too long", ed->what);
         bool qcow2 = format != NULL && strcmp(format, "qcow2") == 0;
         xml_source_set(store, "type", "network");
         xmlNodePtr tag = xml_source_add(store, NULL, "format");
@@ -261,7 +261,7 @@ static int edit_find(struct editor *ed, xmlNodePtr holder, xmlNodePtr source, ch
             return edit_no_memory(ed, e);
         return edit_is_volume(*name)
                    ? 0
-                   : err_set(e, ERR_REFUSED, 0, "%s: '%s' is no name of a volume", ed->what, *name);
+                   : err_set(e, ERR_REFUSED, 0, "%s: '%s' is not the name of a volume", ed->what, *name);
     }
     CLEANUP_FREE char *path = strcmp(type, "file") == 0    ? xml_attribute(source, "file")
                               : strcmp(type, "block") == 0 ? xml_attribute(source, "dev")
@@ -420,7 +420,7 @@ static int edit_check_rest(const struct editor *ed, struct err *e)
     if (node == NULL)
         return 0;
     xmlChar *text = xmlNodeGetContent(node);
-    err_set(e, ERR_REFUSED, 0, "%s: <%s> names %s in the pool, which is no disk", ed->what,
+    err_set(e, ERR_REFUSED, 0, "%s: <%s> names %s in the pool, which is not a disk", ed->what,
             (const char *)node->parent->name, text != NULL ? (const char *)text : "");
     xmlFree(text);
     return err_hint(e, "godwit does not know how to move that: change it in the domain first");

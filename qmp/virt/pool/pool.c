@@ -61,7 +61,7 @@ static int pool_check_here(const char *uri, struct err *e)
 {
     if (virt_uri_is_here(uri))
         return 0;
-    err_set(e, ERR_REFUSED, 0, "%s: is another host, whose files cannot be read from here", uri);
+    err_set(e, ERR_REFUSED, 0, "%s is another host, whose files cannot be read from here", uri);
     return err_hint(e, "run godwit on that host, with -c qemu:///system");
 }
 
@@ -105,7 +105,7 @@ static int pool_check(struct virt_pool *p, struct err *e)
     if (pool == NULL || pool_check_type(p, xml, e) < 0)
         return -1;
     if (virStoragePoolIsPersistent(pool) != 1) {
-        err_set(e, ERR_REFUSED, 0, "pool '%s' is transient: it has no definition to be changed",
+        err_set(e, ERR_REFUSED, 0, "pool '%s' is transient: it has no definition to change",
                 p->name);
         return err_hint(e, "make it persistent with 'virsh pool-define'");
     }

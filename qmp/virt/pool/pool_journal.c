@@ -70,7 +70,7 @@ int pool_journal_lock(const char *dir, const char *uuid, int *fd, struct err *e)
             return err_hint(e, "--state-dir names another directory for the journal");
         }
         if (flock(lock, LOCK_EX | LOCK_NB) < 0)
-            return err_set(e, ERR_REFUSED, 0, "another godwit is at work on this pool (%s)", path);
+            return err_set(e, ERR_REFUSED, 0, "another godwit is working on this pool (%s)", path);
         at = lock_is_at(lock, path);
         if (at < 0)
             return err_set(e, ERR_REFUSED, errno, "%s", path);
@@ -302,7 +302,7 @@ static int get_journal(struct json *o, const char *uuid, struct pool_journal *j,
     if (json_find_text(o, "kind", &kind, e) < 0 || json_find_u64(o, "schema", &schema, e) < 0)
         return -1;
     if (strcmp(kind, JOURNAL_KIND) != 0)
-        return err_set(e, ERR_PROTO, 0, "is no journal of godwit's");
+        return err_set(e, ERR_PROTO, 0, "is not a journal of godwit");
     if (schema != JOURNAL_SCHEMA)
         return err_set(e, ERR_PROTO, 0, "is of schema %ju, and this godwit knows %d",
                        (uintmax_t)schema, JOURNAL_SCHEMA);

@@ -26,15 +26,15 @@ static int chain_read(const char *path, struct image_format *f, struct err *e)
                    errno == ENOMEDIUM))
         return 0;
     if (fd < 0 || fstat(fd, &st) < 0)
-        return err_set(e, ERR_IO, errno, "%s: cannot tell what it is based on", path);
+        return err_set(e, ERR_IO, errno, "%s: cannot find out what it is based on", path);
     if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
         return 0;
     ssize_t len = pread(fd, head, IMAGE_FORMAT_HEAD_BYTES, 0);
     if (len < 0)
-        return err_set(e, ERR_IO, errno, "%s: cannot tell what it is based on", path);
+        return err_set(e, ERR_IO, errno, "%s: cannot find out what it is based on", path);
     uint64_t size = S_ISBLK(st.st_mode) ? UINT64_MAX / 2 : (uint64_t)st.st_size;
     if (image_format_read(head, (size_t)len, size, IMAGE_FORMAT_ASK_PROBE, f, e) < 0) {
-        err_wrap(e, "%s: cannot tell what it is based on", path);
+        err_wrap(e, "%s: cannot find out what it is based on", path);
         e->class = ERR_IO;
         return -1;
     }

@@ -208,7 +208,7 @@ static void test_a_foreign_journal_is_refused(void **state)
     static const struct {
         const char *from, *to, *why;
     } cases[] = {
-        {"\"godwit-pool-journal\"", "\"something-else\"", "is no journal of godwit's"},
+        {"\"godwit-pool-journal\"", "\"something-else\"", "is not a journal of godwit"},
         {"\"schema\": 1", "\"schema\": 2", "is of schema 2, and this godwit knows 1"},
         {"\"schema\": 1", "\"scheme\": 1", "schema: missing"},
         {"\"uuid\": \"6695", "\"uuid\": \"7795", "is of another pool"},
@@ -244,7 +244,7 @@ static void test_only_one_has_the_lock(void **state)
     assert_int_equal(pool_journal_lock(dir, UUID, &fd, &e), 0);
     assert_int_equal(pool_journal_lock(dir, UUID, &other, &e), -1);
     assert_int_equal(e.class, ERR_REFUSED);
-    assert_non_null(strstr(e.msg, "another godwit is at work"));
+    assert_non_null(strstr(e.msg, "another godwit is working on"));
     err_clear(&e);
     close(fd);
     assert_int_equal(pool_journal_lock(dir, UUID, &fd, &e), 0);
