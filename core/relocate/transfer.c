@@ -160,9 +160,8 @@ struct store_file *transfer_file_is(struct store_place *p, const char *name, enu
     return transfer_was_replaced(p, name, e);
 }
 
-/* The part, opened anew. */
-static struct store_file *transfer_part(struct transfer *t, struct store_place *p, enum store_how how,
-                                        struct err *e)
+struct store_file *transfer_part(struct transfer *t, struct store_place *p, enum store_how how,
+                                 struct err *e)
 {
     struct store_file *f = transfer_file(p, t->part, how, e);
     if (f == NULL || store_same_file(&f->attr, &t->part_is))
@@ -391,6 +390,9 @@ int transfer_took(struct transfer *t, const struct transfer_hands *h, const stru
                   struct err *e)
 {
     struct transfer_chunk *c = &t->chunks[r->index];
+    /* Whoever is the last of this phase may have asked for nothing since, and not know of it. */
+    if (t->publish && h->dst != NULL && h->dst->attr.generation != t->part_is.generation)
+        atomic_store(&t->renewed, true);
     if (h->phase == TRANSFER_VERIFY)
         return transfer_compared(t, h, r, e);
     if (c->known && memcmp(c->digest, r->digest, sizeof c->digest) != 0)

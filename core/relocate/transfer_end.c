@@ -37,17 +37,28 @@ static uint64_t transfer_pass_bytes(const struct transfer *t, enum transfer_phas
     return bytes;
 }
 
+/* The part as the server has it now, and to be written to: hands that only read it, or from before others
+ * have found another generation, are of what it was. */
+static int transfer_hold_part(struct transfer *t, struct transfer_hands *h, struct err *e)
+{
+    if (h->phase == TRANSFER_COPY && h->dst != NULL && !atomic_load(&t->renewed))
+        return 0;
+    if (h->dst != NULL)
+        h->to->ops->file_close(TAKE(h->dst));
+    h->dst = transfer_part(t, h->to, STORE_UPDATE, e);
+    return h->dst != NULL ? 0 : -1;
+}
+
 /* The part has another generation, in somebody's hands: it is ours if all that we have put into it is
  * there. By the last worker alone. */
 static int transfer_doubt_part(struct transfer *t, const struct transfer_hands *h, struct err *e)
 {
-    bool other = h->dst != NULL && h->dst->attr.generation != t->part_is.generation;
+    bool other = h->dst->attr.generation != t->part_is.generation;
     if (!atomic_exchange(&t->renewed, false) && !other)
         return 0;
     if (t->renewals++ == PROOFS_MAX)
         return err_set(e, ERR_IO, 0, "%s%s: is found as another file again and again", h->to->url, t->part);
-    if (h->dst != NULL)
-        t->part_is.generation = h->dst->attr.generation;
+    t->part_is.generation = h->dst->attr.generation;
     log_warn("%s%s: the server has given it another file handle, as after a restart: whether it is the "
              "part of this copy is found out by reading it back", h->to->url, t->part);
     for (size_t i = 0; i < t->n_chunks; i++)
@@ -75,17 +86,11 @@ static int transfer_begin_verify(struct transfer *t, struct transfer_hands *h, s
     return 0;
 }
 
-/* Which instance of the server this is. The hands may be empty, or have it for reading only. */
+/* Which instance of the server this is. */
 static int transfer_ask_instance(struct transfer *t, const struct transfer_hands *h, struct err *e)
 {
     uint8_t now[STORE_VERIFIER_BYTES];
-    struct store_file *own = NULL, *f = h->dst;
-    if (h->phase != TRANSFER_COPY || f == NULL)
-        f = own = transfer_file_is(h->to, t->part, STORE_UPDATE, &t->part_is, e);
-    int rc = f != NULL ? store_verifier(f, now, e) : -1;
-    if (own != NULL)
-        h->to->ops->file_close(own);
-    if (rc < 0)
+    if (store_verifier(h->dst, now, e) < 0)
         return -1;
     t->proofs += memcmp(t->instance, now, sizeof now) != 0;
     memcpy(t->instance, now, sizeof now);
@@ -135,10 +140,11 @@ static int transfer_prove(struct transfer *t, struct transfer_hands *h, enum tra
         t->more_work_bytes += transfer_pass_bytes(t, TRANSFER_COPY);
         return 0;
     }
-    if (transfer_doubt_part(t, h, e) < 0)
+    if (transfer_hold_part(t, h, e) < 0 || transfer_doubt_part(t, h, e) < 0)
         return -1;
     bool one = t->n_chunks < 2 && (t->phases & TRANSFER_VERIFY) == 0 && t->renewals == 0;
-    if (t->may_forget && !one && transfer_has_written(t) && transfer_ask_instance(t, h, e) < 0)
+    bool ask = t->may_forget && !one && transfer_has_written(t);
+    if (ask && (transfer_ask_instance(t, h, e) < 0 || transfer_doubt_part(t, h, e) < 0))
         return -1;
     if (!one && transfer_has_unproven(t, h))
         *next = TRANSFER_VERIFY;
@@ -194,12 +200,6 @@ static int finish_publish(void *ctx, struct err *e)
     struct store_place *to = o->h->to;
     if (!t->publish)
         return 0;
-    if (o->h->phase == TRANSFER_VERIFY) { /* it was opened for reading */
-        to->ops->file_close(TAKE(o->h->dst));
-        o->h->dst = transfer_file_is(to, t->part, STORE_UPDATE, &t->part_is, e);
-        if (o->h->dst == NULL)
-            return -1;
-    }
     if (to->ops->publish(o->h->dst, t->image.as, &t->attr, t->overwrites ? &t->replaces : NULL,
                          e) < 0)
         return -1;

@@ -21,6 +21,10 @@ void transfer_unclaim(struct transfer *t);
 int transfer_check_source(const struct transfer *t, const struct store_place *p,
                           const struct store_attr *now, struct err *e);
 
+/* The part, opened anew. Where it may be it, but under another generation, t->renewed. */
+struct store_file *transfer_part(struct transfer *t, struct store_place *p, enum store_how how,
+                                 struct err *e);
+
 /* The source, checked. On failure the hands are empty. */
 int transfer_open_source(const struct transfer *t, struct transfer_hands *h, struct err *e);
 

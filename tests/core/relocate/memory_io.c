@@ -190,6 +190,8 @@ static void io_start(enum memory_op op, struct store_io *io)
         delay_ns += (int64_t)(memory_world_random(s->world) % (200 * NS_PER_US));
     if (x->late_before_crash && s->crashes == 0)
         delay_ns = 2 * NS_PER_MS;
+    if (op == MEMORY_COMMIT && s->done[MEMORY_WRITE] < x->renew_at_write)
+        delay_ns += x->renewal_delay_ns;
     bool mute = x->mute && !s->world->dead &&
                 (x->only == NULL || memory_name_ends(f->name, x->only));
     pthread_mutex_unlock(&s->world->lock);

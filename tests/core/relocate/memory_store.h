@@ -89,6 +89,7 @@ struct memory_faults {
     unsigned renew_at_write;  /* before this write memory_rename_handles(); 0: never */
     struct memory_server *renews_too; /* NULL, or another one */
     bool empties_renewed;     /* ... with "-part" */
+    int64_t renewal_delay_ns; /* of the answer to a commit from before it */
     bool late_before_crash;   /* writes from before the crash are answered after later ones */
     bool crash_always;        /* at every commit */
     bool always_stable;       /* each write is durable at once */

@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "core/clock.h"
 #include "core/relocate/journal.h"
 #include "core/relocate/part_name.h"
 #include "relocate_rig.h"
@@ -263,6 +264,33 @@ static void test_handles_change_at_each_write(void **state)
             fail_msg("at write %u: %s", at, r.e.msg);
         rig_assert_landed(&r);
         renewed = r.to.done[MEMORY_WRITE] >= at;
+        rig_tear_down(&r);
+    }
+}
+
+/* The worker that ends last has asked the server for nothing since: it is another one that has found out.
+ * Up to the last write, which says that all of it is proven. */
+static void test_handles_change_beside_the_last(void **state)
+{
+    (void)state;
+    bool proven = false;
+    for (unsigned at = 1; !proven; at++) {
+        struct rig r;
+        rig_set_up(&r);
+        rig_add_dense(&r, "image", 2 * RIG_CHUNK_BYTES);
+        rig_alone(&r);
+        r.options.workers_max = 2;
+        r.options.fixed = true;
+        r.to.generation_may_change = true;
+        r.to.faults.renew_at_write = at;
+        r.to.faults.empties_renewed = true;
+        r.to.faults.renewal_delay_ns = 20 * NS_PER_MS;
+        if (rig_run(&r) < 0)
+            fail_msg("at write %u: %s", at, r.e.msg);
+        proven = r.to.done[MEMORY_WRITE] <= at;
+        if (!proven)
+            rig_assert_landed(&r);
+        assert_true(at > 2 || !proven);
         rig_tear_down(&r);
     }
 }
@@ -723,6 +751,7 @@ int main(void)
         cmocka_unit_test(test_handles_change_after_publish),
         cmocka_unit_test(test_handles_change_in_mid_copy),
         cmocka_unit_test(test_handles_change_at_each_write),
+        cmocka_unit_test(test_handles_change_beside_the_last),
         cmocka_unit_test(test_directory_of_another),
         cmocka_unit_test(test_begun_by_another_since),
         cmocka_unit_test(test_part_replaced_in_mid_copy),
