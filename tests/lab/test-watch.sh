@@ -66,7 +66,7 @@ begin_slowly() {
     "$godwit" migrate "$first" "qmp+unix:${sock[b]}" --via "unix:$scratch/stream" --max-bandwidth 4M \
         >"$scratch/migrate.out" 2>&1 &
     pid=$!
-    await 10 is_active
+    await 60 is_active
 }
 is_active() { [[ $(qmp query-migrate | jq -r .status) == active ]]; }
 
@@ -91,9 +91,13 @@ metric_is() { [[ $(metric "$1") == "$2" ]] || { metric "$1"; return 1; }; }
 # result_is FILTER: of the last line that the watcher wrote.
 result_is() { tail -n 1 "$scratch/watch.json" | jq -e "$1" || { cat "$scratch/watch.json"; return 1; }; }
 
+# Its first line is there: it watches.
+has_told() { await 60 test -s "$scratch/watch.json" || { echo "it told nothing"; cat "$scratch/watch.err"; }; }
+
 # A watcher in the background, which sets watcher: a program, since a function would not pass signals
 # on. watched waits for it, in the shell that has begun it (check runs in another), and sets watch_code.
 begin_watching() {
+    : >"$scratch/watch.json" # has_told() looks at it at once
     "$@" >"$scratch/watch.json" 2>"$scratch/watch.err" &
     watcher=$!
 }
@@ -123,9 +127,10 @@ test_usage() {
 }
 
 hold_monitor() {
-    socat -u "UNIX-CONNECT:${sock2[a]}" OPEN:/dev/null &
+    rm -f -- "$scratch/greeting"
+    socat -u "UNIX-CONNECT:${sock2[a]}" "CREATE:$scratch/greeting" &
     holder=$!
-    sleep 0.5
+    await 60 test -s "$scratch/greeting" || echo "the other one never had it"
     refused 2 'serves one client' watch
     local code=$?
     kill "$holder"
@@ -172,21 +177,21 @@ test_bare() {
 ctrl_c() {
     qmp query-migrate-parameters >"$scratch/before"
     begin_watching "${watch[@]}"
-    sleep 1
+    has_told
     kill -INT "$watcher"
     watched && watch_code_is 3 && is_active && kill -0 "$pid" && diff "$scratch/before" <(qmp query-migrate-parameters)
 }
 
 is_cancelled() {
     begin_watching "${watch[@]}" --json
-    sleep 0.5
+    has_told
     kill -INT "$pid"
     watched && watch_code_is 1 && result_is '.result == "cancelled"'
 }
 
 qemu_dies() {
     begin_watching "${watch[@]}" --json --metrics "$metrics"
-    sleep 0.5
+    has_told
     "$lab" exec a kill -9 "$(cat "${pidfile[a]}")"
     watched && watch_code_is 4 && grep -q 'has ended' "$scratch/watch.err" && grep -q 'look whether' "$scratch/watch.err" &&
         result_is '.result == "lost" and .unreachable == false' &&
