@@ -86,11 +86,18 @@ static int command_look(struct qmp_client *c, const char *command, struct json_o
     return qmp_client_call(c, command, args, COMMAND_TIMEOUT_NS, true, result, e);
 }
 
+/* What a rollback asks, too: whether it is the same QEMU, and what it does. */
+static int command_ask(struct qmp_client *c, const char *command, struct json_object **result,
+                       struct err *e)
+{
+    return qmp_client_call(c, command, NULL, COMMAND_TIMEOUT_NS, false, result, e);
+}
+
 int qmp_query_version(struct qmp_client *c, struct qmp_version *v, struct err *e)
 {
     CLEANUP_ANSWER struct json_object *r = NULL;
     static const char *const paths[] = {"qemu.major", "qemu.minor", "qemu.micro"};
-    if (command_look(c, "query-version", NULL, &r, e) < 0)
+    if (command_ask(c, "query-version", &r, e) < 0)
         return -1;
     for (int i = 0; i < 3; i++) {
         uint64_t n = 0;
@@ -113,7 +120,7 @@ int qmp_query_status(struct qmp_client *c, enum vm_run *run, struct err *e)
 {
     CLEANUP_ANSWER struct json_object *r = NULL;
     const char *status;
-    if (qmp_client_call(c, "query-status", NULL, COMMAND_TIMEOUT_NS, false, &r, e) < 0 ||
+    if (command_ask(c, "query-status", &r, e) < 0 ||
         field_text(r, "status", &status, e) < 0)
         return -1;
     *run = (enum vm_run)command_word(run_words, status, VM_RUN_UNKNOWN);
@@ -124,7 +131,7 @@ int qmp_query_uuid(struct qmp_client *c, char *uuid, size_t size, struct err *e)
 {
     CLEANUP_ANSWER struct json_object *r = NULL;
     const char *text;
-    if (command_look(c, "query-uuid", NULL, &r, e) < 0 || field_text(r, "UUID", &text, e) < 0)
+    if (command_ask(c, "query-uuid", &r, e) < 0 || field_text(r, "UUID", &text, e) < 0)
         return -1;
     bool none = strspn(text, "0-") == strlen(text);
     snprintf(uuid, size, "%s", none ? "" : text);
@@ -155,7 +162,7 @@ int qmp_query_vcpus(struct qmp_client *c, unsigned *n, int64_t *thread, struct e
 {
     CLEANUP_ANSWER struct json_object *r = NULL;
     uint64_t first = 0;
-    if (qmp_client_call(c, "query-cpus-fast", NULL, COMMAND_TIMEOUT_NS, false, &r, e) < 0)
+    if (command_ask(c, "query-cpus-fast", &r, e) < 0)
         return -1;
     if (!json_object_is_type(r, json_type_array))
         return err_set(e, ERR_PROTO, 0, "query-cpus-fast: not an array");
