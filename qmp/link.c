@@ -176,19 +176,35 @@ static int link_ssh_fault(const struct qmp_endpoint *ep, int status, int stderr_
                                         : text_command("ssh %s true", login));
 }
 
+/* One more turn of waiting for it. */
+static int link_ssh_goes_on(const struct qmp_endpoint *ep, int stderr_fd, int64_t deadline_ns,
+                            struct qmp_link *l, struct err *e)
+{
+    int status;
+    if (waitpid(l->ssh, &status, WNOHANG) == l->ssh) {
+        l->ssh = 0;
+        return link_ssh_fault(ep, status, stderr_fd, e);
+    }
+    if (clock_now_ns() >= deadline_ns)
+        return err_set(e, ERR_TIMEOUT, 0, "%s: ssh has not connected in time", ep->text);
+    usleep(5000);
+    return 0;
+}
+
+/* The socket has its name a moment before ssh listens: a refusal then is ssh's, and no word on QEMU. */
 static int link_await_ssh(const struct qmp_endpoint *ep, const char *local, int stderr_fd,
                           int64_t deadline_ns, struct qmp_link *l, struct err *e)
 {
     struct stat st;
-    while (stat(local, &st) < 0) {
-        int status;
-        if (waitpid(l->ssh, &status, WNOHANG) == l->ssh) {
-            l->ssh = 0;
-            return link_ssh_fault(ep, status, stderr_fd, e);
-        }
-        if (clock_now_ns() >= deadline_ns)
-            return err_set(e, ERR_TIMEOUT, 0, "%s: ssh did not connect in time", ep->text);
-        usleep(5000);
+    while (stat(local, &st) < 0)
+        if (link_ssh_goes_on(ep, stderr_fd, deadline_ns, l, e) < 0)
+            return -1;
+    while (link_open_path(ep, local, deadline_ns, l, e) < 0) {
+        if (e->sys != ECONNREFUSED)
+            return -1;
+        err_clear(e);
+        if (link_ssh_goes_on(ep, stderr_fd, deadline_ns, l, e) < 0)
+            return -1;
     }
     return 0;
 }
@@ -221,9 +237,7 @@ static int link_open_ssh(const struct qmp_endpoint *ep, int64_t deadline_ns, str
     if (l->ssh == 0)
         link_exec_ssh(ep, local, words_out, &mask);
 
-    if (link_await_ssh(ep, local, words_in, deadline_ns, l, e) < 0)
-        return -1;
-    return link_open_path(ep, local, deadline_ns, l, e);
+    return link_await_ssh(ep, local, words_in, deadline_ns, l, e);
 }
 
 int qmp_link_open(const struct qmp_endpoint *ep, int64_t timeout_ns, struct qmp_link *l,
