@@ -8,7 +8,7 @@
  * 1. The destination starts the guest itself when it has loaded the stream (vm_ops.listen arms it),
  *    so no command of ours stands inside the pause.
  *
- * 2. Because of that, giving up is not one command: core/migrate/settle.c is the one way back from every
+ * 2. Because of that, giving up is not one command: core/migrate/rollback.c is the one way back from every
  *    failure after the start.
  *
  * 3. The source is never told to run, and never ended, on a guess.
@@ -17,7 +17,7 @@
 
 #include "core/log.h"
 #include "core/migrate/match.h"
-#include "core/migrate/settle.h"
+#include "core/migrate/rollback.h"
 #include "core/step.h"
 
 /* ---- before anything is touched ---- */
@@ -95,7 +95,7 @@ static void migrate_discard_destination(void *ctx)
     if (m->plan->quit_destination) {
         if (destination->ops->quit(destination, &e) < 0)
             log_warn("the destination's hypervisor is left over: %s", e.msg);
-    } else if (!m->blind && destination->ops->configure(destination, NULL, NULL, &e) < 0) {
+    } else if (!m->unconfirmed && destination->ops->configure(destination, NULL, NULL, &e) < 0) {
         log_info("the destination's migration settings are not put back: %s", e.msg);
     }
 }
@@ -132,7 +132,7 @@ static int migrate_start(void *ctx, struct err *e)
     struct vm *source = m->plan->source;
     m->plan->destination->seen = (struct vm_seen){0};
     if (source->ops->start(source, m->plan->via, e) < 0) {
-        settle_migration(m); /* it may have begun: only the answer is known to be missing */
+        rollback_migration(m); /* it may have begun: only the answer is known to be missing */
         return -1;
     }
     migration_enter(m, PHASE_PRECOPY, clock_now_ns());
@@ -176,7 +176,7 @@ static int migrate_pause(void *ctx, struct err *e)
 
 static void migrate_undo_start(void *ctx)
 {
-    settle_migration(ctx);
+    rollback_migration(ctx);
 }
 
 /* From the moment that postcopy runs the guest there, its memory is on both sides. */
@@ -332,7 +332,7 @@ static void migrate_judge_pause(const struct migrate_plan *p, struct migrate_rep
 static void migrate_after_failure(struct migration *m, bool returnable, struct err *e)
 {
     if (m->report->touched && !returnable) {
-        settle_migration(m);
+        rollback_migration(m);
         if (m->report->guest == MIGRATE_GUEST_SOURCE) {
             migrate_discard_destination(m);
             migrate_restore_source(m);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One migration in progress: between core/migrate/migrate.c, which runs the steps, and core/migrate/settle.c, which
- * finds the way back from a failure. Not for others.
+ * One migration in progress: between core/migrate/migrate.c, which runs the steps, and
+ * core/migrate/rollback.c, which finds the way back from a failure. Not for others.
  */
 #ifndef CORE_MIGRATE_MIGRATION_H
 #define CORE_MIGRATE_MIGRATION_H
@@ -24,7 +24,7 @@ struct migration {
     bool postcopy_begun;   /* the source was told to, or may have been */
     bool paused;           /* we have stopped the guest on the source: so it arrives stopped */
     bool stalled;          /* given up because the stream did not move */
-    bool blind;            /* … and the destination could not be told */
+    bool unconfirmed;      /* … and the source is cancelled without the destination's answer */
     uint64_t moved_bytes;  /* how far the stream was, and when it came there */
     int64_t moved_ns;
     int interrupts_told;

@@ -24,7 +24,7 @@
  * same, since what cannot be sent cannot arrive, and afterwards it has to turn out that the guest
  * has never stood; if it has, it is stopped again, and that is uncertain, too.
  */
-#include "core/migrate/settle.h"
+#include "core/migrate/rollback.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -33,7 +33,7 @@
 #include "core/text.h"
 
 /* An event may come this much later than the answer to a command that was sent after it. */
-#define SETTLE_EVENT_NS (300 * NS_PER_MS)
+#define ROLLBACK_EVENT_NS (300 * NS_PER_MS)
 
 /* What settles it by hand. */
 enum by_hand {
@@ -48,7 +48,7 @@ enum by_hand {
     SOURCE_IS_GONE,  /* the destination may have the guest, or may not */
 };
 
-static void settle_hint(struct migration *m, enum by_hand what)
+static void rollback_hint(struct migration *m, enum by_hand what)
 {
     const struct vm_by_hand *s = &m->plan->source->by_hand, *d = &m->plan->destination->by_hand;
     struct err *e = &m->why_unknown;
@@ -92,14 +92,14 @@ static void settle_hint(struct migration *m, enum by_hand what)
 }
 
 /* The guest has run on the destination, by that side's own words. */
-static bool settle_has_run(const struct migration *m)
+static bool rollback_has_run(const struct migration *m)
 {
     const struct vm_seen *seen = &m->plan->destination->seen;
     return seen->ran || seen->resumed_ns != 0 || seen->stopped_ns != 0;
 }
 
 __attribute__((format(printf, 3, 4))) static void
-settle_unknown(struct migration *m, enum by_hand what, const char *fmt, ...)
+rollback_unknown(struct migration *m, enum by_hand what, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
@@ -108,21 +108,21 @@ settle_unknown(struct migration *m, enum by_hand what, const char *fmt, ...)
     m->report->guest = MIGRATE_GUEST_UNKNOWN;
     err_clear(&m->why_unknown);
     err_set(&m->why_unknown, ERR_UNCERTAIN, 0, "%s", words);
-    if (settle_has_run(m)) /* the disk has moved on: to ask whether it runs there now is not enough */
+    if (rollback_has_run(m)) /* the disk has moved on: to ask whether it runs there now is not enough */
         what = what == ASK_DESTINATION || what == ASK_SOURCE ? HAD_IT_THERE
                : what == LOOK_BESIDE                         ? STOP_BOTH
                                                              : what;
-    settle_hint(m, what);
+    rollback_hint(m, what);
 }
 
 /* The guest is on the destination. If postcopy took it there, its memory has to follow first. */
-static void settle_moved(struct migration *m)
+static void rollback_moved(struct migration *m)
 {
     struct err e = {0};
     struct vm *s = m->plan->source;
     struct vm_sample last;
     if (m->postcopy_begun && migration_follow(m, migration_all_sent, false, &e) < 0) {
-        settle_unknown(m, END_NEITHER, "postcopy was broken off: %s", e.msg);
+        rollback_unknown(m, END_NEITHER, "postcopy was broken off: %s", e.msg);
         return;
     }
     m->report->guest = MIGRATE_GUEST_DESTINATION;
@@ -131,14 +131,14 @@ static void settle_moved(struct migration *m)
 }
 
 /* Having handed everything over, the source may still let its guest run again by itself. */
-static bool settle_source_may_go_on(const struct migration *m)
+static bool rollback_source_may_go_on(const struct migration *m)
 {
     return m->plan->settings.postcopy || m->plan->source->may_go_on;
 }
 
 /* Whether "completed" is this migration's word: an earlier one's stays until the next has begun, and
  * leaves the guest as it was. */
-static bool settle_handed_over(const struct migration *m, const struct vm_sample *now)
+static bool rollback_handed_over(const struct migration *m, const struct vm_sample *now)
 {
     bool earlier = m->report->source.migration == VM_MIGRATION_COMPLETED &&
                    (now->run == VM_RUN_RUNNING || now->run == VM_RUN_STOPPED);
@@ -146,15 +146,15 @@ static bool settle_handed_over(const struct migration *m, const struct vm_sample
 }
 
 /* Its guest stands, and it has not decided yet: it says "failed" a moment before it lets its guest run. */
-static bool settle_source_undecided(const struct migration *m, const struct vm_sample *now)
+static bool rollback_source_undecided(const struct migration *m, const struct vm_sample *now)
 {
-    return settle_source_may_go_on(m) && m->was_running && now->run == VM_RUN_FINISHING &&
+    return rollback_source_may_go_on(m) && m->was_running && now->run == VM_RUN_FINISHING &&
            now->migration != VM_MIGRATION_COMPLETED && now->migration != VM_MIGRATION_PAUSED;
 }
 
 /* The source's QEMU starts the guest again by itself when its migration fails. *silent: it does not
  * tell whether it has, or will, and is not known to be dead. */
-static bool settle_source_runs(struct migration *m, bool *silent)
+static bool rollback_source_runs(struct migration *m, bool *silent)
 {
     struct vm *s = m->plan->source;
     int64_t deadline_ns = clock_now_ns() + MIGRATION_CONFIRM_NS;
@@ -162,7 +162,7 @@ static bool settle_source_runs(struct migration *m, bool *silent)
         struct err e = {0};
         struct vm_sample now;
         bool answers = s->ops->sample(s, &now, &e) == 0;
-        bool undecided = answers && settle_source_undecided(m, &now);
+        bool undecided = answers && rollback_source_undecided(m, &now);
         *silent = undecided || (!answers && !vm_death_proven(s->ops->death(s)));
         if (!undecided || clock_now_ns() > deadline_ns)
             return answers && now.run == VM_RUN_RUNNING;
@@ -171,7 +171,7 @@ static bool settle_source_runs(struct migration *m, bool *silent)
 }
 
 /* … and its migration is over, so that this is not the guest that is about to leave. */
-static bool settle_source_kept_it(struct migration *m)
+static bool rollback_source_kept_it(struct migration *m)
 {
     struct vm *s = m->plan->source;
     struct err e = {0};
@@ -186,49 +186,49 @@ static bool settle_source_kept_it(struct migration *m)
  * had sent everything. With a return path it may have, and say "failed" all the same.
  * Source: QEMU 10.0, system/cpus.c, vm_prepare_start().
  */
-static bool settle_may_have_run(struct migration *m)
+static bool rollback_may_have_run(struct migration *m)
 {
     const struct vm_seen *seen = &m->plan->destination->seen;
     struct vm *s = m->plan->source;
     struct err e = {0};
     struct vm_sample now;
-    if (settle_has_run(m) || !seen->gap)
-        return settle_has_run(m);
-    return settle_source_may_go_on(m) || s->ops->sample(s, &now, &e) < 0 ||
-           settle_handed_over(m, &now) || now.migration == VM_MIGRATION_DEVICE;
+    if (rollback_has_run(m) || !seen->gap)
+        return rollback_has_run(m);
+    return rollback_source_may_go_on(m) || s->ops->sample(s, &now, &e) < 0 ||
+           rollback_handed_over(m, &now) || now.migration == VM_MIGRATION_DEVICE;
 }
 
 /* The guest has run on the source all the time: the last of it is sent only when it stands. */
-static bool settle_never_stood(const struct migration *m)
+static bool rollback_never_stood(const struct migration *m)
 {
     const struct vm_seen *seen = &m->plan->source->seen;
     return m->was_running && !m->postcopy_begun && seen->stopped_ns == 0 && !seen->gap;
 }
 
-/* The destination does not answer. True: it does not run the guest, and will not; or, with m->blind
+/* The destination does not answer. True: it does not run the guest, and will not; or, with m->unconfirmed
  * set, so it is if the guest turns out not to have stood until the migration is cancelled. */
-static bool settle_never_ran(struct migration *m, const struct err *unanswered)
+static bool rollback_never_ran(struct migration *m, const struct err *unanswered)
 {
     struct vm *d = m->plan->destination;
     enum vm_death death = d->ops->death(d);
     bool dead = vm_death_proven(death);
-    if (!dead && m->stalled && settle_never_stood(m)) {
+    if (!dead && m->stalled && rollback_never_stood(m)) {
         log_warn("the destination does not answer, and nothing gets there: %s", unanswered->msg);
-        m->blind = true;
+        m->unconfirmed = true;
         return true;
     }
     if (!dead) {
-        bool beside = settle_source_kept_it(m);
-        settle_unknown(m, beside ? LOOK_BESIDE : ASK_DESTINATION,
-                       "%sthe destination does not tell whether it runs the guest%s: %s",
-                       beside ? "the guest runs on the source, and " : "", beside ? ", too" : "",
-                       unanswered->msg);
+        bool beside = rollback_source_kept_it(m);
+        rollback_unknown(m, beside ? LOOK_BESIDE : ASK_DESTINATION,
+                         "%sthe destination does not tell whether it runs the guest%s: %s",
+                         beside ? "the guest runs on the source, and " : "", beside ? ", too" : "",
+                         unanswered->msg);
         return false;
     }
-    if (settle_may_have_run(m)) { /* the disk has moved on: the source must not go on */
-        settle_unknown(m, START_ANEW,
-                       "the destination's QEMU has ended (%s), and %s run the guest",
-                       vm_death_reason(death), settle_has_run(m) ? "had" : "may have");
+    if (rollback_may_have_run(m)) { /* the disk has moved on: the source must not go on */
+        rollback_unknown(m, START_ANEW,
+                         "the destination's QEMU has ended (%s), and %s run the guest",
+                         vm_death_reason(death), rollback_has_run(m) ? "had" : "may have");
         return false;
     }
     log_info("the destination's hypervisor has ended: %s", vm_death_reason(death));
@@ -239,40 +239,40 @@ static bool settle_never_ran(struct migration *m, const struct err *unanswered)
  * The source runs the guest, and the destination, which was told to hold it, is `now`. True: it has
  * never run there, and will not.
  */
-static bool settle_beside_source(struct migration *m, enum vm_run now)
+static bool rollback_beside_source(struct migration *m, enum vm_run now)
 {
     struct vm *d = m->plan->destination;
-    loop_sleep(d->loop, SETTLE_EVENT_NS); /* what it said before it answered comes by another way */
+    loop_sleep(d->loop, ROLLBACK_EVENT_NS); /* what it said before it answered comes by another way */
     if (now == VM_RUN_RUNNING)
-        settle_unknown(m, STOP_BOTH, "both sides run the guest");
-    else if (settle_has_run(m) || now == VM_RUN_SHUTDOWN)
-        settle_unknown(m, STOP_BOTH, "both sides have run the guest; it runs on the source, and the "
-                                     "destination %s",
-                       now == VM_RUN_STOPPED    ? "has been stopped"
-                       : now == VM_RUN_SHUTDOWN ? "has powered it off"
+        rollback_unknown(m, STOP_BOTH, "both sides run the guest");
+    else if (rollback_has_run(m) || now == VM_RUN_SHUTDOWN)
+        rollback_unknown(m, STOP_BOTH, "both sides have run the guest; it runs on the source, and the "
+                                       "destination %s",
+                         now == VM_RUN_STOPPED    ? "has been stopped"
+                         : now == VM_RUN_SHUTDOWN ? "has powered it off"
                                                 : "has it no more");
-    else if ((now == VM_RUN_STOPPED && !d->seen.gap) || settle_never_stood(m))
+    else if ((now == VM_RUN_STOPPED && !d->seen.gap) || rollback_never_stood(m))
         return true;
     else
-        settle_unknown(m, STOP_BOTH, "the guest runs on the source, and may have run on the "
-                                     "destination, too%s",
-                       now == VM_RUN_STOPPED ? ", which has been stopped" : "");
+        rollback_unknown(m, STOP_BOTH, "the guest runs on the source, and may have run on the "
+                                       "destination, too%s",
+                         now == VM_RUN_STOPPED ? ", which has been stopped" : "");
     return false;
 }
 
 /* It had been loaded, and the source does not run it: so it goes on there. */
-static bool settle_let_go_on(struct migration *m)
+static bool rollback_resume_destination(struct migration *m)
 {
     struct vm *d = m->plan->destination;
     struct err e = {0};
     enum vm_run now;
     log_info("the guest had already been loaded: it goes on, on the destination");
     if (d->ops->run(d, true, &now, &e) == 0 && now == VM_RUN_RUNNING) {
-        settle_moved(m);
+        rollback_moved(m);
         return false;
     }
-    settle_unknown(m, GO_ON_THERE, "the destination does not start the guest that it has loaded%s%s",
-                   e.class != ERR_NONE ? ": " : "", e.msg);
+    rollback_unknown(m, GO_ON_THERE, "the destination does not start the guest that it has loaded%s%s",
+                     e.class != ERR_NONE ? ": " : "", e.msg);
     return false;
 }
 
@@ -280,7 +280,7 @@ static bool settle_let_go_on(struct migration *m)
  * Makes sure that the destination does not start the guest. True: it does not and will not. False:
  * the guest has moved (*guest = destination) or that cannot be known (*guest = unknown).
  */
-static bool settle_hold_destination(struct migration *m)
+static bool rollback_hold_destination(struct migration *m)
 {
     struct vm *d = m->plan->destination;
     struct err e = {0};
@@ -289,23 +289,23 @@ static bool settle_hold_destination(struct migration *m)
     int64_t deadline_ns = clock_now_ns() + MIGRATION_LOST_NS;
     while (d->ops->run(d, false, &now, &e) < 0)
         if (m->stalled || !migration_ask_again(d, deadline_ns, &e))
-            return settle_never_ran(m, &e);
-    if (now == VM_RUN_INCOMING && !settle_has_run(m))
+            return rollback_never_ran(m, &e);
+    if (now == VM_RUN_INCOMING && !rollback_has_run(m))
         return true;
-    if (settle_source_runs(m, &silent))
-        return settle_beside_source(m, now);
-    if (silent && settle_source_may_go_on(m))
-        settle_unknown(m, END_NEITHER, "the destination has had the guest, and the source does not tell "
-                                       "whether it runs it, too");
+    if (rollback_source_runs(m, &silent))
+        return rollback_beside_source(m, now);
+    if (silent && rollback_source_may_go_on(m))
+        rollback_unknown(m, END_NEITHER, "the destination has had the guest, and the source does not tell "
+                                         "whether it runs it, too");
     else if (now == VM_RUN_INCOMING)
-        settle_unknown(m, START_ANEW, "the destination had run the guest, and has it no more");
+        rollback_unknown(m, START_ANEW, "the destination had run the guest, and has it no more");
     else if (now == VM_RUN_SHUTDOWN || now == VM_RUN_RUNNING ||
              (!m->was_running && now != VM_RUN_UNKNOWN))
-        settle_moved(m);
+        rollback_moved(m);
     else if (now == VM_RUN_STOPPED)
-        return settle_let_go_on(m);
+        return rollback_resume_destination(m);
     else
-        settle_unknown(m, ASK_DESTINATION, "the destination does not tell whether it runs the guest");
+        rollback_unknown(m, ASK_DESTINATION, "the destination does not tell whether it runs the guest");
     return false;
 }
 
@@ -315,7 +315,7 @@ enum loaded { LOADED, NOT_LOADED, LOADED_UNKNOWN };
  * The source has handed over everything, the destination was disarmed in the middle of it: either
  * it gets to the end, stopped, and is let go on; or it does not, and the guest stays.
  */
-static enum loaded settle_await_loaded(struct migration *m)
+static enum loaded rollback_await_loaded(struct migration *m)
 {
     struct vm *d = m->plan->destination;
     int64_t deadline_ns = clock_now_ns() + MIGRATION_CONFIRM_NS;
@@ -335,7 +335,7 @@ static enum loaded settle_await_loaded(struct migration *m)
 
 /* QEMU says that a migration is over a little before its run state does; until then it refuses
  * `cont`. */
-static int settle_await_finished(struct migration *m, struct vm_sample *now, struct err *e)
+static int rollback_await_finished(struct migration *m, struct vm_sample *now, struct err *e)
 {
     struct vm *s = m->plan->source;
     int64_t deadline_ns = clock_now_ns() + MIGRATION_CONFIRM_NS;
@@ -347,25 +347,25 @@ static int settle_await_finished(struct migration *m, struct vm_sample *now, str
     return 0;
 }
 
-/* The source was cancelled without the destination's knowledge: whether that was right. */
-static bool settle_blindly(struct migration *m, const struct vm_sample *now)
+/* The source was cancelled without the answer of the destination: whether that was right. */
+static bool rollback_check_unconfirmed(struct migration *m, const struct vm_sample *now)
 {
     struct vm *s = m->plan->source;
     struct err e = {0};
     enum vm_run stopped;
-    loop_sleep(s->loop, SETTLE_EVENT_NS);
-    if (settle_never_stood(m) && now->run == VM_RUN_RUNNING)
+    loop_sleep(s->loop, ROLLBACK_EVENT_NS);
+    if (rollback_never_stood(m) && now->run == VM_RUN_RUNNING)
         return true;
     if (s->ops->run(s, false, &stopped, &e) < 0)
         log_warn("the source cannot be stopped: %s", e.msg);
-    settle_unknown(m, ASK_DESTINATION, "the stream moved again in the last moment: either side may "
-                                       "have the guest");
+    rollback_unknown(m, ASK_DESTINATION, "the stream moved again in the last moment: either side may "
+                                         "have the guest");
     return false;
 }
 
 /* A source whose daemon is restarting is worth waiting for: the destination is held, and a guest
  * that is known to be on the source needs nobody's help. */
-static int settle_cancel(struct migration *m, struct vm_sample *now, struct err *e)
+static int rollback_cancel(struct migration *m, struct vm_sample *now, struct err *e)
 {
     struct vm *s = m->plan->source;
     int64_t deadline_ns = clock_now_ns() + MIGRATION_LOST_NS;
@@ -373,9 +373,9 @@ static int settle_cancel(struct migration *m, struct vm_sample *now, struct err 
         if (s->ops->sample(s, now, e) == 0 &&
             (!vm_migration_busy(now->migration) ||
              (s->ops->cancel(s, e) == 0 && s->ops->sample(s, now, e) == 0))) {
-            if (now->migration == VM_MIGRATION_COMPLETED && !settle_handed_over(m, now))
+            if (now->migration == VM_MIGRATION_COMPLETED && !rollback_handed_over(m, now))
                 now->migration = VM_MIGRATION_NONE; /* this one has not begun */
-            return settle_await_finished(m, now, e);
+            return rollback_await_finished(m, now, e);
         }
         if (!migration_ask_again(s, deadline_ns, e))
             return -1;
@@ -384,37 +384,37 @@ static int settle_cancel(struct migration *m, struct vm_sample *now, struct err 
 
 /* The source's QEMU has ended in the middle, with the destination held. Nowhere is said only where
  * that is known. */
-static void settle_without_source(struct migration *m, enum vm_death death)
+static void rollback_without_source(struct migration *m, enum vm_death death)
 {
     struct vm *d = m->plan->destination;
-    enum loaded loaded = m->blind ? LOADED_UNKNOWN : settle_await_loaded(m);
-    if (loaded == LOADED && !settle_hold_destination(m))
+    enum loaded loaded = m->unconfirmed ? LOADED_UNKNOWN : rollback_await_loaded(m);
+    if (loaded == LOADED && !rollback_hold_destination(m))
         return;
     if (loaded == LOADED_UNKNOWN &&
-        (!vm_death_proven(d->ops->death(d)) || settle_may_have_run(m)))
-        settle_unknown(m, SOURCE_IS_GONE,
-                       "the source's QEMU has ended in the middle (%s), and the destination does not "
-                       "tell whether it has the guest", vm_death_reason(death));
+        (!vm_death_proven(d->ops->death(d)) || rollback_may_have_run(m)))
+        rollback_unknown(m, SOURCE_IS_GONE,
+                         "the source's QEMU has ended in the middle (%s), and the destination does not "
+                         "tell whether it has the guest", vm_death_reason(death));
     else
-        settle_unknown(m, START_ANEW,
-                       "the source's QEMU has ended in the middle (%s): the guest runs nowhere",
-                       vm_death_reason(death));
+        rollback_unknown(m, START_ANEW,
+                         "the source's QEMU has ended in the middle (%s): the guest runs nowhere",
+                         vm_death_reason(death));
 }
 
 /* The destination is held: the source is to have the guest, as it was before. */
-static void settle_keep_on_source(struct migration *m)
+static void rollback_keep_on_source(struct migration *m)
 {
     struct vm *s = m->plan->source;
     struct err e = {0};
     struct vm_sample now;
-    if (settle_cancel(m, &now, &e) < 0)
+    if (rollback_cancel(m, &now, &e) < 0)
         goto lost;
     m->report->last = now;
-    if (m->blind && !settle_blindly(m, &now))
+    if (m->unconfirmed && !rollback_check_unconfirmed(m, &now))
         return;
 
-    if (now.migration == VM_MIGRATION_COMPLETED && settle_await_loaded(m) == LOADED &&
-        !settle_hold_destination(m))
+    if (now.migration == VM_MIGRATION_COMPLETED && rollback_await_loaded(m) == LOADED &&
+        !rollback_hold_destination(m))
         return;
     if (m->was_running && now.run != VM_RUN_RUNNING && now.run != VM_RUN_SHUTDOWN) {
         if (s->ops->run(s, true, &now.run, &e) < 0)
@@ -430,16 +430,16 @@ static void settle_keep_on_source(struct migration *m)
 lost:;
     enum vm_death death = s->ops->death(s);
     if (vm_death_proven(death))
-        settle_without_source(m, death);
+        rollback_without_source(m, death);
     else
-        settle_unknown(m, ASK_SOURCE,
-                       "the source does not tell how its guest is: %s", e.msg);
+        rollback_unknown(m, ASK_SOURCE,
+                         "the source does not tell how its guest is: %s", e.msg);
 }
 
 enum split { NOT_SPLIT, SPLIT, SPLIT_UNKNOWN };
 
 /* Whether postcopy runs the guest there with part of its memory here. */
-static enum split settle_memory_split(struct migration *m)
+static enum split rollback_memory_split(struct migration *m)
 {
     struct vm *s = m->plan->source;
     struct err e = {0};
@@ -458,27 +458,27 @@ static enum split settle_memory_split(struct migration *m)
  * destination that still waits must not start it later. True: it does not, and has not.
  * Source: QEMU 10.0, migration/migration.c, postcopy_start().
  */
-static bool settle_hold_waiting(struct migration *m)
+static bool rollback_hold_waiting(struct migration *m)
 {
     struct vm *d = m->plan->destination;
     struct err e = {0};
     struct vm_sample there;
     enum vm_run now;
     return d->ops->sample(d, &there, &e) == 0 && there.run == VM_RUN_INCOMING &&
-           d->ops->run(d, false, &now, &e) == 0 && now == VM_RUN_INCOMING && !settle_has_run(m);
+           d->ops->run(d, false, &now, &e) == 0 && now == VM_RUN_INCOMING && !rollback_has_run(m);
 }
 
-void settle_migration(struct migration *m)
+void rollback_migration(struct migration *m)
 {
     migration_begin_undo(m);
-    enum split split = settle_memory_split(m);
-    if (split != NOT_SPLIT && settle_hold_waiting(m))
-        settle_unknown(m, ASK_SOURCE, "%s; the destination, which has not run the guest, is held",
-                       split == SPLIT ? "postcopy was broken off"
+    enum split split = rollback_memory_split(m);
+    if (split != NOT_SPLIT && rollback_hold_waiting(m))
+        rollback_unknown(m, ASK_SOURCE, "%s; the destination, which has not run the guest, is held",
+                         split == SPLIT ? "postcopy was broken off"
                                       : "the source does not tell whether postcopy has begun");
     else if (split != NOT_SPLIT)
-        settle_unknown(m, END_NEITHER,
-                       "postcopy was broken off: either side may lack pages of the other");
-    else if (settle_hold_destination(m))
-        settle_keep_on_source(m);
+        rollback_unknown(m, END_NEITHER,
+                         "postcopy was broken off: either side may lack pages of the other");
+    else if (rollback_hold_destination(m))
+        rollback_keep_on_source(m);
 }
