@@ -32,7 +32,7 @@ static int resume_header(const struct transfer *t, struct journal_header *h,
                          (uint32_t)t->options->chunk_bytes, e);
 }
 
-static int resume_write_header(const struct transfer *t, const struct transfer_hands *h,
+static int resume_write_header(const struct transfer *t, const struct transfer_handles *h,
                                struct err *e)
 {
     unsigned char bytes[JOURNAL_HEADER_BYTES];
@@ -58,7 +58,7 @@ static int resume_load(struct store_file *log, const struct journal_header *h, s
     return 0;
 }
 
-static int resume_read_records(struct transfer *t, struct transfer_hands *h, struct err *e)
+static int resume_read_records(struct transfer *t, struct transfer_handles *h, struct err *e)
 {
     CLEANUP_FREE unsigned char *bytes = NULL;
     if (resume_load(h->log, &t->header, t->n_chunks, &bytes, e) < 0)
@@ -114,7 +114,7 @@ static int resume_compare(const struct store_place *to, struct journal_header *f
 }
 
 /* The plan has found it good; it is looked at again, because time has passed. */
-int resume_continue(struct transfer *t, struct transfer_hands *h, struct err *e)
+int resume_continue(struct transfer *t, struct transfer_handles *h, struct err *e)
 {
     struct journal_header found;
     h->log = transfer_file_is(h->to, t->journal, STORE_UPDATE, &t->journal_is, e);
@@ -144,7 +144,7 @@ int resume_continue(struct transfer *t, struct transfer_hands *h, struct err *e)
 }
 
 /* Under a name of our own first, so that nobody ever finds it without its header. */
-static int resume_write_new(struct transfer *t, struct transfer_hands *h, const char *own,
+static int resume_write_new(struct transfer *t, struct transfer_handles *h, const char *own,
                             struct err *e)
 {
     const struct store_ops *ops = h->to->ops;
@@ -161,7 +161,7 @@ static int resume_write_new(struct transfer *t, struct transfer_hands *h, const 
     return resume_is_anothers("another godwit has just begun it", e);
 }
 
-int resume_make(struct transfer *t, struct transfer_hands *h, struct err *e)
+int resume_make(struct transfer *t, struct transfer_handles *h, struct err *e)
 {
     char text[OWNER_TEXT_MAX];
     owner_text(t->self, text);
@@ -212,26 +212,26 @@ int resume_remove(const struct transfer *t, struct store_place *to, struct err *
     return to->ops->remove(to, t->journal, &is, e);
 }
 
-/* The header, where the hands have no journal, too. */
-static int resume_write_anywhere(struct transfer *t, const struct transfer_hands *h, struct err *e)
+/* The header, where the handles have no journal, too. */
+static int resume_write_anywhere(struct transfer *t, const struct transfer_handles *h, struct err *e)
 {
-    struct transfer_hands log = {.to = h->to};
+    struct transfer_handles log = {.to = h->to};
     if (h->log != NULL)
         return resume_write_header(t, h, e);
     log.log = resume_open(t, h->to, e);
     int rc = log.log != NULL ? resume_write_header(t, &log, e) : -1;
-    transfer_let_go(&log);
+    transfer_release(&log);
     return rc;
 }
 
-int resume_name_part(struct transfer *t, const struct transfer_hands *h, struct err *e)
+int resume_name_part(struct transfer *t, const struct transfer_handles *h, struct err *e)
 {
     t->header.part_inode = t->part_is.inode;
     t->header.part_generation = t->part_is.generation;
     return t->journaled ? resume_write_anywhere(t, h, e) : 0;
 }
 
-int resume_mark(struct transfer *t, struct transfer_hands *h, uint32_t state, struct err *e)
+int resume_mark(struct transfer *t, struct transfer_handles *h, uint32_t state, struct err *e)
 {
     if (!t->journaled || t->header.state == state)
         return 0;
@@ -382,7 +382,7 @@ int resume_judge_left(const struct transfer *t, const char *left, struct err *e)
     return err_hint(e, "wait until that has ended");
 }
 
-int resume_record(const struct transfer *t, const struct transfer_hands *h, size_t chunk,
+int resume_record(const struct transfer *t, const struct transfer_handles *h, size_t chunk,
                   bool durable, struct err *e)
 {
     unsigned char bytes[JOURNAL_RECORD_BYTES] = {0};

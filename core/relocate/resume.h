@@ -20,19 +20,19 @@ int resume_examine(struct transfer *t, struct store_place *to, const struct stor
 int resume_judge_left(const struct transfer *t, const char *left, struct err *e);
 
 /* Opens the journal that the plan has found good; its chunks are durable. */
-int resume_continue(struct transfer *t, struct transfer_hands *h, struct err *e);
+int resume_continue(struct transfer *t, struct transfer_handles *h, struct err *e);
 
 /* Makes a new one, before there is a part: from then on the image is ours. */
-int resume_make(struct transfer *t, struct transfer_hands *h, struct err *e);
+int resume_make(struct transfer *t, struct transfer_handles *h, struct err *e);
 
 /* Durably: which the part is. */
-int resume_name_part(struct transfer *t, const struct transfer_hands *h, struct err *e);
+int resume_name_part(struct transfer *t, const struct transfer_handles *h, struct err *e);
 
 /* Durably: enum journal_state. Without a journal, nothing. */
-int resume_mark(struct transfer *t, struct transfer_hands *h, uint32_t state, struct err *e);
+int resume_mark(struct transfer *t, struct transfer_handles *h, uint32_t state, struct err *e);
 
 /* Durably: that a chunk is durable, or that it is not any more. Without a journal, nothing. */
-int resume_record(const struct transfer *t, const struct transfer_hands *h, size_t chunk,
+int resume_record(const struct transfer *t, const struct transfer_handles *h, size_t chunk,
                   bool durable, struct err *e);
 
 /* Whether the process that has written this header, found in `log`, may still be at work: then

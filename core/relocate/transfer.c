@@ -126,7 +126,7 @@ uint64_t transfer_work_bytes(const struct transfer *t)
 
 /* ---- files ---- */
 
-void transfer_let_go(struct transfer_hands *h)
+void transfer_release(struct transfer_handles *h)
 {
     struct store_file *files[] = {h->src, h->dst, h->log};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
@@ -210,7 +210,7 @@ int transfer_check_opened(const struct transfer *t, const struct store_file *src
     return 0;
 }
 
-int transfer_open_source(const struct transfer *t, struct transfer_hands *h, struct err *e)
+int transfer_open_source(const struct transfer *t, struct transfer_handles *h, struct err *e)
 {
     h->src = transfer_file(h->from, t->image.name, STORE_READ, e);
     if (h->src == NULL)
@@ -218,7 +218,7 @@ int transfer_open_source(const struct transfer *t, struct transfer_hands *h, str
     if (transfer_check_opened(t, h->src, e) == 0 &&
         transfer_check_source(t, h->from, &h->src->attr, e) == 0)
         return 0;
-    transfer_let_go(h);
+    transfer_release(h);
     return -1;
 }
 
@@ -236,7 +236,7 @@ bool transfer_may_be_shared(const struct transfer *t)
 }
 
 /* The destination, as it is found under its name. */
-static int transfer_open_back(struct transfer *t, struct transfer_hands *h, struct err *e)
+static int transfer_open_back(struct transfer *t, struct transfer_handles *h, struct err *e)
 {
     if (t->publish)
         h->dst = transfer_part(t, h->to, STORE_READ, e);
@@ -247,7 +247,7 @@ static int transfer_open_back(struct transfer *t, struct transfer_hands *h, stru
     return h->dst != NULL ? 0 : -1;
 }
 
-static int transfer_open_more(struct transfer *t, struct transfer_hands *h, struct err *e)
+static int transfer_open_more(struct transfer *t, struct transfer_handles *h, struct err *e)
 {
     if (h->phase == TRANSFER_VERIFY)
         return transfer_open_back(t, h, e);
@@ -263,13 +263,13 @@ static int transfer_open_more(struct transfer *t, struct transfer_hands *h, stru
     return t->journaled && h->log == NULL ? -1 : 0;
 }
 
-int transfer_join(struct transfer *t, struct transfer_hands *h, enum transfer_phase phase,
+int transfer_join(struct transfer *t, struct transfer_handles *h, enum transfer_phase phase,
                   struct err *e)
 {
     h->phase = phase;
     if (transfer_open_more(t, h, e) == 0)
         return 0;
-    transfer_let_go(h);
+    transfer_release(h);
     return -1;
 }
 
@@ -320,7 +320,7 @@ size_t transfer_next(struct transfer *t)
     return t->cursor++;
 }
 
-void transfer_range(struct transfer *t, const struct transfer_hands *h, size_t chunk,
+void transfer_range(struct transfer *t, const struct transfer_handles *h, size_t chunk,
                     struct copy_range *r)
 {
     bool back = h->phase == TRANSFER_VERIFY;
@@ -340,20 +340,20 @@ void transfer_range(struct transfer *t, const struct transfer_hands *h, size_t c
 }
 
 /* What differs is not relied on any more, by this run or by the next. */
-static int transfer_forget(struct transfer *t, const struct transfer_hands *h, size_t chunk,
+static int transfer_forget(struct transfer *t, const struct transfer_handles *h, size_t chunk,
                            struct err *e)
 {
-    struct transfer_hands log = {.to = h->to};
+    struct transfer_handles log = {.to = h->to};
     t->chunks[chunk].durable = t->chunks[chunk].doubted = false;
     if (!t->journaled)
         return 0;
     log.log = resume_open(t, h->to, e);
     int rc = log.log != NULL ? resume_record(t, &log, chunk, false, e) : -1;
-    transfer_let_go(&log);
+    transfer_release(&log);
     return rc;
 }
 
-static int transfer_differs(struct transfer *t, const struct transfer_hands *h, size_t chunk,
+static int transfer_differs(struct transfer *t, const struct transfer_handles *h, size_t chunk,
                             uint64_t offset, struct err *e)
 {
     struct err ignored = {0}; /* then the journal says that it was in doubt */
@@ -371,7 +371,7 @@ static int transfer_differs(struct transfer *t, const struct transfer_hands *h, 
     return -1;
 }
 
-static int transfer_compared(struct transfer *t, const struct transfer_hands *h,
+static int transfer_compared(struct transfer *t, const struct transfer_handles *h,
                              const struct copy_range *r, struct err *e)
 {
     struct transfer_chunk *c = &t->chunks[r->index];
@@ -386,7 +386,7 @@ static int transfer_compared(struct transfer *t, const struct transfer_hands *h,
     return 0;
 }
 
-int transfer_took(struct transfer *t, const struct transfer_hands *h, const struct copy_range *r,
+int transfer_took(struct transfer *t, const struct transfer_handles *h, const struct copy_range *r,
                   struct err *e)
 {
     struct transfer_chunk *c = &t->chunks[r->index];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One image on its way. It is shared by all workers, each of which holds files of its own for it
- * (its hands). What is marked [lock] is only touched under the workers' lock; the rest is written by
+ * (its handles). What is marked [lock] is only touched under the workers' lock; the rest is written by
  * one worker at a time: by the one that opens it before the others see it, by whoever has a chunk
  * in hand for that chunk, and by the last one at the end of a phase.
  */
@@ -53,7 +53,7 @@ struct transfer {
 
     enum { TRANSFER_PENDING, TRANSFER_OPENING, TRANSFER_OPEN, TRANSFER_ENDED } state; /* [lock] */
     enum transfer_phase phase;  /* [lock] */
-    size_t cursor, outstanding; /* [lock] the next chunk of the phase; those in somebody's hands */
+    size_t cursor, outstanding; /* [lock] the next chunk of the phase; those a worker is at */
     uint64_t work_bytes;        /* [lock] of data that its phases go over; an estimate at first */
     unsigned owner;             /* the worker that has it alone, when it has `whole` */
 
@@ -78,7 +78,7 @@ struct transfer {
     uint64_t whole_to;
 };
 
-struct transfer_hands {
+struct transfer_handles {
     struct store_place *from, *to;
     enum transfer_phase phase; /* what they were opened for */
     struct store_file *src;    /* TRANSFER_COPY, TRANSFER_DIGEST */
@@ -106,25 +106,25 @@ struct store_file *transfer_file_is(struct store_place *p, const char *name, enu
                                     const struct store_attr *is, struct err *e);
 
 /* The first worker: opens the source, finds its holes, makes the part or continues with it. On
- * failure the hands are empty again. */
-int transfer_open(struct transfer *t, struct transfer_hands *h, struct err *e);
+ * failure the handles are empty again. */
+int transfer_open(struct transfer *t, struct transfer_handles *h, struct err *e);
 
-/* Another worker, or the same for another phase. On failure the hands are empty. */
-int transfer_join(struct transfer *t, struct transfer_hands *h, enum transfer_phase phase,
+/* Another worker, or the same for another phase. On failure the handles are empty. */
+int transfer_join(struct transfer *t, struct transfer_handles *h, enum transfer_phase phase,
                   struct err *e);
 
-void transfer_let_go(struct transfer_hands *h);
+void transfer_release(struct transfer_handles *h);
 
 /* Whether there is a chunk left in this phase that something is to be done about; the next one, of
  * which there must be one. [lock] */
 bool transfer_left(struct transfer *t);
 size_t transfer_next(struct transfer *t);
 
-void transfer_range(struct transfer *t, const struct transfer_hands *h, size_t chunk,
+void transfer_range(struct transfer *t, const struct transfer_handles *h, size_t chunk,
                     struct copy_range *r);
 
 /* A range came back: its chunk is durable, or compared. */
-int transfer_took(struct transfer *t, const struct transfer_hands *h, const struct copy_range *r,
+int transfer_took(struct transfer *t, const struct transfer_handles *h, const struct copy_range *r,
                   struct err *e);
 
 /* Which phase follows; 0 is before the first. */
@@ -133,13 +133,13 @@ enum transfer_phase transfer_phase_after(const struct transfer *t, enum transfer
 /*
  * All chunks of the phase are done; *next is what follows: where the server has become another
  * instance meanwhile, what that one has not confirmed is read back, and what is not there any more is
- * copied again. The hands are ready for *next then.
+ * copied again. The handles are ready for *next then.
  */
-int transfer_end_phase(struct transfer *t, struct transfer_hands *h, enum transfer_phase *next,
+int transfer_end_phase(struct transfer *t, struct transfer_handles *h, enum transfer_phase *next,
                        struct err *e);
 
 /* Before TRANSFER_END, by whoever was last: gives the image its name. */
-int transfer_finish(struct transfer *t, struct transfer_hands *h, struct err *e);
+int transfer_finish(struct transfer *t, struct transfer_handles *h, struct err *e);
 
 /* After a failure: removes what is not worth to be kept, or, with `to` NULL, only finds out what
  * is. -1: what is left, and why. */

@@ -37,9 +37,9 @@ static uint64_t transfer_pass_bytes(const struct transfer *t, enum transfer_phas
     return bytes;
 }
 
-/* The part as the server has it now, and to be written to: hands that only read it, or from before others
+/* The part as the server has it now, and to be written to: handles that only read it, or from before others
  * have found another generation, are of what it was. */
-static int transfer_hold_part(struct transfer *t, struct transfer_hands *h, struct err *e)
+static int transfer_hold_part(struct transfer *t, struct transfer_handles *h, struct err *e)
 {
     if (h->phase == TRANSFER_COPY && h->dst != NULL && !atomic_load(&t->renewed))
         return 0;
@@ -49,9 +49,9 @@ static int transfer_hold_part(struct transfer *t, struct transfer_hands *h, stru
     return h->dst != NULL ? 0 : -1;
 }
 
-/* The part has another generation, in somebody's hands: it is ours if all that we have put into it is
+/* The part has another generation, in some worker's handles: it is ours if all that we have put into it is
  * there. By the last worker alone. */
-static int transfer_doubt_part(struct transfer *t, const struct transfer_hands *h, struct err *e)
+static int transfer_doubt_part(struct transfer *t, const struct transfer_handles *h, struct err *e)
 {
     bool other = h->dst->attr.generation != t->part_is.generation;
     if (!atomic_exchange(&t->renewed, false) && !other)
@@ -66,12 +66,12 @@ static int transfer_doubt_part(struct transfer *t, const struct transfer_hands *
     return resume_name_part(t, h, e);
 }
 
-static int transfer_begin_verify(struct transfer *t, struct transfer_hands *h, struct err *e)
+static int transfer_begin_verify(struct transfer *t, struct transfer_handles *h, struct err *e)
 {
     bool first = t->back.size_bytes == 0 && (t->phases & TRANSFER_VERIFY) != 0;
     if (resume_mark(t, h, JOURNAL_DOUBT, e) < 0)
         return -1;
-    transfer_let_go(h);
+    transfer_release(h);
     extents_free(&t->back);
     t->back = (struct extents){0};
     if (transfer_join(t, h, TRANSFER_VERIFY, e) < 0)
@@ -87,7 +87,7 @@ static int transfer_begin_verify(struct transfer *t, struct transfer_hands *h, s
 }
 
 /* Which instance of the server this is. */
-static int transfer_ask_instance(struct transfer *t, const struct transfer_hands *h, struct err *e)
+static int transfer_ask_instance(struct transfer *t, const struct transfer_handles *h, struct err *e)
 {
     uint8_t now[STORE_VERIFIER_BYTES];
     if (store_verifier(h->dst, now, e) < 0)
@@ -98,7 +98,7 @@ static int transfer_ask_instance(struct transfer *t, const struct transfer_hands
 }
 
 /* Whether something of it has to be read back, although nobody has asked for that. */
-static bool transfer_has_unproven(const struct transfer *t, const struct transfer_hands *h)
+static bool transfer_has_unproven(const struct transfer *t, const struct transfer_handles *h)
 {
     size_t n = 0;
     for (size_t i = 0; i < t->n_chunks; i++)
@@ -131,7 +131,7 @@ static bool transfer_has_lost(const struct transfer *t)
     return false;
 }
 
-static int transfer_prove(struct transfer *t, struct transfer_hands *h, enum transfer_phase *next,
+static int transfer_prove(struct transfer *t, struct transfer_handles *h, enum transfer_phase *next,
                           struct err *e)
 {
     if (t->phase == TRANSFER_VERIFY && transfer_has_lost(t)) {
@@ -151,7 +151,7 @@ static int transfer_prove(struct transfer *t, struct transfer_hands *h, enum tra
     return 0;
 }
 
-int transfer_end_phase(struct transfer *t, struct transfer_hands *h, enum transfer_phase *next,
+int transfer_end_phase(struct transfer *t, struct transfer_handles *h, enum transfer_phase *next,
                        struct err *e)
 {
     *next = transfer_phase_after(t, t->phase);
@@ -162,7 +162,7 @@ int transfer_end_phase(struct transfer *t, struct transfer_hands *h, enum transf
         return transfer_begin_verify(t, h, e);
     if (*next != TRANSFER_COPY)
         return 0;
-    transfer_let_go(h);
+    transfer_release(h);
     return transfer_join(t, h, TRANSFER_COPY, e);
 }
 
@@ -170,7 +170,7 @@ int transfer_end_phase(struct transfer *t, struct transfer_hands *h, enum transf
 
 struct finishing {
     struct transfer *t;
-    struct transfer_hands *h;
+    struct transfer_handles *h;
 };
 
 static int finish_recheck(void *ctx, struct err *e)
@@ -335,14 +335,14 @@ static const struct step finishing_steps[] = {
     {"remove the source", finish_move, NULL, 0},
 };
 
-int transfer_finish(struct transfer *t, struct transfer_hands *h, struct err *e)
+int transfer_finish(struct transfer *t, struct transfer_handles *h, struct err *e)
 {
     struct finishing o = {t, h};
     bool returnable;
     if (step_run(finishing_steps, sizeof finishing_steps / sizeof *finishing_steps, &o,
                  &returnable, e) < 0)
         return -1;
-    transfer_let_go(h);
+    transfer_release(h);
     transfer_shrink(t);
     return 0;
 }

@@ -16,7 +16,7 @@
 
 struct opening {
     struct transfer *t;
-    struct transfer_hands *h;
+    struct transfer_handles *h;
 };
 
 static int open_source(void *ctx, struct err *e)
@@ -28,7 +28,7 @@ static int open_source(void *ctx, struct err *e)
 static void undo_open(void *ctx)
 {
     struct opening *o = ctx;
-    transfer_let_go(o->h);
+    transfer_release(o->h);
 }
 
 /* Zeros are digested at some 40 GB/s, too: 25 ms a GiB. */
@@ -134,7 +134,7 @@ static int transfer_clear_part(const struct transfer *t, struct store_place *to,
     return to->ops->remove(to, t->part, &old, e);
 }
 
-static int transfer_make_part(struct transfer *t, struct transfer_hands *h, struct err *e)
+static int transfer_make_part(struct transfer *t, struct transfer_handles *h, struct err *e)
 {
     if (!t->journaled && transfer_own_name(t, e) < 0)
         return -1;
@@ -174,7 +174,7 @@ static const struct step opening_steps[] = {
     {"open the part", open_part, NULL, 0},
 };
 
-int transfer_open(struct transfer *t, struct transfer_hands *h, struct err *e)
+int transfer_open(struct transfer *t, struct transfer_handles *h, struct err *e)
 {
     struct opening o = {t, h};
     bool returnable;

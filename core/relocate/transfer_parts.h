@@ -25,8 +25,8 @@ int transfer_check_source(const struct transfer *t, const struct store_place *p,
 struct store_file *transfer_part(struct transfer *t, struct store_place *p, enum store_how how,
                                  struct err *e);
 
-/* The source, checked. On failure the hands are empty. */
-int transfer_open_source(const struct transfer *t, struct transfer_hands *h, struct err *e);
+/* The source, checked. On failure the handles are empty. */
+int transfer_open_source(const struct transfer *t, struct transfer_handles *h, struct err *e);
 
 /* The instance of the server that there is now has not said that it has the chunk. */
 bool transfer_is_unproven(const struct transfer *t, const struct transfer_chunk *c);

@@ -38,10 +38,10 @@ enum { HELD_MAX = 64 };
 #define WAIT_NS (20 * NS_PER_MS)  /* of a thread that has nothing to do */
 #define TELL_NS (250 * NS_PER_MS) /* how often progress is told */
 
-/* A transfer in a worker's hands. */
+/* A transfer that a worker has open. */
 struct held {
     struct transfer *t; /* NULL: free */
-    struct transfer_hands hands;
+    struct transfer_handles handles;
     unsigned ranges; /* in the pipeline */
 };
 
@@ -102,9 +102,9 @@ static struct held *worker_held(struct worker *w, const struct transfer *t)
     return NULL;
 }
 
-static void held_let_go(struct held *h)
+static void held_release(struct held *h)
 {
-    transfer_let_go(&h->hands);
+    transfer_release(&h->handles);
     h->t = NULL;
 }
 
@@ -116,13 +116,13 @@ static struct held *worker_hold(struct worker *w, struct transfer *t, struct err
         assert(i < HELD_MAX);
         if (w->held[i].ranges == 0) {
             h = &w->held[i];
-            held_let_go(h);
+            held_release(h);
         }
     }
     struct store_place *from = place_set_get(&w->places, t->image.from, e);
     if (from == NULL)
         return NULL;
-    *h = (struct held){.t = t, .hands = {.from = from, .to = w->to}};
+    *h = (struct held){.t = t, .handles = {.from = from, .to = w->to}};
     return h;
 }
 
@@ -152,10 +152,10 @@ static int worker_advance(struct worker *w, struct held *h, struct err *e)
     struct transfer *t = h->t;
     for (;;) {
         enum transfer_phase next;
-        if (transfer_end_phase(t, &h->hands, &next, e) < 0)
+        if (transfer_end_phase(t, &h->handles, &next, e) < 0)
             return -1;
         uint64_t work_bytes = transfer_work_bytes(t); /* then its maps are given back */
-        if (next == TRANSFER_END && transfer_finish(t, &h->hands, e) < 0)
+        if (next == TRANSFER_END && transfer_finish(t, &h->handles, e) < 0)
             return -1;
         pthread_mutex_lock(&c->lock);
         t->phase = next;
@@ -169,7 +169,7 @@ static int worker_advance(struct worker *w, struct held *h, struct err *e)
             pthread_cond_signal(&c->watched);
         pthread_mutex_unlock(&c->lock);
         if (ended)
-            held_let_go(h);
+            held_release(h);
         if (!drained)
             return 0;
     }
@@ -181,7 +181,7 @@ static int worker_took(struct worker *w, const struct copy_range *r, struct err 
     struct workers *c = w->workers;
     struct transfer *t = r->owner;
     struct held *h = worker_held(w, t);
-    if (transfer_took(t, &h->hands, r, e) < 0)
+    if (transfer_took(t, &h->handles, r, e) < 0)
         return -1;
     h->ranges--;
     pthread_mutex_lock(&c->lock);
@@ -205,7 +205,7 @@ static void worker_tidy(struct worker *w)
     pthread_mutex_unlock(&w->workers->lock);
     for (unsigned i = 0; i < HELD_MAX; i++)
         if (over[i])
-            held_let_go(&w->held[i]);
+            held_release(&w->held[i]);
 }
 
 /* Under the lock: an open transfer with a chunk to be taken, first of those that are held. */
@@ -261,7 +261,7 @@ static int worker_open_next(struct worker *w, struct transfer *t, struct err *e)
         return -1;
     t->image.state = RELOCATE_COPYING;
     t->owner = w->index;
-    if (t->phases != 0 && transfer_open(t, &h->hands, e) < 0)
+    if (t->phases != 0 && transfer_open(t, &h->handles, e) < 0)
         return -1;
     pthread_mutex_lock(&w->workers->lock);
     bool drained = t->phases == 0 || transfer_drained(t);
@@ -274,18 +274,18 @@ static int worker_open_next(struct worker *w, struct transfer *t, struct err *e)
 static int worker_range(struct worker *w, struct transfer *t, size_t chunk, struct err *e)
 {
     struct held *h = worker_held(w, t);
-    if (h != NULL && h->hands.phase != t->phase) {
+    if (h != NULL && h->handles.phase != t->phase) {
         assert(h->ranges == 0);
-        held_let_go(h);
+        held_release(h);
         h = NULL;
     }
     if (h == NULL) {
         h = worker_hold(w, t, e);
-        if (h == NULL || transfer_join(t, &h->hands, t->phase, e) < 0)
+        if (h == NULL || transfer_join(t, &h->handles, t->phase, e) < 0)
             return -1;
     }
     struct copy_range r;
-    transfer_range(t, &h->hands, chunk, &r);
+    transfer_range(t, &h->handles, chunk, &r);
     h->ranges++;
     copy_give(w->copy, &r);
     return 0;
@@ -413,7 +413,7 @@ static void worker_close(struct worker *w)
         return;
     for (unsigned i = 0; i < HELD_MAX; i++)
         if (w->held[i].t != NULL)
-            held_let_go(&w->held[i]);
+            held_release(&w->held[i]);
     place_set_close(&w->places);
     copy_free(w->copy);
     ring_free(w->ring);
