@@ -568,7 +568,7 @@ static const char *vm_qmp_socat_address(const struct qmp_endpoint *ep)
 }
 
 /* A command for the operator's shell that has this QEMU do `commands`, where its socket is. */
-static const char *vm_qmp_say_by_hand(const struct qmp_endpoint *ep, const char *commands)
+static const char *vm_qmp_command_line(const struct qmp_endpoint *ep, const char *commands)
 {
     struct shell shell;
     const char *there = text_command("socat -t5 - %s", vm_qmp_socat_address(ep));
@@ -582,15 +582,16 @@ static const char *vm_qmp_say_by_hand(const struct qmp_endpoint *ep, const char 
 #define SAY(...) "printf '%s\\n' '{\"execute\":\"qmp_capabilities\"}' " __VA_ARGS__
 #define DO(command) "'{\"execute\":\"" command "\"}'"
 
-static void vm_qmp_tell_by_hand(struct vm_qmp *q)
+static void vm_qmp_set_commands(struct vm_qmp *q)
 {
-    struct vm_by_hand *h = &q->vm.by_hand;
-    h->look = vm_qmp_say_by_hand(&q->ep, SAY(DO("query-status")));
-    h->end = vm_qmp_say_by_hand(&q->ep, SAY(DO("quit")));
-    h->stop = vm_qmp_say_by_hand(&q->ep, SAY(DO("stop")));
+    struct vm_commands *h = &q->vm.commands;
+    h->look = vm_qmp_command_line(&q->ep, SAY(DO("query-status")));
+    h->end = vm_qmp_command_line(&q->ep, SAY(DO("quit")));
+    h->stop = vm_qmp_command_line(&q->ep, SAY(DO("stop")));
     /* at its gate QEMU refuses cont before the migration is cancelled, which takes a moment */
-    h->go_on = vm_qmp_say_by_hand(&q->ep, q->gated ? "{ " SAY(DO("migrate_cancel")) "; sleep 2; echo " DO("cont") "; }"
-                                                   : SAY(DO("cont")));
+    h->go_on = vm_qmp_command_line(&q->ep, q->gated
+                                               ? "{ " SAY(DO("migrate_cancel")) "; sleep 2; echo " DO("cont") "; }"
+                                               : SAY(DO("cont")));
 }
 
 int vm_qmp_connect(struct vm_qmp *q, struct err *e)
@@ -610,6 +611,6 @@ struct vm *vm_qmp_open(struct loop *loop, const struct qmp_endpoint *ep, const c
     vm_qmp_init(q, loop, role, &vm_qmp_ops);
     q->ep = *ep;
     q->gated = strcmp(role, "source") == 0;
-    vm_qmp_tell_by_hand(q);
+    vm_qmp_set_commands(q);
     return vm_qmp_connect(q, e) == 0 ? &TAKE(q)->vm : NULL;
 }

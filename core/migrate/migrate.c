@@ -271,7 +271,7 @@ static int migrate_release(void *ctx, struct err *e)
     /* first what could do harm if we were killed now */
     if (m->plan->quit_source && source->ops->quit(source, &quit) < 0)
         log_warn("the source is left over, stopped, and must not run again: %s; end it: %s",
-                 quit.msg, source->by_hand.end);
+                 quit.msg, source->commands.end);
     if (destination->ops->configure(destination, NULL, NULL, &restore) < 0)
         log_warn("cannot put the destination's migration settings back: %s", restore.msg);
     return 0;

@@ -35,8 +35,8 @@
 /* An event may come this much later than the answer to a command that was sent after it. */
 #define ROLLBACK_EVENT_NS (300 * NS_PER_MS)
 
-/* What settles it by hand. */
-enum by_hand {
+/* What an operator is advised to do. */
+enum advice {
     ASK_DESTINATION, /* it may run the guest */
     ASK_SOURCE,      /* it may not run it any more; the destination will not */
     HAD_IT_THERE,    /* the destination has run the guest: what the source has is old */
@@ -48,9 +48,9 @@ enum by_hand {
     SOURCE_IS_GONE,  /* the destination may have the guest, or may not */
 };
 
-static void rollback_hint(struct migration *m, enum by_hand what)
+static void rollback_hint(struct migration *m, enum advice what)
 {
-    const struct vm_by_hand *s = &m->plan->source->by_hand, *d = &m->plan->destination->by_hand;
+    const struct vm_commands *s = &m->plan->source->commands, *d = &m->plan->destination->commands;
     struct err *e = &m->why_unknown;
     switch (what) {
     case ASK_DESTINATION:
@@ -99,7 +99,7 @@ static bool rollback_has_run(const struct migration *m)
 }
 
 __attribute__((format(printf, 3, 4))) static void
-rollback_unknown(struct migration *m, enum by_hand what, const char *fmt, ...)
+rollback_unknown(struct migration *m, enum advice what, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);

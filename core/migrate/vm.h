@@ -139,9 +139,9 @@ static inline bool vm_death_proven(enum vm_death death)
 /* "its process is gone": for messages. */
 const char *vm_death_reason(enum vm_death death);
 
-/* What a person can do about this side, each as a command to be typed: kept texts (core/text.h), for
+/* What an operator can do about this side, each as a command to be typed: kept texts (core/text.h), for
  * what is typed in an emergency must be whole. */
-struct vm_by_hand {
+struct vm_commands {
     const char *look;  /* tells whether the guest runs there */
     const char *end;   /* ends its hypervisor */
     const char *stop;  /* stops a guest that runs there */
@@ -162,7 +162,7 @@ struct vm {
     const struct vm_ops *ops;
     struct loop *loop;
     const char *role; /* "source" or "destination", for messages */
-    struct vm_by_hand by_hand;
+    struct vm_commands commands;
     struct vm_seen seen;
     struct vm_proof proof;
     bool may_go_on; /* source: after it has handed everything over, it lets its guest run again by itself

@@ -109,7 +109,7 @@ void virt_move_close(struct virt_move *m)
     m->definition = m->clean_xml = NULL;
 }
 
-void virt_move_tell_by_hand(const struct virt_domain *d, struct vm_by_hand *h)
+void virt_move_set_commands(const struct virt_domain *d, struct vm_commands *h)
 {
     const char *uri = virt_host_uri(d->host);
     h->look = text_command("virsh -c %s domstate %s --reason", uri, d->name);

@@ -59,7 +59,7 @@ int virt_move_uncover(const struct virt_move *m, struct err *e);
 int virt_move_definition(const struct virt_move *m, bool by_libvirt, struct err *e);
 
 /* What a person types about a domain that is one side. */
-void virt_move_tell_by_hand(const struct virt_domain *d, struct vm_by_hand *h);
+void virt_move_set_commands(const struct virt_domain *d, struct vm_commands *h);
 
 /* Whether a QEMU that does not exist yet will prove by the UUID that a stream is its own (core/migrate/vm.h). */
 bool virt_move_can_prove(const struct vm_facts *f);

@@ -187,7 +187,7 @@ static void direct_withdraw(struct vm_direct *d)
     }
     if (!looked)
         log_warn("a paused domain may be left over on the destination: %s; look: %s; end it: %s", e.msg,
-                 d->qmp.vm.by_hand.look, d->qmp.vm.by_hand.end);
+                 d->qmp.vm.commands.look, d->qmp.vm.commands.end);
 }
 
 static int direct_make(struct vm_direct *d, const char *xml, struct err *e)
@@ -244,8 +244,8 @@ static int direct_prepare(struct vm_direct *d, const struct vm_settings *s, int6
         vm_qmp_ops.configure(&d->qmp.vm, s, limit_ns, e) == 0)
         return 0;
     if (virt_mark_destroy(&d->move->destination, d->move->id, &left) < 0)
-        log_warn("%s; look: %s; end it: %s", left.msg, d->qmp.vm.by_hand.look,
-                 d->qmp.vm.by_hand.end);
+        log_warn("%s; look: %s; end it: %s", left.msg, d->qmp.vm.commands.look,
+                 d->qmp.vm.commands.end);
     return -1;
 }
 
@@ -319,7 +319,7 @@ static struct vm_direct *direct_new(struct loop *loop, struct virt_move *m, cons
     d->ops.quit = direct_quit;
     d->ops.run = direct_run;
     vm_qmp_init(&d->qmp, loop, role, &d->ops);
-    virt_move_tell_by_hand(domain, &d->qmp.vm.by_hand);
+    virt_move_set_commands(domain, &d->qmp.vm.commands);
     virt_monitor_endpoint(domain, &d->qmp.ep);
     return d;
 }
@@ -334,7 +334,7 @@ struct vm *vm_direct_source(struct loop *loop, struct virt_move *m, struct err *
     d->ops.close = direct_close_source;
     d->qmp.gated = true;
     /* at its gate QEMU refuses to resume it before the migration is cancelled */
-    d->qmp.vm.by_hand.go_on =
+    d->qmp.vm.commands.go_on =
         text_command("virsh -c %s qemu-monitor-command %s '{\"execute\":\"migrate_cancel\"}'; virsh -c %s resume %s",
                      virt_host_uri(m->source_host), m->source.name, virt_host_uri(m->source_host),
                      m->source.name);

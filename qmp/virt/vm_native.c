@@ -453,7 +453,7 @@ static struct vm_native *native_new(struct loop *loop, struct virt_move *m, cons
     n->ops.route = "native";
     n->ops.check = native_check;
     vm_qmp_init(&n->qmp, loop, role, &n->ops);
-    virt_move_tell_by_hand(domain, &n->qmp.vm.by_hand);
+    virt_move_set_commands(domain, &n->qmp.vm.commands);
     return n;
 }
 

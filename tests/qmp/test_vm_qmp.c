@@ -64,8 +64,8 @@ static void open_as(struct side *s, const char *role, struct fake_qmp *fake)
     /* without it the scripts below are of either side; test_gate() has one */
     assert_true(((struct vm_qmp *)s->vm)->gated == (strcmp(role, "source") == 0));
     /* who stands at a gate cannot go on before the migration is cancelled */
-    assert_non_null(strstr(s->vm->by_hand.go_on, "{\"execute\":\"cont\"}"));
-    assert_true((strstr(s->vm->by_hand.go_on, "{\"execute\":\"migrate_cancel\"}") != NULL) ==
+    assert_non_null(strstr(s->vm->commands.go_on, "{\"execute\":\"cont\"}"));
+    assert_true((strstr(s->vm->commands.go_on, "{\"execute\":\"migrate_cancel\"}") != NULL) ==
                 (strcmp(role, "source") == 0));
     ((struct vm_qmp *)s->vm)->gated = false;
 }
@@ -773,7 +773,7 @@ static void type(const char *command, char *said, size_t room)
 }
 
 /* What is printed in an emergency can be typed as it is. */
-static void test_by_hand_can_be_typed(void **state)
+static void test_commands_can_be_typed(void **state)
 {
     (void)state;
     static const struct fake_step steps[] = {
@@ -787,7 +787,7 @@ static void test_by_hand_can_be_typed(void **state)
         struct side s;
         char said[4096];
         open_side(&s, fake_qmp_start("10.0", transports[i], steps, sizeof steps / sizeof *steps));
-        const struct vm_by_hand *h = &s.vm->by_hand;
+        const struct vm_commands *h = &s.vm->commands;
         type(h->look, said, sizeof said);
         assert_non_null(strstr(said, "\"status\":\"inmigrate\""));
         type(h->go_on, said, sizeof said);
@@ -798,7 +798,7 @@ static void test_by_hand_can_be_typed(void **state)
 }
 
 /* A path that is words for the shell, and signs for socat; over ssh it is typed there. */
-static void test_by_hand_is_quoted(void **state)
+static void test_commands_are_quoted(void **state)
 {
     (void)state;
     char dir[] = "/tmp/test-vm-hand-XXXXXX", link[64], text[96], said[4096];
@@ -815,7 +815,7 @@ static void test_by_hand_is_quoted(void **state)
     assert_int_equal(qmp_endpoint_parse(text, &ep, &s.e), 0);
     s.vm = vm_qmp_open(s.loop, &ep, "destination", &s.e);
     assert_non_null(s.vm);
-    type(s.vm->by_hand.look, said, sizeof said);
+    type(s.vm->commands.look, said, sizeof said);
     assert_non_null(strstr(said, "\"status\":\"running\""));
     close_side(&s);
     unlink(link);
@@ -1011,7 +1011,7 @@ static void open_over_ssh(struct side *s, pid_t thread, struct vm_sample *sample
     if (s->vm == NULL || s->vm->ops->probe(s->vm, &s->facts, &s->e) < 0)
         fail_msg("%s", s->e.msg);
     assert_string_equal(s->facts.uuid, ""); /* -uuid was not given */
-    assert_string_equal(s->vm->by_hand.end,
+    assert_string_equal(s->vm->commands.end,
                         "ssh b 'printf '\\''%s\\n'\\'' '\\''{\"execute\":\"qmp_capabilities\"}'\\'' "
                         "'\\''{\"execute\":\"quit\"}'\\'' | socat -t5 - UNIX-CONNECT:/run/x'");
     loop_sleep(s->loop, 20 * NS_PER_MS);
@@ -1181,8 +1181,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_cancel_waits),
         cmocka_unit_test(test_reconnect),
         cmocka_unit_test(test_quit),
-        cmocka_unit_test(test_by_hand_can_be_typed),
-        cmocka_unit_test(test_by_hand_is_quoted),
+        cmocka_unit_test(test_commands_can_be_typed),
+        cmocka_unit_test(test_commands_are_quoted),
         cmocka_unit_test(test_refused_is_no_death),
         cmocka_unit_test(test_death_by_pid),
         cmocka_unit_test(test_death_over_ssh),

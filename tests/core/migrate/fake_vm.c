@@ -699,7 +699,7 @@ static const struct vm_ops fake_ops = {
 #define LONG_50 "uuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuu"
 #define LONG_400 LONG_50 LONG_50 LONG_50 LONG_50 LONG_50 LONG_50 LONG_50 LONG_50
 #define COMMAND(what) FAKE_COMMAND_BEGIN " " what " " LONG_400 LONG_400 " " FAKE_COMMAND_END
-#define BY_HAND(side)                                                          \
+#define COMMANDS(side)                                                         \
     {                                                                          \
         .look = COMMAND(side "-look"), .end = COMMAND(side "-end"),            \
         .stop = COMMAND(side "-stop"), .go_on = COMMAND(side "-go-on"),        \
@@ -710,8 +710,8 @@ static void side_init(struct fake_pair *p, struct fake_side *s, struct loop *loo
 {
     *s = (struct fake_side){
         .vm = {.ops = &fake_ops, .loop = loop, .role = role,
-               .by_hand = s == &p->source ? (struct vm_by_hand)BY_HAND("source")
-                                          : (struct vm_by_hand)BY_HAND("destination")},
+               .commands = s == &p->source ? (struct vm_commands)COMMANDS("source")
+                                          : (struct vm_commands)COMMANDS("destination")},
         .pair = p, .run = run,
         .facts = {.hypervisor = "QEMU 10.0.0", .version = {10, 0, 0}, .machine = "pc-q35-10.0",
                   .ram_bytes = 1 << 28, .vcpus = 2, .peer_pid = s == &p->source ? 10 : 11}};

@@ -20,7 +20,7 @@
 
 #include "core/migrate/vm.h"
 
-/* Around each command of a side's by_hand, which is long. */
+/* Around each of a side's commands, which are long. */
 #define FAKE_COMMAND_BEGIN "virsh"
 #define FAKE_COMMAND_END "whole"
 
