@@ -100,9 +100,9 @@ static void migration_judge(struct migration *m)
         return;
     bool ahead = s->dirty_bytes_per_s >= s->bandwidth_bytes_per_s / 10 * 9;
     m->report->diverges = s->stuck_passes >= (ahead ? 1 : 3);
-    if (!m->report->diverges || m->diverges_told)
+    if (!m->report->diverges || m->divergence_reported)
         return;
-    m->diverges_told = true;
+    m->divergence_reported = true;
     log_warn("the migration does not converge: %s, no less than in the pass before; %s",
              migration_state(s), migration_remedies(m));
 }
@@ -149,8 +149,8 @@ int migration_wait(struct migration *m, bool givable, struct err *e)
     struct vm *s = m->plan->source, *d = m->plan->destination;
     struct loop *loop = s->loop;
     int64_t now_ns = clock_now_ns(), tick_ns = now_ns + MIGRATION_TICK_NS;
-    if (!givable && loop_interrupts(loop) > m->interrupts_told) {
-        m->interrupts_told = loop_interrupts(loop);
+    if (!givable && loop_interrupts(loop) > m->interrupts_reported) {
+        m->interrupts_reported = loop_interrupts(loop);
         log_warn("the switchover has begun: it is too late to cancel, and safe to wait");
     }
     while (!s->changed && !d->changed && (now_ns = clock_now_ns()) < tick_ns) {

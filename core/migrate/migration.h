@@ -27,8 +27,8 @@ struct migration {
     bool unconfirmed;      /* … and the source is cancelled without the destination's answer */
     uint64_t moved_bytes;  /* how far the stream was, and when it came there */
     int64_t moved_ns;
-    int interrupts_told;
-    bool diverges_told;
+    int interrupts_reported;
+    bool divergence_reported;
     struct err why_unknown; /* set with report->guest = unknown */
 };
 

@@ -26,8 +26,8 @@ static void passes_begin(struct passes *p, const struct vm_sample *s)
 void passes_follow(struct passes *p, struct vm_sample *s)
 {
     uint64_t handled = s->ram_handled_bytes, remaining = s->ram_remaining_bytes;
-    bool told = s->ram_total_bytes > 0 && s->migration != VM_MIGRATION_NONE;
-    if (told && handled >= p->handled_bytes) {
+    bool reported = s->ram_total_bytes > 0 && s->migration != VM_MIGRATION_NONE;
+    if (reported && handled >= p->handled_bytes) {
         uint64_t sent = handled - p->handled_bytes;
         uint64_t less = p->remaining_bytes > remaining ? p->remaining_bytes - remaining : 0;
         p->dealt_bytes += sent > less ? sent : less;

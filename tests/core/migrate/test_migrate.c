@@ -287,7 +287,7 @@ static void test_timeout(void **state)
     (void)state;
     const struct scenario *sc = &(struct scenario){
         .name = "timeout", .never_converges = true, .timeout_ns = 5 * NS_PER_S};
-    unsigned told = 0;
+    unsigned reported = 0;
     for (uint32_t seed = 0; seed < seeds(); seed++) {
         struct outcome outcome, *o = &outcome;
         play(o, sc, FAKE_NO_FAULT, 0, seed);
@@ -298,12 +298,12 @@ static void test_timeout(void **state)
             CHECK(strstr(o->e.msg, "the guest dirties 10.00 MiB/s, 10.00 MiB/s are sent") != NULL);
             CHECK(strstr(o->e.hint, "--downtime-limit 10001ms") != NULL);
             CHECK(strstr(o->e.hint, "--postcopy") != NULL);
-            told++;
+            reported++;
         }
         int64_t took_ns = o->report.ended_ns - o->report.started_ns;
         CHECK(took_ns > 5 * NS_PER_S && took_ns < 7 * NS_PER_S);
     }
-    assert_true(told > 0);
+    assert_true(reported > 0);
 }
 
 /* The pause beside the limit, which is 300 ms here: kept, missed and by what, or not to be told. */
@@ -605,7 +605,7 @@ static void test_beside_a_silent_source(void **state)
     };
     for (size_t i = 0; i < sizeof silent / sizeof *silent; i++) {
         const struct scenario *sc = &silent[i];
-        unsigned untold = 0;
+        unsigned unreported = 0;
         for (uint32_t seed = 0; seed < 400; seed++) {
             for (unsigned at = 8; at < 20; at++) {
                 struct outcome outcome, *o = &outcome;
@@ -613,10 +613,10 @@ static void test_beside_a_silent_source(void **state)
                 o->pair.source_mute_with_it = true;
                 run(o, sc);
                 check(o, sc, seed);
-                untold += o->report.guest == MIGRATE_GUEST_UNKNOWN;
+                unreported += o->report.guest == MIGRATE_GUEST_UNKNOWN;
             }
         }
-        assert_true(untold > 0);
+        assert_true(unreported > 0);
     }
 }
 
@@ -667,7 +667,7 @@ static void test_stale_completed(void **state)
 static void test_nowhere_is_known(void **state)
 {
     (void)state;
-    unsigned nowhere = 0, untold = 0;
+    unsigned nowhere = 0, unreported = 0;
     const struct scenario *sc = &(struct scenario){.name = "source dies, then silence"};
     for (uint32_t seed = 0; seed < seeds(); seed++) {
         for (unsigned at = 9;; at++) {
@@ -679,13 +679,13 @@ static void test_nowhere_is_known(void **state)
             bool says = strstr(o->e.msg, "runs nowhere") != NULL;
             CHECK(!says || o->pair.destination.dead || !o->pair.destination.mute);
             nowhere += says;
-            untold += strstr(o->e.msg, "does not tell whether it has the guest") != NULL;
+            unreported += strstr(o->e.msg, "does not tell whether it has the guest") != NULL;
             if (o->pair.ops < at)
                 break;
         }
     }
-    print_message("nowhere: %u, untold: %u\n", nowhere, untold);
-    assert_true(untold > 0);
+    print_message("nowhere: %u, unreported: %u\n", nowhere, unreported);
+    assert_true(unreported > 0);
 }
 
 int main(int argc, char **argv)

@@ -8,15 +8,15 @@
 
 #include "core/relocate/part_name.h"
 
-static void told(void *arg, const struct relocate_progress *p)
+static void reported(void *arg, const struct relocate_progress *p)
 {
     struct rig *r = arg;
-    if (r->told > 0)
+    if (r->reports > 0)
         r->backwards |= p->bytes < r->last.bytes || p->data_bytes < r->last.data_bytes ||
                         p->images_done < r->last.images_done;
     r->backwards |= p->bytes > p->total_bytes || p->data_bytes > p->total_data_bytes;
     r->last = *p;
-    r->told++;
+    r->reports++;
 }
 
 static bool same_content(const struct memory_image *a, const struct memory_image *b)
@@ -65,7 +65,7 @@ void rig_set_up(struct rig *r)
         .chunk_bytes = RIG_CHUNK_BYTES,
         .flight_bytes = 12 * RIG_BLOCK_BYTES,
         .fixed = true,
-        .progress = told,
+        .progress = reported,
         .progress_arg = r,
     };
 }
@@ -126,7 +126,7 @@ int rig_run(struct rig *r)
     relocate_free(r->r);
     r->e = (struct err){0};
     r->last = (struct relocate_progress){0};
-    r->told = 0;
+    r->reports = 0;
     r->r = relocate_plan(r->sources, r->n_sources, &r->to_site.site, &r->options, &r->e);
     return r->r != NULL ? relocate_run(r->r, &r->e) : -1;
 }

@@ -33,7 +33,7 @@ struct rig {
     struct relocate *r; /* NULL: it was refused */
     struct err e;
     struct relocate_progress last;
-    unsigned told;
+    unsigned reports;
     bool backwards;
     bool bad_name; /* an image that is not whole got its final name */
 };

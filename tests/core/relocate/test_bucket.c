@@ -146,7 +146,7 @@ static void test_large_blocks_are_not_starved(void **state)
 }
 
 /* One taker that sleeps exactly as long as it is told gets its turn then, not before. */
-static void test_a_wait_is_as_long_as_told(void **state)
+static void test_a_wait_is_as_long_as_asked(void **state)
 {
     (void)state;
     static const uint64_t rates[] = {1000003, 99999989, UINT64_C(12345678901)};
@@ -255,7 +255,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_average_is_the_rate),  cmocka_unit_test(test_no_moment_has_much_more_than_its_share),
         cmocka_unit_test(test_takers_share_alike),     cmocka_unit_test(test_large_blocks_are_not_starved),
-        cmocka_unit_test(test_a_wait_is_as_long_as_told), cmocka_unit_test(test_a_pause_saves_little),
+        cmocka_unit_test(test_a_wait_is_as_long_as_asked), cmocka_unit_test(test_a_pause_saves_little),
         cmocka_unit_test(test_a_rate_of_0_is_no_limit), cmocka_unit_test(test_times_may_come_out_of_order),
         cmocka_unit_test(test_threads_share_one_rate),
     };

@@ -56,7 +56,7 @@ static void test_a_line_is_one_for_xxhsum(void **state)
                               "b5e9c1ad071b3e7fc779cfaa5e523818  ./stdin\n");
 }
 
-static void test_a_full_disk_is_told(void **state)
+static void test_a_full_disk_is_reported(void **state)
 {
     (void)state;
     char hex[CHECKSUM_HEX_MAX];
@@ -119,7 +119,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_line_is_one_for_xxhsum),
-        cmocka_unit_test(test_a_full_disk_is_told),
+        cmocka_unit_test(test_a_full_disk_is_reported),
         cmocka_unit_test(test_xxhsum_accepts_it),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -349,7 +349,7 @@ static void change_source(void *arg, const struct relocate_progress *p)
     memory_touch(&r->from, "image");
 }
 
-static void test_a_source_that_changed_is_told(void **state)
+static void test_a_source_that_changed_is_reported(void **state)
 {
     (void)state;
     struct rig r;
@@ -366,7 +366,7 @@ static void test_a_source_that_changed_is_told(void **state)
 }
 
 /* It got shorter after its holes were found: a read that gives nothing. */
-static void test_a_source_that_got_shorter_is_told(void **state)
+static void test_a_source_that_got_shorter_is_reported(void **state)
 {
     (void)state;
     struct rig r;
@@ -394,7 +394,7 @@ static void test_a_cancelled_run_leaves_only_what_can_be_continued(void **state)
     rig_tear_down(&r);
 }
 
-static void cancel_when_told(void *arg, const struct relocate_progress *p)
+static void cancel_when_reported(void *arg, const struct relocate_progress *p)
 {
     volatile sig_atomic_t *cancel = arg;
     (void)p;
@@ -411,7 +411,7 @@ static void cancel_while_mute(bool at_destination)
     struct memory_server *s = at_destination ? &r.to : &r.from;
     s->faults = (struct memory_faults){.mute = true, .only = at_destination ? RIG_PART : "image"};
     r.options.cancel = &cancel;
-    r.options.progress = cancel_when_told;
+    r.options.progress = cancel_when_reported;
     r.options.progress_arg = (void *)&cancel;
     int64_t start_ns = clock_now_ns();
     assert_int_equal(rig_run(&r), -1);
@@ -460,7 +460,7 @@ static void test_the_limit_is_kept(void **state)
     int64_t took_ns = clock_now_ns() - start_ns;
     rig_assert_landed(&r);
     assert_in_range(took_ns / NS_PER_MS, 500, 10000);
-    assert_true(r.told > 1); /* several times a second */
+    assert_true(r.reports > 1); /* several times a second */
     rig_tear_down(&r);
 }
 
@@ -484,8 +484,8 @@ int main(void)
         cmocka_unit_test(test_a_server_that_lies_is_found_out),
         cmocka_unit_test(test_each_failure_leaves_only_what_can_be_continued),
         cmocka_unit_test(test_no_space_says_so),
-        cmocka_unit_test(test_a_source_that_changed_is_told),
-        cmocka_unit_test(test_a_source_that_got_shorter_is_told),
+        cmocka_unit_test(test_a_source_that_changed_is_reported),
+        cmocka_unit_test(test_a_source_that_got_shorter_is_reported),
         cmocka_unit_test(test_a_cancelled_run_leaves_only_what_can_be_continued),
         cmocka_unit_test(test_cancelled_while_silent),
         cmocka_unit_test(test_checksums_of_the_whole_are_right),

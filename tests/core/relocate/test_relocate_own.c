@@ -588,7 +588,7 @@ static void test_source_is_a_link(void **state)
 }
 
 /* The image stands; its source cannot be removed. */
-static void test_a_source_that_cannot_be_removed_is_told(void **state)
+static void test_a_source_that_cannot_be_removed_is_reported(void **state)
 {
     (void)state;
     struct rig r;
@@ -759,7 +759,7 @@ int main(void)
         cmocka_unit_test(test_overwrite_in_use),
         cmocka_unit_test(test_a_source_that_was_replaced_is_not_removed),
         cmocka_unit_test(test_source_is_a_link),
-        cmocka_unit_test(test_a_source_that_cannot_be_removed_is_told),
+        cmocka_unit_test(test_a_source_that_cannot_be_removed_is_reported),
         cmocka_unit_test(test_forgets_at_each_write),
         cmocka_unit_test(test_forgets_between_runs),
         cmocka_unit_test(test_another_server_loses_nothing),

@@ -322,7 +322,7 @@ static void fail_a_sync(struct fixture *f)
     _exit(0);
 }
 
-static void test_a_failed_sync_is_told(void **state)
+static void test_a_failed_sync_is_reported(void **state)
 {
     struct fixture f;
     int status;
@@ -634,7 +634,7 @@ static void test_no_link_leads_out_of_the_place(void **state)
     fixture_tear_down(&f);
 }
 
-static void test_a_missing_destination_is_told(void **state)
+static void test_a_missing_destination_is_reported(void **state)
 {
     struct fixture f;
     char name[300];
@@ -661,7 +661,7 @@ static void test_a_missing_destination_is_told(void **state)
     fixture_tear_down(&f);
 }
 
-static void test_a_full_disk_is_told(void **state)
+static void test_a_full_disk_is_reported(void **state)
 {
     const struct where *where = *state;
     char dir[] = "/tmp/godwit-mount-XXXXXX";
@@ -730,7 +730,7 @@ int main(int argc, char **argv)
         EVERYWHERE(test_a_directory_is_listed),
         EVERYWHERE(test_what_is_written_is_read_back),
         EVERYWHERE(test_many_at_once),
-        cmocka_unit_test_prestate(test_a_failed_sync_is_told, &disk_calls),
+        cmocka_unit_test_prestate(test_a_failed_sync_is_reported, &disk_calls),
         EVERYWHERE(test_a_published_file_has_its_name_and_owner),
         EVERYWHERE(test_only_a_file_that_is_named_is_replaced),
         EVERYWHERE(test_publish_not_root),
@@ -742,8 +742,8 @@ int main(int argc, char **argv)
         EVERYWHERE(test_a_claim_is_had_by_one),
         EVERYWHERE(test_long_names_work),
         EVERYWHERE(test_no_link_leads_out_of_the_place),
-        EVERYWHERE(test_a_missing_destination_is_told),
-        EVERYWHERE(test_a_full_disk_is_told),
+        EVERYWHERE(test_a_missing_destination_is_reported),
+        EVERYWHERE(test_a_full_disk_is_reported),
         cmocka_unit_test(test_no_such_place),
     };
     const struct CMUnitTest again[] = {cmocka_unit_test(test_it_works_on_an_old_kernel)};
