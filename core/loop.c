@@ -63,7 +63,7 @@ struct loop *loop_new(struct err *e)
     l->sigfd = -1;
     l->epfd = epoll_create1(EPOLL_CLOEXEC);
     if (l->epfd < 0) {
-        err_set(e, ERR_IO, errno, "event loop: epoll_create1");
+        err_set(e, ERR_IO, errno, "cannot make an epoll descriptor");
         return NULL;
     }
     return TAKE(l);
@@ -115,7 +115,7 @@ struct loop_fd *loop_fd_add(struct loop *l, int fd, uint32_t epoll_events, loop_
 
     struct epoll_event ev = {.events = epoll_events, .data.ptr = w};
     if (epoll_ctl(l->epfd, EPOLL_CTL_ADD, fd, &ev) < 0) {
-        err_set(e, ERR_IO, errno, "event loop: cannot watch descriptor %d", fd);
+        err_set(e, ERR_IO, errno, "the event loop cannot watch descriptor %d", fd);
         return NULL;
     }
     l->live_fds++;

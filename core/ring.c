@@ -228,7 +228,7 @@ struct ring *ring_new(enum ring_backend want, struct err *e)
     } else if (want == RING_AUTO) {
         log_debug("io_uring is not to be had (%s): using pread, pwrite and poll", strerror(-rc));
     } else {
-        err_set(e, ERR_IO, -rc, "io_uring");
+        err_set(e, ERR_IO, -rc, "cannot set up io_uring");
         free(r);
         return NULL;
     }
@@ -425,7 +425,7 @@ void ring_free(struct ring *r)
                 ring_cancel(r, op);
             }
         }
-        /* A file read cannot be called back: wait for it, its buffer is in the kernel's hands. */
+        /* A file read cannot be called back: wait for it, the kernel still uses its buffer. */
         if (ring_turn(r, 100 * NS_PER_MS) < 0)
             break;
     }

@@ -9,7 +9,7 @@
 #include "core/clock.h"
 #include "core/migrate/migrate.h"
 
-/* How often the source is asked, and progress told. */
+/* How often the source is asked, and progress reported. */
 #define MIGRATION_TICK_NS (100 * NS_PER_MS)
 /* After the source's last byte: loading device state takes milliseconds, a hung disk server
  * longer. */

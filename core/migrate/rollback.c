@@ -15,10 +15,10 @@
  * Where the return path is on, or libvirt is in between, the source may have gone on by itself
  * meanwhile, and a destination that is stopped now may have run until we stopped it. It has not if it
  * was heard all the time and said neither RESUME nor STOP. Two sides that have run one guest on one
- * disk are never told as one.
+ * disk are never reported as one.
  *
  * If the destination does not answer, it must be known dead, and known not to have run the guest,
- * before the source may run. Else nothing is done at all, and the operator is told that this is
+ * before the source may run. Else nothing is done at all, and it is reported that this is
  * uncertain, and what settles it. One case is left: the network is cut, so the stream has not moved
  * for a long time, and the guest still runs on the source. Then the source is cancelled all the
  * same, since what cannot be sent cannot arrive, and afterwards it has to turn out that the guest

@@ -112,7 +112,7 @@ struct vm_sample {
     const char *reason; /* why it failed, in the hypervisor's words, kept; NULL: it does not say */
 };
 
-/* What a side told us unasked, and when it came here (CLOCK_MONOTONIC); 0: not yet. A side says STOP
+/* What a side said unasked, and when it came here (CLOCK_MONOTONIC); 0: not yet. A side says STOP
  * only if its guest ran until then. */
 struct vm_seen {
     int64_t stopped_ns;

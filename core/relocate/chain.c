@@ -17,7 +17,7 @@ static int chain_read(struct plan *p, const struct transfer *t, enum image_forma
     struct store_place *from = place_set_get(&p->places, t->image.from, e);
     CLEANUP_FREE unsigned char *head = aligned_alloc(HEAD_ALIGN_BYTES, IMAGE_FORMAT_HEAD_BYTES);
     if (head == NULL)
-        return err_set(e, ERR_IO, ENOMEM, "%s%s", from->url, t->image.name);
+        return err_set(e, ERR_IO, ENOMEM, "cannot allocate for %s%s", from->url, t->image.name);
     struct store_file *file = from->ops->open(from, t->image.name, STORE_READ, 0, e);
     if (file == NULL)
         return -1;
@@ -100,7 +100,7 @@ static int chain_follow(struct plan *p, struct transfer *t, enum image_format_as
 {
     struct image_format *f = malloc(sizeof *f);
     if (f == NULL)
-        return err_set(e, ERR_IO, ENOMEM, "%s", t->image.name);
+        return err_set(e, ERR_IO, ENOMEM, "cannot allocate for %s", t->image.name);
     int rc = 0;
     for (unsigned depth = 0; rc == 0 && t != NULL; depth++) {
         struct transfer *base = NULL;

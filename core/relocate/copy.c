@@ -649,7 +649,8 @@ struct copy *copy_new(const struct copy_options *options, struct err *e)
     for (size_t i = 0; i < RANGES_MAX && made; i++)
         made = digest_new(&c->ranges[i].digest) == 0;
     if (!made) {
-        err_set(e, ERR_IO, ENOMEM, "%u blocks of %u bytes", options->blocks, options->block_bytes);
+        err_set(e, ERR_IO, ENOMEM, "cannot allocate for %u blocks of %u bytes",
+                options->blocks, options->block_bytes);
         copy_free(c);
         return NULL;
     }

@@ -11,7 +11,7 @@ static int extents_grow(struct extents *map, size_t *room, struct err *e)
     size_t more = *room > 0 ? *room * 2 : 64;
     struct store_extent *at = realloc(map->at, more * sizeof *at);
     if (at == NULL)
-        return err_set(e, ERR_IO, ENOMEM, "%zu extents", more);
+        return err_set(e, ERR_IO, ENOMEM, "cannot allocate for %zu extents", more);
     map->at = at;
     *room = more;
     return 0;

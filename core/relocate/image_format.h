@@ -8,7 +8,7 @@
  *
  *   IMAGE_FORMAT_ASK_RAW    (--format=raw) the bytes are not looked at
  *   IMAGE_FORMAT_ASK_QCOW2  (--format=qcow2) it must be qcow2, and its backing name is followed
- *   IMAGE_FORMAT_ASK_PROBE  strict probing; a name that was found so is only told to the operator,
+ *   IMAGE_FORMAT_ASK_PROBE  strict probing; a name that was found so is only reported,
  *                           and no other file is opened for it
  *
  * and `follow` of the result is true in the second case alone. In a chain each overlay says how its

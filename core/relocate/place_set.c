@@ -17,7 +17,7 @@ struct store_place *place_set_get(struct place_set *s, const struct relocate_sit
             return s->at[i].place;
     struct place_set_entry *more = realloc(s->at, (s->n + 1) * sizeof *more);
     if (more == NULL) {
-        err_set(e, ERR_IO, ENOMEM, "%s", site->url);
+        err_set(e, ERR_IO, ENOMEM, "cannot allocate for %s", site->url);
         return NULL;
     }
     s->at = more;

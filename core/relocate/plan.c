@@ -48,7 +48,7 @@ int plan_add(struct plan *p, const struct relocate_source *s, const struct store
         size_t room = p->room > 0 ? 2 * p->room : 64;
         struct transfer **more = realloc(p->transfers, room * sizeof *more);
         if (more == NULL)
-            return err_set(e, ERR_IO, ENOMEM, "%zu images", room);
+            return err_set(e, ERR_IO, ENOMEM, "cannot allocate for %zu images", room);
         p->transfers = more;
         p->room = room;
     }
@@ -88,7 +88,7 @@ static int plan_entry(void *arg, const char *name, const struct store_attr *attr
     CLEANUP_FREE char *path = plan_join(w->top->name, name);
     CLEANUP_FREE char *as = plan_join(w->top->as, name);
     if (path == NULL || as == NULL)
-        return err_set(e, ERR_IO, ENOMEM, "%s%s", from->url, name);
+        return err_set(e, ERR_IO, ENOMEM, "cannot allocate for %s%s", from->url, name);
     const struct relocate_source s = {from, path, as};
     if (attr->type == STORE_REGULAR)
         return plan_add(w->plan, &s, attr, e);
@@ -124,7 +124,7 @@ static int plan_walk(struct plan *p, const struct relocate_source *s,
     struct plan_directory *more =
         realloc(p->directories, (p->n_directories + 1) * sizeof *more);
     if (more == NULL)
-        return err_set(e, ERR_IO, ENOMEM, "%s%s", s->from->url, s->name);
+        return err_set(e, ERR_IO, ENOMEM, "cannot allocate for %s%s", s->from->url, s->name);
     p->directories = more;
     struct plan_directory *d = &more[p->n_directories++];
     *d = (struct plan_directory){
@@ -132,7 +132,7 @@ static int plan_walk(struct plan *p, const struct relocate_source *s,
     if (*s->as != '\0')
         d->record = part_name_new(s->as, PART_NAME_DIRECTORY);
     if (d->name == NULL || d->as == NULL || (*s->as != '\0' && d->record == NULL))
-        return err_set(e, ERR_IO, ENOMEM, "%s%s", s->from->url, s->name);
+        return err_set(e, ERR_IO, ENOMEM, "cannot allocate for %s%s", s->from->url, s->name);
     struct store_place *from = place_set_get(&p->places, s->from, e);
     struct walk w = {p, s};
     return from->ops->list(from, s->name, plan_entry, &w, e);
@@ -176,7 +176,7 @@ static int plan_check_twins(const struct plan *p, struct err *e)
 {
     CLEANUP_FREE struct transfer **sorted = malloc((p->n + 1) * sizeof(*sorted));
     if (sorted == NULL)
-        return err_set(e, ERR_IO, ENOMEM, "%zu images", p->n);
+        return err_set(e, ERR_IO, ENOMEM, "cannot allocate for %zu images", p->n);
     if (p->n > 0)
         memcpy(sorted, p->transfers, p->n * sizeof *sorted);
     qsort(sorted, p->n, sizeof *sorted, plan_by_name);
@@ -229,13 +229,13 @@ static int plan_see(void *arg, const char *name, const struct store_attr *attr, 
         size_t room = s->room > 0 ? 2 * s->room : 64;
         struct plan_present *more = realloc(p->present, room * sizeof *more);
         if (more == NULL)
-            return err_set(e, ERR_IO, ENOMEM, "%zu names", room);
+            return err_set(e, ERR_IO, ENOMEM, "cannot allocate for %zu names", room);
         p->present = more;
         s->room = room;
     }
     char *path = plan_join(s->directory, name);
     if (path == NULL)
-        return err_set(e, ERR_IO, ENOMEM, "%s", name);
+        return err_set(e, ERR_IO, ENOMEM, "cannot allocate for %s", name);
     p->present[p->n_present++] = (struct plan_present){path, *attr};
     return 0;
 }
@@ -281,7 +281,7 @@ static int plan_survey(struct plan *p, struct err *e)
     for (size_t i = 0; i < p->n; i++) {
         char *directory = plan_directory_of(p->transfers[i]->image.as);
         if (directory == NULL)
-            return err_set(e, ERR_IO, ENOMEM, "%s", p->transfers[i]->image.as);
+            return err_set(e, ERR_IO, ENOMEM, "cannot allocate for %s", p->transfers[i]->image.as);
         bool again = last != NULL && strcmp(last, directory) == 0;
         free(last);
         last = directory;
@@ -355,7 +355,7 @@ static int plan_note_left(const struct plan *p, struct transfer *t, const char *
     if (more != NULL)
         t->left = more;
     if (more == NULL || (more[t->n_left] = strdup(name)) == NULL)
-        return err_set(e, ERR_IO, ENOMEM, "%s", name);
+        return err_set(e, ERR_IO, ENOMEM, "cannot allocate for %s", name);
     t->n_left++;
     return 0;
 }

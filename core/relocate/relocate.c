@@ -30,7 +30,7 @@ struct relocate *relocate_plan(const struct relocate_source *sources, size_t n,
     assert(options->workers_max > 0 && options->depth_max > 0 && options->chunk_bytes > 0);
     struct relocate *r = calloc(1, sizeof *r);
     if (r == NULL) {
-        err_set(e, ERR_IO, ENOMEM, "%zu images", n);
+        err_set(e, ERR_IO, ENOMEM, "cannot allocate for %zu images", n);
         return NULL;
     }
     r->plan.options = *options;

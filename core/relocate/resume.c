@@ -48,7 +48,7 @@ static int resume_load(struct store_file *log, const struct journal_header *h, s
     struct journal_record unused;
     *bytes = calloc(n + 1, JOURNAL_RECORD_BYTES);
     if (*bytes == NULL)
-        return err_set(e, ERR_IO, ENOMEM, "%zu chunks", n);
+        return err_set(e, ERR_IO, ENOMEM, "cannot allocate for %zu chunks", n);
     if (store_read_at(log, *bytes, (uint32_t)(n * JOURNAL_RECORD_BYTES), journal_record_offset(0),
                       e) < 0)
         return -1;
@@ -167,7 +167,7 @@ int resume_make(struct transfer *t, struct transfer_handles *h, struct err *e)
     owner_text(t->self, text);
     CLEANUP_FREE char *own = part_name_owned(t->image.as, PART_NAME_JOURNAL, text);
     if (own == NULL)
-        return err_set(e, ERR_IO, ENOMEM, "%s", t->journal);
+        return err_set(e, ERR_IO, ENOMEM, "cannot allocate for %s", t->journal);
     if (resume_write_new(t, h, own, e) == 0) {
         t->journaled = true;
         return 0;

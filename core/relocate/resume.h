@@ -10,7 +10,7 @@
  * For the plan: a journal is there; and a part and an image under the final name, or NULL. Finds
  * out whether an earlier run is to be continued (`resume`), has only missed to remove its journal
  * (`was_there`; `proven`, if the journal proves that what stands there is what was made), or has left
- * nothing of use; -1: it is none of these, or another process has it in hand, or may have.
+ * nothing of use; -1: it is none of these, or another process is at work on it, or may be.
  */
 int resume_examine(struct transfer *t, struct store_place *to, const struct store_attr *part,
                    const struct store_attr *final, struct err *e);

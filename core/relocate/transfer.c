@@ -61,7 +61,7 @@ struct transfer *transfer_new(const struct relocate_options *options,
     }
     if (t == NULL || t->image.name == NULL || t->image.as == NULL || t->part == NULL ||
         t->journal == NULL) {
-        err_set(e, ERR_IO, ENOMEM, "%s%s", source->from->url, source->name);
+        err_set(e, ERR_IO, ENOMEM, "cannot allocate for %s%s", source->from->url, source->name);
         transfer_free(t);
         return NULL;
     }

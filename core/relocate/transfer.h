@@ -2,8 +2,8 @@
 /*
  * One image on its way. It is shared by all workers, each of which holds files of its own for it
  * (its handles). What is marked [lock] is only touched under the workers' lock; the rest is written by
- * one worker at a time: by the one that opens it before the others see it, by whoever has a chunk
- * in hand for that chunk, and by the last one at the end of a phase.
+ * one worker at a time: by the one that opens it before the others see it, by whoever works on a
+ * chunk for that chunk, and by the last one at the end of a phase.
  */
 #ifndef CORE_RELOCATE_TRANSFER_H
 #define CORE_RELOCATE_TRANSFER_H
@@ -145,7 +145,7 @@ int transfer_finish(struct transfer *t, struct transfer_handles *h, struct err *
  * is. -1: what is left, and why. */
 int transfer_abandon(struct transfer *t, struct store_place *to, struct err *e);
 
-/* Whether several workers may work on it, as far as can be told before it is open. */
+/* Whether several workers may work on it, as far as is known before it is open. */
 bool transfer_may_be_shared(const struct transfer *t);
 
 /* For work_bytes. */

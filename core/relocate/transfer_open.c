@@ -49,7 +49,7 @@ static int open_map(void *ctx, struct err *e)
     t->n_chunks = journal_chunks(t->map.size_bytes, (uint32_t)t->options->chunk_bytes);
     t->chunks = calloc(t->n_chunks + 1, sizeof *t->chunks);
     if (t->chunks == NULL)
-        return err_set(e, ERR_IO, ENOMEM, "%zu chunks", t->n_chunks);
+        return err_set(e, ERR_IO, ENOMEM, "cannot allocate for %zu chunks", t->n_chunks);
     t->image.data_bytes = t->map.data_bytes;
     if (transfer_wants_whole(t) && (t->whole = checksum_new()) == NULL)
         return err_set(e, ERR_IO, ENOMEM, "cannot allocate a checksum");
@@ -61,7 +61,7 @@ static bool transfer_keeps_journal(const struct transfer *t, const struct store_
     return (t->phases & TRANSFER_COPY) != 0 && t->n_chunks >= 2 && to->ops->read != NULL;
 }
 
-/* Whose the leftover is could not be told by its name: nobody's, where claims bind, and none is. */
+/* The name of the leftover does not say whose it is: nobody's, where claims bind, and none is. */
 static bool transfer_may_remove(const struct transfer *t, struct store_place *to, const char *name,
                                 struct store_attr *is)
 {
@@ -117,7 +117,7 @@ static int transfer_own_name(struct transfer *t, struct err *e)
     owner_text(t->self, text);
     char *own = part_name_owned(t->image.as, PART_NAME_DATA, text);
     if (own == NULL)
-        return err_set(e, ERR_IO, ENOMEM, "%s", t->part);
+        return err_set(e, ERR_IO, ENOMEM, "cannot allocate for %s", t->part);
     free(t->part);
     t->part = own;
     return 0;

@@ -36,7 +36,7 @@ enum { HELD_MAX = 64 };
 
 #define TURN_NS (100 * NS_PER_MS) /* how soon a worker sees the stop flag */
 #define WAIT_NS (20 * NS_PER_MS)  /* of a thread that has nothing to do */
-#define TELL_NS (250 * NS_PER_MS) /* how often progress is told */
+#define TELL_NS (250 * NS_PER_MS) /* how often progress is reported */
 
 /* A transfer that a worker has open. */
 struct held {
@@ -440,7 +440,7 @@ static int workers_start(struct workers *c, unsigned wanted, struct err *e)
         *w = (struct worker){.workers = c, .index = c->started};
         int rc = pthread_create(&w->thread, NULL, worker_main, w);
         if (rc != 0)
-            return err_set(e, ERR_IO, rc, "a worker's thread");
+            return err_set(e, ERR_IO, rc, "cannot start a worker's thread");
         c->started++;
     }
     return 0;
@@ -563,7 +563,7 @@ int workers_run(const struct workers_job *job, struct err *e)
     struct workers *c = calloc(1, sizeof *c);
     if (c == NULL || (c->workers = calloc(o->workers_max, sizeof *c->workers)) == NULL) {
         free(c);
-        return err_set(e, ERR_IO, ENOMEM, "%u workers", o->workers_max);
+        return err_set(e, ERR_IO, ENOMEM, "cannot allocate for %u workers", o->workers_max);
     }
     c->job = job;
     pthread_mutex_init(&c->lock, NULL);

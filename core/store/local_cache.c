@@ -89,7 +89,7 @@ static int64_t cache_mincore(int fd, uint64_t offset, uint64_t len_bytes)
     return sum;
 }
 
-/* Resident pages of a range that starts with a page; -1: not to be told, errno ENOSYS: that way. */
+/* Resident pages of a range that starts with a page; -1: not known, errno ENOSYS: not in that way. */
 static int64_t cache_stat(int fd, uint64_t offset, uint64_t len_bytes)
 {
     struct cache_range range = {offset, len_bytes};

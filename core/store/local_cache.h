@@ -11,12 +11,12 @@
 /* Whether the file lives in the page cache and nowhere else (tmpfs). */
 bool local_cache_is_home(int fd);
 
-/* Whether more than half of the file's data is resident; false when that cannot be told. */
+/* Whether more than half of the file's data is resident; false when that is not known. */
 bool local_cache_is_warm(int fd, const struct store_attr *attr);
 
 /*
  * Which parts of a range have no page resident: bit i stands for part i of 32 (of whole pages, the
- * last ones may be empty). All of them, when it cannot be told.
+ * last ones may be empty). All of them, when that is not known.
  */
 uint32_t local_cache_absent(int fd, uint64_t offset, uint64_t len_bytes);
 

@@ -183,7 +183,7 @@ static int local_open_read(struct local_file *f, struct err *e)
         return local_fail(f, "cannot open it for reading", e);
     }
     if (f->base.attr.type == STORE_OTHER)
-        return err_set(e, ERR_REFUSED, 0, "%s%s: neither a file nor a block device",
+        return err_set(e, ERR_REFUSED, 0, "%s%s: is neither a file nor a block device",
                        f->base.place->url, f->name);
     local_see_locks(f);
     f->base.holes_unknown = local_holes_unknown(f);
@@ -216,7 +216,7 @@ static int local_open_update(struct local_file *f, const char *last, struct err 
         return local_fail(f, "cannot open it for writing", e);
     }
     if (!S_ISREG(st.st_mode)) {
-        err_set(e, ERR_REFUSED, 0, "%s%s: not a regular file, and only those are written to",
+        err_set(e, ERR_REFUSED, 0, "%s%s: is not a regular file, and only those are written to",
                 f->base.place->url, f->name);
         return err_hint(e, "name a directory or a new file; \"qemu-img convert -n\" and dd write "
                            "to devices");

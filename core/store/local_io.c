@@ -11,7 +11,7 @@
  * for "no sync has failed since": the kernel reports a failed write-back once, may have dropped the
  * dirty pages, and says 0 the next time. So a failure gives the place a new verifier, and what was
  * written before it does not match any later commit. One at a time, because of two that run
- * together only one is told. The failed commit itself is an error that ends the copy: nothing is
+ * together only one is reported. The failed commit itself is an error that ends the copy: nothing is
  * tried again here.
  *
  * nice_cache: what buffered I/O brought into the page cache is dropped again. Of a read, those

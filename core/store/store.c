@@ -63,7 +63,7 @@ static ssize_t store_once(struct store_file *f, void (*start)(struct store_io *i
 {
     struct store_wait *w = calloc(1, sizeof *w);
     if (w == NULL)
-        return err_set(e, ERR_IO, ENOMEM, "%s%s", f->place->url, f->name);
+        return err_set(e, ERR_IO, ENOMEM, "cannot allocate for %s%s", f->place->url, f->name);
     w->io = *want;
     w->io.file = f;
     w->io.done = store_ended;

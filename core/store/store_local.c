@@ -172,7 +172,7 @@ struct store_place *store_local_open(struct ring *ring, const char *path,
     size_t len = strlen(path);
     struct local_place *place = calloc(1, sizeof *place + len + 2);
     if (place == NULL) {
-        err_set(e, ERR_IO, ENOMEM, "%s", path);
+        err_set(e, ERR_IO, ENOMEM, "cannot allocate for %s", path);
         return NULL;
     }
     memcpy(place->url, path, len + 1);

@@ -6,7 +6,7 @@
 #include "core/store/store.h"
 
 struct store_local_options {
-    bool nice_cache; /* leave the host's page cache as it was, as far as that can be told */
+    bool nice_cache; /* leave the host's page cache as it was, as far as that is known */
 };
 
 /* The place that is directory `path`; "" is the working directory, and shows as nothing. */

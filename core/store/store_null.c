@@ -24,7 +24,7 @@ static struct store_file *null_open(struct store_place *p, const char *name, enu
     (void)how;
     struct store_file *f = calloc(1, sizeof *f);
     if (f == NULL) {
-        err_set(e, ERR_IO, ENOMEM, "%s%s", p->url, name);
+        err_set(e, ERR_IO, ENOMEM, "cannot allocate for %s%s", p->url, name);
         return NULL;
     }
     *f = (struct store_file){.place = p, .name = name, .align_bytes = 1};
@@ -94,7 +94,7 @@ struct store_place *store_null_open(struct ring *ring, struct err *e)
 {
     struct store_place *p = calloc(1, sizeof *p);
     if (p == NULL) {
-        err_set(e, ERR_IO, ENOMEM, "null:");
+        err_set(e, ERR_IO, ENOMEM, "cannot allocate for null:");
         return NULL;
     }
     *p = (struct store_place){

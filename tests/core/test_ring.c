@@ -187,7 +187,7 @@ static void test_what_is_sent_is_received(void **state)
     tear_down(&f);
 }
 
-/* A send that is larger than the socket's buffer: in one piece, or in several that are told. */
+/* A send that is larger than the socket's buffer: in one piece, or in several that are reported. */
 static void test_a_send_goes_on_until_all_is_sent(void **state)
 {
     enum { LEN = 1 << 20 };

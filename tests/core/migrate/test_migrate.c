@@ -306,7 +306,7 @@ static void test_timeout(void **state)
     assert_true(reported > 0);
 }
 
-/* The pause beside the limit, which is 300 ms here: kept, missed and by what, or not to be told. */
+/* The pause compared with the limit, which is 300 ms here: kept, missed and by what, or not known. */
 static void test_limit(void **state)
 {
     (void)state;
@@ -538,7 +538,7 @@ SWEEP(stream_stalls, FAKE_STREAM_STALLS)
 SWEEP(link_cut, FAKE_LINK_CUT)
 
 /* The stream breaks between the last byte and the destination's word: QEMU's own race. Whether RESUME
- * was seen or not, it is told as what it is (check()). */
+ * was seen or not, it is reported as what it is (check()). */
 static void test_stream_breaks(void **state)
 {
     (void)state;

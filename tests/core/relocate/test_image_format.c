@@ -378,7 +378,7 @@ static void test_what_is_asked_for_wins_over_the_content(void **state)
     assert_true(f.kind == IMAGE_FORMAT_RAW && f.backing[0] == '\0' && !f.follow);
     assert_int_equal(image_format_check_whole(&f, &e), 0);
 
-    f = sane(); /* probed: told, not followed */
+    f = sane(); /* probed: reported, not followed */
     assert_false(f.follow);
     assert_int_equal(image_format_check_whole(&f, &e), -1);
     assert_int_equal(e.class, ERR_REFUSED);

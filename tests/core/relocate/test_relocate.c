@@ -354,7 +354,7 @@ static void test_a_source_that_changed_is_reported(void **state)
     (void)state;
     struct rig r;
     rig_set_up_image(&r);
-    r.from.faults.delay_ns = 20 * NS_PER_MS; /* until there was progress to be told */
+    r.from.faults.delay_ns = 20 * NS_PER_MS; /* until there was progress to report */
     rig_alone(&r);
     r.options.progress = change_source;
     assert_int_equal(rig_run(&r), -1);

@@ -490,7 +490,7 @@ static void test_part_replaced_in_mid_copy(void **state)
         struct rig r;
         rig_set_up_image(&r);
         rig_alone(&r);
-        r.from.faults.delay_ns = 20 * 1000 * 1000; /* until there was progress to be told */
+        r.from.faults.delay_ns = 20 * 1000 * 1000; /* until there was progress to report */
         r.options.progress = replace_part;
         r.options.verify = verify;
         r.options.move = true;
