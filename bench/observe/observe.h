@@ -5,7 +5,7 @@
 #ifndef BENCH_OBSERVE_OBSERVE_H
 #define BENCH_OBSERVE_OBSERVE_H
 
-#include "bench/observe/signs.h"
+#include "bench/observe/silence.h"
 #include "core/loop.h"
 
 struct observe_group;
@@ -22,8 +22,8 @@ struct observe_ops {
 struct observe_group {
     const struct observe_ops *ops;
     const int64_t *tick_due_ns; /* when the thread should run again at the latest */
-    struct signs signs;
-    struct observer_result result; /* kind, what, sent, lost …; the rest is signs_finish()'s */
+    struct silence silence;
+    struct observer_result result; /* kind, what, sent, lost …; the rest is silence_finish()'s */
 };
 
 struct observe_context {
@@ -37,7 +37,7 @@ static inline void observe_group_init(struct observe_group *g, const struct obse
                                       enum observer_kind kind, const struct observe_context *c)
 {
     *g = (struct observe_group){.ops = ops, .tick_due_ns = c->tick_due_ns, .result.kind = kind};
-    signs_init(&g->signs, c->mark_ns);
+    silence_init(&g->silence, c->mark_ns);
 }
 
 /* A sign of life of `at_ns` that is taken in at `now_ns`. If the thread should have run long
@@ -45,8 +45,8 @@ static inline void observe_group_init(struct observe_group *g, const struct obse
 static inline void observe_group_sign(struct observe_group *g, int64_t at_ns, int64_t now_ns,
                                       int spec)
 {
-    signs_late(&g->signs, now_ns - *g->tick_due_ns);
-    signs_add(&g->signs, at_ns, spec);
+    silence_late(&g->silence, now_ns - *g->tick_due_ns);
+    silence_add(&g->silence, at_ns, spec);
 }
 
 /* Sends to `address` every `interval_ns`. */

@@ -153,7 +153,7 @@ static void serial_take_beat(struct serial_path *p, const struct heartbeat *beat
 {
     struct observe_serial *s = p->serial;
     if (!s->beats && s->bytes <= SERIAL_UNDECIDED_MAX)
-        signs_init(&s->group.signs, s->group.signs.mark_ns);
+        silence_init(&s->group.silence, s->group.silence.mark_ns);
     s->beats = true;
     if (s->record != NULL)
         serial_write_down(p, beat, now_ns);

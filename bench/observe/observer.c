@@ -61,7 +61,7 @@ static void observer_on_tick(void *arg, uint32_t epoll_events)
     o->tick_due_ns += (int64_t)ticks * TICK_NS;
     for (size_t i = 0; i < o->groups_n; i++) {
         struct observe_group *g = o->groups[i];
-        signs_late(&g->signs, late_ns);
+        silence_late(&g->silence, late_ns);
         if (g->ops->tick != NULL)
             g->ops->tick(g);
     }
@@ -93,7 +93,7 @@ static void *observer_thread(void *arg)
         o->groups[i]->ops->finish(o->groups[i]);
     int64_t ended_ns = clock_now_ns();
     for (size_t i = 0; i < o->groups_n; i++)
-        signs_finish(&o->groups[i]->signs, o->opened_ns, ended_ns, &o->groups[i]->result);
+        silence_finish(&o->groups[i]->silence, o->opened_ns, ended_ns, &o->groups[i]->result);
     return NULL;
 }
 

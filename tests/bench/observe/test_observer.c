@@ -23,7 +23,7 @@
 
 #include "bench/guest/heartbeat.h"
 #include "bench/observe/observer.h"
-#include "bench/observe/signs.h"
+#include "bench/observe/silence.h"
 #include "core/cleanup.h"
 #include "core/clock.h"
 
@@ -688,22 +688,22 @@ static void distributes_intervals(void **state)
 {
     (void)state;
     _Atomic int64_t mark_ns = INT64_MAX;
-    struct signs s;
+    struct silence s;
     struct observer_result r = {0};
-    signs_init(&s, &mark_ns);
+    silence_init(&s, &mark_ns);
     int64_t at_ns = NS_PER_S;
-    signs_add(&s, at_ns, 0);
+    silence_add(&s, at_ns, 0);
     for (int i = 0; i < 980; i++)
-        signs_add(&s, at_ns += NS_PER_MS, 0);
+        silence_add(&s, at_ns += NS_PER_MS, 0);
     for (int i = 0; i < 19; i++)
-        signs_add(&s, at_ns += 20 * NS_PER_MS, 0);
-    signs_add(&s, at_ns += 1000 * NS_PER_S, 0); /* past the last bucket */
-    signs_add(&s, at_ns, 0);                    /* with the one before: no interval */
+        silence_add(&s, at_ns += 20 * NS_PER_MS, 0);
+    silence_add(&s, at_ns += 1000 * NS_PER_S, 0); /* past the last bucket */
+    silence_add(&s, at_ns, 0);                    /* with the one before: no interval */
     mark_ns = at_ns + NS_PER_MS;
-    signs_late(&s, 3);
-    signs_late(&s, 2);
-    signs_add(&s, at_ns + 7 * NS_PER_MS, 1);
-    signs_finish(&s, 0, at_ns + 9 * NS_PER_MS, &r);
+    silence_late(&s, 3);
+    silence_late(&s, 2);
+    silence_add(&s, at_ns + 7 * NS_PER_MS, 1);
+    silence_finish(&s, 0, at_ns + 9 * NS_PER_MS, &r);
 
     assert_int_equal(r.count, 1003);
     assert_in_range(r.median_interval_ns, 970000, 1030000);
@@ -728,12 +728,12 @@ static void ranks_the_silence_still_open(void **state)
     } cases[] = {{130, 0}, {107, 1}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         _Atomic int64_t mark_ns = 95;
-        struct signs s;
+        struct silence s;
         struct observer_result r = {0};
-        signs_init(&s, &mark_ns);
-        signs_add(&s, 90, 0);
-        signs_add(&s, 100, 0);
-        signs_finish(&s, 0, cases[i].ended_ns, &r);
+        silence_init(&s, &mark_ns);
+        silence_add(&s, 90, 0);
+        silence_add(&s, 100, 0);
+        silence_finish(&s, 0, cases[i].ended_ns, &r);
         const struct observer_silence *open = &r.silences[cases[i].at];
         assert_int_equal(r.silences_n, 2);
         assert_true(open->open);
@@ -748,15 +748,15 @@ static void keeps_the_longest_silences(void **state)
 {
     (void)state;
     _Atomic int64_t mark_ns = INT64_MAX;
-    struct signs s;
+    struct silence s;
     struct observer_result r = {0};
-    signs_init(&s, &mark_ns);
+    silence_init(&s, &mark_ns);
     static const int64_t gaps_ns[] = {5, 9, 2, 7, 9, 1, 8};
     int64_t at_ns = 100;
-    signs_add(&s, at_ns, 0);
+    silence_add(&s, at_ns, 0);
     for (size_t i = 0; i < sizeof gaps_ns / sizeof gaps_ns[0]; i++)
-        signs_add(&s, at_ns += gaps_ns[i], 0);
-    signs_finish(&s, 0, at_ns, &r);
+        silence_add(&s, at_ns += gaps_ns[i], 0);
+    silence_finish(&s, 0, at_ns, &r);
     static const int64_t want_ns[OBSERVER_SILENCES] = {9, 9, 8, 7};
     for (size_t i = 0; i < OBSERVER_SILENCES; i++)
         assert_int_equal(r.silences[i].length_ns, want_ns[i]);

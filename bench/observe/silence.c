@@ -10,7 +10,7 @@
  * The histogram's buckets are 64ths of a power of two, from 1 µs to 2^37 ns (137 s), which
  * keeps a quantile within 1 % of its value, whatever the period of the guest.
  */
-#include "bench/observe/signs.h"
+#include "bench/observe/silence.h"
 
 #include <string.h>
 
@@ -27,7 +27,7 @@ static size_t bucket_of(int64_t ns)
     int exponent = 63 - __builtin_clzll((unsigned long long)ns);
     size_t sub = (size_t)(ns >> (exponent - BUCKET_SUB_BITS)) & (BUCKET_SUBS - 1);
     size_t at = (size_t)(exponent - BUCKET_FIRST_EXPONENT) * BUCKET_SUBS + sub;
-    return at < SIGNS_BUCKETS ? at : SIGNS_BUCKETS - 1;
+    return at < SILENCE_BUCKETS ? at : SILENCE_BUCKETS - 1;
 }
 
 static int64_t bucket_middle_ns(size_t bucket)
@@ -37,7 +37,7 @@ static int64_t bucket_middle_ns(size_t bucket)
     return (BUCKET_SUBS + (int64_t)(bucket % BUCKET_SUBS)) * width_ns + width_ns / 2;
 }
 
-static int64_t quantile_ns(const struct signs *s, unsigned percent)
+static int64_t quantile_ns(const struct silence *s, unsigned percent)
 {
     if (s->intervals == 0)
         return -1;
@@ -49,14 +49,14 @@ static int64_t quantile_ns(const struct signs *s, unsigned percent)
     return ns < s->max_interval_ns ? ns : s->max_interval_ns;
 }
 
-void signs_init(struct signs *s, const _Atomic int64_t *mark_ns)
+void silence_init(struct silence *s, const _Atomic int64_t *mark_ns)
 {
-    *s = (struct signs){
+    *s = (struct silence){
         .mark_ns = mark_ns, .first_ns = -1, .last_ns = -1, .last_from = -1, .max_interval_ns = -1,
         .crossing.length_ns = -1};
 }
 
-static void signs_compete(struct signs_top *top, const struct observer_silence *silence)
+static void silence_compete(struct silence_top *top, const struct observer_silence *silence)
 {
     size_t at = top->n;
     while (at > 0 && top->at[at - 1].length_ns < silence->length_ns)
@@ -69,7 +69,7 @@ static void signs_compete(struct signs_top *top, const struct observer_silence *
     top->at[at] = *silence;
 }
 
-static void signs_count_interval(struct signs *s, int64_t ns)
+static void silence_count_interval(struct silence *s, int64_t ns)
 {
     s->histogram[bucket_of(ns)]++;
     s->intervals++;
@@ -77,7 +77,7 @@ static void signs_count_interval(struct signs *s, int64_t ns)
         s->max_interval_ns = ns;
 }
 
-static void signs_interval(struct signs *s, int64_t at_ns, int64_t mark_ns, int from)
+static void silence_interval(struct silence *s, int64_t at_ns, int64_t mark_ns, int from)
 {
     struct observer_silence silence = {.began_ns = s->last_ns,
                                        .length_ns = at_ns - s->last_ns,
@@ -86,8 +86,8 @@ static void signs_interval(struct signs *s, int64_t at_ns, int64_t mark_ns, int 
                                        .late_ns = s->late_ns};
     if (at_ns <= mark_ns) {
         if (s->last_ns >= 0) { /* the wait for the first sign is no interval */
-            signs_count_interval(s, silence.length_ns);
-            signs_compete(&s->before, &silence);
+            silence_count_interval(s, silence.length_ns);
+            silence_compete(&s->before, &silence);
         }
         return;
     }
@@ -95,18 +95,18 @@ static void signs_interval(struct signs *s, int64_t at_ns, int64_t mark_ns, int 
         silence.began_ns = mark_ns;
         silence.length_ns = at_ns - mark_ns;
     }
-    signs_compete(&s->after, &silence);
+    silence_compete(&s->after, &silence);
     if (silence.from >= 0 && silence.from != silence.to &&
         silence.length_ns > s->crossing.length_ns)
         s->crossing = silence;
 }
 
-void signs_add(struct signs *s, int64_t at_ns, int from)
+void silence_add(struct silence *s, int64_t at_ns, int from)
 {
     s->count++;
     if (at_ns <= s->last_ns)
         return;
-    signs_interval(s, at_ns, atomic_load_explicit(s->mark_ns, memory_order_acquire), from);
+    silence_interval(s, at_ns, atomic_load_explicit(s->mark_ns, memory_order_acquire), from);
     if (s->first_ns < 0)
         s->first_ns = at_ns;
     s->last_ns = at_ns;
@@ -114,14 +114,14 @@ void signs_add(struct signs *s, int64_t at_ns, int from)
     s->late_ns = 0;
 }
 
-void signs_late(struct signs *s, int64_t late_ns)
+void silence_late(struct silence *s, int64_t late_ns)
 {
     if (late_ns > s->late_ns)
         s->late_ns = late_ns;
 }
 
-void signs_finish(struct signs *s, int64_t opened_ns, int64_t ended_ns,
-                  struct observer_result *result)
+void silence_finish(struct silence *s, int64_t opened_ns, int64_t ended_ns,
+                    struct observer_result *result)
 {
     int64_t mark_ns = atomic_load_explicit(s->mark_ns, memory_order_acquire);
     bool marked = mark_ns != INT64_MAX;
@@ -134,8 +134,8 @@ void signs_finish(struct signs *s, int64_t opened_ns, int64_t ended_ns,
         open.began_ns = marked ? mark_ns : opened_ns;
     open.length_ns = ended_ns > open.began_ns ? ended_ns - open.began_ns : 0;
 
-    struct signs_top *top = marked ? &s->after : &s->before;
-    signs_compete(top, &open);
+    struct silence_top *top = marked ? &s->after : &s->before;
+    silence_compete(top, &open);
 
     result->count = s->count;
     result->first_ns = s->first_ns;

@@ -3,44 +3,44 @@
  * Signs of life, one time stamp after another, as silences and as a distribution of intervals, in
  * constant memory. Not thread-safe, but for `mark_ns`.
  */
-#ifndef BENCH_OBSERVE_SIGNS_H
-#define BENCH_OBSERVE_SIGNS_H
+#ifndef BENCH_OBSERVE_SILENCE_H
+#define BENCH_OBSERVE_SILENCE_H
 
 #include <stdatomic.h>
 
 #include "bench/observe/observer.h"
 
-enum { SIGNS_BUCKETS = 27 * 64 };
+enum { SILENCE_BUCKETS = 27 * 64 };
 
-struct signs_top {
+struct silence_top {
     struct observer_silence at[OBSERVER_SILENCES];
     size_t n;
 };
 
-struct signs {
+struct silence {
     const _Atomic int64_t *mark_ns; /* INT64_MAX: no mark yet */
     uint64_t count;
     int64_t first_ns, last_ns; /* -1: none */
     int last_from;
     int64_t late_ns; /* since the last sign */
-    struct signs_top before, after; /* the mark */
+    struct silence_top before, after; /* the mark */
     struct observer_silence crossing; /* after it; length_ns -1: none */
     uint64_t intervals;             /* in the histogram: those before the mark */
     int64_t max_interval_ns;
-    uint32_t histogram[SIGNS_BUCKETS];
+    uint32_t histogram[SILENCE_BUCKETS];
 };
 
-void signs_init(struct signs *s, const _Atomic int64_t *mark_ns);
+void silence_init(struct silence *s, const _Atomic int64_t *mark_ns);
 
 /* A sign of life seen at `at_ns` on spec `from`. Several with one stamp are counted, and are no
  * interval: what arrives together tells nothing about the time between. */
-void signs_add(struct signs *s, int64_t at_ns, int from);
+void silence_add(struct silence *s, int64_t at_ns, int from);
 
 /* The observer was this late itself just now. */
-void signs_late(struct signs *s, int64_t late_ns);
+void silence_late(struct silence *s, int64_t late_ns);
 
 /* No more will come: closes the open silence and fills in count, times, silences and intervals. */
-void signs_finish(struct signs *s, int64_t opened_ns, int64_t ended_ns,
-                  struct observer_result *result);
+void silence_finish(struct silence *s, int64_t opened_ns, int64_t ended_ns,
+                    struct observer_result *result);
 
 #endif
