@@ -4,7 +4,7 @@
  *
  * Three clocks must be one, so all is done in this process, on one machine: observers stamp the
  * guest's signs as they come, the timeline samples both QEMUs, and the command that migrates is a
- * child whose start is the trial's zero. All contestants are such a child, godwit too, so that none
+ * child whose start is the trial's zero. Every tool is such a child, godwit too, so that none
  * is closer to the meter than another.
  *
  * Before and after the command there is a second in which nothing happens: the first gives the

@@ -18,11 +18,10 @@ static const double gib = 1 << 30;
 static int compare_list(struct compare *c, struct err *e)
 {
     const struct compare_options *o = c->options;
-    CLEANUP_FREE struct contestant *list = calloc(CONTESTANTS_MAX, sizeof *list);
+    CLEANUP_FREE struct tool *list = calloc(TOOLS_MAX, sizeof *list);
     if (list == NULL)
-        return err_set(e, ERR_IO, ENOMEM, "contestants");
-    c->n = contestant_list(list, o->direction, o->variants, o->variants_n, o->sink != NULL,
-                           o->only, e);
+        return err_set(e, ERR_IO, ENOMEM, "tools");
+    c->n = tool_list(list, o->direction, o->variants, o->variants_n, o->sink != NULL, o->only, e);
     if (c->n == 0)
         return -1;
     c->entry = calloc(c->n, sizeof *c->entry);
@@ -32,12 +31,12 @@ static int compare_list(struct compare *c, struct err *e)
             c->entry[i].run = calloc(o->rounds, sizeof *c->entry[i].run);
         }
         if (c->entry == NULL || c->entry[i].run == NULL)
-            return err_set(e, ERR_IO, ENOMEM, "contestants");
+            return err_set(e, ERR_IO, ENOMEM, "tools");
     }
     return 0;
 }
 
-static bool compare_uses(const struct compare *c, enum contestant_end end)
+static bool compare_uses(const struct compare *c, enum tool_end end)
 {
     for (size_t i = 0; i < c->n; i++)
         if (c->entry[i].who.from == end || c->entry[i].who.to == end)
@@ -58,7 +57,7 @@ static int compare_check_absent(struct compare *c, struct stage *s, struct err *
 
 static int compare_open_ends(struct compare *c, struct err *e)
 {
-    static const enum contestant_end staged[] = {END_LOCAL, END_SHARE, END_SINK};
+    static const enum tool_end staged[] = {END_LOCAL, END_SHARE, END_SINK};
     const struct compare_options *o = c->options;
     struct compare_ends *ends = c->ends = calloc(1, sizeof *ends);
     if (ends == NULL || (ends->ring = ring_new(RING_AUTO, e)) == NULL)
@@ -67,7 +66,7 @@ static int compare_open_ends(struct compare *c, struct err *e)
     ends->where[END_SHARE] = o->share;
     ends->where[END_SINK] = o->sink;
     for (size_t i = 0; i < sizeof staged / sizeof *staged; i++) {
-        enum contestant_end end = staged[i];
+        enum tool_end end = staged[i];
         if (!compare_uses(c, end))
             continue;
         ends->at[end] = stage_open(ends->ring, ends->where[end], o->cancel, e);
@@ -151,7 +150,7 @@ static bool compare_is_out(const struct compare *c, const struct compare_entry *
 
 static int compare_round(struct compare *c, size_t round, struct compare_teller *t, struct err *e)
 {
-    size_t order[CONTESTANTS_MAX];
+    size_t order[TOOLS_MAX];
     stats_shuffle(c->options->seed, round, order, c->n);
     for (size_t place = 0; place < c->n; place++, t->runs_done++) {
         struct compare_entry *entry = &c->entry[order[place]];
@@ -166,10 +165,10 @@ static int compare_round(struct compare *c, size_t round, struct compare_teller 
     return 0;
 }
 
-/* The ends that contestants read from, but the source itself, get the files first. */
+/* The ends that tools read from, but the source itself, get the files first. */
 static int compare_supply(struct compare *c, struct compare_teller *t, struct err *e)
 {
-    static const enum contestant_end supplied[] = {END_SHARE, END_SINK};
+    static const enum tool_end supplied[] = {END_SHARE, END_SINK};
     for (size_t k = 0; k < sizeof supplied / sizeof *supplied; k++) {
         struct stage *s = NULL;
         for (size_t i = 0; i < c->n; i++)
@@ -190,7 +189,7 @@ static int compare_supply(struct compare *c, struct compare_teller *t, struct er
 
 static int compare_clear(struct compare *c, struct err *e)
 {
-    for (enum contestant_end end = 0; end < END_COUNT; end++)
+    for (enum tool_end end = 0; end < END_COUNT; end++)
         if (compare_run_clear(c, end, false, e) < 0)
             return -1;
     return 0;
@@ -259,7 +258,7 @@ static void compare_column(const struct compare *c, size_t i, compare_figure_fn 
     }
 }
 
-/* The figure's statistics in *own, and those of its ratio to the first contestant's in *ratio. */
+/* The figure's statistics in *own, and those of its ratio to the first tool's in *ratio. */
 static void compare_figures(const struct compare *c, size_t i, compare_figure_fn *figure,
                             double *room, struct stats *own, struct stats *ratio)
 {

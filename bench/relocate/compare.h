@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A comparison of relocations: in each round every contestant copies the same files once, in an
+ * A comparison of relocations: in each round every tool copies the same files once, in an
  * order that is shuffled anew, each from the same warm state. What it has written is read back and
  * compared, and removed, outside of the clock.
  */
@@ -10,7 +10,7 @@
 #include <signal.h>
 #include <sys/types.h>
 
-#include "bench/relocate/contestant.h"
+#include "bench/relocate/tool.h"
 #include "bench/relocate/image_set.h"
 #include "bench/stats.h"
 
@@ -25,13 +25,13 @@ struct compare_run {
     enum compare_outcome outcome;
     size_t place;          /* in the order of the round, from 0 */
     int64_t wall_ns;       /* from the first fork to the last wait */
-    int64_t cpu_ns;        /* the contestant's, user and system */
+    int64_t cpu_ns;        /* the tool's, user and system */
     int64_t server_cpu_ns; /* the server's meanwhile; -1: not known */
     uint64_t peak_bytes;   /* resident, of the largest process */
 };
 
 struct compare_entry {
-    struct contestant who;
+    struct tool who;
     struct compare_run *run; /* one a round */
     struct err fault;        /* the first that is not COMPARE_RIGHT, if its class is set */
 };
@@ -44,12 +44,12 @@ struct compare_progress {
 };
 
 struct compare_options {
-    enum contestant_direction direction;
+    enum tool_direction direction;
     const char *share; /* nfs://…, a directory */
     const char *local; /* of DIRECTION_FROM_SHARE */
     const char *sink;  /* nfs://…, or NULL */
-    const char *only;  /* contestant_list() */
-    const struct contestant_variant *variants;
+    const char *only;  /* tool_list() */
+    const struct tool_variant *variants;
     size_t variants_n;
     size_t rounds;
     uint64_t seed;
@@ -74,7 +74,7 @@ int compare_open(struct compare *c, const struct compare_options *options, char 
                  size_t n, struct err *e);
 
 /*
- * Runs all rounds. 0 also when a contestant fails. -1: the benchmark itself could not go on, or
+ * Runs all rounds. 0 also when a tool fails. -1: the benchmark itself could not go on, or
  * was interrupted (ERR_CANCELLED); what has been measured until then is there. Nothing is left at
  * the places, unless the hint says so.
  */
@@ -85,12 +85,12 @@ void compare_close(struct compare *c);
 /* Whether a run was wrong or has failed. */
 bool compare_has_fault(const struct compare *c);
 
-/* Of the right runs of a contestant. */
+/* Of the right runs of a tool. */
 struct compare_summary {
     size_t wrong;
     struct stats wall_s, cpu_s_per_gib, server_s_per_gib, peak_bytes;
     uint64_t bytes_per_s; /* data, at the median of the time */
-    /* Its figure divided by that of the first contestant in the same round. */
+    /* Its figure divided by that of the first tool in the same round. */
     struct stats wall_ratio, cpu_ratio, peak_ratio;
 };
 

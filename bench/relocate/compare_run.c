@@ -59,14 +59,14 @@ static void compare_words_add(struct compare_words *w, char *word)
     w->at[w->n] = NULL;
 }
 
-static void compare_words_command(struct compare_words *w, const struct contestant_command *c)
+static void compare_words_command(struct compare_words *w, const struct tool_command *c)
 {
     for (size_t i = 0; c->words[i] != NULL; i++)
         compare_words_add(w, strdup(c->words[i]));
 }
 
 /* `name` at an end that is not the source; "" is the place, with a slash. URLs may have a query. */
-static char *compare_at(const struct compare *c, enum contestant_end end, const char *name)
+static char *compare_at(const struct compare *c, enum tool_end end, const char *name)
 {
     char *path = NULL;
     if (end == END_NULL)
@@ -79,7 +79,7 @@ static char *compare_at(const struct compare *c, enum contestant_end end, const 
     return path;
 }
 
-static char *compare_from(const struct compare *c, enum contestant_end end, const struct image *i)
+static char *compare_from(const struct compare *c, enum tool_end end, const struct image *i)
 {
     return end == END_SOURCE ? strdup(i->path) : compare_at(c, end, i->name);
 }
@@ -93,7 +93,7 @@ static int compare_call(struct compare *c, struct compare_words *w, struct child
 }
 
 /* All files by one call. */
-static int compare_call_at_once(struct compare *c, const struct contestant *who,
+static int compare_call_at_once(struct compare *c, const struct tool *who,
                                 struct child_cost *cost, struct err *e)
 {
     struct compare_words w CLEANUP(compare_words_end) = {0};
@@ -110,7 +110,7 @@ static int compare_call_at_once(struct compare *c, const struct contestant *who,
     return compare_call(c, &w, cost, e);
 }
 
-static int compare_call_each(struct compare *c, const struct contestant *who,
+static int compare_call_each(struct compare *c, const struct tool *who,
                              struct child_cost *cost, struct err *e)
 {
     for (size_t i = 0; i < c->set.n; i++) {
@@ -125,9 +125,9 @@ static int compare_call_each(struct compare *c, const struct contestant *who,
 }
 
 /* Other tools leave local files in the page cache. */
-static int compare_flush(const struct compare *c, const struct contestant *who, struct err *e)
+static int compare_flush(const struct compare *c, const struct tool *who, struct err *e)
 {
-    if (who->role != CONTESTANT_PEER || who->to != END_LOCAL)
+    if (who->role != TOOL_PEER || who->to != END_LOCAL)
         return 0;
     for (size_t i = 0; i < c->set.n; i++) {
         CLEANUP_FREE char *path = compare_at(c, END_LOCAL, c->set.image[i].name);
@@ -140,7 +140,7 @@ static int compare_flush(const struct compare *c, const struct contestant *who, 
 
 /* ---- before ---- */
 
-static int compare_warm_source(struct compare *c, enum contestant_end from, struct err *e)
+static int compare_warm_source(struct compare *c, enum tool_end from, struct err *e)
 {
     struct stage_content content;
     if (from == END_SOURCE)
@@ -151,7 +151,7 @@ static int compare_warm_source(struct compare *c, enum contestant_end from, stru
     return 0;
 }
 
-static int compare_prepare(struct compare *c, const struct contestant *who, struct err *e)
+static int compare_prepare(struct compare *c, const struct tool *who, struct err *e)
 {
     struct stage *to = c->ends->at[who->to];
     if (compare_warm_source(c, who->from, e) < 0)
@@ -177,7 +177,7 @@ static int64_t compare_server_cpu_ns(const struct compare *c)
     return (int64_t)ts.tv_sec * NS_PER_S + ts.tv_nsec;
 }
 
-static int compare_execute(struct compare *c, const struct contestant *who,
+static int compare_execute(struct compare *c, const struct tool *who,
                            struct compare_run *run, struct err *e)
 {
     struct child_cost cost = {0};
@@ -198,7 +198,7 @@ static int compare_execute(struct compare *c, const struct contestant *who,
 /* ---- after ---- */
 
 /* 1: the copies are the sources; 0 with *why: they are not; -1. */
-static int compare_check(struct compare *c, enum contestant_end to, struct err *why, struct err *e)
+static int compare_check(struct compare *c, enum tool_end to, struct err *why, struct err *e)
 {
     for (size_t i = 0; i < c->set.n; i++) {
         const struct image *want = &c->set.image[i];
@@ -220,7 +220,7 @@ static int compare_check(struct compare *c, enum contestant_end to, struct err *
     return 1;
 }
 
-int compare_run_clear(struct compare *c, enum contestant_end end, bool leftovers, struct err *e)
+int compare_run_clear(struct compare *c, enum tool_end end, bool leftovers, struct err *e)
 {
     struct stage *s = c->ends->at[end];
     const char *directory = c->set.directory;

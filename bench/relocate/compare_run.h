@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One run of one contestant, with what comes before and after it. Private to bench/relocate/compare.c. */
+/* One run of one tool, with what comes before and after it. Private to bench/relocate/compare.c. */
 #ifndef BENCH_RELOCATE_COMPARE_RUN_H
 #define BENCH_RELOCATE_COMPARE_RUN_H
 
@@ -16,12 +16,12 @@ struct compare_ends {
 /* Calls compare_options' progress(). */
 typedef void compare_tell_fn(void *arg, const char *doing);
 
-/* Fills in *run, and the entry's fault. 0, also when the contestant failed; -1: we did. */
+/* Fills in *run, and the entry's fault. 0, also when the tool failed; -1: we did. */
 int compare_run_one(struct compare *c, struct compare_entry *entry, struct compare_run *run,
                     compare_tell_fn *tell, void *arg, struct err *e);
 
 /* Removes from `end` everything that has a name of ours, and with `leftovers` what an interrupted
  * godwit has left of it. */
-int compare_run_clear(struct compare *c, enum contestant_end end, bool leftovers, struct err *e);
+int compare_run_clear(struct compare *c, enum tool_end end, bool leftovers, struct err *e);
 
 #endif

@@ -77,7 +77,7 @@ static int relocations_section(const struct json_place *top, struct page *p, str
     size_t n = json_get_length(&list, e);
     relocations_head(top, p, e);
     page_begin(p, "div class=wide");
-    page_table(p, "<contestant|<role|n|median, s|min|max|GiB/s|time, ×|min|max|CPU, s/GiB|<copies|"
+    page_table(p, "<tool|<role|n|median, s|min|max|GiB/s|time, ×|min|max|CPU, s/GiB|<copies|"
                   "<version");
     for (size_t i = 0; i < n && e->class == ERR_NONE; i++) {
         struct json_place item = json_get_nth(&list, i, e);

@@ -185,7 +185,7 @@ test_bad_input() {
     refuses "a share that is none" "is not nfs://" one.img /tmp
     refuses "a directory that is not there" "no such directory" one.img nfs://nfs/export/absent/
     refuses "a list with a word in it" "--connections" --connections 1,x one.img "$share"
-    refuses "a contestant that is none" "is not one of" --only scp one.img "$share"
+    refuses "a tool that is none" "is not one of" --only scp one.img "$share"
     refuses "--local without its direction" "go together" --local . one.img "$share"
     refuses "a server that is none" "--server-pid" --server-pid 99999999 one.img "$share"
     check "refused: no benchmark" refused 2 "is missing" "$godwit" bench

@@ -50,7 +50,7 @@ static const struct option_def options[] = {
     {"sink", 0, OPTION_TEXT, "URL",
      "a directory on a share of the same server that drops the data: also time godwit there",
      AT(sink), 0, 0, NULL},
-    {"rounds", 0, OPTION_COUNT, "N", "let each contestant run N times (7)", AT(rounds), 1,
+    {"rounds", 0, OPTION_COUNT, "N", "let each tool run N times (7)", AT(rounds), 1,
      BENCH_ROUNDS_MAX, NULL},
     {"connections", 0, OPTION_TEXT, "N,...",
      "run godwit with each of these; as with --depth and --block-size, in all combinations",
@@ -118,14 +118,14 @@ enum { BENCH_DIMENSIONS = 3 };
 
 struct bench_matrix {
     struct bench_dimension dimension[BENCH_DIMENSIONS];
-    struct contestant_variant variants[BENCH_VARIANTS_MAX];
+    struct tool_variant variants[BENCH_VARIANTS_MAX];
     size_t n;
 };
 
 /* Combination number `k`: the last dimension changes fastest. */
 static void bench_variant(struct bench_matrix *m, size_t k, int data_path)
 {
-    struct contestant_variant *v = &m->variants[k];
+    struct tool_variant *v = &m->variants[k];
     const char **word = v->command.words;
     *word++ = "/proc/self/exe";
     *word++ = "relocate";
@@ -205,7 +205,7 @@ static int bench_check_usage(struct bench_relocate_call *b, const char *share, s
 static void bench_options(struct bench_relocate_call *b, const char *share)
 {
     b->options = (struct compare_options){
-        .direction = (enum contestant_direction)b->arg.direction,
+        .direction = (enum tool_direction)b->arg.direction,
         .share = share,
         .local = b->arg.local,
         .sink = b->arg.sink,
@@ -249,7 +249,7 @@ static int bench_finish(struct bench_relocate_call *b, int rc, const struct err 
         return command_fail(e);
     if (!fault)
         return EXIT_DONE;
-    fputs("godwit: error: not every contestant did its work; see above\n", stderr);
+    fputs("godwit: error: not every tool did its work; see above\n", stderr);
     return EXIT_FAILED;
 }
 
@@ -295,7 +295,7 @@ const struct command command_bench_relocate = {
         "SOURCE is one or more local files, or one directory of files. SHARE-URL is an empty\n"
         "directory, nfs://HOST/EXPORT/DIRECTORY/: files are written there and removed again.\n"
         "Ceilings: \"sink\" is godwit onto the --sink, \"disk\" without a server, \"null\" from the\n"
-        "share to nowhere. Exit code 1: a contestant failed, or its copy was not the source.\n",
+        "share to nowhere. Exit code 1: a tool failed, or its copy was not the source.\n",
     .options = options,
     .run = bench_relocate_main,
 };

@@ -12,17 +12,17 @@
 static const double mib = 1 << 20;
 
 static const char *const role_names[] = {
-    [CONTESTANT_GODWIT] = "godwit", [CONTESTANT_PEER] = "peer", [CONTESTANT_CEILING] = "ceiling"};
+    [TOOL_GODWIT] = "godwit", [TOOL_PEER] = "peer", [TOOL_CEILING] = "ceiling"};
 
 static const char *const outcome_names[] = {[COMPARE_NOT_RUN] = "not run",
                                             [COMPARE_RIGHT] = "right",
                                             [COMPARE_WRONG] = "wrong",
                                             [COMPARE_FAILED] = "failed"};
 
-static void report_version(const struct contestant *who, char version[MACHINE_TEXT_MAX])
+static void report_version(const struct tool *who, char version[MACHINE_TEXT_MAX])
 {
     version[0] = '\0';
-    if (who->role != CONTESTANT_PEER)
+    if (who->role != TOOL_PEER)
         snprintf(version, MACHINE_TEXT_MAX, "%s", GODWIT_VERSION);
     else if (!who->missing)
         machine_version(who->command.words[0], version);
@@ -78,7 +78,7 @@ static void report_head(const struct report_bench *r, FILE *to)
     for (size_t i = 0; i < c->n; i++) {
         char version[MACHINE_TEXT_MAX];
         report_version(&c->entry[i].who, version);
-        if (c->entry[i].who.role == CONTESTANT_PEER && version[0] != '\0')
+        if (c->entry[i].who.role == TOOL_PEER && version[0] != '\0')
             fprintf(to, "; %s: %s", c->entry[i].who.label, version);
     }
     fputs("\n\n", to);
@@ -135,7 +135,7 @@ static void report_table(const struct report_bench *r, FILE *to)
             c->entry[0].who.label);
 }
 
-/* The slowest ceiling is what the first contestant can reach at best. */
+/* The slowest ceiling is what the first tool can reach at best. */
 static void report_ceiling(const struct report_bench *r, FILE *to)
 {
     const struct compare *c = &r->compare;
@@ -144,13 +144,13 @@ static void report_ceiling(const struct report_bench *r, FILE *to)
     for (size_t i = 0; i < c->n; i++) {
         struct compare_summary s;
         struct err e = {0};
-        if (c->entry[i].who.role != CONTESTANT_CEILING || compare_summary(c, i, &s, &e) < 0 ||
+        if (c->entry[i].who.role != TOOL_CEILING || compare_summary(c, i, &s, &e) < 0 ||
             s.wall_ratio.n == 0 || s.wall_ratio.median <= share)
             continue;
         share = s.wall_ratio.median;
         lowest = c->entry[i].who.label;
     }
-    if (lowest == NULL || c->entry[0].who.role == CONTESTANT_CEILING)
+    if (lowest == NULL || c->entry[0].who.role == TOOL_CEILING)
         return;
     fprintf(to, "%s runs at %.0f %% of the lowest ceiling, %s.\n", c->entry[0].who.label,
             share * 100, lowest);
@@ -215,7 +215,7 @@ static void report_json_runs(struct json *o, const struct compare *c,
     }
 }
 
-static void report_json_command(struct json *o, const struct contestant_command *command)
+static void report_json_command(struct json *o, const struct tool_command *command)
 {
     char text[512] = "";
     size_t len = 0;

@@ -11,22 +11,22 @@
 
 #include <cmocka.h>
 
-#include "bench/relocate/contestant.h"
+#include "bench/relocate/tool.h"
 
-static const struct contestant_variant variants[] = {
+static const struct tool_variant variants[] = {
     {.label = "godwit c=1", .command = {{"godwit", "relocate", "--connections", "1", NULL}}},
     {.label = "godwit c=2", .command = {{"godwit", "relocate", "--connections", "2", NULL}}},
 };
 
-static struct contestant list[CONTESTANTS_MAX];
+static struct tool list[TOOLS_MAX];
 static size_t listed;
 
 /* The labels, each with a semicolon; or the error. */
-static const char *labels(enum contestant_direction direction, bool with_sink, const char *only)
+static const char *labels(enum tool_direction direction, bool with_sink, const char *only)
 {
     static char text[400];
     struct err e = {0};
-    listed = contestant_list(list, direction, variants, 2, with_sink, only, &e);
+    listed = tool_list(list, direction, variants, 2, with_sink, only, &e);
     assert_int_equal(listed == 0, e.class != ERR_NONE);
     snprintf(text, sizeof text, "%s", e.msg);
     for (size_t i = 0; i < listed; i++) {
@@ -48,7 +48,7 @@ static void each_direction_has_its_ends(void **state)
         assert_int_equal(list[i].to, END_SHARE);
     }
     assert_int_equal(list[4].to, END_NULL);
-    assert_int_equal(list[4].role, CONTESTANT_CEILING);
+    assert_int_equal(list[4].role, TOOL_CEILING);
     assert_ptr_equal(list[4].command.words[3], variants[0].command.words[3]);
 
     assert_string_equal(labels(DIRECTION_FROM_SHARE, false, NULL),
@@ -77,7 +77,7 @@ static void some_only(void **state)
 static void who_is_not_installed_is_named(void **state)
 {
     (void)state;
-    char dir[] = "/tmp/godwit-contestant-XXXXXX", file[64], path[128];
+    char dir[] = "/tmp/godwit-tool-XXXXXX", file[64], path[128];
     assert_non_null(mkdtemp(dir));
     snprintf(path, sizeof path, "/nonexistent:%s", dir);
     snprintf(file, sizeof file, "%s/nfs-cp", dir);

@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Who takes part in a comparison of relocations: which command, from where to where. */
-#ifndef BENCH_RELOCATE_CONTESTANT_H
-#define BENCH_RELOCATE_CONTESTANT_H
+#ifndef BENCH_RELOCATE_TOOL_H
+#define BENCH_RELOCATE_TOOL_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
 #include "core/err.h"
 
-enum contestant_role {
-    CONTESTANT_GODWIT,
-    CONTESTANT_PEER,    /* another tool */
-    CONTESTANT_CEILING, /* godwit with one of the real parts taken away: what is possible at best */
+enum tool_role {
+    TOOL_GODWIT,
+    TOOL_PEER,    /* another tool */
+    TOOL_CEILING, /* godwit with one of the real parts taken away: what is possible at best */
 };
 
 /* The ends of a copy. */
-enum contestant_end {
+enum tool_end {
     END_SOURCE, /* where the operator's files are */
     END_LOCAL,  /* the directory of --local */
     END_SHARE,
@@ -25,36 +25,36 @@ enum contestant_end {
 };
 
 enum {
-    CONTESTANT_LABEL_MAX = 40,
-    CONTESTANT_WORDS_MAX = 24,
-    CONTESTANTS_MAX = 72,
+    TOOL_LABEL_MAX = 40,
+    TOOL_WORDS_MAX = 24,
+    TOOLS_MAX = 72,
 };
 
 /* A command, in front of its operands SOURCE... DESTINATION. */
-struct contestant_command {
-    const char *words[CONTESTANT_WORDS_MAX]; /* NULL-terminated */
+struct tool_command {
+    const char *words[TOOL_WORDS_MAX]; /* NULL-terminated */
 };
 
-struct contestant {
-    char label[CONTESTANT_LABEL_MAX];
-    enum contestant_role role;
-    enum contestant_end from, to;
-    struct contestant_command command;
+struct tool {
+    char label[TOOL_LABEL_MAX];
+    enum tool_role role;
+    enum tool_end from, to;
+    struct tool_command command;
     bool at_once; /* takes all files in one call, and a directory as it is; else one file a call */
     const char *package;  /* that has it, in Debian */
     bool missing;         /* it is not installed */
 };
 
-enum contestant_direction {
+enum tool_direction {
     DIRECTION_TO_SHARE,
     DIRECTION_FROM_SHARE,
     DIRECTION_SHARE_TO_NULL,
 };
 
 /* One set of options for godwit, and how it is called. */
-struct contestant_variant {
-    char label[CONTESTANT_LABEL_MAX];
-    struct contestant_command command;
+struct tool_variant {
+    char label[TOOL_LABEL_MAX];
+    struct tool_command command;
 };
 
 /*
@@ -62,8 +62,8 @@ struct contestant_variant {
  * one of the sink only `with_sink`. `only` is a comma-separated list of "godwit", names of tools,
  * "sink", "null" and "disk"; NULL: all. Returns how many; 0: ERR_USAGE, a word of `only` is none.
  */
-size_t contestant_list(struct contestant list[CONTESTANTS_MAX], enum contestant_direction direction,
-                       const struct contestant_variant *variants, size_t variants_n, bool with_sink,
-                       const char *only, struct err *e);
+size_t tool_list(struct tool list[TOOLS_MAX], enum tool_direction direction,
+                 const struct tool_variant *variants, size_t variants_n, bool with_sink,
+                 const char *only, struct err *e);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "bench/relocate/contestant.h"
+#include "bench/relocate/tool.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -17,27 +17,27 @@
  *    Its default cache mode, "unsafe", ignores flushes; with -t writeback it flushes once, at the
  *    end, which its NFS driver sends as a COMMIT.
  */
-static const struct contestant peers[] = {
+static const struct tool peers[] = {
     {
         .label = "nfs-cp",
-        .role = CONTESTANT_PEER,
+        .role = TOOL_PEER,
         .command = {{"nfs-cp", NULL}},
         .package = "libnfs-utils",
     },
     {
         .label = "qemu-img",
-        .role = CONTESTANT_PEER,
+        .role = TOOL_PEER,
         .command = {{"qemu-img", "convert", "-W", "-m", "16", "-t", "writeback", "-f", "raw", "-O",
                      "raw", NULL}},
         .package = "qemu-utils and qemu-block-extra",
     },
 };
 
-struct contestant_course {
-    enum contestant_end from, to;
+struct tool_course {
+    enum tool_end from, to;
 };
 
-static const struct contestant_course courses[] = {
+static const struct tool_course courses[] = {
     [DIRECTION_TO_SHARE] = {END_SOURCE, END_SHARE},
     [DIRECTION_FROM_SHARE] = {END_SHARE, END_LOCAL},
     [DIRECTION_SHARE_TO_NULL] = {END_SHARE, END_NULL},
@@ -45,10 +45,10 @@ static const struct contestant_course courses[] = {
 
 /* What godwit is measured against when nothing is in its way. "sink": no disk behind the server;
  * "null": no disk of ours; "disk": no server. */
-static const struct contestant_ceiling {
-    enum contestant_direction direction;
+static const struct tool_ceiling {
+    enum tool_direction direction;
     const char *label;
-    struct contestant_course course;
+    struct tool_course course;
 } ceilings[] = {
     {DIRECTION_TO_SHARE, "sink", {END_SOURCE, END_SINK}},
     {DIRECTION_TO_SHARE, "disk", {END_SOURCE, END_NULL}},
@@ -60,7 +60,7 @@ static const struct contestant_ceiling {
 #define COUNT(a) (sizeof(a) / sizeof(*(a)))
 
 /* Whether `name` is in the comma-separated list. */
-static bool contestant_in_list(const char *list, const char *name)
+static bool tool_in_list(const char *list, const char *name)
 {
     size_t len = strlen(name);
     while (*list != '\0') {
@@ -73,7 +73,7 @@ static bool contestant_in_list(const char *list, const char *name)
     return false;
 }
 
-static int contestant_check_only(const char *only, struct err *e)
+static int tool_check_only(const char *only, struct err *e)
 {
     char known[128] = "godwit,sink,null,disk";
     for (size_t i = 0; i < COUNT(peers); i++) {
@@ -83,12 +83,12 @@ static int contestant_check_only(const char *only, struct err *e)
     CLEANUP_FREE char *words = strdup(only);
     char *rest = words;
     for (char *word; words != NULL && (word = strsep(&rest, ",")) != NULL;)
-        if (!contestant_in_list(known, word))
+        if (!tool_in_list(known, word))
             return err_set(e, ERR_USAGE, 0, "'%s' is not one of %s", word, known);
     return 0;
 }
 
-static bool contestant_is_installed(const char *program)
+static bool tool_is_installed(const char *program)
 {
     const char *path = getenv("PATH");
     CLEANUP_FREE char *copy = strdup(path != NULL ? path : "/usr/bin:/bin");
@@ -102,20 +102,19 @@ static bool contestant_is_installed(const char *program)
     return false;
 }
 
-static void contestant_add(struct contestant *list, size_t *n, const char *only, const char *word,
-                           const struct contestant *c)
+static void tool_add(struct tool *list, size_t *n, const char *only, const char *word,
+                     const struct tool *c)
 {
-    if (only != NULL && !contestant_in_list(only, word))
+    if (only != NULL && !tool_in_list(only, word))
         return;
-    assert(*n < CONTESTANTS_MAX);
+    assert(*n < TOOLS_MAX);
     list[(*n)++] = *c;
 }
 
-static struct contestant contestant_of(const struct contestant_variant *v,
-                                       enum contestant_role role, const char *label,
-                                       const struct contestant_course *course)
+static struct tool tool_of(const struct tool_variant *v, enum tool_role role, const char *label,
+                           const struct tool_course *course)
 {
-    struct contestant c = {
+    struct tool c = {
         .role = role,
         .from = course->from,
         .to = course->to,
@@ -126,34 +125,33 @@ static struct contestant contestant_of(const struct contestant_variant *v,
     return c;
 }
 
-size_t contestant_list(struct contestant list[CONTESTANTS_MAX], enum contestant_direction direction,
-                       const struct contestant_variant *variants, size_t variants_n, bool with_sink,
-                       const char *only, struct err *e)
+size_t tool_list(struct tool list[TOOLS_MAX], enum tool_direction direction,
+                 const struct tool_variant *variants, size_t variants_n, bool with_sink,
+                 const char *only, struct err *e)
 {
-    const struct contestant_course *course = &courses[direction];
+    const struct tool_course *course = &courses[direction];
     size_t n = 0;
-    if (only != NULL && contestant_check_only(only, e) < 0)
+    if (only != NULL && tool_check_only(only, e) < 0)
         return 0;
     for (size_t i = 0; i < variants_n; i++) {
-        struct contestant c =
-            contestant_of(&variants[i], CONTESTANT_GODWIT, variants[i].label, course);
-        contestant_add(list, &n, only, "godwit", &c);
+        struct tool c = tool_of(&variants[i], TOOL_GODWIT, variants[i].label, course);
+        tool_add(list, &n, only, "godwit", &c);
     }
     /* none of them can read into nothing */
     for (size_t i = 0; i < COUNT(peers) && course->to != END_NULL; i++) {
-        struct contestant c = peers[i];
+        struct tool c = peers[i];
         c.from = course->from;
         c.to = course->to;
-        c.missing = !contestant_is_installed(c.command.words[0]);
-        contestant_add(list, &n, only, c.label, &c);
+        c.missing = !tool_is_installed(c.command.words[0]);
+        tool_add(list, &n, only, c.label, &c);
     }
     for (size_t i = 0; i < COUNT(ceilings); i++) {
-        const struct contestant_ceiling *k = &ceilings[i];
+        const struct tool_ceiling *k = &ceilings[i];
         if (k->direction != direction ||
             (!with_sink && (k->course.from == END_SINK || k->course.to == END_SINK)))
             continue;
-        struct contestant c = contestant_of(&variants[0], CONTESTANT_CEILING, k->label, &k->course);
-        contestant_add(list, &n, only, k->label, &c);
+        struct tool c = tool_of(&variants[0], TOOL_CEILING, k->label, &k->course);
+        tool_add(list, &n, only, k->label, &c);
     }
     if (n == 0)
         err_set(e, ERR_USAGE, 0, "--only=%s: leaves nobody for this direction", only);
