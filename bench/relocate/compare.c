@@ -45,19 +45,19 @@ static bool compare_uses(const struct compare *c, enum tool_end end)
 }
 
 /* A benchmark removes what has the names of its files: so nothing of that may be there before. */
-static int compare_check_absent(struct compare *c, struct stage *s, struct err *e)
+static int compare_check_absent(struct compare *c, struct scratch *s, struct err *e)
 {
     if (c->set.root != NULL)
-        return stage_check_absent(s, c->set.directory, e);
+        return scratch_check_absent(s, c->set.directory, e);
     for (size_t i = 0; i < c->set.n; i++)
-        if (stage_check_absent(s, c->set.image[i].name, e) < 0)
+        if (scratch_check_absent(s, c->set.image[i].name, e) < 0)
             return -1;
-    return stage_check_leftovers(s, "", image_set_has, &c->set, e);
+    return scratch_check_leftovers(s, "", image_set_has, &c->set, e);
 }
 
 static int compare_open_ends(struct compare *c, struct err *e)
 {
-    static const enum tool_end staged[] = {END_LOCAL, END_SHARE, END_SINK};
+    static const enum tool_end written[] = {END_LOCAL, END_SHARE, END_SINK};
     const struct compare_options *o = c->options;
     struct compare_ends *ends = c->ends = calloc(1, sizeof *ends);
     if (ends == NULL || (ends->ring = ring_new(RING_AUTO, e)) == NULL)
@@ -65,11 +65,11 @@ static int compare_open_ends(struct compare *c, struct err *e)
     ends->where[END_LOCAL] = o->local;
     ends->where[END_SHARE] = o->share;
     ends->where[END_SINK] = o->sink;
-    for (size_t i = 0; i < sizeof staged / sizeof *staged; i++) {
-        enum tool_end end = staged[i];
+    for (size_t i = 0; i < sizeof written / sizeof *written; i++) {
+        enum tool_end end = written[i];
         if (!compare_uses(c, end))
             continue;
-        ends->at[end] = stage_open(ends->ring, ends->where[end], o->cancel, e);
+        ends->at[end] = scratch_open(ends->ring, ends->where[end], o->cancel, e);
         if (ends->at[end] == NULL || compare_check_absent(c, ends->at[end], e) < 0)
             return -1;
     }
@@ -98,7 +98,7 @@ int compare_open(struct compare *c, const struct compare_options *options, char 
 void compare_close(struct compare *c)
 {
     for (size_t i = 0; i < END_COUNT && c->ends != NULL; i++)
-        stage_close(c->ends->at[i]);
+        scratch_close(c->ends->at[i]);
     if (c->ends != NULL)
         ring_free(c->ends->ring);
     for (size_t i = 0; i < c->n && c->entry != NULL; i++)
@@ -170,7 +170,7 @@ static int compare_supply(struct compare *c, struct compare_teller *t, struct er
 {
     static const enum tool_end supplied[] = {END_SHARE, END_SINK};
     for (size_t k = 0; k < sizeof supplied / sizeof *supplied; k++) {
-        struct stage *s = NULL;
+        struct scratch *s = NULL;
         for (size_t i = 0; i < c->n; i++)
             if (c->entry[i].who.from == supplied[k])
                 s = c->ends->at[supplied[k]];
@@ -178,10 +178,10 @@ static int compare_supply(struct compare *c, struct compare_teller *t, struct er
             continue;
         t->label = c->ends->where[supplied[k]];
         compare_tell(t, "supplying");
-        if (c->set.root != NULL && stage_make_directory(s, c->set.directory, e) < 0)
+        if (c->set.root != NULL && scratch_make_directory(s, c->set.directory, e) < 0)
             return -1;
         for (size_t i = 0; i < c->set.n; i++)
-            if (stage_put(s, c->set.image[i].path, c->set.image[i].name, e) < 0)
+            if (scratch_put(s, c->set.image[i].path, c->set.image[i].name, e) < 0)
                 return -1;
     }
     return 0;

@@ -142,27 +142,27 @@ static int compare_flush(const struct compare *c, const struct tool *who, struct
 
 static int compare_warm_source(struct compare *c, enum tool_end from, struct err *e)
 {
-    struct stage_content content;
+    struct scratch_content content;
     if (from == END_SOURCE)
         return c->options->cold ? image_set_cool(&c->set, e) : image_set_warm(&c->set, e);
     for (size_t i = 0; i < c->set.n && !c->options->cold; i++)
-        if (stage_read(c->ends->at[from], c->set.image[i].name, &content, e) < 0)
+        if (scratch_read(c->ends->at[from], c->set.image[i].name, &content, e) < 0)
             return -1;
     return 0;
 }
 
 static int compare_prepare(struct compare *c, const struct tool *who, struct err *e)
 {
-    struct stage *to = c->ends->at[who->to];
+    struct scratch *to = c->ends->at[who->to];
     if (compare_warm_source(c, who->from, e) < 0)
         return -1;
     /* Who copies file by file makes no directory. */
     if (to != NULL && c->set.root != NULL && !who->at_once &&
-        stage_make_directory(to, c->set.directory, e) < 0)
+        scratch_make_directory(to, c->set.directory, e) < 0)
         return -1;
     if (to == NULL || who->to == END_SINK || c->options->cold)
         return 0;
-    return stage_ballast(to, c->set.data_bytes, e);
+    return scratch_ballast(to, c->set.data_bytes, e);
 }
 
 /* ---- the run ---- */
@@ -202,8 +202,8 @@ static int compare_check(struct compare *c, enum tool_end to, struct err *why, s
 {
     for (size_t i = 0; i < c->set.n; i++) {
         const struct image *want = &c->set.image[i];
-        struct stage_content got = {0};
-        int found = stage_read(c->ends->at[to], want->name, &got, e);
+        struct scratch_content got = {0};
+        int found = scratch_read(c->ends->at[to], want->name, &got, e);
         if (found < 0)
             return -1;
         if (found == 0)
@@ -222,18 +222,18 @@ static int compare_check(struct compare *c, enum tool_end to, struct err *why, s
 
 int compare_run_clear(struct compare *c, enum tool_end end, bool leftovers, struct err *e)
 {
-    struct stage *s = c->ends->at[end];
+    struct scratch *s = c->ends->at[end];
     const char *directory = c->set.directory;
     if (s == NULL)
         return 0;
-    if (leftovers && (stage_remove_leftovers(s, "", image_set_has, &c->set, e) < 0 ||
+    if (leftovers && (scratch_remove_leftovers(s, "", image_set_has, &c->set, e) < 0 ||
                       (c->set.root != NULL &&
-                       stage_remove_leftovers(s, directory, image_set_has, &c->set, e) < 0)))
+                       scratch_remove_leftovers(s, directory, image_set_has, &c->set, e) < 0)))
         return -1;
     for (size_t i = 0; i < c->set.n; i++)
-        if (stage_remove(s, c->set.image[i].name, e) < 0)
+        if (scratch_remove(s, c->set.image[i].name, e) < 0)
             return -1;
-    return c->set.root != NULL ? stage_remove(s, directory, e) : 0;
+    return c->set.root != NULL ? scratch_remove(s, directory, e) : 0;
 }
 
 static int compare_judge(struct compare *c, struct compare_entry *entry, struct compare_run *run,

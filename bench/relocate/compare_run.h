@@ -4,12 +4,12 @@
 #define BENCH_RELOCATE_COMPARE_RUN_H
 
 #include "bench/relocate/compare.h"
-#include "bench/relocate/stage.h"
+#include "bench/relocate/scratch.h"
 #include "core/ring.h"
 
 struct compare_ends {
     struct ring *ring;
-    struct stage *at[END_COUNT];    /* NULL: nobody uses that end, or it needs no stage */
+    struct scratch *at[END_COUNT];  /* NULL: nobody uses that end, or it needs no scratch */
     const char *where[END_COUNT];   /* as the operator wrote it */
 };
 

@@ -38,7 +38,7 @@ void image_set_close(struct image_set *s);
 int image_set_warm(const struct image_set *s, struct err *e);
 int image_set_cool(const struct image_set *s, struct err *e);
 
-/* A stage_ours_fn; `set` is the set. */
+/* A scratch_ours_fn; `set` is the set. */
 bool image_set_has(void *set, const char *base);
 
 #endif
