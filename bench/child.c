@@ -51,7 +51,7 @@ static int child_start(const char *const *argv, int out, int talk, pid_t *pid, s
 {
     *pid = fork();
     if (*pid < 0)
-        return err_set(e, ERR_IO, errno, "%s: fork", argv[0]);
+        return err_set(e, ERR_IO, errno, "%s: cannot start a process", argv[0]);
     if (*pid == 0)
         child_exec(argv, out, talk);
     return 0;
@@ -119,7 +119,7 @@ static int child_reap(pid_t pid, const char *program, int *status, struct rusage
 {
     while (wait4(pid, status, 0, used) < 0)
         if (errno != EINTR)
-            return err_set(e, ERR_IO, errno, "%s: wait", program);
+            return err_set(e, ERR_IO, errno, "%s: cannot wait for its end", program);
     return 0;
 }
 
@@ -134,7 +134,7 @@ int child_run(const char *const *argv, const volatile sig_atomic_t *cancel,
     CLEANUP_CLOSE int out = memfd_create("said", MFD_CLOEXEC);
     pid_t pid;
     if (out < 0)
-        return err_set(e, ERR_IO, errno, "%s: memfd", argv[0]);
+        return err_set(e, ERR_IO, errno, "%s: cannot make a file for its output", argv[0]);
     if (child_start(argv, out, out, &pid, e) < 0)
         return -1;
     child_await(pid, cancel);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Runs a program and tells what it cost. */
+/* Runs a program and reports what it cost. */
 #ifndef BENCH_CHILD_H
 #define BENCH_CHILD_H
 

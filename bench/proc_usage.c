@@ -158,7 +158,7 @@ struct proc_usage *proc_usage_open(pid_t pid, struct err *e)
     char path[48];
     struct proc_usage *p = calloc(1, sizeof *p);
     if (p == NULL) {
-        err_set(e, ERR_IO, ENOMEM, "process %d", pid);
+        err_set(e, ERR_IO, ENOMEM, "cannot watch process %d", pid);
         return NULL;
     }
     p->pid = pid;

@@ -186,7 +186,7 @@ static bool flow_read(struct flow *f)
 }
 
 /* What epoll is to tell of this side. Once it has said all and can take nothing more it is not
- * watched, because the end of a socket is told again and again. */
+ * watched, because the end of a socket is reported again and again. */
 static void side_watch(struct side *s)
 {
     uint32_t events = flow_wants_bytes(s->out) ? EPOLLIN : 0;
@@ -248,7 +248,7 @@ static int relay_connect(const char *path, struct err *e)
     struct sockaddr_un to;
     CLEANUP_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
-        return err_set(e, ERR_IO, errno, "socket");
+        return err_set(e, ERR_IO, errno, "cannot make a socket");
     if (relay_address(path, &to, e) < 0)
         return -1;
     if (connect(fd, (const struct sockaddr *)&to, sizeof to) < 0)
@@ -267,7 +267,7 @@ static int connection_arm(struct connection *c, struct err *e)
             return -1;
         f->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
         if (f->timer_fd < 0)
-            return err_set(e, ERR_IO, errno, "timerfd");
+            return err_set(e, ERR_IO, errno, "cannot make a timer");
         f->timer = loop_fd_add(loop, f->timer_fd, EPOLLIN, flow_on_timer, f, e);
         if (f->timer == NULL)
             return -1;
@@ -281,7 +281,7 @@ static int connection_open(struct relay *r, int fd, struct err *e)
     struct connection *c = calloc(1, sizeof *c);
     if (c == NULL) {
         close(fd);
-        return err_set(e, ERR_IO, ENOMEM, "connection");
+        return err_set(e, ERR_IO, ENOMEM, "cannot take a connection");
     }
     c->relay = r;
     for (int i = 0; i < 2; i++) {
@@ -321,7 +321,7 @@ static int relay_listen(struct relay *r, const char *path, struct err *e)
         return -1;
     r->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (r->listen_fd < 0)
-        return err_set(e, ERR_IO, errno, "socket");
+        return err_set(e, ERR_IO, errno, "cannot make a socket");
     unlink(path);
     if (bind(r->listen_fd, (const struct sockaddr *)&at, sizeof at) < 0 ||
         listen(r->listen_fd, RELAY_BACKLOG) < 0)

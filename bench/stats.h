@@ -33,7 +33,7 @@ struct stats stats_ratio(const double *a, const double *b, size_t n, double *rat
 double stats_tail(const double *sorted, size_t n, double p);
 
 struct stats_interval {
-    double low, high; /* NAN: cannot be told */
+    double low, high; /* NAN: not known */
 };
 
 /*

@@ -9,7 +9,7 @@
  * over the table and in the order of the numbers, finds what is missing and where two
  * neighbours do not fit. record.h defines the findings.
  *
- * The first findings are told on stderr, the sums on stdout as one JSON object.
+ * The first findings are reported on stderr, the sums on stdout as one JSON object.
  *
  * Exit: 0 complete and in order, 1 not so (or no record at all, or the image could not be
  * read), 2 bad arguments or not a disk of the guest.
@@ -86,10 +86,10 @@ static void __attribute__((format(printf, 2, 3))) tell_finding(const struct repo
     va_start(args, format);
     vfprintf(stderr, format, args);
     va_end(args);
-    fputs(findings == FINDINGS_TOLD_MAX ? " (no more are told)\n" : "\n", stderr);
+    fputs(findings == FINDINGS_TOLD_MAX ? " (no more are shown)\n" : "\n", stderr);
 }
 
-/* False, and told, unless all of BLOCK was read. */
+/* False, and reported, unless all of BLOCK was read. */
 static bool read_block(int fd, const char *path, uint64_t offset_bytes, void *block)
 {
     size_t done = 0;

@@ -97,7 +97,7 @@ static int pause_devices(struct trial_pause *p, const struct trace_log log[TRIAL
         return 0;
     p->devices = calloc(most, sizeof *p->devices);
     if (p->devices == NULL)
-        return err_set(e, ERR_IO, ENOMEM, "the pause");
+        return err_set(e, ERR_IO, ENOMEM, "cannot take the pause apart");
     for (int side = 0; side < TRIAL_SIDES; side++) {
         for (size_t i = pause_log_begin(&log[side]); i < log[side].n; i++) {
             const struct trace_line *line = &log[side].lines[i];

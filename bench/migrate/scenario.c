@@ -41,9 +41,9 @@ static char *scenario_trim(char *text)
 static int scenario_take_text(char *value, void *to, size_t size, struct err *e)
 {
     if (*value == '\0')
-        return err_set(e, ERR_USAGE, 0, "nothing is given");
+        return err_set(e, ERR_USAGE, 0, "no value is given");
     if (strlen(value) >= size)
-        return err_set(e, ERR_USAGE, 0, "longer than %zu characters", size - 1);
+        return err_set(e, ERR_USAGE, 0, "the value is longer than %zu characters", size - 1);
     memcpy(to, value, strlen(value) + 1);
     return 0;
 }
@@ -58,7 +58,7 @@ static int scenario_choice(const char *value, const char *const *names, struct e
         size_t used = strlen(list);
         snprintf(list + used, sizeof list - used, "%s%s", i > 0 ? ", " : "", names[i]);
     }
-    return err_set(e, ERR_USAGE, 0, "'%s' is none of %s", value, list);
+    return err_set(e, ERR_USAGE, 0, "'%s' is not one of %s", value, list);
 }
 
 static int scenario_take_where(char *value, void *to, size_t size, struct err *e)
@@ -102,12 +102,12 @@ static int scenario_take_list(char *value, struct scenario_numbers *list, scenar
     for (char *item; (item = strsep(&value, ",")) != NULL;) {
         uint64_t n;
         if (list->n == SCENARIO_LIST_MAX)
-            return err_set(e, ERR_USAGE, 0, "more than %d values", SCENARIO_LIST_MAX);
+            return err_set(e, ERR_USAGE, 0, "there are more than %d values", SCENARIO_LIST_MAX);
         if (read(scenario_trim(item), &n, e) < 0)
             return -1;
         for (size_t i = 0; i < list->n; i++)
             if (list->at[i] == n)
-                return err_set(e, ERR_USAGE, 0, "a value stands there twice");
+                return err_set(e, ERR_USAGE, 0, "a value is given twice");
         list->at[list->n++] = n;
     }
     return 0;
@@ -122,7 +122,7 @@ static int scenario_memory(const char *text, uint64_t *n, struct err *e)
 {
     if (units_parse_size(text, n, e) < 0)
         return -1;
-    return *n > 0 ? 0 : err_set(e, ERR_USAGE, 0, "'%s': no memory at all", text);
+    return *n > 0 ? 0 : err_set(e, ERR_USAGE, 0, "'%s' is no memory at all", text);
 }
 
 static int scenario_ram(const char *text, uint64_t *n, struct err *e)
@@ -139,14 +139,14 @@ static int scenario_link(const char *text, uint64_t *n, struct err *e)
         return 0;
     if (units_parse_rate(text, n, e) < 0)
         return -1;
-    return *n > 0 ? 0 : err_set(e, ERR_USAGE, 0, "'%s' carries nothing; no limit is 'none'", text);
+    return *n > 0 ? 0 : err_set(e, ERR_USAGE, 0, "'%s' carries nothing; write 'none' for no limit", text);
 }
 
 static int scenario_route(const char *text, uint64_t *n, struct err *e)
 {
     int route = trial_route_of(text);
     if (route < 0)
-        return err_set(e, ERR_USAGE, 0, "'%s' is none of qmp, direct, native, virsh", text);
+        return err_set(e, ERR_USAGE, 0, "'%s' is not one of qmp, direct, native, virsh", text);
     *n = (uint64_t)route;
     return 0;
 }
@@ -261,7 +261,7 @@ static int scenario_add_word(struct scenario_setting *s, char *text, struct err 
     if (value != NULL)
         *value++ = '\0';
     if (s->n == SCENARIO_WORDS_MAX)
-        return err_set(e, ERR_USAGE, 0, "more than %d words", SCENARIO_WORDS_MAX);
+        return err_set(e, ERR_USAGE, 0, "there are more than %d words", SCENARIO_WORDS_MAX);
     struct scenario_word *w = &s->words[s->n];
     if (strlen(text) >= sizeof w->name || (value != NULL && strlen(value) >= sizeof w->value))
         return err_set(e, ERR_USAGE, 0, "'%s' is too long", text);
@@ -269,7 +269,7 @@ static int scenario_add_word(struct scenario_setting *s, char *text, struct err 
     snprintf(w->value, sizeof w->value, "%s", value != NULL ? value : "");
     for (size_t i = 0; i < s->n; i++)
         if (strcmp(s->words[i].name, w->name) == 0)
-            return err_set(e, ERR_USAGE, 0, "'%s' stands there twice", w->name);
+            return err_set(e, ERR_USAGE, 0, "'%s' is given twice", w->name);
     s->n++;
     return scenario_check_word(w, e);
 }
@@ -278,9 +278,9 @@ static int scenario_take_setting(struct scenario *s, const char *name, char *val
 {
     for (size_t i = 0; i < s->settings_n; i++)
         if (strcmp(s->settings[i].name, name) == 0)
-            return err_set(e, ERR_USAGE, 0, "setting '%s' is there twice", name);
+            return err_set(e, ERR_USAGE, 0, "setting '%s' is given twice", name);
     if (s->settings_n == SCENARIO_SETTINGS_MAX)
-        return err_set(e, ERR_USAGE, 0, "more than %d settings", SCENARIO_SETTINGS_MAX);
+        return err_set(e, ERR_USAGE, 0, "there are more than %d settings", SCENARIO_SETTINGS_MAX);
     struct scenario_setting *to = &s->settings[s->settings_n++];
     if (*name == '\0' || strlen(name) >= sizeof to->name || strlen(value) >= sizeof to->text)
         return err_set(e, ERR_USAGE, 0, "setting '%s': its name or its words are too long, or missing",
@@ -323,7 +323,7 @@ static int scenario_take_line(struct scenario *s, char *line, bool seen[SCENARIO
         if (strcmp(keys[i].name, key) != 0)
             continue;
         if (seen[i])
-            return err_set(e, ERR_USAGE, 0, "'%s' is there twice", key);
+            return err_set(e, ERR_USAGE, 0, "'%s' is given twice", key);
         seen[i] = true;
         if (keys[i].take(value, (char *)s + keys[i].offset, keys[i].size, e) < 0)
             return err_wrap(e, "%s", key);
@@ -357,7 +357,7 @@ static int scenario_check(const struct scenario *s, struct err *e)
     if (command && (s->ram_bytes.at[0] | s->working_set_bytes.at[0] | s->vcpus.at[0] |
                     s->dirty_bytes_per_s.at[0]) != 0) {
         err_set(e, ERR_USAGE, 0, "ram, vcpus, working-set and dirty-rate are for built-in guests");
-        return err_hint(e, "what a guest of your own has, its command says");
+        return err_hint(e, "the command says what a guest of your own has");
     }
     if (command && s->where != SCENARIO_LOCAL)
         return err_set(e, ERR_USAGE, 0, "guest = command needs where = local");
@@ -378,8 +378,8 @@ static int scenario_check(const struct scenario *s, struct err *e)
     if (s->settings_n == 0)
         return err_set(e, ERR_USAGE, 0, "there is no 'setting NAME ='");
     if (scenario_cells(s) > SCENARIO_CELLS_MAX)
-        return err_set(e, ERR_USAGE, 0, "%zu combinations, at most %d can be", scenario_cells(s),
-                       SCENARIO_CELLS_MAX);
+        return err_set(e, ERR_USAGE, 0, "there are %zu combinations, and at most %d can be",
+                       scenario_cells(s), SCENARIO_CELLS_MAX);
     return 0;
 }
 
@@ -418,7 +418,7 @@ int scenario_parse(const char *text, const char *file, struct scenario *s, struc
     bool seen[SCENARIO_KEYS] = {0};
     CLEANUP_FREE char *copy = strdup(text);
     if (copy == NULL)
-        return err_set(e, ERR_IO, ENOMEM, "%s", file);
+        return err_set(e, ERR_IO, ENOMEM, "%s: cannot read it", file);
     char *rest = copy;
     int number = 0;
     for (char *line; (line = strsep(&rest, "\n")) != NULL;) {
@@ -436,17 +436,17 @@ char *scenario_read(const char *file, struct err *e)
     CLEANUP_CLOSE int fd = open(file, O_RDONLY | O_CLOEXEC);
     struct stat st;
     if (fd < 0 || fstat(fd, &st) < 0) {
-        err_set(e, ERR_USAGE, errno, "%s", file);
+        err_set(e, ERR_USAGE, errno, "%s: cannot open it", file);
         return NULL;
     }
     if (!S_ISREG(st.st_mode) || st.st_size >= SCENARIO_FILE_MAX) {
-        err_set(e, ERR_USAGE, 0, "%s: not a scenario: no file, or larger than 64 KiB", file);
+        err_set(e, ERR_USAGE, 0, "%s: is no scenario: not a file, or larger than 64 KiB", file);
         return NULL;
     }
     char *text = malloc(SCENARIO_FILE_MAX);
     ssize_t n = text != NULL ? read(fd, text, SCENARIO_FILE_MAX - 1) : -1;
     if (n < 0 || memchr(text, '\0', (size_t)n) != NULL) {
-        err_set(e, ERR_USAGE, n < 0 ? errno : 0, "%s: not a text", file);
+        err_set(e, ERR_USAGE, n < 0 ? errno : 0, "%s: is not a text", file);
         free(text);
         return NULL;
     }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What `godwit bench migrate` shall measure, as a file says it. One "key = value" a line; a value
+ * What `godwit bench migrate` is to measure, as a file says it. One "key = value" a line; a value
  * that is a list has commas, and each combination of all lists is a cell. "#" begins a comment
  * line. Nothing is guessed: an unknown key, a key twice, a value that is not understood are errors
  * with the file's name and line.

@@ -79,7 +79,7 @@ static int selftest_await(struct selftest *t, struct err *e)
     int64_t deadline_ns = clock_now_ns() + SELFTEST_EVENT_NS;
     while (t->stopped_ns == 0 || t->resumed_ns == 0) {
         if (clock_now_ns() > deadline_ns || watch_lost(t->watch))
-            return err_set(e, ERR_LOST, 0, "QEMU has not told when it stopped and resumed");
+            return err_set(e, ERR_LOST, 0, "QEMU has not reported when it stopped and resumed");
         loop_turn(t->loop, 20 * NS_PER_MS);
     }
     return 0;
@@ -141,7 +141,7 @@ static int selftest_all(struct selftest *t, struct selftest_stop *stops, enum ob
     size_t n = SELFTEST_LENGTHS * t->o->times;
     CLEANUP_FREE size_t *order = calloc(n, sizeof *order);
     if (order == NULL)
-        return err_set(e, ERR_IO, ENOMEM, "selftest");
+        return err_set(e, ERR_IO, ENOMEM, "cannot begin the selftest");
     stats_shuffle(t->o->seed, 0, order, n);
     for (size_t i = 0; i < n; i++) {
         if (*t->o->cancel != 0)

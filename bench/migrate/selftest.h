@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Whether the observers can be trusted: a guest is stopped and let run again by QMP for a known
- * time, and what they report is put beside it.
+ * time, and what they report is compared with it.
  */
 #ifndef BENCH_MIGRATE_SELFTEST_H
 #define BENCH_MIGRATE_SELFTEST_H

@@ -7,9 +7,10 @@
  *
  * A guest lives as long as its trials follow each other. A new one is migrated once before it is
  * measured: caches, page tables and the translated code of both sides are warm from then on. This
- * warm-up has no settings and no link limit, so that it ends soon, and is not kept. After a trial that failed, or that
- * virsh gave up, the guest is booted anew: what was set for that migration may still be in force.
- * godwit puts it back. Where the two QEMUs differ, it is moved back, uncounted, before each trial.
+ * warm-up has no settings and no link limit, so that it ends soon, and is not kept. After a trial
+ * that failed, or that virsh gave up, the guest is booted anew: what was set for that migration may
+ * still be in force. godwit puts it back. Where the two QEMUs differ, the guest is moved back,
+ * uncounted, before each trial.
  */
 #include "bench/migrate/series.h"
 
@@ -85,7 +86,8 @@ static int series_warm_up(struct series *s, const struct trial_cell *cell, struc
     t.warm_up = true;
     int rc = series_measure(s, &plain, &t, e);
     if (rc == 0 && t.end != TRIAL_DONE)
-        rc = err_set(e, ERR_IO, 0, "a first migration %s: %s", trial_end_name(t.end), t.error.msg);
+        rc = err_set(e, ERR_IO, 0, "a migration to warm up ended as '%s': %s",
+                     trial_end_name(t.end), t.error.msg);
     trial_free(&t);
     return rc;
 }
@@ -139,7 +141,7 @@ static int series_round(struct series *s, unsigned round, struct err *e)
     size_t n = scenario_cells(s->o->scenario);
     CLEANUP_FREE size_t *order = calloc(n, sizeof *order);
     if (order == NULL)
-        return err_set(e, ERR_IO, ENOMEM, "series");
+        return err_set(e, ERR_IO, ENOMEM, "cannot shuffle the round");
     scenario_order(s->o->scenario, s->o->seed, round, order);
     for (size_t i = 0; i < n; i++) {
         struct trial_cell cell;

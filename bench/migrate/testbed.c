@@ -7,7 +7,7 @@
  * can be repeated by hand. The lab's state directory, its sockets and serial files are seen by us
  * under the paths that they have inside; its processes by the machine's own pids.
  *
- * A guest is in its stride when it beats and, where it shall dirty memory, has written its whole
+ * A guest is in its stride when it beats and, where it is to dirty memory, has written its whole
  * working set once: a younger one would be measured while it warms up.
  */
 #include "bench/migrate/testbed.h"
@@ -63,7 +63,7 @@ static int testbed_run_until(const struct testbed_command *c, const volatile sig
 {
     struct child_cost cost = {0};
     if (c->overflow)
-        return err_set(e, ERR_IO, E2BIG, "%s: its command line", c->argv[0]);
+        return err_set(e, ERR_IO, E2BIG, "%s: cannot be run with so many words", c->argv[0]);
     return child_run(c->argv, cancel, &cost, e);
 }
 
@@ -206,14 +206,14 @@ static int testbed_open_network(struct testbed *s, struct err *e)
         return err_set(e, ERR_REFUSED, 0, "host nfs of the lab is down");
     snprintf(path, sizeof path, "/proc/%d/ns/net", pid);
     s->network_fd = open(path, O_RDONLY | O_CLOEXEC);
-    return s->network_fd >= 0 ? 0 : err_set(e, ERR_REFUSED, errno, "%s", path);
+    return s->network_fd >= 0 ? 0 : err_set(e, ERR_REFUSED, errno, "%s: cannot open it", path);
 }
 
 struct testbed *testbed_open(const struct testbed_options *options, struct err *e)
 {
     struct testbed *s = calloc(1, sizeof *s);
     if (s == NULL) {
-        err_set(e, ERR_IO, ENOMEM, "testbed");
+        err_set(e, ERR_IO, ENOMEM, "cannot set up a testbed");
         return NULL;
     }
     s->options = *options;
@@ -301,7 +301,7 @@ struct observer *testbed_observer_open(const struct testbed *s, const char *cons
     CLEANUP_CLOSE int here =
         s->network_fd >= 0 ? open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC) : -1;
     if (s->network_fd >= 0 && (here < 0 || setns(s->network_fd, CLONE_NEWNET) < 0)) {
-        err_set(e, ERR_REFUSED, errno, "ping: the lab's network");
+        err_set(e, ERR_REFUSED, errno, "ping: cannot enter the lab's network");
         return NULL;
     }
     struct observer *o = observer_open_beats(specs, n, beats, e);
@@ -416,7 +416,7 @@ int testbed_command(const struct testbed *s, const struct trial_cell *cell,
     *c = (struct testbed_command){0};
     if (s->kind->command(s, setting, cell->route, c, e) < 0)
         return -1;
-    return c->overflow ? err_set(e, ERR_REFUSED, E2BIG, "the command line") : 0;
+    return c->overflow ? err_set(e, ERR_REFUSED, E2BIG, "the command line is too long") : 0;
 }
 
 size_t testbed_look(const struct testbed *s, struct timeline_side sides[TRIAL_SIDES],

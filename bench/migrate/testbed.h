@@ -67,7 +67,7 @@ size_t testbed_look(const struct testbed *s, struct timeline_side sides[TRIAL_SI
 struct observer *testbed_observer_open(const struct testbed *s, const char *const *specs, size_t n,
                                        struct observer_beats *beats, struct err *e);
 
-/* Of a bare QEMU that has the guest: its QMP socket, and the one for who looks on. */
+/* Of a bare QEMU that has the guest: its QMP socket, and the one for observers. */
 const char *testbed_endpoint(const struct testbed *s);
 const char *testbed_watch_endpoint(const struct testbed *s);
 

@@ -3,7 +3,7 @@
  * Theory of operation
  *
  * Two bare QEMUs: of this machine, started by us, or of the hosts of the lab, started by tools/guest.
- * Either way each has two QMP sockets, one for godwit and one for who looks on, a file of its serial
+ * Either way each has two QMP sockets, one for godwit and one for observers, a file of its serial
  * port and a log. The destination's is started for each trial, and the one that the guest has left is
  * ended after it. They are daemons of their own, known by their pid files.
  */
@@ -30,7 +30,7 @@ static bool pair_in_lab(const struct testbed *s)
 
 /* ---- QEMUs of this machine ---- */
 
-/* The program, or that of a tree that is not installed, with what it must be told then. */
+/* The program, or that of a tree that is not installed, with the options that it needs then. */
 static void local_program(const struct testbed *s, int host, struct testbed_command *c)
 {
     static const char *const data[] = {"usr/share/qemu", "usr/share/seabios"};
@@ -67,7 +67,7 @@ static int local_fill_in(const char *words, const char *serial, char *text, size
         n += (size_t)snprintf(text + n, size - n, "%.*s%s", plain, words, at != NULL ? serial : "");
         words += plain + (at != NULL ? (int)strlen(mark) : 0);
     }
-    return n < size ? 0 : err_set(e, ERR_USAGE, 0, "command: too long");
+    return n < size ? 0 : err_set(e, ERR_USAGE, 0, "the command is too long");
 }
 
 static void local_boot_words(const struct testbed *s, struct testbed_command *c)
@@ -191,7 +191,7 @@ int testbed_open_local(struct testbed *s, struct err *e)
         testbed_ask_version(&c, s->qemu[host]);
         if (s->qemu[host][0] != '\0')
             continue;
-        err_set(e, ERR_REFUSED, 0, "%s: not a QEMU that runs here", c.argv[0]);
+        err_set(e, ERR_REFUSED, 0, "%s: is not a QEMU that runs here", c.argv[0]);
         return err_hint(e, "name one by qemu-source and qemu-destination, or install "
                            "qemu-system-x86");
     }

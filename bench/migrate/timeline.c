@@ -307,7 +307,7 @@ static int timeline_arm(struct timeline *t, struct err *e)
     t->stop_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     t->tick_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
     if (t->stop_fd < 0 || t->tick_fd < 0)
-        return err_set(e, ERR_IO, errno, "timeline");
+        return err_set(e, ERR_IO, errno, "cannot open a time line");
     t->stop_watch = loop_fd_add(t->loop, t->stop_fd, EPOLLIN, timeline_on_stop, t, e);
     if (t->stop_watch == NULL)
         return -1;
@@ -317,7 +317,7 @@ static int timeline_arm(struct timeline *t, struct err *e)
     const struct timespec every = {t->usage_ns / NS_PER_S, t->usage_ns % NS_PER_S};
     const struct itimerspec ticks = {.it_interval = every, .it_value = every};
     if (timerfd_settime(t->tick_fd, 0, &ticks, NULL) < 0)
-        return err_set(e, ERR_IO, errno, "timeline: timerfd_settime");
+        return err_set(e, ERR_IO, errno, "cannot start the clock of a time line");
     return 0;
 }
 
@@ -330,7 +330,7 @@ static int timeline_start(struct timeline *t, struct err *e)
     int rc = pthread_create(&t->thread, NULL, timeline_thread, t);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (rc != 0)
-        return err_set(e, ERR_IO, rc, "timeline: pthread_create");
+        return err_set(e, ERR_IO, rc, "cannot start the thread of a time line");
     return 0;
 }
 
@@ -380,7 +380,7 @@ struct timeline *timeline_open(const struct timeline_side side[TRIAL_SIDES],
     static const struct timeline_options usual;
     struct timeline *t = malloc(sizeof *t);
     if (t == NULL) {
-        err_set(e, ERR_IO, ENOMEM, "timeline");
+        err_set(e, ERR_IO, ENOMEM, "cannot open a time line");
         return NULL;
     }
     timeline_set(t, side, options != NULL ? options : &usual);

@@ -8,7 +8,7 @@
  *     …                            the migration
  *     timeline_stop(t, started_ns, &result);
  *
- * A QEMU that is not there yet, or goes away, is no error: what it would have told is missing.
+ * A QEMU that is not there yet, or goes away, is no error: what it would have reported is missing.
  */
 #ifndef BENCH_MIGRATE_TIMELINE_H
 #define BENCH_MIGRATE_TIMELINE_H

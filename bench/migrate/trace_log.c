@@ -20,7 +20,7 @@ static const struct {
     {"vmstate_downtime_load ", TRACE_LOAD},
 };
 
-/* "PID@SECONDS.MICROS:" before the name, where QEMU was told to give it (-msg timestamp=on). */
+/* "PID@SECONDS.MICROS:" before the name, where QEMU is asked to give it (-msg timestamp=on). */
 static int64_t trace_time(const char *text, const char *name, int64_t offset_ns)
 {
     int pid, end = 0;
@@ -91,11 +91,11 @@ int trace_log_read(const char *path, int64_t from, struct trace_log *log, struct
     *log = (struct trace_log){0};
     CLEANUP_FCLOSE FILE *f = fopen(path, "re");
     if (f == NULL)
-        return errno == ENOENT ? 0 : err_set(e, ERR_IO, errno, "%s", path);
+        return errno == ENOENT ? 0 : err_set(e, ERR_IO, errno, "%s: cannot open it", path);
     if (from > trace_log_end(path)) /* begun anew */
         from = 0;
     if (fseeko(f, from, SEEK_SET) < 0)
-        return err_set(e, ERR_IO, errno, "%s", path);
+        return err_set(e, ERR_IO, errno, "%s: cannot read it", path);
     CLEANUP_FREE char *text = NULL;
     size_t text_size = 0, size = 0;
     ssize_t n;
@@ -105,7 +105,7 @@ int trace_log_read(const char *path, int64_t from, struct trace_log *log, struct
         if (text[n - 1] == '\n' && trace_log_parse(text, offset_ns, &line) &&
             trace_log_add(log, &size, &line) < 0) {
             trace_log_free(log);
-            return err_set(e, ERR_IO, ENOMEM, "%s", path);
+            return err_set(e, ERR_IO, ENOMEM, "%s: cannot keep its lines", path);
         }
     }
     return 0;

@@ -37,7 +37,7 @@ struct trial_cell {
     char qemu[TRIAL_SIDES][48]; /* versions as QEMU says them; "" not known */
     uint64_t ram_bytes, working_set_bytes;
     unsigned vcpus;
-    uint64_t dirty_bytes_per_s; /* that the guest was told to dirty */
+    uint64_t dirty_bytes_per_s; /* that the guest was asked to dirty */
     uint64_t link_bytes_per_s;  /* 0: no limit */
 };
 
@@ -73,7 +73,7 @@ struct trial_observer {
 
 struct trial_device {
     char name[64]; /* "0000:00:02.0/virtio-net", "ram", "timer" */
-    int64_t save_ns, load_ns; /* TRIAL_NEVER: not told */
+    int64_t save_ns, load_ns; /* TRIAL_NEVER: not reported */
 };
 
 /* The pause, taken apart: when each thing happened. By heartbeats, QEMU's events and, from QEMU 8.2

@@ -82,11 +82,11 @@ static int run_open(struct run *r, struct err *e)
     r->out = memfd_create("said", MFD_CLOEXEC);
     r->talk = memfd_create("talk", MFD_CLOEXEC);
     if (r->out < 0 || r->talk < 0)
-        return err_set(e, ERR_IO, errno, "memfd");
+        return err_set(e, ERR_IO, errno, "cannot make files for the output of a migration");
     if (!r->call->unobserved) {
         r->timeline = timeline_open(sides, NULL, e);
         if (r->timeline == NULL)
-            return err_wrap(e, "time line");
+            return err_wrap(e, "the time line");
     }
     r->observer = testbed_observer_open(r->testbed, r->specs, r->specs_n, &r->beats, e);
     return r->observer != NULL ? 0 : -1;
@@ -121,7 +121,7 @@ static const struct observer_silence *run_switchover(const struct observer_resul
     return c->length_ns >= 0 && c->from == TRIAL_SOURCE && c->to == TRIAL_DESTINATION ? c : NULL;
 }
 
-/* What an observer has nothing to tell about is below zero. */
+/* What an observer knows nothing about is below zero. */
 static int64_t run_known(int64_t ns)
 {
     return ns >= 0 ? ns : TRIAL_NEVER;
@@ -165,7 +165,7 @@ static int run_take_beats(struct run *r, int64_t started_ns, struct err *e)
     struct trial_timeline *to = &r->trial->timeline;
     to->beats = calloc(r->beats.n + 1, sizeof *to->beats);
     if (to->beats == NULL)
-        return err_set(e, ERR_IO, ENOMEM, "trial");
+        return err_set(e, ERR_IO, ENOMEM, "cannot keep the trial");
     to->beats_n = r->beats.n;
     for (size_t i = 0; i < to->beats_n; i++) {
         const struct observer_beat *b = &r->beats.at[i];
@@ -201,7 +201,7 @@ static bool run_has_begun(const struct trial_timeline *l)
 }
 
 /* What came of a guest that is where it was. virsh has one exit code for all: an argument that
- * libvirt does not know is told from other failures by its words. */
+ * libvirt does not know is distinguished from other failures by its words. */
 static enum trial_end run_end_at_source(const struct run *r)
 {
     const struct trial *t = r->trial;

@@ -260,7 +260,7 @@ static int ping_connect(struct observe_ping *p, const char *address, struct err 
 
     rc = ping_socket(p, address, found->ai_family, e);
     if (rc == 0 && connect(p->fd, found->ai_addr, found->ai_addrlen) < 0)
-        rc = err_set(e, ERR_REFUSED, errno, "ping:%s", address);
+        rc = err_set(e, ERR_REFUSED, errno, "ping:%s: cannot connect", address);
     freeaddrinfo(found);
     return rc;
 }
@@ -269,11 +269,11 @@ static int ping_start(struct observe_ping *p, int64_t interval_ns, struct err *e
 {
     p->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
     if (p->timer_fd < 0)
-        return err_set(e, ERR_IO, errno, "ping: timerfd_create");
+        return err_set(e, ERR_IO, errno, "ping: cannot make a timer");
     const struct timespec every = {interval_ns / NS_PER_S, interval_ns % NS_PER_S};
     const struct itimerspec spec = {.it_interval = every, .it_value = every};
     if (timerfd_settime(p->timer_fd, 0, &spec, NULL) < 0)
-        return err_set(e, ERR_IO, errno, "ping: timerfd_settime");
+        return err_set(e, ERR_IO, errno, "ping: cannot start a timer");
     p->watch = loop_fd_add(p->loop, p->fd, EPOLLIN, ping_on_packet, p, e);
     if (p->watch == NULL)
         return -1;
@@ -286,7 +286,7 @@ struct observe_group *observe_ping_open(const char *address, int64_t interval_ns
 {
     struct observe_ping *p = calloc(1, sizeof *p);
     if (p == NULL) {
-        err_set(e, ERR_IO, ENOMEM, "ping:%s", address);
+        err_set(e, ERR_IO, ENOMEM, "ping:%s: cannot be observed", address);
         return NULL;
     }
     observe_group_init(&p->group, &ping_ops, OBSERVER_PING, c);

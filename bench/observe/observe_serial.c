@@ -17,7 +17,7 @@
  * which epoll does not keep: so at each wake-up the path that spoke last is read to its end before
  * the others, because the guest leaves one side before it says anything on the next.
  *
- * The sequence of heartbeats tells what was lost. The last 1024 numbers are remembered, to know a
+ * The sequence of heartbeats shows what was lost. The last 1024 numbers are remembered, to know a
  * duplicate from a late one, which then is not lost after all. A banner, or a number from further
  * back, means that the guest was booted anew.
  */
@@ -302,7 +302,7 @@ static int serial_connect(struct serial_path *p, const char *path, struct err *e
     memcpy(to.sun_path, path, strlen(path) + 1);
     p->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (p->fd < 0)
-        return err_set(e, ERR_IO, errno, "%s", p->name);
+        return err_set(e, ERR_IO, errno, "%s: cannot make a socket", p->name);
     if (connect(p->fd, (const struct sockaddr *)&to, sizeof to) < 0) {
         err_set(e, ERR_REFUSED, errno, "%s: cannot connect", p->name);
         return err_hint(e, "QEMU must listen there (server=on,wait=off), for one client at a time");
@@ -319,7 +319,7 @@ static int serial_tail(struct serial_path *p, const char *path, struct err *e)
         log_debug("%s: no inotify (%s), so it is read every 2 ms", p->name, strerror(errno));
     struct stat st;
     if (fstat(p->fd, &st) < 0)
-        return err_set(e, ERR_IO, errno, "%s", p->name);
+        return err_set(e, ERR_IO, errno, "%s: cannot examine it", p->name);
     p->offset = st.st_size;
     return 0;
 }
@@ -329,7 +329,7 @@ static int serial_make_raw(struct serial_path *p, struct err *e)
 {
     struct termios t;
     if (tcgetattr(p->fd, &t) < 0) /* a device that is none fails here: ENOTTY */
-        return err_set(e, ERR_REFUSED, errno, "%s", p->name);
+        return err_set(e, ERR_REFUSED, errno, "%s: cannot be used as a terminal", p->name);
     cfmakeraw(&t);
     if (tcsetattr(p->fd, TCSANOW, &t) < 0)
         return err_set(e, ERR_REFUSED, errno, "%s", p->name);
@@ -340,18 +340,18 @@ static int serial_open_path(struct serial_path *p, const char *path, struct err 
 {
     struct stat st;
     if (stat(path, &st) < 0)
-        return err_set(e, ERR_REFUSED, errno, "%s", p->name);
+        return err_set(e, ERR_REFUSED, errno, "%s: cannot examine it", p->name);
     if (S_ISSOCK(st.st_mode))
         return serial_connect(p, path, e);
     if (!S_ISREG(st.st_mode) && !S_ISCHR(st.st_mode) && !S_ISFIFO(st.st_mode)) {
-        err_set(e, ERR_REFUSED, 0, "%s: not a file, socket, pty or FIFO", p->name);
+        err_set(e, ERR_REFUSED, 0, "%s: is not a file, socket, pty or FIFO", p->name);
         return err_hint(e, "give what QEMU's -serial or the domain's <serial> names");
     }
     /* A FIFO is opened for writing too: else it ends each time that its writer closes it. */
     int mode = S_ISFIFO(st.st_mode) ? O_RDWR : O_RDONLY;
     p->fd = open(path, mode | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     if (p->fd < 0)
-        return err_set(e, ERR_REFUSED, errno, "%s", p->name);
+        return err_set(e, ERR_REFUSED, errno, "%s: cannot open it", p->name);
     if (S_ISREG(st.st_mode))
         return serial_tail(p, path, e);
     return S_ISCHR(st.st_mode) ? serial_make_raw(p, e) : 0;
@@ -364,7 +364,7 @@ static int serial_add(struct observe_serial *s, const char *path, int spec, stru
     size_t size = strlen("serial:") + strlen(path) + 1;
     p->name = malloc(size);
     if (p->name == NULL)
-        return err_set(e, ERR_IO, ENOMEM, "serial");
+        return err_set(e, ERR_IO, ENOMEM, "cannot observe a serial port");
     snprintf(p->name, size, "serial:%s", path);
     if (serial_open_path(p, path, e) < 0)
         return -1;
@@ -386,7 +386,7 @@ struct observe_group *observe_serial_open(const char *const *paths, const int *s
 {
     struct observe_serial *s = calloc(1, sizeof *s);
     if (s == NULL) {
-        err_set(e, ERR_IO, ENOMEM, "serial");
+        err_set(e, ERR_IO, ENOMEM, "cannot observe a serial port");
         return NULL;
     }
     observe_group_init(&s->group, &serial_ops, OBSERVER_SERIAL, c);
@@ -394,7 +394,7 @@ struct observe_group *observe_serial_open(const char *const *paths, const int *s
     s->record = c->beats;
     s->paths = calloc(n, sizeof *s->paths);
     if (s->paths == NULL)
-        err_set(e, ERR_IO, ENOMEM, "serial");
+        err_set(e, ERR_IO, ENOMEM, "cannot observe a serial port");
     for (size_t i = 0; s->paths != NULL && i < n; i++)
         if (serial_add(s, paths[i], specs[i], e) < 0)
             break;

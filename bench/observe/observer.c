@@ -115,7 +115,7 @@ static int observer_parse_ping(char *address, int64_t *interval_ns, struct err *
     if (units_parse_duration(at + 1, interval_ns, e) < 0)
         return err_wrap(e, "ping:%s", address);
     if (*address == '\0')
-        return err_set(e, ERR_USAGE, 0, "ping:@%s: no address", at + 1);
+        return err_set(e, ERR_USAGE, 0, "ping:@%s has no address", at + 1);
     if (*interval_ns < PING_INTERVAL_MIN_NS || *interval_ns > PING_INTERVAL_MAX_NS)
         return err_set(e, ERR_USAGE, 0, "ping:%s: interval %s is not within 1ms … 60s", address,
                        at + 1);
@@ -125,9 +125,9 @@ static int observer_parse_ping(char *address, int64_t *interval_ns, struct err *
 static int observer_check_specs(const char *const *specs, size_t n, struct err *e)
 {
     if (n == 0)
-        return err_set(e, ERR_USAGE, 0, "nothing to observe");
+        return err_set(e, ERR_USAGE, 0, "there is nothing to observe");
     if (n > OBSERVER_SPECS_MAX)
-        return err_set(e, ERR_USAGE, 0, "%zu things to observe, at most %d can be", n,
+        return err_set(e, ERR_USAGE, 0, "there are %zu things to observe, and at most %d can be", n,
                        OBSERVER_SPECS_MAX);
     for (size_t i = 0; i < n; i++) {
         if (observer_spec_after(specs[i], "ping:") == NULL &&
@@ -185,7 +185,7 @@ static int observer_open_groups(struct observer *o, const char *const *specs, si
             CLEANUP_FREE char *address = strdup(text);
             int64_t interval_ns;
             if (address == NULL)
-                return err_set(e, ERR_IO, ENOMEM, "observer");
+                return err_set(e, ERR_IO, ENOMEM, "cannot make an observer");
             if (observer_parse_ping(address, &interval_ns, e) < 0)
                 return -1;
             if (opening &&
@@ -201,7 +201,7 @@ static int observer_arm(struct observer *o, struct err *e)
     o->stop_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     o->tick_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
     if (o->stop_fd < 0 || o->tick_fd < 0)
-        return err_set(e, ERR_IO, errno, "observer");
+        return err_set(e, ERR_IO, errno, "cannot make an observer");
     o->stop_watch = loop_fd_add(o->loop, o->stop_fd, EPOLLIN, observer_on_stop, o, e);
     if (o->stop_watch == NULL)
         return -1;
@@ -215,7 +215,7 @@ static int observer_arm(struct observer *o, struct err *e)
         .it_interval = {.tv_nsec = TICK_NS},
         .it_value = {.tv_sec = o->tick_due_ns / NS_PER_S, .tv_nsec = o->tick_due_ns % NS_PER_S}};
     if (timerfd_settime(o->tick_fd, TFD_TIMER_ABSTIME, &every, NULL) < 0)
-        return err_set(e, ERR_IO, errno, "observer: timerfd_settime");
+        return err_set(e, ERR_IO, errno, "cannot start the clock of an observer");
     return 0;
 }
 
@@ -228,7 +228,7 @@ static int observer_start(struct observer *o, struct err *e)
     int rc = pthread_create(&o->thread, NULL, observer_thread, o);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (rc != 0)
-        return err_set(e, ERR_IO, rc, "observer: pthread_create");
+        return err_set(e, ERR_IO, rc, "cannot start the thread of an observer");
     return 0;
 }
 
@@ -258,7 +258,7 @@ struct observer *observer_open_beats(const char *const *specs, size_t n,
         return NULL;
     struct observer *o = calloc(1, sizeof *o);
     if (o == NULL) {
-        err_set(e, ERR_IO, ENOMEM, "observer");
+        err_set(e, ERR_IO, ENOMEM, "cannot make an observer");
         return NULL;
     }
     o->tick_fd = o->stop_fd = -1;

@@ -33,7 +33,7 @@ struct silence {
 void silence_init(struct silence *s, const _Atomic int64_t *mark_ns);
 
 /* A sign of life seen at `at_ns` on spec `from`. Several with one stamp are counted, and are no
- * interval: what arrives together tells nothing about the time between. */
+ * interval: what arrives together says nothing about the time between. */
 void silence_add(struct silence *s, int64_t at_ns, int from);
 
 /* The observer was this late itself just now. */

@@ -20,7 +20,7 @@ static int compare_list(struct compare *c, struct err *e)
     const struct compare_options *o = c->options;
     CLEANUP_FREE struct tool *list = calloc(TOOLS_MAX, sizeof *list);
     if (list == NULL)
-        return err_set(e, ERR_IO, ENOMEM, "tools");
+        return err_set(e, ERR_IO, ENOMEM, "cannot list the tools");
     c->n = tool_list(list, o->direction, o->variants, o->variants_n, o->sink != NULL, o->only, e);
     if (c->n == 0)
         return -1;
@@ -31,7 +31,7 @@ static int compare_list(struct compare *c, struct err *e)
             c->entry[i].run = calloc(o->rounds, sizeof *c->entry[i].run);
         }
         if (c->entry == NULL || c->entry[i].run == NULL)
-            return err_set(e, ERR_IO, ENOMEM, "tools");
+            return err_set(e, ERR_IO, ENOMEM, "cannot list the tools");
     }
     return 0;
 }
@@ -61,7 +61,7 @@ static int compare_open_ends(struct compare *c, struct err *e)
     const struct compare_options *o = c->options;
     struct compare_ends *ends = c->ends = calloc(1, sizeof *ends);
     if (ends == NULL || (ends->ring = ring_new(RING_AUTO, e)) == NULL)
-        return ends == NULL ? err_set(e, ERR_IO, ENOMEM, "places") : -1;
+        return ends == NULL ? err_set(e, ERR_IO, ENOMEM, "cannot open the places") : -1;
     ends->where[END_LOCAL] = o->local;
     ends->where[END_SHARE] = o->share;
     ends->where[END_SINK] = o->sink;
@@ -80,7 +80,9 @@ static int compare_check_server(pid_t pid, struct err *e)
 {
     clockid_t clock;
     int rc = pid != 0 ? clock_getcpuclockid(pid, &clock) : 0;
-    return rc == 0 ? 0 : err_set(e, ERR_USAGE, rc, "--server-pid: %d", (int)pid);
+    return rc == 0 ? 0
+                   : err_set(e, ERR_USAGE, rc, "--server-pid: cannot read the CPU time of %d",
+                             (int)pid);
 }
 
 int compare_open(struct compare *c, const struct compare_options *options, char *const *sources,
@@ -111,7 +113,7 @@ void compare_close(struct compare *c)
 
 /* ---- rounds ---- */
 
-/* What is told of progress. */
+/* What is reported of progress. */
 struct compare_teller {
     const struct compare *c;
     const char *label;
@@ -208,7 +210,7 @@ int compare_run_all(struct compare *c, struct err *e)
     if (compare_clear(c, &clearing) == 0)
         return rc;
     if (rc < 0)
-        return err_hint(e, "could not clean up: %s", clearing.msg);
+        return err_hint(e, "cleaning up failed, too: %s", clearing.msg);
     *e = clearing;
     return -1;
 }
@@ -275,7 +277,7 @@ int compare_summary(const struct compare *c, size_t i, struct compare_summary *s
 {
     CLEANUP_FREE double *room = calloc(2 * c->options->rounds, sizeof *room);
     if (room == NULL)
-        return err_set(e, ERR_IO, ENOMEM, "figures");
+        return err_set(e, ERR_IO, ENOMEM, "cannot sum up the runs");
     *s = (struct compare_summary){0};
     for (size_t r = 0; r < c->rounds_begun; r++)
         s->wrong += c->entry[i].run[r].outcome == COMPARE_WRONG;

@@ -88,7 +88,7 @@ static int compare_call(struct compare *c, struct compare_words *w, struct child
                         struct err *e)
 {
     if (w->failed)
-        return err_set(e, ERR_IO, ENOMEM, "the command line");
+        return err_set(e, ERR_IO, ENOMEM, "cannot make a command line");
     return child_run((const char *const *)w->at, c->options->cancel, cost, e);
 }
 
@@ -133,7 +133,7 @@ static int compare_flush(const struct compare *c, const struct tool *who, struct
         CLEANUP_FREE char *path = compare_at(c, END_LOCAL, c->set.image[i].name);
         CLEANUP_CLOSE int fd = path != NULL ? open(path, O_RDONLY | O_CLOEXEC) : -1;
         if (fd < 0 || fsync(fd) < 0)
-            return err_set(e, ERR_IO, errno, "%s: fsync", c->set.image[i].name);
+            return err_set(e, ERR_IO, errno, "%s: cannot sync it", c->set.image[i].name);
     }
     return 0;
 }
@@ -276,6 +276,6 @@ int compare_run_one(struct compare *c, struct compare_entry *entry, struct compa
         rc = -1;
     }
     if (rc < 0 && clearing.class != ERR_NONE)
-        err_hint(e, "could not clean up: %s", clearing.msg);
+        err_hint(e, "cleaning up failed, too: %s", clearing.msg);
     return rc;
 }

@@ -42,7 +42,7 @@ static int image_reader_init(struct image_reader *r, struct err *e)
     void *buf = mmap(NULL, IMAGE_READ_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
                      -1, 0);
     if (buf == MAP_FAILED)
-        return err_set(e, ERR_IO, errno, "a buffer");
+        return err_set(e, ERR_IO, errno, "cannot make a buffer");
     r->buf = buf;
     return 0;
 }
@@ -95,17 +95,17 @@ static int image_measure(struct image *i, struct image_reader *r, struct err *e)
     CLEANUP_CLOSE int fd = open(i->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     struct stat st;
     if (fd < 0 || fstat(fd, &st) < 0)
-        return err_set(e, ERR_REFUSED, errno, "%s", i->path);
+        return err_set(e, ERR_REFUSED, errno, "%s: cannot open it", i->path);
     if (!S_ISREG(st.st_mode))
         return err_set(e, ERR_REFUSED, 0, "%s: is not a regular file", i->path);
     const char *base = image_base(i->path);
     if (base[strspn(base, image_plain)] != '\0') {
-        err_set(e, ERR_REFUSED, 0, "%s: the name needs quoting in a URL", i->path);
+        err_set(e, ERR_REFUSED, 0, "%s: its name needs quoting in a URL", i->path);
         return err_hint(e, "use letters, digits and ._+=,@- only");
     }
     r->sum = checksum_new();
     if (r->sum == NULL)
-        return err_set(e, ERR_IO, ENOMEM, "%s", i->path);
+        return err_set(e, ERR_IO, ENOMEM, "%s: cannot read it", i->path);
     int64_t data = image_read(r, fd, st.st_size);
     if (data < 0)
         return err_set(e, ERR_IO, errno, "%s: cannot read", i->path);
@@ -149,7 +149,7 @@ static int image_set_add(struct image_set *s, char *path, struct err *e)
         more = realloc(s->image, (s->n + 1) * sizeof *more);
     if (more == NULL) {
         free(path);
-        return err_set(e, ERR_REFUSED, 0, "more than %zu files", s->n);
+        return err_set(e, ERR_REFUSED, 0, "there are more than %zu files", s->n);
     }
     s->image = more;
     /* "/a/dir/image" of directory "/a/dir" is "dir/image" elsewhere */
@@ -169,13 +169,13 @@ static int image_set_list(struct image_set *s, const char *path, struct err *e)
 {
     s->root = strdup(path);
     if (s->root == NULL)
-        return err_set(e, ERR_IO, ENOMEM, "%s", path);
+        return err_set(e, ERR_IO, ENOMEM, "%s: cannot read it", path);
     for (size_t len = strlen(s->root); len > 1 && s->root[len - 1] == '/'; len--)
         s->root[len - 1] = '\0';
     s->directory = image_base(s->root);
     DIR *d CLEANUP(image_closedir) = opendir(s->root);
     if (d == NULL)
-        return err_set(e, ERR_REFUSED, errno, "%s", path);
+        return err_set(e, ERR_REFUSED, errno, "%s: cannot read it", path);
     if (s->directory[0] == '\0' || s->directory[strspn(s->directory, image_plain)] != '\0' ||
         strcmp(s->directory, ".") == 0 || strcmp(s->directory, "..") == 0)
         return err_set(e, ERR_REFUSED, 0, "%s: a directory needs a plain name of its own", path);
@@ -205,7 +205,7 @@ int image_set_open(struct image_set *s, char *const *paths, size_t n, struct err
     }
     if (image_set_measure(s, e) < 0)
         return -1;
-    return s->data_bytes > 0 ? 0 : err_set(e, ERR_REFUSED, 0, "%s: there is no data", paths[0]);
+    return s->data_bytes > 0 ? 0 : err_set(e, ERR_REFUSED, 0, "%s: holds no data", paths[0]);
 }
 
 void image_set_close(struct image_set *s)

@@ -73,7 +73,7 @@ struct scratch *scratch_open(struct ring *ring, const char *where,
 {
     struct scratch *s = calloc(1, sizeof *s);
     if (s == NULL) {
-        err_set(e, ERR_IO, ENOMEM, "%s", where);
+        err_set(e, ERR_IO, ENOMEM, "%s: cannot open it", where);
         return NULL;
     }
     s->ring = ring;
@@ -109,7 +109,7 @@ static int scratch_batch_init(struct scratch_batch *b, struct scratch *s, struct
     if (b->buffers != MAP_FAILED)
         return 0;
     b->buffers = NULL;
-    return err_set(e, ERR_IO, errno, "buffers");
+    return err_set(e, ERR_IO, errno, "cannot make buffers");
 }
 
 static void scratch_batch_end(struct scratch_batch *b)
@@ -168,7 +168,7 @@ static int scratch_await(struct scratch *s, const bool *answered, struct err *e)
     while (!*answered) {
         int rc = ring_turn(s->ring, NS_PER_S);
         if (rc < 0)
-            return err_set(e, ERR_IO, -rc, "the ring of the benchmark");
+            return err_set(e, ERR_IO, -rc, "cannot wait for the benchmark's requests");
     }
     return 0;
 }
@@ -178,8 +178,8 @@ static int scratch_take(struct scratch_batch *b, struct scratch_block *k, struct
 {
     const char *name = b->file->name;
     if (k->io.res < 0)
-        return err_set(e, k->io.fault, -k->io.res, "%s%s: at %" PRIu64, b->scratch->place->url,
-                       name, k->io.offset);
+        return err_set(e, k->io.fault, -k->io.res, "%s%s: cannot go on at %" PRIu64,
+                       b->scratch->place->url, name, k->io.offset);
     if (k->io.res == 0)
         return err_set(e, ERR_IO, 0, "%s%s: ends at %" PRIu64 ", too soon", b->scratch->place->url,
                        name, k->io.offset);
@@ -224,7 +224,7 @@ static int scratch_commit(struct scratch_batch *b, uint8_t verifier[STORE_VERIFI
     if (scratch_await(b->scratch, &k.answered, e) < 0)
         return -1;
     if (k.io.res < 0)
-        return err_set(e, k.io.fault, -k.io.res, "%s%s: commit", b->scratch->place->url,
+        return err_set(e, k.io.fault, -k.io.res, "%s%s: cannot commit it", b->scratch->place->url,
                        b->file->name);
     memcpy(verifier, k.io.verifier, STORE_VERIFIER_BYTES);
     return 0;
@@ -292,7 +292,7 @@ int scratch_read(struct scratch *s, const char *name, struct scratch_content *c,
     struct scratch_batch b CLEANUP(scratch_batch_end) = {0};
     struct checksum *sum CLEANUP(scratch_checksum_free) = checksum_new();
     if (sum == NULL)
-        return err_set(e, ERR_IO, ENOMEM, "%s", name);
+        return err_set(e, ERR_IO, ENOMEM, "%s: cannot read it back", name);
     if (scratch_batch_init(&b, s, e) < 0)
         return -1;
     if (scratch_open_file(&b, name, STORE_READ, 0, e) < 0) {
@@ -404,7 +404,7 @@ int scratch_put(struct scratch *s, const char *path, const char *name, struct er
     struct scratch_batch b CLEANUP(scratch_batch_end) = {0};
     struct stat st;
     if (fd < 0 || fstat(fd, &st) < 0)
-        return err_set(e, ERR_IO, errno, "%s", path);
+        return err_set(e, ERR_IO, errno, "%s: cannot open it", path);
     if (scratch_batch_init(&b, s, e) < 0 ||
         scratch_open_file(&b, name, STORE_CREATE, (uint64_t)st.st_size, e) < 0)
         return -1;
@@ -452,7 +452,7 @@ static int scratch_leftover(void *arg, const char *entry, const struct store_att
     snprintf(path, sizeof path, "%s%s%s", l->directory, l->directory[0] != '\0' ? "/" : "", entry);
     if (l->remove)
         return scratch_remove(l->scratch, path, e);
-    err_set(e, ERR_REFUSED, 0, "%s%s: is left of a relocation that was interrupted",
+    err_set(e, ERR_REFUSED, 0, "%s%s: is left over from an interrupted relocation",
             l->scratch->place->url, path);
     return err_hint(e, "finish that one first, or use another directory");
 }

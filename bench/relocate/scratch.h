@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A scratch is a directory in which a benchmark works: what is put there before a run, checked and
- * removed after it, outside of the clock. All of it goes through the store port, never around it: a server whose
- * files are changed behind its back gives wrong answers.
+ * removed after it, outside of the clock. All of it goes through the store port, never around it: a
+ * server whose files are changed behind its back gives wrong answers.
  */
 #ifndef BENCH_RELOCATE_SCRATCH_H
 #define BENCH_RELOCATE_SCRATCH_H

@@ -154,6 +154,6 @@ size_t tool_list(struct tool list[TOOLS_MAX], enum tool_direction direction,
         tool_add(list, &n, only, k->label, &c);
     }
     if (n == 0)
-        err_set(e, ERR_USAGE, 0, "--only=%s: leaves nobody for this direction", only);
+        err_set(e, ERR_USAGE, 0, "--only=%s: leaves no tool for this direction", only);
     return n;
 }

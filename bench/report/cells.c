@@ -112,7 +112,7 @@ static int cells_sample(struct cell *c, enum cells_measure measure, const struct
     struct cells_sample *sample = &c->sample[measure];
     sample->sorted = calloc(c->n, sizeof *sample->sorted);
     if (sample->sorted == NULL)
-        return err_set(e, ERR_IO, ENOMEM, "results");
+        return err_set(e, ERR_IO, ENOMEM, "cannot sort the results");
     for (size_t i = 0; i < c->n; i++)
         sample->sorted[i] = cells_value(&s->trials[c->trials[i]], measure);
     sample->stats = stats_of(sample->sorted, c->n);
@@ -142,7 +142,7 @@ static int cells_fill(struct cell *c, struct trial *const *sorted, size_t n,
     c->what = &sorted[0]->cell;
     c->trials = calloc(n, sizeof *c->trials);
     if (c->trials == NULL)
-        return err_set(e, ERR_IO, ENOMEM, "results");
+        return err_set(e, ERR_IO, ENOMEM, "cannot sort the results");
     c->n = n;
     for (size_t i = 0; i < n; i++) {
         c->trials[i] = (size_t)(sorted[i] - s->trials);
@@ -165,7 +165,7 @@ int cells_open(struct cells *c, const struct trial_series *s, struct err *e)
     int rc = 0;
     size_t n = 0;
     if (sorted == NULL || c->at == NULL)
-        rc = err_set(e, ERR_IO, ENOMEM, "results");
+        rc = err_set(e, ERR_IO, ENOMEM, "cannot sort the results");
     for (size_t i = 0; rc == 0 && i < s->n; i++)
         if (!s->trials[i].warm_up)
             sorted[n++] = &s->trials[i];

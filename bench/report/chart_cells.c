@@ -8,7 +8,7 @@
 #include "core/cleanup.h"
 
 enum {
-    CHART_WIDE = 600, /* two beside each other */
+    CHART_WIDE = 600, /* two side by side */
     CHART_LANE = 15,  /* pixels: one route of one setting */
     CHART_TITLE = 34, /* pixels, as the next */
     CHART_AXIS = 48,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Charts of cells that are alike but for setting, route and dirty rate: small ones beside each
- * other, with the same axes, and the same colour for a route everywhere.
+ * Charts of cells that are alike but for setting, route and dirty rate: small ones side by
+ * side, with the same axes, and the same colour for a route everywhere.
  */
 #ifndef BENCH_REPORT_CHART_CELLS_H
 #define BENCH_REPORT_CHART_CELLS_H
@@ -9,7 +9,7 @@
 #include "bench/report/cells.h"
 #include "bench/report/page.h"
 
-/* "#0072b2": told apart also by those who see fewer colours. */
+/* "#0072b2": distinct also to those who see fewer colours. */
 const char *chart_route_colour(enum trial_route route);
 
 enum { CHART_TEXT_MAX = 32 };

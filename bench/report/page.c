@@ -55,7 +55,7 @@ struct page *page_open(const char *title, struct err *e)
     if (p != NULL)
         p->body = open_memstream(&p->text, &p->len);
     if (p == NULL || p->body == NULL) {
-        err_set(e, ERR_IO, ENOMEM, "page");
+        err_set(e, ERR_IO, ENOMEM, "cannot make a page");
         page_close(p);
         return NULL;
     }
@@ -153,7 +153,7 @@ FILE *page_chart(struct page *p, unsigned width, unsigned height)
         size_t *more = realloc(p->chart_at, room * sizeof *more);
         p->starved |= more == NULL;
         if (more == NULL)
-            return to; /* page_write() tells */
+            return to; /* page_write() reports it */
         p->chart_at = more;
         p->room = room;
     }
@@ -169,7 +169,7 @@ int page_write(struct page *p, const volatile sig_atomic_t *cancel, FILE *to, st
 {
     fputs("</body>\n</html>\n", p->body);
     if (fflush(p->body) != 0 || p->starved)
-        return err_set(e, ERR_IO, ENOMEM, "page");
+        return err_set(e, ERR_IO, ENOMEM, "cannot make a page");
     if (plot_draw(p->plot, cancel, e) < 0)
         return -1;
     size_t from = 0;
@@ -181,6 +181,6 @@ int page_write(struct page *p, const volatile sig_atomic_t *cancel, FILE *to, st
     }
     fwrite(p->text + from, 1, p->len - from, to);
     if (fflush(to) != 0 || ferror(to))
-        return err_set(e, ERR_IO, errno, "page");
+        return err_set(e, ERR_IO, errno, "cannot write the page");
     return 0;
 }

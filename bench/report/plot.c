@@ -32,7 +32,7 @@ static int plot_find(struct err *e)
     child_first_line(ask, line, sizeof line);
     if (strncmp(line, "gnuplot ", 8) == 0)
         return 0;
-    err_set(e, ERR_REFUSED, 0, "gnuplot: not found");
+    err_set(e, ERR_REFUSED, 0, "gnuplot is not installed");
     return err_hint(e, "install gnuplot-nox");
 }
 
@@ -44,7 +44,7 @@ struct plot *plot_open(struct err *e)
         return NULL;
     struct plot *p = calloc(1, sizeof *p);
     if (p == NULL) {
-        err_set(e, ERR_IO, ENOMEM, "charts");
+        err_set(e, ERR_IO, ENOMEM, "cannot draw charts");
         return NULL;
     }
     /* the script names it in quotes */
@@ -52,14 +52,15 @@ struct plot *plot_open(struct err *e)
         tmp = "/tmp";
     int n = snprintf(p->dir, sizeof p->dir, "%s/godwit-charts.XXXXXX", tmp);
     if (n >= (int)sizeof p->dir || mkdtemp(p->dir) == NULL) {
-        err_set(e, ERR_IO, n >= (int)sizeof p->dir ? ENAMETOOLONG : errno, "%s", tmp);
+        err_set(e, ERR_IO, n >= (int)sizeof p->dir ? ENAMETOOLONG : errno,
+                "%s: cannot make a directory in it", tmp);
         free(p);
         return NULL;
     }
     snprintf(script, sizeof script, "%s/script", p->dir);
     p->script = fopen(script, "we");
     if (p->script == NULL) {
-        err_set(e, ERR_IO, errno, "%s", script);
+        err_set(e, ERR_IO, errno, "%s: cannot make it", script);
         plot_close(p);
         return NULL;
     }
@@ -130,7 +131,7 @@ int plot_svg(const struct plot *p, size_t number, FILE *to, struct err *e)
     CLEANUP_FCLOSE FILE *from = fopen(path, "re");
     CLEANUP_FREE char *line = malloc(PLOT_LINE_MAX);
     if (from == NULL || line == NULL)
-        return err_set(e, ERR_IO, errno, "gnuplot: chart %zu", number);
+        return err_set(e, ERR_IO, errno, "gnuplot: cannot read chart %zu", number);
     bool begun = false, ended = false;
     while (fgets(line, PLOT_LINE_MAX, from) != NULL) {
         begun |= strncmp(line, "<svg", 4) == 0;

@@ -311,7 +311,7 @@ static void report_peers(const struct report_migrations *r, struct page *p, cons
             chart_ratios(p, r->cells, at, n, r->results->series.seed);
             page_begin(p, "div class=wide");
             page_table(p, "<setting|<route|<against|silence, ×|95 % interval|<the silence is|"
-                          "total, ×|95 % interval|<the whole is");
+                          "total, ×|95 % interval|<the total time is");
         }
         if (rate != at[i].what->dirty_bytes_per_s)
             report_rate_row(p, at[i].what->dirty_bytes_per_s, 9);

@@ -8,7 +8,7 @@
 #include "bench/report/chart_trial.h"
 #include "bench/report/report_migrations.h"
 
-/* A page of 288 trials shall stay one that a browser opens at once. */
+/* A page of 288 trials is to stay one that a browser opens at once. */
 enum { TRIAL_POINTS = 600, TRIAL_POINTS_OF_MANY = 200, TRIAL_MANY = 48 };
 
 static double trial_ms(int64_t ns)

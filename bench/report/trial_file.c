@@ -58,7 +58,7 @@ static int trial_file_put(struct json *o, const char *dir, const char *name, str
     if (snprintf(path, sizeof path, "%s/%s", dir, name) >= (int)sizeof path ||
         snprintf(new, sizeof new, "%s/.%s.new", dir, name) >= (int)sizeof new) {
         json_close(o);
-        return err_set(e, ERR_IO, ENAMETOOLONG, "%s", dir);
+        return err_set(e, ERR_IO, ENAMETOOLONG, "%s: cannot write into it", dir);
     }
     if (trial_file_print(o, new) < 0 || rename(new, path) < 0) {
         int sys = errno;
@@ -151,14 +151,14 @@ static int trial_results_add(struct trial_results *r, struct trial *t, const cha
     if (trials == NULL || files == NULL || (file != NULL && copy == NULL)) {
         free(copy);
         trial_free(t);
-        return err_set(e, ERR_IO, ENOMEM, "results");
+        return err_set(e, ERR_IO, ENOMEM, "cannot keep the results");
     }
     r->files[s->n] = copy;
     s->trials[s->n++] = *t;
     return 0;
 }
 
-/* Times of one machine must not stand beside those of another as if they were of one. */
+/* Times of one machine must not be mixed with those of another as if they were of one. */
 static int trial_results_head(struct trial_results *r, const struct json_place *top, struct err *e)
 {
     struct trial_series head = {0}, *first = &r->series;
@@ -272,7 +272,7 @@ static int trial_results_dir(struct trial_results *r, const char *dir, struct er
     struct dirent **names = NULL;
     int n = scandir(dir, &names, trial_results_is_trial, alphasort);
     if (n < 0)
-        return err_set(e, ERR_REFUSED, errno, "%s", dir);
+        return err_set(e, ERR_REFUSED, errno, "%s: cannot read it", dir);
     int rc = 0;
     snprintf(path, sizeof path, "%s/%s", dir, summary_name);
     if (access(path, F_OK) == 0 && (n == 0 || trial_results_summary_is_whole(path, n)))

@@ -257,7 +257,7 @@ static void *trial_json_room(const struct json_place *list, size_t size, size_t 
     size_t wanted = json_get_length(list, e);
     void *room = wanted > 0 ? calloc(wanted, size) : NULL;
     if (wanted > 0 && room == NULL)
-        err_set(e, ERR_IO, ENOMEM, "results");
+        err_set(e, ERR_IO, ENOMEM, "cannot keep the results");
     *n = room != NULL ? wanted : 0;
     return room;
 }
@@ -297,7 +297,7 @@ static void trial_json_read_observers(const struct json_place *p, struct trial *
     struct json_place list = json_get(p, "observers", e);
     t->observers_n = json_get_length(&list, e);
     if (t->observers_n > TRIAL_OBSERVERS_MAX) {
-        err_set(e, ERR_REFUSED, 0, "observers: more than %d", TRIAL_OBSERVERS_MAX);
+        err_set(e, ERR_REFUSED, 0, "observers: there are more than %d", TRIAL_OBSERVERS_MAX);
         t->observers_n = 0;
     }
     for (size_t i = 0; i < t->observers_n; i++) {

@@ -119,7 +119,7 @@ whereabouts() {
     if ((${#runs[@]} == 1)); then echo "${runs[0]}"; else echo "on ${#runs[@]} hosts"; fi
 }
 
-# What QEMU says about the pause, in ms; null when nobody tells.
+# What QEMU says about the pause, in ms; null when it says nothing.
 qemu_downtime() {
     local said
     case $1 in
@@ -185,7 +185,7 @@ tell() {
     [[ $(jq -r .marks <<<"$1") != *f* ]] || cat -- "$scratch/talk" >&2
 }
 
-# The guest is where it was to go, or else everything begins anew, which is told.
+# The guest is where it was to go, or else everything begins anew, which is reported.
 settle() {
     local who=$1 to=$2 now_at=$3 from
     from=$(other "$to")

@@ -53,7 +53,7 @@ test_bad_input() {
     local code
     scenario bad 'where = local' 'dirtyrate = 3'
     refuses "an unknown key, with its line" "bad:2: 'dirtyrate' is not a key" bad
-    refuses "no such scenario" "absent: No such file" absent
+    refuses "no such scenario" "absent: cannot open it: No such file" absent
     scenario bad "${bare[@]}" 'setting a =' 'rounds = many'
     refuses "a number that is none" "bad:9: rounds: " bad
     scenario bad "${bare[@]:0:4}" 'qemu-source = /absent/qemu' 'setting a ='
@@ -61,7 +61,7 @@ test_bad_input() {
     bench --out none bad >/dev/null 2>said || code=$?
     check "a QEMU that is missing: exit code 2" same "$code" 2
     check "... is named" grep -q '/absent/qemu: not a QEMU' said
-    refuses "--local with a scenario" "--local: a scenario says itself where" --local bad
+    refuses "--local with a scenario" "--local: a scenario says where it runs" --local bad
     refuses "no guests" "/absent/bare-guest.elf" --guests /absent --local
 }
 

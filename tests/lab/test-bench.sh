@@ -51,7 +51,7 @@ test_shape() {
         and .peak_bytes.median > 1000000 and .server_cpu_s_per_gib.median == null] | all'
     check "the ratios of godwit to itself are 1" result_is '.contestants[0].ratio |
         [.seconds, .cpu, .peak | .min == 1 and .max == 1] | all'
-    check "each single run is told" result_is '[.contestants[].runs | length == 3 and
+    check "each single run is reported" result_is '[.contestants[].runs | length == 3 and
         (map(.round) == [1, 2, 3]) and all(.outcome == "right" and .seconds > 0)] | all'
     check "each place of a round is taken once" result_is '
         [.contestants[].runs[]] | group_by(.round) | map(map(.place) | sort) | all(. == [1, 2, 3, 4])'
@@ -167,7 +167,7 @@ bench_with_server() {
 
 test_server_pid() {
     check "--server-pid" bench_with_server
-    check "tells what the server used" result_is '.contestants[0].server_cpu_s_per_gib.median > 0'
+    check "reports what the server used" result_is '.contestants[0].server_cpu_s_per_gib.median > 0'
 }
 
 # refuses NAME PATTERN ARGUMENT...
@@ -179,7 +179,7 @@ refuses() {
 
 test_bad_input() {
     mkdir -p deep/er
-    refuses "a source that is not there" "absent.img: No such file" absent.img "$share"
+    refuses "a source that is not there" "absent.img: cannot open it: No such file" absent.img "$share"
     refuses "a source that is no file" "not a regular file" /dev/null "$share"
     refuses "a directory with a directory" "not a regular file" deep "$share"
     refuses "a share that is none" "is not nfs://" one.img /tmp

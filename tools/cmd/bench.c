@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* godwit bench WHAT: each benchmark is a subcommand of its own, tools/cmd_bench_WHAT.c. */
+/* godwit bench WHAT: each benchmark is a subcommand of its own, tools/cmd/bench_WHAT.c. */
 #include "tools/cmd/bench.h"
 
 #include <string.h>
@@ -63,7 +63,7 @@ const struct command command_bench = {
     .name = "bench",
     .operands = "BENCHMARK [ARGUMENT]...",
     .summary = "Measure godwit against other tools",
-    .details = "Benchmarks ('godwit bench BENCHMARK --help' tells more):\n",
+    .details = "Benchmarks ('godwit bench BENCHMARK --help' says more):\n",
     .options = options,
     .run = bench_main,
     .subcommands = benches,

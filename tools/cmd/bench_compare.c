@@ -180,7 +180,7 @@ static void compare_text(const struct compare_call *c)
     fputs("\n", stdout);
     compare_alone(c, BEFORE);
     compare_alone(c, AFTER);
-    printf("%zu faster, %zu slower, %zu cannot be told; %zu cells with fewer trials that were done\n",
+    printf("%zu faster, %zu slower, %zu cannot tell; %zu cells with fewer trials that were done\n",
            c->verdicts[STATS_FASTER], c->verdicts[STATS_SLOWER], c->verdicts[STATS_CANNOT_TELL],
            c->fewer_done);
 }
@@ -308,7 +308,7 @@ const struct command command_bench_compare = {
     .details =
         "BEFORE and AFTER are directories that bench migrate has made, or their summary.json.\n"
         "×: the median after, as many times as before; faster or slower when the 95 % interval of\n"
-        "that, by bootstrap, does not cover 1; below 5 trials it cannot be told. QEMU's versions\n"
+        "that, by bootstrap, does not cover 1; below 5 trials it cannot tell. QEMU's versions\n"
         "may differ. Of many cells that are alike, one in 40 looks slower by chance: measure it\n"
         "again. Exit code 0: nothing is slower; 1: something is, or a smaller share of its trials\n"
         "was done; 2: results that cannot be read, or have no cell in common.\n",

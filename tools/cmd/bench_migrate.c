@@ -79,21 +79,21 @@ static const struct option_def options[] = {
 static int migrate_read_scenario(struct bench_migrate *m, struct err *e)
 {
     if (m->file != NULL && m->arg.local) {
-        err_set(e, ERR_USAGE, 0, "--local: a scenario says itself where");
+        err_set(e, ERR_USAGE, 0, "--local: a scenario says where it runs");
         return err_hint(e, "write where = local into %s", m->file);
     }
     m->text = m->file != NULL
                   ? scenario_read(m->file, e)
                   : strdup(scenario_built_in(m->arg.local ? SCENARIO_LOCAL : SCENARIO_LAB));
     if (m->text == NULL)
-        return e->class != ERR_NONE ? -1 : err_set(e, ERR_IO, ENOMEM, "scenario");
+        return e->class != ERR_NONE ? -1 : err_set(e, ERR_IO, ENOMEM, "cannot read the scenario");
     const char *name = m->file != NULL ? m->file : m->arg.local ? "built-in-local" : "built-in-lab";
     if (scenario_parse(m->text, name, &m->scenario, e) < 0)
         return -1;
     if (m->arg.qemu != NULL && m->scenario.where == SCENARIO_LAB)
         return err_set(e, ERR_USAGE, 0, "--qemu: the lab's hosts have their QEMUs already");
     if (m->arg.qemu != NULL && strlen(m->arg.qemu) >= sizeof m->scenario.qemu[0])
-        return err_set(e, ERR_USAGE, 0, "--qemu: too long");
+        return err_set(e, ERR_USAGE, 0, "--qemu: the path is too long");
     for (int side = 0; m->arg.qemu != NULL && side < TRIAL_SIDES; side++)
         if (m->scenario.qemu[side][0] == '\0')
             snprintf(m->scenario.qemu[side], sizeof m->scenario.qemu[side], "%s", m->arg.qemu);
@@ -113,7 +113,7 @@ static int migrate_make_directory(struct bench_migrate *m, struct err *e)
     else
         strftime(m->out, sizeof m->out, "godwit-bench-%Y-%m-%dT%H%M%S", localtime_r(&now, &tm));
     if (mkdir(m->out, 0777) < 0 && errno != EEXIST)
-        return err_set(e, ERR_REFUSED, errno, "%s", m->out);
+        return err_set(e, ERR_REFUSED, errno, "%s: cannot make the directory", m->out);
     return 0;
 }
 
@@ -137,9 +137,9 @@ static int migrate_claim(struct bench_migrate *m, bool *found, struct err *e)
         return err_set(e, ERR_REFUSED, 0, "%s: has results, and no scenario to continue", m->out);
     FILE *to = fopen(path, "wex");
     if (to == NULL)
-        return err_set(e, ERR_REFUSED, errno, "%s", path);
+        return err_set(e, ERR_REFUSED, errno, "%s: cannot make it", path);
     fputs(m->text, to);
-    return fclose(to) == 0 ? 0 : err_set(e, ERR_IO, errno, "%s", path);
+    return fclose(to) == 0 ? 0 : err_set(e, ERR_IO, errno, "%s: cannot write it", path);
 }
 
 static int migrate_add(struct bench_migrate *m, struct trial *t, struct err *e)
@@ -148,7 +148,7 @@ static int migrate_add(struct bench_migrate *m, struct trial *t, struct err *e)
         size_t room = m->room > 0 ? 2 * m->room : 64;
         struct trial *trials = realloc(m->series.trials, room * sizeof *trials);
         if (trials == NULL)
-            return err_set(e, ERR_IO, ENOMEM, "results");
+            return err_set(e, ERR_IO, ENOMEM, "cannot keep the results");
         m->series.trials = trials;
         m->room = room;
     }
@@ -251,7 +251,7 @@ static int migrate_keep(void *arg, const struct trial *t, struct err *e)
     short_one.timeline = (struct trial_timeline){0};
     short_one.pause.devices = calloc(t->pause.devices_n + 1, sizeof *t->pause.devices);
     if (short_one.pause.devices == NULL)
-        return err_set(e, ERR_IO, ENOMEM, "results");
+        return err_set(e, ERR_IO, ENOMEM, "cannot keep the results");
     if (t->pause.devices_n > 0)
         memcpy(short_one.pause.devices, t->pause.devices,
                t->pause.devices_n * sizeof *t->pause.devices);
@@ -337,14 +337,15 @@ static int migrate_do(struct bench_migrate *m, int argc, char **argv, struct err
     size_t all = scenario_cells(&m->scenario) * m->scenario.rounds;
     m->has = calloc(all + 1, sizeof *m->has);
     if (m->has == NULL)
-        return err_set(e, ERR_IO, ENOMEM, "results");
+        return err_set(e, ERR_IO, ENOMEM, "cannot keep the results");
     migrate_head(m, argc, argv);
     if (m->arg.dry_run) {
         report_series_plan(&m->scenario, m->series.seed, stdout);
         return 0;
     }
     if (progress_init(&m->progress, m->arg.progress_fd, m->arg.verbose, e) < 0 ||
-        bench_place_find(&m->place, &m->scenario, m->arg.guests, m->arg.lab_tools, e) < 0 || migrate_make_directory(m, e) < 0 ||
+        bench_place_find(&m->place, &m->scenario, m->arg.guests, m->arg.lab_tools, e) < 0 ||
+        migrate_make_directory(m, e) < 0 ||
         migrate_claim(m, &found, e) < 0 || (found && migrate_read_results(m, e) < 0))
         return -1;
     fprintf(stderr, "%zu trials into %s, seed %llu%s\n", all - m->series.n, m->out,
@@ -375,7 +376,7 @@ static int bench_migrate_main(const struct command *self, int argc, char **argv)
     struct err e = {0};
     int code;
     if (m == NULL) {
-        err_set(&e, ERR_IO, ENOMEM, "bench");
+        err_set(&e, ERR_IO, ENOMEM, "cannot begin the benchmark");
         return command_fail(&e);
     }
     m->progress.fd = -1;
@@ -396,7 +397,7 @@ static int bench_migrate_main(const struct command *self, int argc, char **argv)
 const struct command command_bench_migrate = {
     .name = "bench migrate",
     .operands = "[SCENARIO]",
-    .summary = "Measure migrations from outside: settings and routes beside each other",
+    .summary = "Measure migrations from outside: settings and routes compared",
     .details =
         "SCENARIO is a file; the man page has its keys. Without one a built-in set runs between the\n"
         "hosts of tools/lab, or with --local between two QEMUs of this machine.\n"

@@ -59,7 +59,7 @@ static int observe_do(struct observe_call *c, struct err *e)
     const volatile sig_atomic_t *interrupted = bench_catch_signals();
     c->said = c->json ? memfd_create("said", MFD_CLOEXEC) : fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
     if (c->said < 0)
-        return err_set(e, ERR_IO, errno, "standard output");
+        return err_set(e, ERR_IO, errno, "cannot redirect standard output");
     struct observer *o = observer_open(c->observe.at, c->observe.n, e);
     if (o == NULL)
         return err_wrap(e, "--observe");

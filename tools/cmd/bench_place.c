@@ -13,7 +13,7 @@ int bench_place_find(struct bench_place *p, const struct scenario *s, const char
 {
     ssize_t n = readlink("/proc/self/exe", p->godwit, sizeof p->godwit - 1);
     if (n < 0)
-        return err_set(e, ERR_IO, errno, "/proc/self/exe");
+        return err_set(e, ERR_IO, errno, "/proc/self/exe: cannot read it");
     p->godwit[n] = '\0';
     if (guests != NULL)
         snprintf(p->guests, sizeof p->guests, "%s", guests);
@@ -26,13 +26,13 @@ int bench_place_find(struct bench_place *p, const struct scenario *s, const char
     bool linux_guest = s->guest == SCENARIO_LINUX;
     snprintf(path, sizeof path, "%s/%s", p->guests, linux_guest ? "initrd.img" : "bare-guest.elf");
     if (s->guest != SCENARIO_COMMAND && access(path, R_OK) < 0) {
-        err_set(e, ERR_REFUSED, errno, "%s", path);
+        err_set(e, ERR_REFUSED, errno, "%s: cannot be used", path);
         return err_hint(e, linux_guest ? "build it: meson compile -C BUILD linux-guest"
                                        : "give --guests the directory bench/guest of a build tree");
     }
     snprintf(path, sizeof path, "%s/lab", p->lab_tools);
     if (s->where == SCENARIO_LAB && access(path, X_OK) < 0) {
-        err_set(e, ERR_REFUSED, errno, "%s", path);
+        err_set(e, ERR_REFUSED, errno, "%s: cannot be used", path);
         return err_hint(e, "give --lab-tools the directory tools of godwit's source, or use --local");
     }
     return 0;
@@ -44,7 +44,7 @@ int bench_place_make_scratch(struct bench_place *p, struct err *e)
     if (mkdtemp(p->scratch) != NULL)
         return 0;
     p->scratch[0] = '\0';
-    return err_set(e, ERR_IO, errno, "/tmp");
+    return err_set(e, ERR_IO, errno, "/tmp: cannot make a directory in it");
 }
 
 void bench_place_remove_scratch(struct bench_place *p)

@@ -99,12 +99,13 @@ static int bench_dimension_parse(struct bench_dimension *d, const char *list, st
         return 0;
     char *rest = d->text = strdup(list);
     if (rest == NULL)
-        return err_set(e, ERR_IO, ENOMEM, "%s", d->option);
+        return err_set(e, ERR_IO, ENOMEM, "%s: cannot be read", d->option);
     d->n = 0;
     for (char *word; (word = strsep(&rest, ",")) != NULL; d->n++) {
         uint64_t number;
         if (d->n == BENCH_LIST_MAX)
-            return err_set(e, ERR_USAGE, 0, "%s: more than %d values", d->option, BENCH_LIST_MAX);
+            return err_set(e, ERR_USAGE, 0, "%s: has more than %d values", d->option,
+                           BENCH_LIST_MAX);
         int rc = d->is_size ? units_parse_size(word, &number, e)
                             : units_parse_count(word, 1, 1024, &number, e);
         if (rc < 0)
@@ -196,7 +197,7 @@ static int bench_check_usage(struct bench_relocate_call *b, const char *share, s
     if (from_share != (a->local != NULL))
         return err_set(e, ERR_USAGE, 0, "--direction=from-share and --local go together");
     if (from_share && a->sink != NULL)
-        return err_set(e, ERR_USAGE, 0, "--sink: says nothing in this direction");
+        return err_set(e, ERR_USAGE, 0, "--sink: has no meaning in this direction");
     if (progress_init(&b->progress, a->progress_fd, a->verbose, e) < 0)
         return -1;
     return bench_matrix_init(&b->matrix, a, e);
@@ -259,7 +260,7 @@ static int bench_relocate_main(const struct command *self, int argc, char **argv
     struct err e = {0};
     int code;
     if (b == NULL) {
-        err_set(&e, ERR_IO, ENOMEM, "bench");
+        err_set(&e, ERR_IO, ENOMEM, "cannot begin the benchmark");
         return command_fail(&e);
     }
     b->arg = (struct bench_relocate_arguments){.rounds = 7, .data_path = -1, .seed = bench_seed()};

@@ -46,7 +46,7 @@ static int report_sort(struct report_call *c, char **operands, size_t n, struct 
     c->migrations = calloc(n, sizeof *c->migrations);
     c->relocations = calloc(n, sizeof *c->relocations);
     if (c->migrations == NULL || c->relocations == NULL)
-        return err_set(e, ERR_IO, ENOMEM, "bench report");
+        return err_set(e, ERR_IO, ENOMEM, "cannot read so many results");
     for (size_t i = 0; i < n; i++) {
         struct stat st;
         char kind[32] = "directory";
@@ -91,15 +91,15 @@ static int report_write_file(struct page *p, const char *path, struct err *e)
 {
     char new[PATH_MAX];
     if (snprintf(new, sizeof new, "%s.new", path) >= (int)sizeof new)
-        return err_set(e, ERR_IO, ENAMETOOLONG, "%s", path);
+        return err_set(e, ERR_IO, ENAMETOOLONG, "%s: cannot write it", path);
     FILE *to = fopen(new, "we");
     if (to == NULL)
-        return err_set(e, ERR_IO, errno, "%s", new);
+        return err_set(e, ERR_IO, errno, "%s: cannot make it", new);
     int rc = page_write(p, bench_catch_signals(), to, e);
     if (fclose(to) != 0 && rc == 0)
-        rc = err_set(e, ERR_IO, errno, "%s", new);
+        rc = err_set(e, ERR_IO, errno, "%s: cannot write it", new);
     if (rc == 0 && rename(new, path) < 0)
-        rc = err_set(e, ERR_IO, errno, "%s", path);
+        rc = err_set(e, ERR_IO, errno, "%s: cannot replace it", path);
     if (rc < 0)
         unlink(new);
     return rc;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* godwit bench selftest: known pauses, and what the observers make of them. */
+#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stddef.h>
@@ -67,7 +68,7 @@ static int selftest_do(struct bench_selftest *b, struct err *e)
     if (b->qemu != NULL && !b->local)
         return err_set(e, ERR_USAGE, 0, "--qemu: the lab's hosts have their QEMUs already");
     if (b->qemu != NULL && strlen(b->qemu) >= sizeof b->scenario.qemu[0])
-        return err_set(e, ERR_USAGE, 0, "--qemu: too long");
+        return err_set(e, ERR_USAGE, 0, "--qemu: the path is too long");
     if (scenario_parse(b->local ? here : in_lab, "selftest", &b->scenario, e) < 0)
         return -1;
     for (int side = 0; b->qemu != NULL && side < TRIAL_SIDES; side++)
@@ -82,7 +83,7 @@ static int selftest_do(struct bench_selftest *b, struct err *e)
     };
     b->stops = calloc(SELFTEST_LENGTHS * b->times, sizeof *b->stops);
     if (b->stops == NULL)
-        return err_set(e, ERR_IO, 0, "no memory for so many stops");
+        return err_set(e, ERR_IO, 0, "there is no memory for so many stops");
     if (progress_init(&b->progress, NULL, b->verbose, e) < 0 ||
         bench_place_find(&b->place, &b->scenario, b->guests, b->lab_tools, e) < 0 ||
         bench_place_make_scratch(&b->place, e) < 0)
@@ -120,7 +121,7 @@ static int selftest_row(const struct bench_selftest *b, size_t observer, size_t 
     size_t used = 0;
     *row = (struct selftest_row){0};
     if (values == NULL)
-        return err_set(e, ERR_IO, 0, "no memory");
+        return err_set(e, ERR_IO, ENOMEM, "cannot sum up the stops");
     for (size_t i = 0; i < n; i++) {
         const struct selftest_stop *s = &b->stops[i];
         const struct selftest_look *l = &s->look[observer];
@@ -148,9 +149,9 @@ static size_t selftest_text(const struct bench_selftest *b)
 {
     size_t outside = 0;
     struct err e = {0};
-    printf("A guest stopped by QMP for a known time, %" PRIu64 " times each; what the observers saw "
-           "beside it, in ms.\n%-8s %8s %8s %9s %9s %9s %8s %8s  %s\n", b->times, "observer", "stopped",
-           "period", "too much:", "min", "max", "before", "after",
+    printf("A guest stopped by QMP for a known time, %" PRIu64 " times each, and what the "
+           "observers saw, in ms.\n%-8s %8s %8s %9s %9s %9s %8s %8s  %s\n",
+           b->times, "observer", "stopped", "period", "too much:", "min", "max", "before", "after",
            "within 1 ms + period; as late as it says; off");
     for (size_t o = 0; o < b->observers_n; o++)
         for (size_t l = 0; l < SELFTEST_LENGTHS; l++) {
@@ -209,7 +210,7 @@ static int bench_selftest_main(const struct command *self, int argc, char **argv
     struct err e = {0};
     int code;
     if (b == NULL) {
-        err_set(&e, ERR_IO, 0, "bench: no memory");
+        err_set(&e, ERR_IO, ENOMEM, "cannot begin the benchmark");
         return command_fail(&e);
     }
     b->times = 50;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What `godwit bench` tells: tables, JSON, progress. */
+/* What `godwit bench` prints: tables, JSON, progress. */
 #ifndef TOOLS_CMD_REPORT_BENCH_H
 #define TOOLS_CMD_REPORT_BENCH_H
 

@@ -68,7 +68,7 @@ static void series_ended(const struct trial *t, char text[SERIES_LINE_MAX])
     if (t->end != TRIAL_DONE)
         snprintf(text, SERIES_LINE_MAX, "%s: %.180s", trial_end_name(t->end), t->error.msg);
     else if (silence_ns == TRIAL_NEVER)
-        snprintf(text, SERIES_LINE_MAX, "done, and nobody saw the guest");
+        snprintf(text, SERIES_LINE_MAX, "done, but no observer saw the switchover");
     else
         snprintf(text, SERIES_LINE_MAX, "silent for %.1f ms, total %.0f ms %s",
                  (double)silence_ns / 1e6, (double)t->total_ns / 1e6, marks);
@@ -156,9 +156,10 @@ void report_series_text(const struct trial_series *s, FILE *to)
             series_heading(cells.at[i].what, to);
         series_row(&cells.at[i], to);
     }
-    fputs("p95 is shown from 20 trials on, an interval from 5. Marks: b nobody saw the switchover, e\n"
-          "a longer silence elsewhere, l the observer was late, o the guest stayed away, 2 a heartbeat\n"
-          "came twice, s processor time went elsewhere.\n", to);
+    fputs("p95 is shown from 20 trials on, an interval from 5. Marks: b no observer saw the\n"
+          "switchover, e a longer silence elsewhere, l the observer was late, o the guest stayed away,\n"
+          "2 a heartbeat came twice, s processor time went elsewhere.\n",
+          to);
     cells_close(&cells);
 }
 

@@ -37,7 +37,7 @@ bool disk_is_there(void)
     return access(DISK_PATH, F_OK) == 0;
 }
 
-/* 0, or -1 with the reason told. BUFFER is for direct I/O, DISK_READ_RECORDS long. */
+/* 0, or -1 with the reason reported. BUFFER is for direct I/O, DISK_READ_RECORDS long. */
 static int ring_open(struct ring *ring, struct record *buffer)
 {
     const struct record_header *header = (const struct record_header *)buffer;
@@ -62,7 +62,7 @@ static int ring_open(struct ring *ring, struct record *buffer)
     return 0;
 }
 
-/* Find the highest record. 0, or -1 with the reason told. */
+/* Find the highest record. 0, or -1 with the reason reported. */
 static int ring_find_last(struct ring *ring, struct record *buffer)
 {
     for (uint64_t slot = 0; slot < ring->slots; slot += DISK_READ_RECORDS) {

@@ -198,7 +198,7 @@ static void *load_run(void *argument)
     return NULL;
 }
 
-/* False, and told, if there is no memory for the working set. */
+/* False, and reported, if there is no memory for the working set. */
 static bool prepare_workset(void)
 {
     size_t bytes = guest.params.working_set_bytes;
@@ -291,7 +291,7 @@ static _Noreturn void be_process_1(void)
 int main(void)
 {
     mkdir("/dev", 0755);
-    /* Before anything is told: /dev has no ttyS0 without it. */
+    /* Before anything is reported: /dev has no ttyS0 without it. */
     if (mount("devtmpfs", "/dev", "devtmpfs", 0, NULL) && errno != EBUSY) {
         return 1;
     }

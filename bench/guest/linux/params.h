@@ -1,7 +1,7 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
  *
- * What the kernel command line tells the Linux guest:
+ * What the kernel command line says to the Linux guest:
  *
  *     godwit.ip=A.B.C.D/LEN      address of eth0; without it the network stays down
  *     godwit.period_us=N         heartbeat period, 100 to 10000000; 1000

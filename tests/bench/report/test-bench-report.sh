@@ -38,7 +38,7 @@ make() { "$synthetic" "$dir/$1" "${@:2}"; }
 
 compare_tells() {
     run 0 "$godwit" bench compare "$dir/base" "$dir/base"
-    says out '0 faster, 0 slower, 12 cannot be told'
+    says out '0 faster, 0 slower, 12 cannot tell'
     run 1 "$godwit" bench compare "$dir/base" "$dir/slow/summary.json"
     says out 'default direct +silence +20 +20 .* slower$'
     says out "only in $dir/base: linux tcg 0 MiB/s multifd-2 direct \(20 trials\)"
@@ -106,7 +106,7 @@ report_refuses() {
     run 2 "$godwit" bench report "$dir/new.json" -o "$dir/none.html"
     says err 'schema 7'
     run 2 env PATH=/nonexistent "$godwit" bench report "$dir/cell" -o "$dir/none.html"
-    says err 'gnuplot: not found'
+    says err 'gnuplot is not installed'
     says err 'install gnuplot-nox'
     run 1 "$godwit" bench report "$dir/cell" -o /dev/full/page.html
 }

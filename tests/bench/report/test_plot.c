@@ -120,7 +120,7 @@ static void it_may_be_missing(void **state)
     setenv("PATH", path, 1);
     assert_null(p);
     assert_int_equal(e.class, ERR_REFUSED);
-    assert_string_equal(e.msg, "gnuplot: not found");
+    assert_string_equal(e.msg, "gnuplot is not installed");
     assert_string_equal(e.hint, "install gnuplot-nox");
 }
 
