@@ -48,7 +48,9 @@ int command_parse(const struct command *c, void *base, int argc, char **argv, in
 /* Prints the error once, and turns its class into the exit code. */
 int command_fail(const struct err *e);
 
-/* What is logged to standard error: up to this level. */
+/* The log goes to standard error from here on, with the time since. */
+void command_log_begin(void);
+/* What is logged there: up to this level. */
 void command_log_level(enum log_level level);
 
 #endif

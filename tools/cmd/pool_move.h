@@ -97,6 +97,16 @@ void pool_names_free(struct pool_names *names);
 int pool_list(char **list, const char *name, struct err *e);
 int pool_no_memory(struct err *e);
 
+/* -- pool_undo.c, pool_delete.c -- */
+
+/* ERR_REFUSED: there is no journal, so there is nothing to `what`. Always -1. */
+int pool_no_journal(const struct pool_move *m, const char *what, struct err *e);
+/* Opens the places that the journal tells of. */
+int pool_open_journal(struct pool_move *m, struct err *e);
+/* Deletes the journal's originals, which is in POOL_DELETING. Never ERR_REFUSED: the error says how
+ * many are gone, and another run goes on with the others. */
+int pool_delete_originals(struct pool_move *m, struct err *e);
+
 /* -- pool_domains.c -- */
 
 /* The journal's domains, and m->after, from what is there now. */

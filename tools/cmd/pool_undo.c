@@ -4,13 +4,12 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "core/cleanup.h"
 #include "core/log.h"
 #include "qmp/virt/pool/definition.h"
 
-static int undo_no_journal(const struct pool_move *m, const char *what, struct err *e)
+int pool_no_journal(const struct pool_move *m, const char *what, struct err *e)
 {
     err_set(e, ERR_REFUSED, 0, "pool '%s' was not moved: there is nothing to %s",
             virt_pool_name(m->pool), what);
@@ -19,7 +18,7 @@ static int undo_no_journal(const struct pool_move *m, const char *what, struct e
 }
 
 /* What the journal says about places. */
-static int undo_open(struct pool_move *m, struct err *e)
+int pool_open_journal(struct pool_move *m, struct err *e)
 {
     const struct pool_journal *j = m->journal;
     m->share = strdup(j->share);
@@ -100,12 +99,12 @@ static int undo_check(struct pool_move *m, struct err *e)
 int pool_undo(struct pool_move *m, struct err *e)
 {
     if (m->journal == NULL)
-        return undo_no_journal(m, "undo", e);
+        return pool_no_journal(m, "undo", e);
     bool killed = m->journal->phase != POOL_DONE;
     enum pool_copy_proof proof = m->journal->phase == POOL_BEGUN ? POOL_COPY_UNTOUCHED
                                  : m->call->arg.force            ? POOL_COPY_SAME_FILE
                                                                  : POOL_COPY_SAME_DATA;
-    if (undo_open(m, e) < 0 || undo_check(m, e) < 0)
+    if (pool_open_journal(m, e) < 0 || undo_check(m, e) < 0)
         return pool_refuse(e);
     if (m->call->arg.dry_run)
         return 0;
@@ -129,66 +128,5 @@ int pool_undo(struct pool_move *m, struct err *e)
     if (pool_write_journal(m, POOL_BEGUN, e) < 0 || pool_check_copies_unused(m, true, e) < 0 ||
         pool_remove_copies(m, proof, e) < 0)
         return err_wrap(e, "pool and domains are back as they were, but copies are left");
-    return pool_journal_remove(m->call->arg.state_dir, m->journal->uuid, e);
-}
-
-/* ---- delete the originals ---- */
-
-static int delete_check(struct pool_move *m, struct err *e)
-{
-    const struct pool_journal *j = m->journal;
-    if (j->phase != POOL_DONE && j->phase != POOL_DELETING) {
-        err_set(e, ERR_REFUSED, 0, "the move of pool '%s' has not ended", j->pool);
-        return err_hint(e, "run the command that began it again, or --undo");
-    }
-    /* who uses them last: looking at the copies may take its time, in which domains are started */
-    return pool_check_copies(m, e) < 0 ? -1 : pool_check_originals_unused(m, e);
-}
-
-/* The directories on the way to it that are empty now. */
-static void delete_directories(const struct pool_move *m, char *path)
-{
-    for (char *slash = strrchr(path, '/'); slash - path > (ptrdiff_t)strlen(m->journal->path);
-         slash = strrchr(path, '/')) {
-        *slash = '\0';
-        if (rmdir(path) < 0)
-            break;
-    }
-}
-
-/* One that was changed since it was copied is somebody's work: it stays. */
-static int delete_one(struct pool_move *m, const struct pool_journal_image *image, struct err *e)
-{
-    CLEANUP_FREE char *path = NULL;
-    int removed = pool_place_remove(m->journal->path, image, e);
-    if (removed < 0 && e->sys == ENOENT) {
-        err_clear(e);
-        return 0;
-    }
-    if (removed < 0)
-        return -1;
-    if (asprintf(&path, "%s/%s", m->journal->path, image->name) < 0)
-        return pool_no_memory(e);
-    if (removed == 0)
-        log_warn("%s was changed since it was copied: it stays", path);
-    else
-        delete_directories(m, path);
-    return 0;
-}
-
-int pool_delete(struct pool_move *m, struct err *e)
-{
-    if (m->journal == NULL)
-        return undo_no_journal(m, "delete", e);
-    if (undo_open(m, e) < 0 || delete_check(m, e) < 0)
-        return pool_refuse(e);
-    if (m->call->arg.dry_run)
-        return 0;
-    if (pool_write_journal(m, POOL_DELETING, e) < 0)
-        return -1;
-    for (size_t i = 0; i < m->journal->n_images; i++)
-        if (pool_check_original_closed(m, &m->journal->images[i], e) < 0 ||
-            delete_one(m, &m->journal->images[i], e) < 0)
-            return -1;
     return pool_journal_remove(m->call->arg.state_dir, m->journal->uuid, e);
 }
