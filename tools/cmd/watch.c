@@ -540,7 +540,7 @@ static int watch_main(const struct command *self, int argc, char **argv)
 const struct command command_watch = {
     .name = "watch",
     .operands = "DOMAIN|QEMU",
-    .summary = "Look on while somebody else migrates a guest",
+    .summary = "Observe while somebody else migrates a guest",
     .details =
         "DOMAIN is a libvirt domain on the source, by name or UUID; QEMU is qmp+unix:/path,\n"
         "qmp+tcp:HOST:PORT or qmp+ssh://[user@]HOST/path, a monitor that nobody else is\n"
