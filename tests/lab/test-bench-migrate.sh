@@ -60,7 +60,7 @@ test_bad_input() {
     code=0
     bench --out none bad >/dev/null 2>said || code=$?
     check "a QEMU that is missing: exit code 2" same "$code" 2
-    check "... is named" grep -q '/absent/qemu: not a QEMU' said
+    check "... is named" grep -q '/absent/qemu: is not a QEMU' said
     refuses "--local with a scenario" "--local: a scenario says where it runs" --local bad
     refuses "no guests" "/absent/bare-guest.elf" --guests /absent --local
 }
