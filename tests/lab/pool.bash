@@ -124,7 +124,7 @@ nothing_in() { same "$(on_server find "/export/$1" -mindepth 1)" ''; }
 no_journal() { same "$(find "$state_dir" -mindepth 1 2>/dev/null)" ''; } # nor a lock
 untouched_but() { definitions_are_back && originals_are_there && nothing_in "$1"; }
 
-phase_is() { grep -qs "\"phase\":\"$1\"" "$state_dir"/pool-*.json; }
+phase_is() { grep -qsE "\"phase\": ?\"$1\"" "$state_dir"/pool-*.json; }
 copying_in() { on_server find "/export/$1" -name '.*.godwit-part*' | grep -q .; }
 
 runs() { [[ $(virsh_a domstate "$1") == running ]]; }
