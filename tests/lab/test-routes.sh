@@ -384,7 +384,7 @@ killed_in_precopy() {
     virsh_on a resume "$vm" && result=1
     sleep 0.5
     runs_once && [[ $(query_on b status) == inmigrate ]] || result=1
-    refused 2 'stands before its switchover.*has not run on the destination' migrate &&
+    refused 2 'unfinished, before its switchover.*has not run on the destination' migrate &&
         refused 2 "hint: .*qemu-monitor-command $vm .*migrate_cancel" migrate || result=1
     virsh_on b resume "$vm" # it is paused, too: nothing else that is typed there may start it
     virsh_on a qemu-monitor-command "$vm" '{"execute":"migrate_cancel"}' >/dev/null
@@ -447,7 +447,7 @@ killed_with_its_guard() {
     wait "$godwit_pid" 2>/dev/null
     signal_qemu_on b CONT
     await 60 runs_on b || result=1
-    refused 2 'has moved, and runs on the destination; .* never be resumed' migrate || result=1
+    refused 2 'has moved and runs on the destination; never resume' migrate || result=1
     virsh_on a list --title | grep -q 'do not resume it here' || result=1
     return "$result"
 }
