@@ -39,18 +39,29 @@ static int directory_write_record(const struct plan_directory *d, struct store_f
     return store_write_at(record, bytes, sizeof bytes, 0, e);
 }
 
-/* 1: an ended run of ours has made the directory, which is *is; 0: it has not, or not known; -1. */
-static int directory_judge_record(struct store_file *record, const struct store_attr *is,
-                                  struct err *e)
+/* 1: *h is what it says; 0: it says nothing, or, with *damaged, nothing that can be read; -1. */
+static int directory_read_record(struct store_file *record, struct journal_header *h, bool *damaged,
+                                 struct err *e)
 {
     unsigned char bytes[JOURNAL_HEADER_BYTES];
-    struct journal_header h;
     struct err torn = {0};
     ssize_t len = store_read_at(record, bytes, sizeof bytes, 0, e);
     if (len < 0)
         return -1;
-    if (journal_decode_header(bytes, (size_t)len, &h, &torn) <= 0)
-        return is->mode == DIRECTORY_NEW_MODE && torn.class == ERR_NONE;
+    int says = journal_decode_header(bytes, (size_t)len, h, &torn);
+    *damaged = torn.class != ERR_NONE;
+    return says > 0;
+}
+
+/* 1: an ended run of ours has made the directory, which is *is; 0: it has not, or not known; -1. */
+static int directory_judge_record(struct store_file *record, const struct store_attr *is,
+                                  struct err *e)
+{
+    struct journal_header h;
+    bool damaged = false;
+    int says = directory_read_record(record, &h, &damaged, e);
+    if (says <= 0)
+        return says < 0 ? -1 : is->mode == DIRECTORY_NEW_MODE && !damaged;
     enum owner_state owner = owner_state(&h.writer);
     if (owner == OWNER_ALIVE || (owner == OWNER_UNKNOWN && !record->place->claims_bind))
         return 0;
@@ -90,15 +101,10 @@ static int directory_find(struct plan *p, struct plan_directory *d, const struct
 /* Whether the run that has written it may still be about to make the directory. */
 static int directory_check_owner(const struct plan *p, struct store_file *record, struct err *e)
 {
-    unsigned char bytes[JOURNAL_HEADER_BYTES];
     struct journal_header h;
-    struct err torn = {0};
-    ssize_t len = store_read_at(record, bytes, sizeof bytes, 0, e);
-    if (len < 0)
-        return -1;
-    return journal_decode_header(bytes, (size_t)len, &h, &torn) > 0
-               ? resume_check_writer(&h, record, p->options.restart, e)
-               : 0;
+    bool damaged = false;
+    int says = directory_read_record(record, &h, &damaged, e);
+    return says > 0 ? resume_check_writer(&h, record, p->options.restart, e) : says;
 }
 
 /* A record without its directory: it was never made, or is gone. */
@@ -209,8 +215,8 @@ static void directory_remove_source(struct plan *p, const struct plan_directory 
 /* Of this run: the record that it has written. Under another generation it is that by its writer. */
 static int directory_remove_record(struct plan *p, const struct plan_directory *d, struct err *e)
 {
-    unsigned char bytes[JOURNAL_HEADER_BYTES];
     struct journal_header h;
+    bool damaged = false;
     struct store_place *to = p->to;
     int rc = to->ops->remove(to, d->record, &d->record_is, e);
     if (rc == 0 || e->sys != ESTALE || !to->generation_may_change)
@@ -220,9 +226,8 @@ static int directory_remove_record(struct plan *p, const struct plan_directory *
     if (record == NULL)
         return -1;
     struct store_attr is = record->attr;
-    ssize_t len = store_read_at(record, bytes, sizeof bytes, 0, &no);
-    bool ours = len > 0 && is.inode == d->record_is.inode &&
-                journal_decode_header(bytes, (size_t)len, &h, &no) > 0 &&
+    bool ours = is.inode == d->record_is.inode &&
+                directory_read_record(record, &h, &damaged, &no) > 0 &&
                 owner_state(&h.writer) == OWNER_SELF;
     to->ops->file_close(record);
     if (!ours)
