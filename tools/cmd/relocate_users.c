@@ -171,22 +171,32 @@ static int users_add_one(struct relocate_call *c, struct image_set *set,
     return image_set_add_exported(set, url.host, exported, attr->inode, attr->size_bytes, e);
 }
 
+/* 1: somebody uses one of them, as *e says. */
+static int users_in_use(const struct relocate_call *c, struct image_set *set, bool active_only,
+                        const char *since, struct err *e)
+{
+    char text[USERS_TEXT_MAX] = "", open[USERS_TEXT_MAX] = "";
+    int rc = users_ask_all(c, set, active_only, text, e);
+    if (rc == 0)
+        rc = image_set_openers(set, true, open, sizeof open, e);
+    if (rc < 0 || (text[0] == '\0' && open[0] == '\0'))
+        return rc;
+    err_set(e, ERR_REFUSED, 0, "in use%s: %s%s%s", since, text,
+            text[0] != '\0' && open[0] != '\0' ? "; " : "", open);
+    return 1;
+}
+
 int relocate_may_remove(void *arg, const struct relocate_image *image,
                         const struct store_attr *attr, struct err *e)
 {
     struct relocate_call *c = arg;
-    char text[USERS_TEXT_MAX] = "", open[USERS_TEXT_MAX] = "";
     struct image_set set = {0};
     int rc = users_add_one(c, &set, image, attr, e);
     if (rc == 0)
-        rc = users_ask_all(c, &set, c->arg.force, text, e);
-    if (rc == 0)
-        rc = image_set_openers(&set, true, open, sizeof open, e);
+        rc = users_in_use(c, &set, c->arg.force, " by now", e);
     image_set_free(&set);
-    if (rc < 0 || (text[0] == '\0' && open[0] == '\0'))
+    if (rc <= 0)
         return rc;
-    err_set(e, ERR_REFUSED, 0, "in use by now: %s%s%s", text,
-            text[0] != '\0' && open[0] != '\0' ? "; " : "", open);
     return err_hint(e, "shut that down, and run it again, with --overwrite if it has written to the "
                        "source");
 }
@@ -194,21 +204,16 @@ int relocate_may_remove(void *arg, const struct relocate_image *image,
 int relocate_check_users(struct relocate_call *c, struct err *e)
 {
     const struct relocate_arguments *a = &c->arg;
-    char text[USERS_TEXT_MAX] = "", open[USERS_TEXT_MAX] = "";
     struct image_set set = {0};
     /* --force lets copy what is in use, but takes nothing away from under a guest */
     if (a->verify_only || (a->force && !a->move))
         return 0;
     int rc = users_add_all(c, &set, e);
     if (rc == 0)
-        rc = users_ask_all(c, &set, !a->move || a->force, text, e);
-    if (rc == 0)
-        rc = image_set_openers(&set, true, open, sizeof open, e);
+        rc = users_in_use(c, &set, !a->move || a->force, "", e);
     image_set_free(&set);
-    if (rc < 0 || (text[0] == '\0' && open[0] == '\0'))
+    if (rc <= 0)
         return rc;
-    err_set(e, ERR_REFUSED, 0, "in use: %s%s%s", text,
-            text[0] != '\0' && open[0] != '\0' ? "; " : "", open);
     return err_hint(e, "shut down what runs%s",
                     !a->move   ? "; --force copies it all the same"
                     : a->force ? ""
