@@ -51,8 +51,6 @@
 /* How long a destination may not answer. */
 #define GUARD_PATIENCE_NS (3600 * NS_PER_S)
 
-extern char **environ;
-
 /* ---- godwit's side ---- */
 
 struct virt_guard {

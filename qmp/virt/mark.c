@@ -104,12 +104,9 @@ int virt_mark_owner(virDomainPtr dom, struct virt_mark_owner *o)
 }
 
 /* One that a killed godwit has left goes: its title is not the guest's. */
-static int mark_replace(const struct virt_domain *d, struct err *e)
+static int mark_replace(const struct virt_domain *d, virDomainPtr dom, struct err *e)
 {
     struct virt_mark_owner owner;
-    CLEANUP_DOMAIN virDomainPtr dom = virt_domain_get(d, e);
-    if (dom == NULL)
-        return -1;
     if (virt_mark_owner(dom, &owner) > 0 && owner.state == OWNER_ALIVE)
         return err_set(e, ERR_VIRT, 0, "%s: domain %s is being migrated by another godwit, process %u on this host",
                        virt_host_role(d->host), d->name, owner.pid);
@@ -118,10 +115,8 @@ static int mark_replace(const struct virt_domain *d, struct err *e)
 
 int virt_mark_set(const struct virt_domain *d, const char *id, const char *peer, struct err *e)
 {
-    if (mark_replace(d, e) < 0)
-        return -1;
     CLEANUP_DOMAIN virDomainPtr dom = virt_domain_get(d, e);
-    if (dom == NULL)
+    if (dom == NULL || mark_replace(d, dom, e) < 0)
         return -1;
     CLEANUP_FREE char *title =
         virDomainGetMetadata(dom, VIR_DOMAIN_METADATA_TITLE, NULL, VIR_DOMAIN_AFFECT_LIVE);

@@ -386,10 +386,7 @@ static bool place_is(const struct pool_journal_image *then, const struct stat *s
 
 static int place_gone(const char *path, const char *name, struct err *e)
 {
-    int sys = errno;
-    err_set(e, ERR_IO, sys, "%s/%s", path, name);
-    e->sys = sys;
-    return -1;
+    return err_set(e, ERR_IO, errno, "%s/%s", path, name);
 }
 
 int pool_place_remove(const char *path, const struct pool_journal_image *then, struct err *e)
