@@ -24,8 +24,8 @@
 #include <unistd.h>
 
 #include "bench/child.h"
-#include "bench/observe/heartbeat.h"
 #include "bench/migrate/testbed_kind.h"
+#include "bench/observe/heartbeat.h"
 #include "core/cleanup.h"
 #include "core/clock.h"
 #include "core/log.h"

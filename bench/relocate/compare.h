@@ -10,8 +10,8 @@
 #include <signal.h>
 #include <sys/types.h>
 
-#include "bench/relocate/tool.h"
 #include "bench/relocate/image_set.h"
+#include "bench/relocate/tool.h"
 #include "bench/stats.h"
 
 enum compare_outcome {

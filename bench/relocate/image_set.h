@@ -7,8 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "core/relocate/checksum.h"
 #include "core/err.h"
+#include "core/relocate/checksum.h"
 
 struct image {
     char *path;       /* local */

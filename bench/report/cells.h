@@ -3,8 +3,8 @@
 #ifndef BENCH_REPORT_CELLS_H
 #define BENCH_REPORT_CELLS_H
 
-#include "bench/stats.h"
 #include "bench/migrate/trial.h"
+#include "bench/stats.h"
 
 /* All in ms. What was not measured in a trial does not count there. */
 enum cells_measure {

@@ -7,8 +7,8 @@
 #include <string.h>
 #include <time.h>
 
-#include "core/units.h"
 #include "bench/report/chart_cells.h"
+#include "core/units.h"
 
 const char *report_ms(char text[REPORT_TEXT_MAX], double ms)
 {

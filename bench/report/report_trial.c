@@ -3,10 +3,10 @@
 #include <math.h>
 #include <string.h>
 
-#include "core/units.h"
 #include "bench/report/chart_cells.h"
 #include "bench/report/chart_trial.h"
 #include "bench/report/report_migrations.h"
+#include "core/units.h"
 
 /* A page of 288 trials is to stay one that a browser opens at once. */
 enum { TRIAL_POINTS = 600, TRIAL_POINTS_OF_MANY = 200, TRIAL_MANY = 48 };

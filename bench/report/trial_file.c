@@ -19,8 +19,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "core/cleanup.h"
 #include "bench/report/trial_json.h"
+#include "core/cleanup.h"
 
 static const char summary_name[] = "summary.json";
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "core/text.h"
 #include "bench/report/trial_json.h"
+#include "core/text.h"
 
 #include <errno.h>
 #include <math.h>

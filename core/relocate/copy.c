@@ -40,10 +40,10 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "core/relocate/bucket.h"
 #include "core/clock.h"
-#include "core/relocate/digest.h"
 #include "core/log.h"
+#include "core/relocate/bucket.h"
+#include "core/relocate/digest.h"
 #include "core/relocate/zeros.h"
 
 enum {

@@ -8,8 +8,8 @@
 
 #include <stdio.h>
 
-#include "core/relocate/checksum.h"
 #include "core/err.h"
+#include "core/relocate/checksum.h"
 
 /*
  * Whether a line can be written for `name`, so that it is known before the copy. -1 (ERR_REFUSED):

@@ -13,9 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/relocate/chain.h"
 #include "core/cleanup.h"
 #include "core/log.h"
+#include "core/relocate/chain.h"
 #include "core/relocate/part_name.h"
 #include "core/relocate/resume.h"
 #include "core/units.h"

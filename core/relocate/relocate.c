@@ -13,10 +13,10 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "core/relocate/workers.h"
-#include "core/relocate/directories.h"
 #include "core/log.h"
+#include "core/relocate/directories.h"
 #include "core/relocate/plan.h"
+#include "core/relocate/workers.h"
 
 struct relocate {
     struct plan plan;

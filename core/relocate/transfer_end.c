@@ -9,8 +9,8 @@
 #include "core/cleanup.h"
 #include "core/log.h"
 #include "core/relocate/resume.h"
-#include "core/step.h"
 #include "core/relocate/transfer_parts.h"
+#include "core/step.h"
 
 enum { PROOFS_MAX = 2 }; /* of a server that is another one each time */
 

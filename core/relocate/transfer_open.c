@@ -9,8 +9,8 @@
 #include "core/log.h"
 #include "core/relocate/part_name.h"
 #include "core/relocate/resume.h"
-#include "core/step.h"
 #include "core/relocate/transfer_parts.h"
+#include "core/step.h"
 
 #define WHOLE_HOLES_MAX_BYTES (UINT64_C(4) << 30)
 

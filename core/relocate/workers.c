@@ -26,9 +26,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/relocate/bucket.h"
 #include "core/clock.h"
 #include "core/log.h"
+#include "core/relocate/bucket.h"
 #include "core/relocate/place_set.h"
 #include "core/relocate/tuner.h"
 

@@ -26,9 +26,9 @@
 
 #include "core/cleanup.h"
 #include "core/clock.h"
+#include "core/log.h"
 #include "core/store/local_cache.h"
 #include "core/store/local_name.h"
-#include "core/log.h"
 
 enum { LOCAL_ALIGN_GUESS_BYTES = 4096, LOCAL_ALIGN_MAX_BYTES = 65536 };
 

@@ -13,9 +13,9 @@
 #include <unistd.h>
 
 #include "core/clock.h"
+#include "core/log.h"
 #include "core/store/local_file.h"
 #include "core/store/local_name.h"
-#include "core/log.h"
 
 enum { MODE_SET_ID = 06000 };
 

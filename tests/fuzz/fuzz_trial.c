@@ -4,8 +4,8 @@
  * that says which, and the file.
  */
 #include "bench/migrate/scenario.h"
-#include "tests/fuzz/fuzz.h"
 #include "bench/report/trial_file.h"
+#include "tests/fuzz/fuzz.h"
 
 static void scenario(const uint8_t *data, size_t size)
 {

@@ -6,8 +6,8 @@
  */
 #include <errno.h>
 
-#include "qmp/virt/pool/domain_edit.h"
 #include "qmp/virt/incoming.h"
+#include "qmp/virt/pool/domain_edit.h"
 #include "tests/fuzz/fuzz.h"
 
 static char *name_in_pool(void *arg, const char *path)

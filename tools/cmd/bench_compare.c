@@ -6,11 +6,11 @@
 #include <string.h>
 
 #include "bench/report/cells.h"
+#include "bench/report/report_migrations.h"
+#include "bench/report/trial_file.h"
 #include "core/json.h"
 #include "core/log.h"
 #include "tools/cmd/bench.h"
-#include "bench/report/report_migrations.h"
-#include "bench/report/trial_file.h"
 
 enum { BEFORE, AFTER, COMPARE_SIDES };
 

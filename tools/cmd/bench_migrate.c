@@ -15,14 +15,14 @@
 #include "bench/child.h"
 #include "bench/machine.h"
 #include "bench/migrate/series.h"
+#include "bench/report/trial_file.h"
 #include "core/cleanup.h"
 #include "core/clock.h"
 #include "core/json.h"
-#include "tools/cmd/bench_place.h"
 #include "tools/cmd/bench.h"
+#include "tools/cmd/bench_place.h"
 #include "tools/cmd/progress.h"
 #include "tools/cmd/report_series.h"
-#include "bench/report/trial_file.h"
 #include "version.h"
 
 enum { MIGRATE_PATH_MAX = 4096 };

@@ -8,14 +8,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "core/cleanup.h"
-#include "core/log.h"
-#include "core/units.h"
-#include "tools/cmd/bench.h"
 #include "bench/report/page.h"
 #include "bench/report/report_migrations.h"
 #include "bench/report/report_relocations.h"
 #include "bench/report/trial_file.h"
+#include "core/cleanup.h"
+#include "core/log.h"
+#include "core/units.h"
+#include "tools/cmd/bench.h"
 
 enum { REPORT_OPERANDS_MAX = 100000 };
 

@@ -12,8 +12,8 @@
 #include "core/cleanup.h"
 #include "core/clock.h"
 #include "core/json.h"
-#include "tools/cmd/bench_place.h"
 #include "tools/cmd/bench.h"
+#include "tools/cmd/bench_place.h"
 #include "tools/cmd/progress.h"
 
 struct bench_selftest {

@@ -11,9 +11,9 @@
 
 #include "core/cleanup.h"
 #include "core/clock.h"
-#include "core/relocate/journal.h"
 #include "core/log.h"
 #include "core/owner.h"
+#include "core/relocate/journal.h"
 #include "core/relocate/part_name.h"
 #include "core/text.h"
 #include "qmp/virt/pool/path_text.h"

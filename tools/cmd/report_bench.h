@@ -5,8 +5,8 @@
 
 #include <stdio.h>
 
-#include "bench/relocate/compare.h"
 #include "bench/machine.h"
+#include "bench/relocate/compare.h"
 #include "tools/cmd/progress.h"
 
 struct report_bench {

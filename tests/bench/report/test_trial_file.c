@@ -13,8 +13,8 @@
 
 #include <cmocka.h>
 
-#include "core/cleanup.h"
 #include "bench/report/trial_file.h"
+#include "core/cleanup.h"
 #include "tests/bench/report/trial_fixture.h"
 
 static char dir[] = "/tmp/godwit-test-trial.XXXXXX";

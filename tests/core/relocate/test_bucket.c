@@ -8,8 +8,8 @@
 
 #include <cmocka.h>
 
-#include "core/relocate/bucket.h"
 #include "core/clock.h"
+#include "core/relocate/bucket.h"
 
 enum { TAKERS_MAX = 16, KIB = 1024, MIB = 1024 * 1024 };
 

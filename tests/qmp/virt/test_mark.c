@@ -11,8 +11,8 @@
 
 #include <cmocka.h>
 
-#include "tests/qmp/fake_virt.h"
 #include "qmp/virt/mark.h"
+#include "tests/qmp/fake_virt.h"
 
 static struct virt_host *host;
 static struct virt_domain domain;

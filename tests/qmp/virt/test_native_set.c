@@ -8,8 +8,8 @@
 #include <cmocka.h>
 
 #include "core/clock.h"
-#include "tests/qmp/fake_qmp.h"
 #include "qmp/virt/native_set.h"
+#include "tests/qmp/fake_qmp.h"
 
 #define BY_NAME(...) \
     .set = (const struct vm_setting[]){__VA_ARGS__}, \
