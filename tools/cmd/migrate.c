@@ -398,7 +398,9 @@ static int migrate_finish(struct migrate_run *r, int rc, const struct err *e)
     const struct report_migrate told = {
         .result = rc == 0 && r->definition.class != ERR_NONE ? "incomplete"
                                                              : migrate_result(rc, &r->report, e),
-        .route = r->route != NULL ? virt_route_name(r->route->kind) : "qmp",
+        .route = r->route != NULL            ? virt_route_name(r->route->kind)
+                 : r->domain.domain == NULL ? "qmp"
+                                            : NULL,
         .route_reason = r->route != NULL ? r->route->reason : NULL,
         .settings = &r->settings,
         .report = &r->report,

@@ -105,16 +105,17 @@ static void report_settings_json(struct json *result, const struct report_migrat
         json_text(o, r->settings->set[i].name, r->settings->set[i].value);
 }
 
-static void report_pause_json(struct json *downtime, const struct migrate_pause *p)
+static void report_pause_json(struct json *downtime, const struct migrate_report *m)
 {
+    const struct migrate_pause *p = &m->pause;
     bool judged = p->limit == MIGRATE_LIMIT_KEPT || p->limit == MIGRATE_LIMIT_MISSED;
     if (judged)
         json_flag(downtime, "kept", p->limit == MIGRATE_LIMIT_KEPT);
     else
         json_text(downtime, "kept", NULL);
     json_ms(downtime, "excess", judged ? p->excess_ns : -1);
-    json_ms(downtime, "sending", p->sending_ns);
-    json_ms(downtime, "starting", p->starting_ns);
+    json_ms(downtime, "sending", m->touched ? p->sending_ns : -1);
+    json_ms(downtime, "starting", m->touched ? p->starting_ns : -1);
 }
 
 void report_migrate_json(const struct report_migrate *r, const struct err *e, FILE *to)
@@ -134,7 +135,7 @@ void report_migrate_json(const struct report_migrate *r, const struct err *e, FI
     json_ms(downtime, "limit", m->touched ? m->downtime_limit_ns : -1);
     json_ms(downtime, "qemu", completed ? m->last.downtime_ns : -1);
     json_ms(downtime, "observed", m->touched ? m->downtime_observed_ns : -1);
-    report_pause_json(downtime, &m->pause);
+    report_pause_json(downtime, m);
     json_flag(o, "diverges", m->diverges);
 
     struct json *ram = json_node(o, "ram");
