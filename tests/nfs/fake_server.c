@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fake_server.h"
 
+#include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -86,7 +87,8 @@ static void silence_begin(struct fake_silence *q, int listener)
         abort();
     for (int i = 0; i < FILLERS; i++) {
         q->fillers[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-        connect(q->fillers[i], (struct sockaddr *)&at, len);
+        if (connect(q->fillers[i], (struct sockaddr *)&at, len) < 0 && errno != EINPROGRESS)
+            abort();
     }
 }
 

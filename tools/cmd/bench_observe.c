@@ -106,7 +106,8 @@ static void observe_json(const struct observe_call *c, const struct err *e)
     struct json *command = json_node(o, "command");
     json_text(command, "line", line);
     if (c->has_run) {
-        json_number(command, "began_epoch_ms", (double)(c->began_epoch_ns / 1000) / 1e3);
+        int64_t began_epoch_us = c->began_epoch_ns / NS_PER_US; /* a double does not hold so many ns */
+        json_number(command, "began_epoch_ms", (double)began_epoch_us / 1e3);
         json_u64(command, "exit_code", (uint64_t)c->end.exit_code);
         json_ms(command, "wall_ms", c->end.ended_ns - c->end.began_ns);
         observe_said_json(command, c->said);

@@ -268,7 +268,7 @@ static pid_t start_shell(void)
 static void on_ctrl_alt_del(int signal_number)
 {
     (void)signal_number;
-    reboot(RB_AUTOBOOT);
+    reboot(RB_AUTOBOOT); /* NOLINT(bugprone-signal-handler): a bare system call */
 }
 
 static _Noreturn void be_process_1(void)

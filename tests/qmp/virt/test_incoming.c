@@ -134,83 +134,84 @@ static void test_a_name_is_no_markup(void **state)
     assert_non_null(strstr(out, "<name>a&lt;b&gt;&amp;c</name>"));
 }
 
+static const struct {
+    const char *before, *devices, *after, *says; /* NULL: it is for the direct route */
+} direct_cases[] = {
+    {"", "", "", NULL},
+    {"", "<emulator>/usr/bin/x</emulator><memballoon model='virtio'/>", "", NULL},
+    {"", "<disk type='network' device='disk'><source protocol='nfs' name='/e/x'/></disk>", "",
+     NULL},
+    {"", "<disk type='network' device='disk'><source protocol='rbd' name='x'/></disk>", "",
+     "its disk of type network"},
+    {"", "<disk type='file' device='disk'><source file='/x'/></disk>", ROOT, NULL},
+    {"", "<disk type='file' device='disk'><source file='/x'/></disk>", USER,
+     "its disk of type file"},
+    {"", "<disk type='file' device='disk'><source file='/x'/></disk>", "", "its disk of type"},
+    {"", "<disk type='block' device='disk'><source dev='/dev/x'/></disk>", ROOT,
+     "its disk of type block"},
+    {"", "<disk type='file' device='cdrom'><target dev='sda'/></disk>", USER, NULL},
+    {"", "<disk type='file' device='disk'><source file='/x'/><transient/></disk>", ROOT,
+     "a transient disk"},
+    {"", "<disk type='file' device='disk'><source file='/x'/><mirror/></disk>", ROOT,
+     "a block job"},
+    {"", "<interface type='bridge'/>", "", NULL},
+    {"", "<interface type='bridge'><virtualport type='openvswitch'/></interface>", "",
+     "its interface of type bridge"},
+    {"", "<interface type='direct'/>", "", "its interface of type direct"},
+    {"", "<interface type='hostdev'/>", "", "its interface of type hostdev"},
+    {"", "<hostdev mode='subsystem' type='pci'/>", "", "its hostdev of type pci"},
+    {"", "<tpm model='tpm-tis'/>", "", "its tpm"},
+    {"", "<filesystem type='mount'/>", "", "its filesystem"},
+    {"", "<channel type='spicevmc'/>", "", "its channel of type spicevmc"},
+    {"", "<graphics type='spice'/>", "", "its graphics of type spice"},
+    {"", "<input type='tablet' bus='usb'/><input type='keyboard' bus='virtio'/>", "", NULL},
+    {"", "<input type='passthrough' bus='virtio'><source evdev='/dev/input/event1'/></input>", "",
+     "its input of type passthrough"},
+    {"", "<input type='evdev'><source dev='/dev/input/event1'/></input>", "", "its input of type evdev"},
+    {"", "<video><model type='virtio' heads='1'><acceleration accel3d='no'/></model></video>", "", NULL},
+    {"", "<video><model type='virtio'><acceleration accel3d='yes'/></model></video>", "", "its video"},
+    {"", "<video><model type='virtio'><acceleration rendernode='/dev/dri/renderD128'/></model></video>", "",
+     "its video"},
+    {"", "<video><model type='virtio' blob='on'/></video>", "", "its video"},
+    {"", "<video><driver name='vhostuser'/><model type='virtio'/></video>", "", "its video"},
+    {"", "<interface type='vhostuser'/>", "", "its interface of type vhostuser"},
+    {"", "<disk type='vhostuser' device='disk'/>", ROOT, "its disk of type vhostuser"},
+    {"", "<graphics type='egl-headless'/>", "", "its graphics of type egl-headless"},
+    {"", "<sound model='ich9'/>", "", NULL},
+    {"", "<sound model='usb'/>", "", "its sound"},
+    {"", "<vsock model='virtio'/>", "", "its vsock"},
+    {"", "", "<qemu:override><qemu:device alias='video0'/></qemu:override>", "QEMU device properties"},
+    {"", "<something new='1'/>", "", "its something"},
+    {"<os><loader type='pflash'>/x</loader></os>", "", "", "UEFI"},
+    {"<memoryBacking><hugepages/></memoryBacking>", "", "", "memory backing"},
+    {"<launchSecurity type='sev'/>", "", "", "encryption"},
+    {"", "", "<qemu:commandline><qemu:arg value='-incoming'/><qemu:arg value='defer'/>"
+             "</qemu:commandline>", NULL},
+    {"", "", "<qemu:commandline><qemu:arg value='-trace'/><qemu:arg value='enable=vmstate_*'/>"
+             "</qemu:commandline>", NULL},
+    {"", "", "<qemu:commandline><qemu:arg value='-trace'/>"
+             "<qemu:arg value='enable=x,file=/etc/passwd'/></qemu:commandline>",
+     "QEMU arguments"},
+    {"", "", "<qemu:commandline><qemu:arg value='-x'/><qemu:arg value='enable=y'/>"
+             "</qemu:commandline>", "QEMU arguments"},
+    {"", "", "<qemu:commandline><qemu:arg value='-foo'/></qemu:commandline>",
+     "QEMU arguments of its own"},
+};
+
 static void test_what_the_direct_route_cannot_move_is_refused(void **state)
 {
     (void)state;
-    static const struct {
-        const char *before, *devices, *after, *says; /* NULL: it is for the direct route */
-    } cases[] = {
-        {"", "", "", NULL},
-        {"", "<emulator>/usr/bin/x</emulator><memballoon model='virtio'/>", "", NULL},
-        {"", "<disk type='network' device='disk'><source protocol='nfs' name='/e/x'/></disk>", "",
-         NULL},
-        {"", "<disk type='network' device='disk'><source protocol='rbd' name='x'/></disk>", "",
-         "its disk of type network"},
-        {"", "<disk type='file' device='disk'><source file='/x'/></disk>", ROOT, NULL},
-        {"", "<disk type='file' device='disk'><source file='/x'/></disk>", USER,
-         "its disk of type file"},
-        {"", "<disk type='file' device='disk'><source file='/x'/></disk>", "", "its disk of type"},
-        {"", "<disk type='block' device='disk'><source dev='/dev/x'/></disk>", ROOT,
-         "its disk of type block"},
-        {"", "<disk type='file' device='cdrom'><target dev='sda'/></disk>", USER, NULL},
-        {"", "<disk type='file' device='disk'><source file='/x'/><transient/></disk>", ROOT,
-         "a transient disk"},
-        {"", "<disk type='file' device='disk'><source file='/x'/><mirror/></disk>", ROOT,
-         "a block job"},
-        {"", "<interface type='bridge'/>", "", NULL},
-        {"", "<interface type='bridge'><virtualport type='openvswitch'/></interface>", "",
-         "its interface of type bridge"},
-        {"", "<interface type='direct'/>", "", "its interface of type direct"},
-        {"", "<interface type='hostdev'/>", "", "its interface of type hostdev"},
-        {"", "<hostdev mode='subsystem' type='pci'/>", "", "its hostdev of type pci"},
-        {"", "<tpm model='tpm-tis'/>", "", "its tpm"},
-        {"", "<filesystem type='mount'/>", "", "its filesystem"},
-        {"", "<channel type='spicevmc'/>", "", "its channel of type spicevmc"},
-        {"", "<graphics type='spice'/>", "", "its graphics of type spice"},
-        {"", "<input type='tablet' bus='usb'/><input type='keyboard' bus='virtio'/>", "", NULL},
-        {"", "<input type='passthrough' bus='virtio'><source evdev='/dev/input/event1'/></input>", "",
-         "its input of type passthrough"},
-        {"", "<input type='evdev'><source dev='/dev/input/event1'/></input>", "", "its input of type evdev"},
-        {"", "<video><model type='virtio' heads='1'><acceleration accel3d='no'/></model></video>", "", NULL},
-        {"", "<video><model type='virtio'><acceleration accel3d='yes'/></model></video>", "", "its video"},
-        {"", "<video><model type='virtio'><acceleration rendernode='/dev/dri/renderD128'/></model></video>", "",
-         "its video"},
-        {"", "<video><model type='virtio' blob='on'/></video>", "", "its video"},
-        {"", "<video><driver name='vhostuser'/><model type='virtio'/></video>", "", "its video"},
-        {"", "<interface type='vhostuser'/>", "", "its interface of type vhostuser"},
-        {"", "<disk type='vhostuser' device='disk'/>", ROOT, "its disk of type vhostuser"},
-        {"", "<graphics type='egl-headless'/>", "", "its graphics of type egl-headless"},
-        {"", "<sound model='ich9'/>", "", NULL},
-        {"", "<sound model='usb'/>", "", "its sound"},
-        {"", "<vsock model='virtio'/>", "", "its vsock"},
-        {"", "", "<qemu:override><qemu:device alias='video0'/></qemu:override>", "QEMU device properties"},
-        {"", "<something new='1'/>", "", "its something"},
-        {"<os><loader type='pflash'>/x</loader></os>", "", "", "UEFI"},
-        {"<memoryBacking><hugepages/></memoryBacking>", "", "", "memory backing"},
-        {"<launchSecurity type='sev'/>", "", "", "encryption"},
-        {"", "", "<qemu:commandline><qemu:arg value='-incoming'/><qemu:arg value='defer'/>"
-                 "</qemu:commandline>", NULL},
-        {"", "", "<qemu:commandline><qemu:arg value='-trace'/><qemu:arg value='enable=vmstate_*'/>"
-                 "</qemu:commandline>", NULL},
-        {"", "", "<qemu:commandline><qemu:arg value='-trace'/>"
-                 "<qemu:arg value='enable=x,file=/etc/passwd'/></qemu:commandline>",
-         "QEMU arguments"},
-        {"", "", "<qemu:commandline><qemu:arg value='-x'/><qemu:arg value='enable=y'/>"
-                 "</qemu:commandline>", "QEMU arguments"},
-        {"", "", "<qemu:commandline><qemu:arg value='-foo'/></qemu:commandline>",
-         "QEMU arguments of its own"},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < sizeof direct_cases / sizeof *direct_cases; i++) {
         struct err e = {0};
         char xml[2048];
         snprintf(xml, sizeof xml, "<domain" QEMU_NS ">%s<devices>%s</devices>%s</domain>",
-                 cases[i].before, cases[i].devices, cases[i].after);
+                 direct_cases[i].before, direct_cases[i].devices, direct_cases[i].after);
         int rc = virt_incoming_check(xml, &e);
-        if (cases[i].says == NULL && rc < 0)
+        if (direct_cases[i].says == NULL && rc < 0)
             fail_msg("%s: %s", xml, e.msg);
-        if (cases[i].says != NULL &&
-            (rc == 0 || e.class != ERR_REFUSED || strstr(e.msg, cases[i].says) == NULL))
-            fail_msg("%s: '%s' does not say '%s'", xml, e.msg, cases[i].says);
+        if (direct_cases[i].says != NULL &&
+            (rc == 0 || e.class != ERR_REFUSED || strstr(e.msg, direct_cases[i].says) == NULL))
+            fail_msg("%s: '%s' does not say '%s'", xml, e.msg, direct_cases[i].says);
     }
 }
 
