@@ -29,7 +29,7 @@
 
 enum { CHILD_POLL_MS = 200, CHILD_CANNOT_EXEC = 127 };
 
-#define CHILD_PATIENCE_NS (10 * NS_PER_S)   /* between asking it to end and ending it */
+#define CHILD_PATIENCE_NS (10 * NS_PER_S)  /* between asking it to end and ending it */
 #define CHILD_FIRST_LINE_NS (3 * NS_PER_S) /* for a program that only has to say something */
 
 static _Noreturn void child_exec(const char *const *argv, int out, int talk)
@@ -128,8 +128,8 @@ static int64_t child_ns(const struct timeval *t)
     return (int64_t)t->tv_sec * NS_PER_S + (int64_t)t->tv_usec * NS_PER_US;
 }
 
-int child_run(const char *const *argv, const volatile sig_atomic_t *cancel,
-              struct child_cost *cost, struct err *e)
+int child_run(const char *const *argv, const volatile sig_atomic_t *cancel, struct child_cost *cost,
+              struct err *e)
 {
     CLEANUP_CLOSE int out = memfd_create("said", MFD_CLOEXEC);
     pid_t pid;

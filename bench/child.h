@@ -19,11 +19,11 @@ struct child_cost {
  * peaks the highest stays. 0: it ended with exit code 0. ERR_IO: it ended otherwise, and the last
  * line that it said is in the message; ERR_CANCELLED: *cancel was not 0, and it was ended.
  */
-int child_run(const char *const *argv, const volatile sig_atomic_t *cancel,
-              struct child_cost *cost, struct err *e);
+int child_run(const char *const *argv, const volatile sig_atomic_t *cancel, struct child_cost *cost,
+              struct err *e);
 
 struct child_end {
-    int exit_code; /* 128 + the signal that ended it, as a shell has it */
+    int exit_code;              /* 128 + the signal that ended it, as a shell has it */
     int64_t began_ns, ended_ns; /* CLOCK_MONOTONIC: before the fork, after the wait */
 };
 

@@ -32,9 +32,9 @@ enum { SCAN_EVERY = 16 };
 struct usage_thread {
     pid_t tid;
     enum proc_thread class;
-    int fd;         /* of its schedstat; -1: not read, or ended */
+    int fd; /* of its schedstat; -1: not read, or ended */
     uint64_t cpu_ns;
-    bool seen;      /* in this scan */
+    bool seen; /* in this scan */
 };
 
 struct proc_usage {
@@ -53,7 +53,7 @@ struct proc_usage {
 enum proc_thread proc_thread_of(const char *name)
 {
     static const char *const migration[] = {
-        "mig/",        "live_migration", "multifdsend_", "multifdrecv_",
+        "mig/",        "live_migration", "multifdsend_",  "multifdrecv_",
         "return path", "postcopy/",      "fault-default", "bg_snapshot",
     };
     if (strncmp(name, "CPU ", 4) == 0 && name[4] >= '0' && name[4] <= '9')

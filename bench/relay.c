@@ -139,8 +139,8 @@ static void flow_write(struct flow *f)
             flow_end(f);
             return;
         }
-        ssize_t n = send(f->to->fd, k->bytes + k->written, k->n - k->written,
-                         MSG_NOSIGNAL | MSG_DONTWAIT);
+        ssize_t n =
+            send(f->to->fd, k->bytes + k->written, k->n - k->written, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
             return; /* EPOLLOUT will tell */
         if (n < 0) {
@@ -170,7 +170,7 @@ static bool flow_read(struct flow *f)
     ssize_t n = recv(f->from->fd, k->bytes, FLOW_CHUNK, MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return false;
-    size_t got = n > 0 ? (size_t)n : 0; /* an error is an end: ECONNRESET */
+    size_t got = n > 0 ? (size_t)n : 0;              /* an error is an end: ECONNRESET */
     struct chunk *fit = realloc(k, sizeof *k + got); /* much is small, and stays for long */
     if (fit != NULL) {
         (void)TAKE(k);
@@ -287,8 +287,8 @@ static int connection_open(struct relay *r, int fd, struct err *e)
     for (int i = 0; i < 2; i++) {
         c->flow[i] = (struct flow){.from = &c->side[i], .to = &c->side[1 - i], .timer_fd = -1};
         c->flow[i].tail = &c->flow[i].head;
-        c->side[i] = (struct side){
-            .connection = c, .out = &c->flow[i], .in = &c->flow[1 - i], .fd = -1};
+        c->side[i] =
+            (struct side){.connection = c, .out = &c->flow[i], .in = &c->flow[1 - i], .fd = -1};
     }
     c->side[0].fd = fd;
     c->side[1].fd = relay_connect(r->to, e);

@@ -175,8 +175,7 @@ struct stats_contrast stats_contrast(const double *a, size_t a_n, const double *
 
 const char *stats_verdict_name(enum stats_verdict verdict)
 {
-    static const char *const names[] = {[STATS_CANNOT_TELL] = "cannot tell",
-                                        [STATS_FASTER] = "faster",
-                                        [STATS_SLOWER] = "slower"};
+    static const char *const names[] = {
+        [STATS_CANNOT_TELL] = "cannot tell", [STATS_FASTER] = "faster", [STATS_SLOWER] = "slower"};
     return names[verdict];
 }

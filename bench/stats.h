@@ -49,7 +49,7 @@ enum stats_verdict { STATS_CANNOT_TELL, STATS_FASTER, STATS_SLOWER };
 struct stats_contrast {
     double ratio; /* median of a / median of b; NAN: b's is not above 0, or one has no value */
     struct stats_interval interval; /* of it: both are resampled */
-    enum stats_verdict verdict;     /* of a; STATS_CANNOT_TELL when the interval covers 1 or is NAN */
+    enum stats_verdict verdict; /* of a; STATS_CANNOT_TELL when the interval covers 1 or is NAN */
 };
 
 struct stats_contrast stats_contrast(const double *a, size_t a_n, const double *b, size_t b_n,

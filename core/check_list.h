@@ -20,7 +20,7 @@ enum check_verdict {
 
 struct check_finding {
     enum check_verdict verdict;
-    char what[80];      /* "disk vda: shared storage" */
+    char what[80]; /* "disk vda: shared storage" */
     /* Kept texts (core/text.h). */
     const char *sentence; /* one phrase, no full stop, no newline: what was seen, and how */
     const char *fix;      /* a command for the operator's shell; NULL: nothing to fix */

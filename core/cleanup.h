@@ -34,19 +34,19 @@ static inline void cleanup_fclose(FILE **f)
 #define CLEANUP_FCLOSE CLEANUP(cleanup_fclose)
 
 /* The value of pointer `p`, which is NULL from here on. */
-#define TAKE(p)                      \
-    __extension__({                  \
-        __typeof__(p) taken_ = (p);  \
-        (p) = NULL;                  \
-        taken_;                      \
+#define TAKE(p)                     \
+    __extension__({                 \
+        __typeof__(p) taken_ = (p); \
+        (p) = NULL;                 \
+        taken_;                     \
     })
 
 /* The same for a file descriptor. */
-#define TAKE_FD(fd)         \
-    __extension__({         \
-        int taken_ = (fd);  \
-        (fd) = -1;          \
-        taken_;             \
+#define TAKE_FD(fd)        \
+    __extension__({        \
+        int taken_ = (fd); \
+        (fd) = -1;         \
+        taken_;            \
     })
 
 #endif

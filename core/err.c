@@ -10,10 +10,12 @@
 #include "core/text.h"
 
 static const char *const class_names[] = {
-    [ERR_NONE] = "none",         [ERR_USAGE] = "usage",         [ERR_REFUSED] = "refused",
-    [ERR_IO] = "io",             [ERR_PROTO] = "protocol",      [ERR_QMP] = "qmp",
-    [ERR_VIRT] = "libvirt",      [ERR_NFS] = "nfs",             [ERR_TIMEOUT] = "timeout",
-    [ERR_CANCELLED] = "cancelled", [ERR_LOST] = "lost",         [ERR_UNCERTAIN] = "uncertain",
+    [ERR_NONE] = "none",       [ERR_USAGE] = "usage",
+    [ERR_REFUSED] = "refused", [ERR_IO] = "io",
+    [ERR_PROTO] = "protocol",  [ERR_QMP] = "qmp",
+    [ERR_VIRT] = "libvirt",    [ERR_NFS] = "nfs",
+    [ERR_TIMEOUT] = "timeout", [ERR_CANCELLED] = "cancelled",
+    [ERR_LOST] = "lost",       [ERR_UNCERTAIN] = "uncertain",
 };
 _Static_assert(sizeof(class_names) / sizeof(*class_names) == ERR_UNCERTAIN + 1,
                "every error class has a name");
@@ -30,8 +32,8 @@ static void err_misused(const char *what)
 }
 
 /* msg = "<fmt…><between><last>", fitted. */
-__attribute__((format(printf, 4, 0))) static void
-err_put(struct err *e, const char *between, const char *last, const char *fmt, va_list ap)
+__attribute__((format(printf, 4, 0))) static void err_put(
+    struct err *e, const char *between, const char *last, const char *fmt, va_list ap)
 {
     CLEANUP_FREE char *first = NULL;
     CLEANUP_FREE char *whole = NULL;

@@ -135,8 +135,8 @@ static int json_rows_print(struct json_object *rows, struct printbuf *to, int le
     sprintbuf(to, "[");
     for (size_t i = 0; i < n; i++) {
         struct json_object *row = json_object_array_get_idx(rows, i);
-        const char *text =
-            json_object_to_json_string_ext(row, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
+        const char *text = json_object_to_json_string_ext(row, JSON_C_TO_STRING_PLAIN |
+                                                                   JSON_C_TO_STRING_NOSLASHESCAPE);
         sprintbuf(to, "%s\n", i > 0 ? "," : "");
         printbuf_memappend(to, text, (int)strlen(text));
     }
@@ -344,17 +344,17 @@ int64_t json_read_ms(const struct json_place *p, struct err *e)
     double ms = json_read_number(p, e);
     if (isnan(ms))
         return JSON_NEVER;
-    if (fabs(ms) < 9e12) /* in ns it must fit in 63 bits */
+    if (fabs(ms) < 9e12)                 /* in ns it must fit in 63 bits */
         return llround(ms * 1e3) * 1000; /* three decimals were written */
     json_fault(p, "not a time", e);
     return JSON_NEVER;
 }
 
-#define JSON_GET(type, name)                                                         \
+#define JSON_GET(type, name)                                                          \
     type json_get_##name(const struct json_place *in, const char *key, struct err *e) \
-    {                                                                                \
-        struct json_place p = json_get(in, key, e);                                  \
-        return json_read_##name(&p, e);                                              \
+    {                                                                                 \
+        struct json_place p = json_get(in, key, e);                                   \
+        return json_read_##name(&p, e);                                               \
     }
 
 JSON_GET(const char *, text)

@@ -28,8 +28,8 @@ struct json;
 struct json *json_new(void);
 
 struct json *json_node(struct json *o, const char *key); /* a new object under `key` */
-struct json *json_list(struct json *o, const char *key);   /* a new list under `key` */
-struct json *json_item(struct json *list);                 /* a new object at its end */
+struct json *json_list(struct json *o, const char *key); /* a new list under `key` */
+struct json *json_item(struct json *list);               /* a new object at its end */
 
 void json_text(struct json *o, const char *key, const char *value); /* NULL: null */
 void json_flag(struct json *o, const char *key, bool value);
@@ -51,8 +51,8 @@ void json_error(struct json *o, const struct err *e);
  * The columns' names end with a NULL. Returns the rows. They are printed one a line.
  */
 struct json *json_table(struct json *o, const char *key, const char *const *columns);
-struct json *json_row(struct json *rows); /* a new one at the end */
-void json_row_ms(struct json *row, int64_t ns); /* JSON_NEVER: null */
+struct json *json_row(struct json *rows);            /* a new one at the end */
+void json_row_ms(struct json *row, int64_t ns);      /* JSON_NEVER: null */
 void json_row_u64(struct json *row, uint64_t value); /* UINT64_MAX: null */
 void json_row_text(struct json *row, const char *value);
 

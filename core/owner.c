@@ -54,7 +54,8 @@ static bool owner_start_ticks(uint32_t pid, uint64_t *ticks)
     return rest != NULL &&
            sscanf(rest + 1,
                   " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d"
-                  " %" SCNu64, &state, ticks) == 2 &&
+                  " %" SCNu64,
+                  &state, ticks) == 2 &&
            state != 'Z' && state != 'X';
 }
 
@@ -126,10 +127,9 @@ static uint32_t owner_host_hash(const struct owner *o)
 
 void owner_text(const struct owner *o, char text[OWNER_TEXT_MAX])
 {
-    snprintf(text, OWNER_TEXT_MAX,
-             "%08" PRIx32 "-%08" PRIx32 "-%" PRIx32 "-%" PRIx32 "-%" PRIx64, owner_host_hash(o),
-             (uint32_t)owner_hash(o->boot_id, sizeof o->boot_id), o->pid_space, o->pid,
-             o->start_ticks);
+    snprintf(text, OWNER_TEXT_MAX, "%08" PRIx32 "-%08" PRIx32 "-%" PRIx32 "-%" PRIx32 "-%" PRIx64,
+             owner_host_hash(o), (uint32_t)owner_hash(o->boot_id, sizeof o->boot_id), o->pid_space,
+             o->pid, o->start_ticks);
 }
 
 enum owner_state owner_text_state(const char *text, uint32_t *pid)
@@ -142,7 +142,8 @@ enum owner_state owner_text_state(const char *text, uint32_t *pid)
     *pid = 0;
     if (owner_self(&self, &unknown) < 0 ||
         sscanf(text, "%8" SCNx32 "-%8" SCNx32 "-%8" SCNx32 "-%8" SCNx32 "-%16" SCNx64 "%n", &host,
-               &boot, &space, pid, &ticks, &end) != 5 || text[end] != '\0')
+               &boot, &space, pid, &ticks, &end) != 5 ||
+        text[end] != '\0')
         return OWNER_UNKNOWN;
     const struct owner_judged j = {
         .same_host = host != 0 && host == owner_host_hash(&self),

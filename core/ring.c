@@ -125,20 +125,11 @@ static void uring_prepare(struct io_uring_sqe *sqe, struct ring_op *op)
             io_uring_prep_write(sqe, op->fd, op->buf, op->len, op->offset);
         sqe->rw_flags = op->durable ? RWF_DSYNC : 0;
         break;
-    case KIND_FSYNC:
-        io_uring_prep_fsync(sqe, op->fd, IORING_FSYNC_DATASYNC);
-        break;
-    case KIND_SENDV:
-        io_uring_prep_sendmsg(sqe, op->fd, op->buf, MSG_WAITALL | MSG_NOSIGNAL);
-        break;
-    case KIND_RECV:
-        io_uring_prep_recv(sqe, op->fd, op->buf, op->len, 0);
-        break;
-    case KIND_POLL:
-        io_uring_prep_poll_add(sqe, op->fd, (unsigned)op->events);
-        break;
-    case KIND_AFTER:
-        assert(0 && "a timer is not the kernel's");
+    case KIND_FSYNC: io_uring_prep_fsync(sqe, op->fd, IORING_FSYNC_DATASYNC); break;
+    case KIND_SENDV: io_uring_prep_sendmsg(sqe, op->fd, op->buf, MSG_WAITALL | MSG_NOSIGNAL); break;
+    case KIND_RECV: io_uring_prep_recv(sqe, op->fd, op->buf, op->len, 0); break;
+    case KIND_POLL: io_uring_prep_poll_add(sqe, op->fd, (unsigned)op->events); break;
+    case KIND_AFTER: assert(0 && "a timer is not the kernel's");
     }
     io_uring_sqe_set_data(sqe, op);
 }
@@ -252,8 +243,8 @@ void ring_arena_add(struct ring *r, void *base, size_t len_bytes)
         log_debug("%zu bytes of buffers are not registered: %s", len_bytes, strerror(-rc));
         return;
     }
-    r->slots.arenas[at] = (struct ring_arena){
-        .registered = true, .start = (uintptr_t)base, .len_bytes = len_bytes};
+    r->slots.arenas[at] =
+        (struct ring_arena){.registered = true, .start = (uintptr_t)base, .len_bytes = len_bytes};
 }
 
 void ring_arena_remove(struct ring *r, void *base)
@@ -281,8 +272,8 @@ static void ring_start(struct ring *r, struct ring_op *op, enum ring_kind kind, 
     ring_queue_move(&r->queue, op, kind == KIND_AFTER ? STATE_TIMER : STATE_TODO);
 }
 
-void ring_read(struct ring *r, struct ring_op *op, int fd, void *buf, uint32_t len,
-               uint64_t offset, ring_fn *fn, void *arg)
+void ring_read(struct ring *r, struct ring_op *op, int fd, void *buf, uint32_t len, uint64_t offset,
+               ring_fn *fn, void *arg)
 {
     op->fd = fd;
     op->buf = buf;

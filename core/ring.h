@@ -62,8 +62,8 @@ void ring_free(struct ring *r);
 /* RING_URING or RING_SYSCALLS. */
 enum ring_backend ring_backend(const struct ring *r);
 
-void ring_read(struct ring *r, struct ring_op *op, int fd, void *buf, uint32_t len,
-               uint64_t offset, ring_fn *fn, void *arg);
+void ring_read(struct ring *r, struct ring_op *op, int fd, void *buf, uint32_t len, uint64_t offset,
+               ring_fn *fn, void *arg);
 void ring_write(struct ring *r, struct ring_op *op, int fd, const void *buf, uint32_t len,
                 uint64_t offset, ring_fn *fn, void *arg);
 /* A write that is durable (RWF_DSYNC) when it calls back. */

@@ -34,20 +34,11 @@ static int calls_run(const struct ring_op *op)
     ssize_t n;
     do {
         switch ((enum ring_kind)op->kind) {
-        case KIND_READ:
-            n = pread(op->fd, op->buf, op->len, (off_t)op->offset);
-            break;
-        case KIND_WRITE:
-            n = calls_write(op);
-            break;
-        case KIND_SENDV:
-            n = sendmsg(op->fd, op->buf, MSG_DONTWAIT | MSG_NOSIGNAL);
-            break;
-        case KIND_RECV:
-            n = recv(op->fd, op->buf, op->len, MSG_DONTWAIT);
-            break;
-        default:
-            n = fdatasync(op->fd);
+        case KIND_READ: n = pread(op->fd, op->buf, op->len, (off_t)op->offset); break;
+        case KIND_WRITE: n = calls_write(op); break;
+        case KIND_SENDV: n = sendmsg(op->fd, op->buf, MSG_DONTWAIT | MSG_NOSIGNAL); break;
+        case KIND_RECV: n = recv(op->fd, op->buf, op->len, MSG_DONTWAIT); break;
+        default: n = fdatasync(op->fd);
         }
     } while (n < 0 && errno == EINTR);
     return n < 0 ? -errno : (int)n;

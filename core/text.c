@@ -125,7 +125,7 @@ static const char *text_command_put(FILE *to, const char *spec, va_list *ap)
     static const struct {
         const char *name;
         enum { WORD, UNSIGNED, INT, ULONG, ULLONG, PERCENT } is;
-    } specs[] = {{"s", WORD},   {"u", UNSIGNED},  {"d", INT},
+    } specs[] = {{"s", WORD},   {"u", UNSIGNED}, {"d", INT},
                  {"lu", ULONG}, {"llu", ULLONG}, {"%", PERCENT}};
     size_t i = 0;
     while (strncmp(spec, specs[i].name, strlen(specs[i].name)) != 0) {
@@ -228,9 +228,9 @@ void text_fit(char *to, size_t room, const char *text)
     }
     while (bytes >= room) {
         size_t len, start = text_longest_word(whole, &len);
-        size_t saved = len > TEXT_WORD_MIN ? text_cut_middle(whole, start, len, bytes - room + 1,
-                                                             TEXT_WORD_MIN)
-                                           : 0;
+        size_t saved = len > TEXT_WORD_MIN
+                           ? text_cut_middle(whole, start, len, bytes - room + 1, TEXT_WORD_MIN)
+                           : 0;
         if (saved == 0)
             saved = text_cut_middle(whole, 0, bytes, bytes - room + 1, 0);
         if (saved == 0)
@@ -292,6 +292,6 @@ const char *text_why(const char *said)
     }
     if (key.len == 0)
         return text_keep("%.*s", last.len, last.at);
-    return text_keep("%.*s%s%.*s%s%.*s", key.len, key.at, file.len > 0 ? " (" : "", file.len, file.at,
-                     file.len > 0 ? "): " : ": ", last.len, last.at);
+    return text_keep("%.*s%s%.*s%s%.*s", key.len, key.at, file.len > 0 ? " (" : "", file.len,
+                     file.at, file.len > 0 ? "): " : ": ", last.len, last.at);
 }

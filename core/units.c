@@ -15,11 +15,21 @@ struct unit {
 #define KI 1024.0
 
 static const struct unit size_units[] = {
-    {"", 1},           {"B", 1},
-    {"K", KI},         {"KiB", KI},         {"kB", 1e3},  {"KB", 1e3},
-    {"M", KI * KI},    {"MiB", KI * KI},    {"MB", 1e6},
-    {"G", KI * KI * KI}, {"GiB", KI * KI * KI}, {"GB", 1e9},
-    {"T", KI * KI * KI * KI}, {"TiB", KI * KI * KI * KI}, {"TB", 1e12},
+    {"", 1},
+    {"B", 1},
+    {"K", KI},
+    {"KiB", KI},
+    {"kB", 1e3},
+    {"KB", 1e3},
+    {"M", KI *KI},
+    {"MiB", KI *KI},
+    {"MB", 1e6},
+    {"G", KI *KI *KI},
+    {"GiB", KI *KI *KI},
+    {"GB", 1e9},
+    {"T", KI *KI *KI *KI},
+    {"TiB", KI *KI *KI *KI},
+    {"TB", 1e12},
 };
 
 static const struct unit bit_units[] = {

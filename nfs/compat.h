@@ -23,8 +23,7 @@
 #define COMPAT_CALL(name, rpc, cb, args, arg) \
     (rpc_##name##_task((rpc), (cb), (args), (arg)) != NULL)
 #else
-#define COMPAT_CALL(name, rpc, cb, args, arg) \
-    (rpc_##name##_async((rpc), (cb), (args), (arg)) == 0)
+#define COMPAT_CALL(name, rpc, cb, args, arg) (rpc_##name##_async((rpc), (cb), (args), (arg)) == 0)
 #endif
 
 /* The same of a procedure without arguments. */

@@ -128,8 +128,11 @@ static struct share_place *share_new(struct ring *ring, const struct share_url *
     share_url_show_host(url, p->host, sizeof p->host);
     snprintf(p->text, room, "nfs://%s%s%s", p->host, url->path,
              strcmp(url->path, "/") == 0 ? "" : "/");
-    p->base = (struct store_place){.ops = &share_ops, .ring = ring, .url = p->text,
-                                   .may_forget = true, .generation_may_change = true};
+    p->base = (struct store_place){.ops = &share_ops,
+                                   .ring = ring,
+                                   .url = p->text,
+                                   .may_forget = true,
+                                   .generation_may_change = true};
     p->mapper_port = p->options.mapper_port != 0 ? p->options.mapper_port : SHARE_MAPPER_PORT;
     p->data[0] = share_data_new(p);
     if (p->data[0] == NULL) {
@@ -145,8 +148,8 @@ static struct share_place *share_new(struct ring *ring, const struct share_url *
 
 static int share_find(struct share_place *p, struct err *e)
 {
-    int64_t patience_ns =
-        p->options.timeout_ns < SHARE_OPEN_NS ? p->options.timeout_ns : SHARE_OPEN_NS;
+    int64_t patience_ns = p->options.timeout_ns < SHARE_OPEN_NS ? p->options.timeout_ns
+                                                                : SHARE_OPEN_NS;
     if (share_mount_find(p, clock_now_ns() + patience_ns, e) < 0)
         return -1;
     if (p->options.path != SHARE_PATH_OWN || share_conn_lost(p->control) ||
@@ -166,7 +169,7 @@ struct store_place *share_open(struct ring *ring, const char *url,
         return NULL;
     if (share_find(p, e) < 0) {
         if (e->class != ERR_CANCELLED && e->class != ERR_TIMEOUT) /* no answer refuses nothing */
-            e->class = ERR_REFUSED; /* nothing was touched yet */
+            e->class = ERR_REFUSED;                               /* nothing was touched yet */
         err_wrap(e, "%s", p->text);
         share_place_close(&p->base);
         return NULL;

@@ -27,7 +27,7 @@
 #include "nfs/share_names.h"
 #include "nfs/share_proc.h"
 
-#define CHECK_NS (10 * NS_PER_S)     /* for each question */
+#define CHECK_NS (10 * NS_PER_S) /* for each question */
 #define CHECK_TIMEOUT_NS (5 * NS_PER_S)
 #define CHECK_SKEW_MAX_NS (1 * NS_PER_S)
 
@@ -236,7 +236,7 @@ static void check_durability(struct share_check *s, struct share_conn *c, struct
                    committed == UNSTABLE ? "unstable, and are committed later" : "durable at once");
     if (quick)
         check_list_fix(l, "ssh root@%s exportfs -v  # has to say sync",
-                        share_of(s->place)->url.host);
+                       share_of(s->place)->url.host);
 }
 
 static void check_clock(struct share_check *s, const struct share_entry *f, int64_t before_ns,
@@ -257,9 +257,10 @@ static void check_clock(struct share_check *s, const struct share_entry *f, int6
 static void check_fix_export(struct share_check *s, struct check_list *l)
 {
     const struct share_url *url = &share_of(s->place)->url;
-    check_list_fix(l, "ssh root@%s exportfs -o rw,sync,no_root_squash CLIENT:%s  # and in "
-                    "/etc/exports; ganesha: Squash = No_Root_Squash, Access_Type = RW", url->host,
-                    url->path);
+    check_list_fix(l,
+                   "ssh root@%s exportfs -o rw,sync,no_root_squash CLIENT:%s  # and in "
+                   "/etc/exports; ganesha: Squash = No_Root_Squash, Access_Type = RW",
+                   url->host, url->path);
 }
 
 /* Of a file that `user` has made. Root is a matter of its own: libvirt changes owners as root. */
@@ -288,10 +289,10 @@ static void check_cannot(struct share_check *s, const struct share_user *user, b
     check_what(s, what, is_qemu ? "writable by QEMU" : "root");
     check_list_add(l, is_qemu ? CHECK_REFUSE : CHECK_WARN, what,
                    "user %u:%u cannot make a file: %s", user->uid, user->gid,
-                   e->sys == EROFS                        ? "the export is read-only"
-                   : e->sys == EACCES && user->uid == 0   ? "root is squashed to a user who may not"
-                   : e->sys != 0                          ? strerror(e->sys)
-                                                          : e->msg);
+                   e->sys == EROFS                      ? "the export is read-only"
+                   : e->sys == EACCES && user->uid == 0 ? "root is squashed to a user who may not"
+                   : e->sys != 0                        ? strerror(e->sys)
+                                                        : e->msg);
     check_fix_export(s, l);
 }
 
@@ -310,7 +311,7 @@ static void check_remove(struct share_check *s, struct share_conn *c, const char
         return;
     check_list_add(l, CHECK_WARN, s->what, "%s could not be removed: %s", name, e.msg);
     check_list_fix(l, "ssh root@%s rm %s/%s", share_of(s->place)->url.host,
-                    share_of(s->place)->url.path, name);
+                   share_of(s->place)->url.path, name);
 }
 
 static void check_write_as(struct share_check *s, const struct share_user *user, bool is_qemu,
@@ -322,8 +323,8 @@ static void check_write_as(struct share_check *s, const struct share_user *user,
     share_check_marker(name);
     struct share_conn *c = check_connect(s, user, &e);
     int64_t before_ns = check_now_real_ns();
-    if (c == NULL || share_proc_create(c, &share_of(s->place)->root, name, 0, &f, check_deadline(),
-                                       &e) < 0) {
+    if (c == NULL ||
+        share_proc_create(c, &share_of(s->place)->root, name, 0, &f, check_deadline(), &e) < 0) {
         check_cannot(s, user, is_qemu, &e, l);
         share_conn_close(c);
         return;
@@ -391,17 +392,16 @@ static int check_access(struct share_conn *c, const struct share_fh *fh, uint32_
 }
 
 void share_check_image(struct share_check *s, const char *what, const char *name,
-                       const struct share_user *user, struct store_attr *attr,
-                       struct check_list *l)
+                       const struct share_user *user, struct store_attr *attr, struct check_list *l)
 {
     struct err e = {0};
     struct share_entry f;
     char size[UNITS_TEXT_MAX];
     uint32_t may = 0;
     struct share_conn *c = check_connect(s, user, &e);
-    int found = c == NULL ? -1
-                          : share_names_walk(c, &share_of(s->place)->root, name, &f,
-                                             check_deadline(), &e);
+    int found =
+        c == NULL ? -1
+                  : share_names_walk(c, &share_of(s->place)->root, name, &f, check_deadline(), &e);
     if (found > 0 && check_access(c, &f.fh, &may, &e) < 0)
         found = -1;
     share_conn_close(c);
@@ -414,10 +414,9 @@ void share_check_image(struct share_check *s, const char *what, const char *name
     } else if (may != (ACCESS3_READ | ACCESS3_MODIFY)) {
         check_list_add(l, CHECK_REFUSE, what,
                        "user %u:%u may not write %s%s: it is %u:%u's, mode %o", user->uid,
-                       user->gid, s->place->url, name, f.attr.uid, f.attr.gid,
-                       f.attr.mode);
+                       user->gid, s->place->url, name, f.attr.uid, f.attr.gid, f.attr.mode);
         check_list_fix(l, "ssh root@%s chown %u:%u %s/%s", share_of(s->place)->url.host, user->uid,
-                        user->gid, share_of(s->place)->url.path, name);
+                       user->gid, share_of(s->place)->url.path, name);
     } else {
         *attr = f.attr;
         check_list_add(l, CHECK_OK, what, "%s%s is there, %s, and user %u:%u may write it",
@@ -431,9 +430,9 @@ int share_check_take(struct share_check *s, const char *name, const struct share
 {
     struct share_entry f;
     struct share_conn *c = check_connect(s, user, e);
-    int found = c == NULL ? -1
-                          : share_names_walk(c, &share_of(s->place)->root, name, &f,
-                                             check_deadline(), e);
+    int found = c == NULL
+                    ? -1
+                    : share_names_walk(c, &share_of(s->place)->root, name, &f, check_deadline(), e);
     if (found > 0) {
         *attr = f.attr;
         if (share_proc_remove(c, &share_of(s->place)->root, name, check_deadline(), e) < 0)

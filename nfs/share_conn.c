@@ -58,12 +58,12 @@ struct share_conn {
     struct ring *ring;
     struct nfs_context *nfs; /* NULL: lost */
     struct share_slot connecting, asking;
-    bool open;       /* it was connected, and has answered */
+    bool open; /* it was connected, and has answered */
     const volatile sig_atomic_t *cancel;
     bool stopping;
-    bool late; /* it is lost for that */
+    bool late;                     /* it is lost for that */
     struct store_io *first, *last; /* under way */
-    short armed; /* events that `poll` waits for */
+    short armed;                   /* events that `poll` waits for */
     struct ring_op poll, tick, kick;
     struct share_progress progress;
 };
@@ -300,8 +300,7 @@ static nfs_fh3 conn_fh(const struct share_fh *fh)
     return (nfs_fh3){.data = {.data_len = fh->len, .data_val = (char *)(uintptr_t)fh->val}};
 }
 
-static void conn_read(struct share_carrier *carrier, const struct share_fh *fh,
-                      struct store_io *io)
+static void conn_read(struct share_carrier *carrier, const struct share_fh *fh, struct store_io *io)
 {
     struct share_conn *c = conn_of(carrier);
     bool queued = false;
@@ -420,8 +419,11 @@ static void conn_wait_once(struct share_conn *c)
 static int conn_await(struct share_conn *c, struct share_call *call, int64_t deadline_ns,
                       struct err *e)
 {
-    struct share_wait w = {.who = c->progress.who, .what = c->progress.what, .deadline_ns = deadline_ns,
-                           .cancel = c->cancel, .connecting = !c->open};
+    struct share_wait w = {.who = c->progress.who,
+                           .what = c->progress.what,
+                           .deadline_ns = deadline_ns,
+                           .cancel = c->cancel,
+                           .connecting = !c->open};
     share_wait_begin(&w);
     while (!call->done && c->nfs != NULL) {
         conn_wait_once(c);
@@ -440,8 +442,8 @@ static int conn_await(struct share_conn *c, struct share_call *call, int64_t dea
                : err_set(e, ERR_LOST, 0, "the connection to %s was lost", c->progress.what);
 }
 
-int share_conn_wait(struct share_conn *c, struct share_call *call, bool queued,
-                    int64_t deadline_ns, struct err *e)
+int share_conn_wait(struct share_conn *c, struct share_call *call, bool queued, int64_t deadline_ns,
+                    struct err *e)
 {
     int rc;
     assert(c->base.load == 0);

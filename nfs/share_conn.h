@@ -75,7 +75,7 @@ void share_conn_answered(struct rpc_context *rpc, int status, void *answer, void
  * Waits for the answer, if the call was `queued`. 0: take() has run; what the server answered may
  * still be an error. -1: ERR_LOST or ERR_TIMEOUT; the connection is lost.
  */
-int share_conn_wait(struct share_conn *c, struct share_call *call, bool queued,
-                    int64_t deadline_ns, struct err *e);
+int share_conn_wait(struct share_conn *c, struct share_call *call, bool queued, int64_t deadline_ns,
+                    struct err *e);
 
 #endif

@@ -24,8 +24,9 @@
 
 #define CONTROL_CONNECT_NS (5 * NS_PER_S)
 #define CONTROL_PROBE_NS (1 * NS_PER_S) /* at least, to tell why connecting has failed */
-#define CONTROL_TIDY_NS (3 * NS_PER_S)   /* for tidying up, after Ctrl-C, */
-#define CONTROL_SILENT_NS (1 * NS_PER_S) /* and where the server has been silent for as long before */
+#define CONTROL_TIDY_NS (3 * NS_PER_S)  /* for tidying up, after Ctrl-C, */
+#define CONTROL_SILENT_NS \
+    (1 * NS_PER_S) /* and where the server has been silent for as long before */
 #define CONTROL_PAUSE_MIN_NS (100 * NS_PER_MS)
 #define CONTROL_PAUSE_MAX_NS (10 * NS_PER_S)
 
@@ -43,7 +44,9 @@ static bool control_cancelled(const struct share_place *p)
 static struct share_conn *control_connect_at(struct share_place *p, const struct share_address *a,
                                              int program, int64_t deadline_ns, struct err *e)
 {
-    const struct share_dial d = {.who = p->text, .host = p->host, .mapper_port = p->mapper_port,
+    const struct share_dial d = {.who = p->text,
+                                 .host = p->host,
+                                 .mapper_port = p->mapper_port,
                                  .cancel = p->options.cancel};
     bool nfs = program == NFS_PROGRAM;
     int given = nfs ? p->url.nfs_port : p->url.mount_port;
@@ -148,8 +151,7 @@ static int control_ask(struct share_place *p, share_ask_fn *ask, void *arg, int6
     struct share_try t = {0};
     for (;;) {
         struct share_conn *c = control_live(p, deadline_ns, e);
-        t.deadline_ns =
-            control_earlier(deadline_ns, clock_now_ns() + p->options.timeout_ns / 2);
+        t.deadline_ns = control_earlier(deadline_ns, clock_now_ns() + p->options.timeout_ns / 2);
         int rc = c != NULL ? ask(p, c, arg, &t, e) : -1;
         if (rc >= 0)
             return rc;
@@ -194,13 +196,21 @@ void share_control_hint_denied(const struct share_place *p, struct err *e)
     if (e->class != ERR_NFS || e->hint != NULL)
         return;
     if (e->sys == EROFS)
-        err_hint(e, "the export is read-only for this host, or its file system is: export %s with rw "
-                 "(exportfs -v on %s shows it; ganesha: Access_Type = RW)", p->url.path, p->host);
+        err_hint(e,
+                 "the export is read-only for this host, or its file system is: export %s with rw "
+                 "(exportfs -v on %s shows it; ganesha: Access_Type = RW)",
+                 p->url.path, p->host);
     else if ((e->sys == EACCES || e->sys == EPERM) && geteuid() == 0)
-        err_hint(e, "root is another user there (root_squash, the default, or all_squash): export %s with "
-                 "no_root_squash for this host (ganesha: Squash = No_Root_Squash), or let everybody write "
-                 "in the directory", p->url.path);
+        err_hint(
+            e,
+            "root is another user there (root_squash, the default, or all_squash): export %s with "
+            "no_root_squash for this host (ganesha: Squash = No_Root_Squash), or let everybody write "
+            "in the directory",
+            p->url.path);
     else if (e->sys == EACCES || e->sys == EPERM)
-        err_hint(e, "user %u, group %u may not do that in the directory, or the export makes all users one "
-                 "(all_squash)", (unsigned)geteuid(), (unsigned)getegid());
+        err_hint(
+            e,
+            "user %u, group %u may not do that in the directory, or the export makes all users one "
+            "(all_squash)",
+            (unsigned)geteuid(), (unsigned)getegid());
 }

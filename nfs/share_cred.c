@@ -41,8 +41,10 @@ struct codec_cred share_cred_own(void)
             dropped++;
     }
     if (dropped > 0 && !atomic_flag_test_and_set(&warned))
-        log_warn("nfs: this user is in %d groups more than the %d that NFS can carry: what only they "
-                 "permit may be refused", dropped, CODEC_GROUPS_MAX);
+        log_warn(
+            "nfs: this user is in %d groups more than the %d that NFS can carry: what only they "
+            "permit may be refused",
+            dropped, CODEC_GROUPS_MAX);
     return cred;
 }
 
@@ -50,8 +52,8 @@ bool share_cred_give(struct rpc_context *rpc, const struct codec_cred *cred)
 {
     uint32_t groups[CODEC_GROUPS_MAX];
     memcpy(groups, cred->groups, sizeof groups);
-    struct AUTH *auth = libnfs_authunix_create(cred->machine, cred->uid, cred->gid, cred->n_groups,
-                                               groups);
+    struct AUTH *auth =
+        libnfs_authunix_create(cred->machine, cred->uid, cred->gid, cred->n_groups, groups);
     if (auth == NULL)
         return false;
     rpc_set_auth(rpc, auth); /* takes it */

@@ -282,8 +282,8 @@ static struct share_carrier *data_connect(struct share_data *d, struct err *e)
     if (c == NULL)
         return NULL;
     bool own = p->options.path != SHARE_PATH_LIBNFS && share_lane_fits(c);
-    struct share_carrier *carrier =
-        own ? share_lane_adopt(d->ring, c, d->timeout_ns / 2, e) : share_conn_carrier(c);
+    struct share_carrier *carrier = own ? share_lane_adopt(d->ring, c, d->timeout_ns / 2, e)
+                                        : share_conn_carrier(c);
     if (carrier != NULL)
         log_debug("%s: connected for data, by %s", p->text, carrier->ops->name);
     return carrier;

@@ -58,8 +58,10 @@ int share_dial_resolve(const struct share_dial *d, const char *host,
     if (rc != 0) {
         err_set(e, ERR_LOST, 0, "%s: the host's name does not resolve: %s", d->host,
                 rc == EAI_SYSTEM ? strerror(errno) : gai_strerror(rc));
-        return err_hint(e, "is it spelled right? 'getent ahosts %s' asks as godwit does; an address "
-                        "does as well (IPv6 in brackets, link-local with %%interface)", host);
+        return err_hint(e,
+                        "is it spelled right? 'getent ahosts %s' asks as godwit does; an address "
+                        "does as well (IPv6 in brackets, link-local with %%interface)",
+                        host);
     }
     *n = 0;
     for (const struct addrinfo *a = found; a != NULL && *n < SHARE_ADDRESSES_MAX; a = a->ai_next) {
@@ -73,7 +75,8 @@ int share_dial_resolve(const struct share_dial *d, const char *host,
         ++*n;
     }
     freeaddrinfo(found);
-    return *n > 0 ? 0 : err_set(e, ERR_LOST, 0, "%s: has no address of a kind that is known", d->host);
+    return *n > 0 ? 0
+                  : err_set(e, ERR_LOST, 0, "%s: has no address of a kind that is known", d->host);
 }
 
 /* ---- one question ---- */
@@ -135,7 +138,8 @@ static enum dial_outcome dial_read_head(struct dial_call *c, const uint8_t *r, s
     enum { ACCEPTED_AT = 12, VERIFIER_AT = 20, UNAVAILABLE = 1, MISMATCH = 2 };
     if (dial_get(r + 4) != DIAL_XID || dial_get(r + 8) != 1 || dial_get(r + ACCEPTED_AT) != 0)
         return DIAL_STRANGE;
-    size_t verifier = dial_get(r + VERIFIER_AT), at = VERIFIER_AT + 4 + ((verifier + 3) & ~(size_t)3);
+    size_t verifier = dial_get(r + VERIFIER_AT),
+           at = VERIFIER_AT + 4 + ((verifier + 3) & ~(size_t)3);
     if (verifier > 400 || at + 4 > len)
         return DIAL_STRANGE;
     uint32_t status = dial_get(r + at);
@@ -178,8 +182,17 @@ static enum dial_outcome dial_ask(struct dial_call *c, const struct share_addres
     enum dial_outcome o = dial_connect(a, port, &fd, &c->sys, w);
     if (o != DIAL_DONE)
         return o;
-    const uint32_t head[] = {0x80000000U | (uint32_t)(DIAL_HEAD - 4 + c->args_len), DIAL_XID, 0, 2,
-                             c->program, c->version, c->proc, 0, 0, 0, 0};
+    const uint32_t head[] = {0x80000000U | (uint32_t)(DIAL_HEAD - 4 + c->args_len),
+                             DIAL_XID,
+                             0,
+                             2,
+                             c->program,
+                             c->version,
+                             c->proc,
+                             0,
+                             0,
+                             0,
+                             0};
     for (size_t i = 0; i < sizeof head / sizeof *head; i++)
         p = dial_put(p, head[i]);
     memcpy(p, c->args, c->args_len);
@@ -189,10 +202,14 @@ static enum dial_outcome dial_ask(struct dial_call *c, const struct share_addres
     return dial_read(c, fd, w);
 }
 
-static struct share_wait dial_wait(const struct share_dial *d, const char *what, int64_t deadline_ns)
+static struct share_wait dial_wait(const struct share_dial *d, const char *what,
+                                   int64_t deadline_ns)
 {
-    struct share_wait w = {.who = d->who, .what = what, .deadline_ns = deadline_ns,
-                           .cancel = d->cancel, .connecting = true};
+    struct share_wait w = {.who = d->who,
+                           .what = what,
+                           .deadline_ns = deadline_ns,
+                           .cancel = d->cancel,
+                           .connecting = true};
     share_wait_begin(&w);
     return w;
 }
@@ -205,8 +222,10 @@ static int dial_cannot(const struct share_dial *d, const char *what, enum dial_o
     switch (o) {
     case DIAL_FAILED: return err_set(e, ERR_LOST, sys, "%s: cannot connect to %s", d->host, what);
     case DIAL_SILENT:
-        return err_set(e, ERR_TIMEOUT, 0, "%s: no answer from %s: packets are dropped on the way, or "
-                       "the server is down", d->host, what);
+        return err_set(e, ERR_TIMEOUT, 0,
+                       "%s: no answer from %s: packets are dropped on the way, or "
+                       "the server is down",
+                       d->host, what);
     case DIAL_MUTE:
         return err_set(e, ERR_TIMEOUT, 0, "%s: %s takes connections, but does not answer", d->host,
                        what);
@@ -216,7 +235,8 @@ static int dial_cannot(const struct share_dial *d, const char *what, enum dial_o
         return err_set(e, ERR_LOST, 0, "%s: %s does not speak version 3", d->host, what);
     case DIAL_CANCELLED:
         return err_set(e, ERR_CANCELLED, 0, "%s: stopped while waiting for %s", d->host, what);
-    default: return err_set(e, ERR_LOST, 0, "%s: what listens as %s is no RPC server", d->host, what);
+    default:
+        return err_set(e, ERR_LOST, 0, "%s: what listens as %s is no RPC server", d->host, what);
     }
 }
 
@@ -236,10 +256,11 @@ static bool dial_only_v4(const struct share_dial *d, const struct share_address 
 static int dial_say_v4(const struct share_dial *d, struct err *e)
 {
     err_clear(e);
-    err_set(e, ERR_LOST, 0, "%s: the NFS server (port %d) speaks NFSv4 only, and godwit needs NFSv3",
-            d->host, SHARE_NFS_PORT);
+    err_set(e, ERR_LOST, 0,
+            "%s: the NFS server (port %d) speaks NFSv4 only, and godwit needs NFSv3", d->host,
+            SHARE_NFS_PORT);
     return err_hint(e, "switch NFSv3 on there: vers3=y in [nfsd] of /etc/nfs.conf, with rpcbind "
-                    "running; ganesha: Protocols = 3, 4");
+                       "running; ganesha: Protocols = 3, 4");
 }
 
 int share_dial_probe(const struct share_dial *d, const struct share_address *a, int program,
@@ -259,10 +280,14 @@ int share_dial_probe(const struct share_dial *d, const struct share_address *a, 
     if (o == DIAL_CANCELLED)
         return -1;
     if (given)
-        return err_hint(e, "the URL says ?%s=%d: is that right ('rpcinfo -p' on the server tells), "
-                        "and does no firewall stop it?", argument, port);
-    return err_hint(e, "the port mapper says that %s is at port %d: is it running there, and does a "
-                    "firewall on the way let TCP port %d through?", dial_service(program), port, port);
+        return err_hint(e,
+                        "the URL says ?%s=%d: is that right ('rpcinfo -p' on the server tells), "
+                        "and does no firewall stop it?",
+                        argument, port);
+    return err_hint(e,
+                    "the port mapper says that %s is at port %d: is it running there, and does a "
+                    "firewall on the way let TCP port %d through?",
+                    dial_service(program), port, port);
 }
 
 /* ---- the port mapper ---- */
@@ -298,8 +323,8 @@ static int dial_universal_port(const struct dial_call *c)
         return 0;
     *dot = '\0';
     char *before = strrchr(text, '.');
-    if (before == NULL || sscanf(before + 1, "%3u", &high) != 1 || sscanf(dot + 1, "%3u", &low) != 1 ||
-        high > 255 || low > 255)
+    if (before == NULL || sscanf(before + 1, "%3u", &high) != 1 ||
+        sscanf(dot + 1, "%3u", &low) != 1 || high > 255 || low > 255)
         return 0;
     return (int)(high << 8 | low);
 }
@@ -309,10 +334,11 @@ static int dial_not_mapped(const struct share_dial *d, const struct share_addres
 {
     if (dial_only_v4(d, a))
         return dial_say_v4(d, e);
-    err_set(e, ERR_LOST, 0, "%s: its port mapper (rpcbind, port %d) knows no %s of version 3", d->host,
-            d->mapper_port, dial_service(program));
-    return err_hint(e, "is the NFS server running there, with NFSv3 (vers3=y in [nfsd] of /etc/nfs.conf; "
-                    "ganesha: Protocols = 3, 4)? 'rpcinfo -p' on the server shows what is there");
+    err_set(e, ERR_LOST, 0, "%s: its port mapper (rpcbind, port %d) knows no %s of version 3",
+            d->host, d->mapper_port, dial_service(program));
+    return err_hint(
+        e, "is the NFS server running there, with NFSv3 (vers3=y in [nfsd] of /etc/nfs.conf; "
+           "ganesha: Protocols = 3, 4)? 'rpcinfo -p' on the server shows what is there");
 }
 
 int share_dial_port(const struct share_dial *d, const struct share_address *a, int program,
@@ -326,7 +352,9 @@ int share_dial_port(const struct share_dial *d, const struct share_address *a, i
     struct share_wait w = dial_wait(d, what, deadline_ns);
     enum dial_outcome o = dial_ask(&c, a, d->mapper_port, &w);
     if (o == DIAL_DONE) {
-        uint32_t n = v6 ? (uint32_t)dial_universal_port(&c) : c.reply_len >= 4 ? dial_get(c.reply) : 0;
+        uint32_t n = v6                 ? (uint32_t)dial_universal_port(&c)
+                     : c.reply_len >= 4 ? dial_get(c.reply)
+                                        : 0;
         *port = n <= 65535 ? (int)n : 0;
         return *port > 0 ? 0 : dial_not_mapped(d, a, program, e);
     }
@@ -335,7 +363,10 @@ int share_dial_port(const struct share_dial *d, const struct share_address *a, i
         return -1;
     if (dial_only_v4(d, a))
         return dial_say_v4(d, e);
-    return err_hint(e, "is rpcbind running there, and does a firewall on the way let TCP port %d through? "
-                    "With ?nfsport=%d&mountport=N it is not asked (mountd's port N: 'rpcinfo -p' on the "
-                    "server)", d->mapper_port, SHARE_NFS_PORT);
+    return err_hint(
+        e,
+        "is rpcbind running there, and does a firewall on the way let TCP port %d through? "
+        "With ?nfsport=%d&mountport=N it is not asked (mountd's port N: 'rpcinfo -p' on the "
+        "server)",
+        d->mapper_port, SHARE_NFS_PORT);
 }

@@ -208,7 +208,8 @@ static bool file_is_likely(const struct share_file *f, const struct store_attr *
     if (then->type == STORE_DIRECTORY)
         return same;
     same = same && now->size_bytes == then->size_bytes;
-    return same && (f->writes || (now->mtime_ns == then->mtime_ns && now->ctime_ns == then->ctime_ns));
+    return same &&
+           (f->writes || (now->mtime_ns == then->mtime_ns && now->ctime_ns == then->ctime_ns));
 }
 
 static int file_find_as(struct share_place *p, struct share_conn *c, struct share_file *f,
@@ -251,8 +252,8 @@ int share_file_renew(struct share_file *f, struct err *e)
 
 struct file_publish {
     struct share_file *f;
-    const char *final; /* the last part alone; NULL: the name stays */
-    const char *path;  /* all of it */
+    const char *final;                        /* the last part alone; NULL: the name stays */
+    const char *path;                         /* all of it */
     const struct store_attr *attr, *replaces; /* or NULL */
     bool attributes_given;
     bool naming; /* a LINK or RENAME was sent whose answer has not come */
@@ -370,7 +371,8 @@ static int file_rename(struct share_conn *c, struct file_publish *b, const struc
     is = file_is(c, b->f, dir, b->final, &at, &found, deadline_ns, e);
     if (is != 0)
         return is < 0 ? -1 : 0;
-    return err_set(e, ERR_LOST, 0, "what was just given this name is not there: somebody else is at "
+    return err_set(e, ERR_LOST, 0,
+                   "what was just given this name is not there: somebody else is at "
                    "work there");
 }
 
@@ -389,7 +391,8 @@ static int file_name(struct share_conn *c, struct file_publish *b, const struct 
     if (found && b->replaces == NULL)
         return err_set(e, ERR_NFS, EEXIST, "somebody else has made it meanwhile");
     if (found && !store_unchanged(&at.attr, b->replaces)) {
-        err_set(e, ERR_IO, 0, "what stands there was changed or replaced meanwhile, and is left alone");
+        err_set(e, ERR_IO, 0,
+                "what stands there was changed or replaced meanwhile, and is left alone");
         e->sys = ESTALE;
         return err_hint(e, "look at it; run it again with --overwrite to replace it all the same");
     }
@@ -462,9 +465,9 @@ int share_file_publish(struct store_file *file, const char *final, const struct 
         share_control_hint_denied(p, e);
         if (b.naming) /* not known: by the contract ERR_LOST, whatever came last */
             e->class = ERR_LOST;
-        return b.final == NULL ? err_wrap(e, "%s%s: cannot set its attributes", p->text, f->name)
-                               : err_wrap(e, "%s%s: cannot publish it as %s", p->text, f->name,
-                                          b.final);
+        return b.final == NULL
+                   ? err_wrap(e, "%s%s: cannot set its attributes", p->text, f->name)
+                   : err_wrap(e, "%s%s: cannot publish it as %s", p->text, f->name, b.final);
     }
     if (b.final != NULL) {
         free(f->name);

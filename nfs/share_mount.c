@@ -78,9 +78,12 @@ static int mount_own_port(const struct share_conn *c, char address[NI_MAXHOST])
 
 static int mount_hint_port(const struct share_place *p, int port, const char *at, struct err *e)
 {
-    return err_hint(e, "%s: 'secure' exports, the default, take only requests from ports below 1024, which "
-                    "root alone may use, and this one came from %d: run godwit as root, or export %s with "
-                    "'insecure'", p->host, port, at);
+    return err_hint(
+        e,
+        "%s: 'secure' exports, the default, take only requests from ports below 1024, which "
+        "root alone may use, and this one came from %d: run godwit as root, or export %s with "
+        "'insecure'",
+        p->host, port, at);
 }
 
 /* The list of exports tells which of the reasons for the same status it was. */
@@ -94,21 +97,25 @@ static int mount_explain(const struct share_place *p, struct share_conn *c, int6
         return -1;
     int port = share_conn_lost(c) ? 0 : mount_own_port(c, address);
     if (share_proc_exports(c, mount_note_export, &x, deadline_ns, &why) < 0)
-        return err_hint(e, "is the path right, and may this host use it? (showmount -e %s)", p->url.host);
+        return err_hint(e, "is the path right, and may this host use it? (showmount -e %s)",
+                        p->url.host);
     if (!x.found) {
         int sys = e->sys;
         err_clear(e);
-        err_set(e, ERR_REFUSED, 0, "the server refuses to mount %s: there is no such export", p->url.path);
+        err_set(e, ERR_REFUSED, 0, "the server refuses to mount %s: there is no such export",
+                p->url.path);
         e->sys = sys;
-        return x.all[0] != '\0' ? err_hint(e, "what %s exports: %s", p->host, x.all)
-                                : err_hint(e, "%s exports nothing at all, or does not tell", p->host);
+        return x.all[0] != '\0'
+                   ? err_hint(e, "what %s exports: %s", p->host, x.all)
+                   : err_hint(e, "%s exports nothing at all, or does not tell", p->host);
     }
     if (e->sys != EACCES && e->sys != EPERM)
         return err_hint(e, "%s is exported, but is there a %s in it?", x.at, p->url.path);
     if (port >= 1024)
         return mount_hint_port(p, port, x.at, e);
-    return err_hint(e, "%s exports %s to: %s; is %s among them? (/etc/exports, exportfs -v; ganesha: Clients)",
-                    p->host, x.at, x.clients[0] != '\0' ? x.clients : "everybody", address);
+    return err_hint(
+        e, "%s exports %s to: %s; is %s among them? (/etc/exports, exportfs -v; ganesha: Clients)",
+        p->host, x.at, x.clients[0] != '\0' ? x.clients : "everybody", address);
 }
 
 /* ---- mounting ---- */
@@ -178,8 +185,7 @@ int share_mount_find(struct share_place *p, int64_t deadline_ns, struct err *e)
     }
     struct share_limits limits;
     struct share_entry at;
-    if (p->control == NULL ||
-        share_proc_fsinfo(p->control, &mounted, &limits, deadline_ns, e) < 0)
+    if (p->control == NULL || share_proc_fsinfo(p->control, &mounted, &limits, deadline_ns, e) < 0)
         return -1;
     int found = share_names_walk(p->control, &mounted, rest, &at, deadline_ns, e);
     if (found < 0)

@@ -25,8 +25,7 @@ enum { NAMES_LINKS_MAX = 40 /* as Linux */ };
 
 static int names_link_refused(const char *path, const char *target, struct err *e)
 {
-    err_set(e, ERR_REFUSED, 0, "%s is a symbolic link to %s, out of the share", path,
-            target);
+    err_set(e, ERR_REFUSED, 0, "%s is a symbolic link to %s, out of the share", path, target);
     return err_hint(e, "name what it points to");
 }
 
@@ -226,8 +225,9 @@ static int names_ask_attributes(struct share_place *p, struct share_conn *c, voi
         return -1;
     for (size_t i = 0; i < l->page.count; i++) {
         struct share_page_entry *x = &l->page.entries[i];
-        int found = x->has_attr ? 0 : share_proc_lookup(c, &l->at.fh, x->name, &x->entry,
-                                                        t->deadline_ns, e);
+        int found = x->has_attr
+                        ? 0
+                        : share_proc_lookup(c, &l->at.fh, x->name, &x->entry, t->deadline_ns, e);
         if (found < 0)
             return -1;
         x->has_attr = x->has_attr || found > 0; /* else it is gone by now */
@@ -288,9 +288,8 @@ static int names_ask_remove(struct share_place *p, struct share_conn *c, void *a
         return store_not_ours(&p->base, r->name, e);
     if (at.attr.type == STORE_DIRECTORY)
         share_names_forget(p);
-    int rc = at.attr.type == STORE_DIRECTORY
-                 ? share_proc_rmdir(c, &dir, last, t->deadline_ns, e)
-                 : share_proc_remove(c, &dir, last, t->deadline_ns, e);
+    int rc = at.attr.type == STORE_DIRECTORY ? share_proc_rmdir(c, &dir, last, t->deadline_ns, e)
+                                             : share_proc_remove(c, &dir, last, t->deadline_ns, e);
     return rc == 0 || names_is_gone(e) ? 0 : -1;
 }
 

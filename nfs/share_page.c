@@ -104,14 +104,15 @@ static int page_ask(struct share_conn *c, const struct share_fh *dir, struct pag
         READDIR3args args = {.dir = page_fh(dir), .cookie = page->cookie, .count = PAGE_BYTES};
         memcpy(args.cookieverf, page->verifier, sizeof args.cookieverf);
         queued = COMPAT_CALL(nfs3_readdir, share_conn_rpc(c), share_conn_answered, &args,
-                              share_conn_slot(c, &call));
+                             share_conn_slot(c, &call));
     } else {
-        READDIRPLUS3args args = {.dir = page_fh(dir), .cookie = page->cookie,
-                                 .dircount = PAGE_NAMES_BYTES, .maxcount = PAGE_BYTES};
+        READDIRPLUS3args args = {.dir = page_fh(dir),
+                                 .cookie = page->cookie,
+                                 .dircount = PAGE_NAMES_BYTES,
+                                 .maxcount = PAGE_BYTES};
         memcpy(args.cookieverf, page->verifier, sizeof args.cookieverf);
-        queued =
-            COMPAT_CALL(nfs3_readdirplus, share_conn_rpc(c), share_conn_answered, &args,
-                              share_conn_slot(c, &call));
+        queued = COMPAT_CALL(nfs3_readdirplus, share_conn_rpc(c), share_conn_answered, &args,
+                             share_conn_slot(c, &call));
     }
     return share_conn_wait(c, &call, queued, deadline_ns, e);
 }

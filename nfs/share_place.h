@@ -15,13 +15,14 @@ struct share_place {
     struct store_place base;
     struct share_url url;
     struct share_options options;
-    char host[sizeof(((struct share_url *)NULL)->host) + 2]; /* for messages: IPv6 in its brackets */
-    int mapper_port; /* where it is asked for ports: 111, but in tests */
-    int nfs_port, mount_port; /* where they were found last; 0: not known */
+    char
+        host[sizeof(((struct share_url *)NULL)->host) + 2]; /* for messages: IPv6 in its brackets */
+    int mapper_port;            /* where it is asked for ports: 111, but in tests */
+    int nfs_port, mount_port;   /* where they were found last; 0: not known */
     struct share_fh root;       /* the directory that the URL names */
     struct share_conn *control; /* for the procedures that block; NULL: none yet */
     int64_t answered_ns;        /* when the server has last answered anything; 0: never */
-    bool given_up;              /* what was asked after Ctrl-C got no answer: nothing more is asked */
+    bool given_up; /* what was asked after Ctrl-C got no answer: nothing more is asked */
     struct share_data *data[SHARE_CONNECTIONS_MAX];
     unsigned n_data; /* at least one */
     /* The directory in which a name was last looked up: names come in the order of directories. */

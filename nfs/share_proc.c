@@ -168,11 +168,13 @@ int share_proc_mount(struct share_conn *c, const char *path, struct share_fh *ro
         return err_set(e, ERR_REFUSED, share_conn_errno((nfsstat3)a.status),
                        "the server refuses to mount %s", path);
     if (!a.sys) {
-        err_set(e, ERR_REFUSED, 0, "the server refuses to mount %s for AUTH_SYS: the export takes only %s",
-                path, a.flavours);
+        err_set(e, ERR_REFUSED, 0,
+                "the server refuses to mount %s for AUTH_SYS: the export takes only %s", path,
+                a.flavours);
         e->sys = EPROTONOSUPPORT;
-        return err_hint(e, "godwit does not speak Kerberos: add 'sec=sys' to the export's options, for "
-                        "this host (sec=krb5:sys; ganesha: SecType = sys, krb5)");
+        return err_hint(
+            e, "godwit does not speak Kerberos: add 'sec=sys' to the export's options, for "
+               "this host (sec=krb5:sys; ganesha: SecType = sys, krb5)");
     }
     if (!a.has_fh)
         return err_set(e, ERR_PROTO, 0, "the server's answer to the mount has no handle");
@@ -198,7 +200,8 @@ static void take_exports(struct share_call *call, void *data)
         const void *next = node.ex_groups;
         for (size_t len = 0; next != NULL && len < sizeof clients - 1; next = group.gr_next) {
             memcpy(&group, next, sizeof group);
-            snprintf(clients + len, sizeof clients - len, "%s%s", len > 0 ? ", " : "", group.gr_name);
+            snprintf(clients + len, sizeof clients - len, "%s%s", len > 0 ? ", " : "",
+                     group.gr_name);
             len = strlen(clients);
         }
         more = x->fn(x->arg, node.ex_dir, clients);

@@ -18,11 +18,11 @@
 struct share_progress {
     int64_t timeout_ns;
     uint64_t moved_bytes; /* both ways, over the connection's life */
-    int64_t moved_ns;     /* when that was last seen to have grown, or something was asked of an idle
+    int64_t moved_ns;    /* when that was last seen to have grown, or something was asked of an idle
                              connection; CLOCK_MONOTONIC */
-    int64_t answered_ns;  /* the latest start of a request that was answered */
-    const char *who;      /* NULL, or the share in messages; lent */
-    char what[40];        /* "the NFS server (port 2049)" */
+    int64_t answered_ns; /* the latest start of a request that was answered */
+    const char *who;     /* NULL, or the share in messages; lent */
+    char what[40];       /* "the NFS server (port 2049)" */
 };
 
 /* A request is started; `idle`: no other is under way. */

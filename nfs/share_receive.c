@@ -135,9 +135,7 @@ static ptrdiff_t receive_deal(struct share_receive *r, const uint8_t *bytes, uin
         memcpy((uint8_t *)r->call->buf + r->got, bytes, n);
         receive_payload(r, n);
         break;
-    case SHARE_RECEIVE_REST:
-        r->pad_left -= smaller(len, r->pad_left);
-        break;
+    case SHARE_RECEIVE_REST: r->pad_left -= smaller(len, r->pad_left); break;
     }
     return n;
 }

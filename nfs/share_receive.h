@@ -14,8 +14,8 @@ enum { SHARE_RECEIVE_BYTES = 16 << 10 };
 /* A call that awaits its answer. The owner's, until it is answered or the stream is given up. */
 struct share_await {
     enum codec_proc proc;
-    void *buf;          /* of READ: where to */
-    uint32_t len_bytes; /* of READ and WRITE: asked for */
+    void *buf;                /* of READ: where to */
+    uint32_t len_bytes;       /* of READ and WRITE: asked for */
     struct codec_reply reply; /* valid once it was answered */
 };
 

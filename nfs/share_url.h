@@ -8,7 +8,7 @@
 #include "core/err.h"
 
 struct share_url {
-    char host[256];      /* name or address; an IPv6 address without its brackets, with %interface */
+    char host[256]; /* name or address; an IPv6 address without its brackets, with %interface */
     char path[PATH_MAX]; /* "/" or "/a/b": no slash at the end, none doubled */
     int nfs_port;        /* 0: ask the port mapper */
     int mount_port;      /* 0: ask the port mapper */

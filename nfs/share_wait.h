@@ -17,12 +17,12 @@
 #define SHARE_WAIT_WORD_NS (3 * NS_PER_S)    /* after so long without an answer a word is said */
 
 struct share_wait {
-    const char *who;     /* the share, as it is called in messages */
-    const char *what;    /* what does not answer: "its port mapper (rpcbind, port 111)" */
+    const char *who;               /* the share, as it is called in messages */
+    const char *what;              /* what does not answer: "its port mapper (rpcbind, port 111)" */
     int64_t start_ns, deadline_ns; /* CLOCK_MONOTONIC */
     const volatile sig_atomic_t *cancel; /* NULL, or the operator's wish to stop */
-    bool connecting;     /* nothing was asked yet: it can be stopped at once */
-    bool was_cancelled;  /* before the wait began: what is asked now is to tidy up */
+    bool connecting;                     /* nothing was asked yet: it can be stopped at once */
+    bool was_cancelled; /* before the wait began: what is asked now is to tidy up */
     bool said;
 };
 

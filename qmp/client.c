@@ -262,8 +262,8 @@ static void client_read(struct qmp_client *c)
 static void client_write(struct qmp_client *c)
 {
     while (!c->lost && c->out.start < c->out.end) {
-        ssize_t n = send(c->link.fd, c->out.data + c->out.start, c->out.end - c->out.start,
-                         MSG_NOSIGNAL);
+        ssize_t n =
+            send(c->link.fd, c->out.data + c->out.start, c->out.end - c->out.start, MSG_NOSIGNAL);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0 && errno == EAGAIN)
@@ -292,7 +292,8 @@ static void client_on_timeout(void *arg)
 {
     struct pending *p = arg;
     struct err e = {0};
-    err_set(&e, ERR_TIMEOUT, 0, "%s: %s: QEMU did not answer in time", p->client->ep.text, p->command);
+    err_set(&e, ERR_TIMEOUT, 0, "%s: %s: QEMU did not answer in time", p->client->ep.text,
+            p->command);
     pending_answer(p, NULL, &e);
 }
 
@@ -324,8 +325,8 @@ void qmp_client_send(struct qmp_client *c, const char *command, struct json_obje
     struct err ignored = {0};
     struct pending *p = calloc(1, sizeof *p);
     assert(p != NULL && strlen(command) < sizeof p->command);
-    *p = (struct pending){
-        .next = c->pending, .client = c, .id = c->next_id++, .fn = fn, .arg = arg};
+    *p =
+        (struct pending){.next = c->pending, .client = c, .id = c->next_id++, .fn = fn, .arg = arg};
     strcpy(p->command, command);
     p->timer = loop_timer_add(c->loop, timeout_ns, client_on_timeout, p, &ignored);
     c->pending = p;

@@ -120,8 +120,7 @@ int qmp_query_status(struct qmp_client *c, enum vm_run *run, struct err *e)
 {
     CLEANUP_ANSWER struct json_object *r = NULL;
     const char *status;
-    if (command_ask(c, "query-status", &r, e) < 0 ||
-        field_text(r, "status", &status, e) < 0)
+    if (command_ask(c, "query-status", &r, e) < 0 || field_text(r, "status", &status, e) < 0)
         return -1;
     *run = (enum vm_run)command_word(run_words, status, VM_RUN_UNKNOWN);
     return 0;

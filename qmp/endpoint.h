@@ -37,11 +37,11 @@ struct qmp_endpoint {
     enum qmp_scheme scheme;
     char user[64]; /* "" where none was given */
     char host[256];
-    char port[8]; /* "" where none was given */
+    char port[8];   /* "" where none was given */
     char path[108]; /* of a unix socket, here or on the host: what a sun_path holds */
     const struct qmp_carrier *carrier; /* QMP_CARRIED */
     const void *target;                /* his, lent */
-    char text[512]; /* as it was written, for messages */
+    char text[512];                    /* as it was written, for messages */
 };
 
 int qmp_endpoint_parse(const char *text, struct qmp_endpoint *ep, struct err *e); /* ERR_USAGE */

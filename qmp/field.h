@@ -23,12 +23,14 @@ static inline int field_u64(struct json_object *o, const char *path, uint64_t *v
     return json_find_u64((struct json *)o, path, value, e);
 }
 
-static inline int field_u64_opt(struct json_object *o, const char *path, uint64_t *value, struct err *e)
+static inline int field_u64_opt(struct json_object *o, const char *path, uint64_t *value,
+                                struct err *e)
 {
     return json_find_u64_opt((struct json *)o, path, value, e);
 }
 
-static inline int field_double_opt(struct json_object *o, const char *path, double *value, struct err *e)
+static inline int field_double_opt(struct json_object *o, const char *path, double *value,
+                                   struct err *e)
 {
     return json_find_double_opt((struct json *)o, path, value, e);
 }
@@ -38,12 +40,14 @@ static inline int field_bool(struct json_object *o, const char *path, bool *valu
     return json_find_flag((struct json *)o, path, value, e);
 }
 
-static inline int field_text(struct json_object *o, const char *path, const char **value, struct err *e)
+static inline int field_text(struct json_object *o, const char *path, const char **value,
+                             struct err *e)
 {
     return json_find_text((struct json *)o, path, value, e);
 }
 
-static inline int field_text_opt(struct json_object *o, const char *path, const char **value, struct err *e)
+static inline int field_text_opt(struct json_object *o, const char *path, const char **value,
+                                 struct err *e)
 {
     return json_find_text_opt((struct json *)o, path, value, e);
 }

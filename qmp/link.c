@@ -121,9 +121,21 @@ static void link_exec_ssh(const struct qmp_endpoint *ep, const char *local, int 
     const char *argv[24];
     size_t n = 0;
     const char *const fixed[] = {
-        "ssh", "-N", "-T", "-o", "BatchMode=yes", "-o", "ExitOnForwardFailure=yes",
-        "-o", "ControlMaster=no", "-o", "ControlPath=none", "-o", "ServerAliveInterval=5",
-        "-L", forward,
+        "ssh",
+        "-N",
+        "-T",
+        "-o",
+        "BatchMode=yes",
+        "-o",
+        "ExitOnForwardFailure=yes",
+        "-o",
+        "ControlMaster=no",
+        "-o",
+        "ControlPath=none",
+        "-o",
+        "ServerAliveInterval=5",
+        "-L",
+        forward,
     };
     for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++)
         argv[n++] = fixed[i];
@@ -159,14 +171,15 @@ static int link_ssh_fault(const struct qmp_endpoint *ep, int status, int stderr_
     char words[8192];
     size_t len = 0;
     ssize_t n;
-    while (len < sizeof words - 1 &&
-           (n = read(stderr_fd, words + len, sizeof words - 1 - len)) > 0)
+    while (len < sizeof words - 1 && (n = read(stderr_fd, words + len, sizeof words - 1 - len)) > 0)
         len += (size_t)n;
     words[len] = '\0';
     const char *why = text_why(words);
-    err_set(e, ERR_IO, 0, "%s: ssh: %s", ep->text, *why != '\0' ? why : "it ended without a message");
+    err_set(e, ERR_IO, 0, "%s: ssh: %s", ep->text,
+            *why != '\0' ? why : "it ended without a message");
     if (strstr(why, "has changed and") != NULL) {
-        const char *known = ep->port[0] != '\0' ? text_keep("[%s]:%s", ep->host, ep->port) : ep->host;
+        const char *known = ep->port[0] != '\0' ? text_keep("[%s]:%s", ep->host, ep->port)
+                                                : ep->host;
         return err_hint(e, "only if you know why the key has changed: %s",
                         text_command("ssh-keygen -R %s", known));
     }
@@ -249,15 +262,9 @@ int qmp_link_open(const struct qmp_endpoint *ep, int64_t timeout_ns, struct qmp_
 
     int rc = -1;
     switch (ep->scheme) {
-    case QMP_UNIX:
-        rc = link_open_path(ep, ep->path, deadline_ns, l, e);
-        break;
-    case QMP_TCP:
-        rc = link_open_tcp(ep, deadline_ns, l, e);
-        break;
-    case QMP_SSH:
-        rc = link_open_ssh(ep, deadline_ns, l, e);
-        break;
+    case QMP_UNIX: rc = link_open_path(ep, ep->path, deadline_ns, l, e); break;
+    case QMP_TCP: rc = link_open_tcp(ep, deadline_ns, l, e); break;
+    case QMP_SSH: rc = link_open_ssh(ep, deadline_ns, l, e); break;
     case QMP_CARRIED:
         l->carrier = ep->carrier;
         l->carried = ep->carrier->open(ep->target, &l->fd, e);

@@ -19,9 +19,9 @@
 #include "qmp/endpoint.h"
 
 struct qmp_link {
-    int fd;        /* connected, non-blocking, close-on-exec; -1: closed */
-    pid_t ssh;     /* 0: none */
-    char dir[64];  /* the private directory of the forwarded socket; "": none */
+    int fd;                            /* connected, non-blocking, close-on-exec; -1: closed */
+    pid_t ssh;                         /* 0: none */
+    char dir[64];                      /* the private directory of the forwarded socket; "": none */
     const struct qmp_carrier *carrier; /* NULL: none */
     void *carried;
 };

@@ -27,10 +27,11 @@ struct process_words {
 
 /* The name in parentheses may hold anything: the fields begin after the last of them. */
 #define PROCESS_SCRIPT                                                                       \
-    "t=%" PRIi64 "; [ -r /proc/self/stat ] && read -r b </proc/sys/kernel/random/boot_id || exit 9\n" \
+    "t=%" PRIi64                                                                             \
+    "; [ -r /proc/self/stat ] && read -r b </proc/sys/kernel/random/boot_id || exit 9\n"     \
     "p=$(sed -n 's/^Tgid:[^0-9]*//p' /proc/$t/status 2>/dev/null)\n"                         \
-    "if [ -z \"$p\" ]; then [ -e /proc/$t ] && exit 9; echo \"$b 0 - 0 gone\"; exit 0; fi\n"     \
-    "x=$(readlink /proc/$p/exe) || read -r x </proc/$p/comm\n"                                \
+    "if [ -z \"$p\" ]; then [ -e /proc/$t ] && exit 9; echo \"$b 0 - 0 gone\"; exit 0; fi\n" \
+    "x=$(readlink /proc/$p/exe) || read -r x </proc/$p/comm\n"                               \
     "set -- $(sed 's/.*) //' /proc/$p/stat 2>/dev/null)\n"                                   \
     "[ -n \"$1\" ] && echo \"$b $p $1 ${20} ${x##*/}\""
 

@@ -41,22 +41,14 @@ static const struct held {
 
 /* Heeded by the source alone. Source: QEMU 7.2 and 10.0, migration/ram.c, migration/migration.c. */
 static const char *const of_source[] = {
-    "auto-converge",
-    "dirty-limit",
-    "zero-copy-send",
-    "cpu-throttle-initial",
-    "cpu-throttle-increment",
-    "cpu-throttle-tailslow",
-    "max-cpu-throttle",
-    "throttle-trigger-threshold",
-    "vcpu-dirty-limit",
-    "x-vcpu-dirty-limit-period",
-    "max-bandwidth",
-    "avail-switchover-bandwidth",
-    "downtime-limit",
-    "max-postcopy-bandwidth",
-    "multifd-zlib-level",
-    "multifd-zstd-level",
+    "auto-converge",          "dirty-limit",
+    "zero-copy-send",         "cpu-throttle-initial",
+    "cpu-throttle-increment", "cpu-throttle-tailslow",
+    "max-cpu-throttle",       "throttle-trigger-threshold",
+    "vcpu-dirty-limit",       "x-vcpu-dirty-limit-period",
+    "max-bandwidth",          "avail-switchover-bandwidth",
+    "downtime-limit",         "max-postcopy-bandwidth",
+    "multifd-zlib-level",     "multifd-zstd-level",
     "xbzrle-cache-size",
 };
 
@@ -77,7 +69,8 @@ bool qmp_setting_flag(const char *value, bool *on)
 bool qmp_setting_number(const char *value, uint64_t *n)
 {
     struct err none = {0};
-    bool bare = strspn(value, "0123456789.") == strlen(value); /* then no fraction of it is cut off */
+    bool bare = strspn(value, "0123456789.") ==
+                strlen(value); /* then no fraction of it is cut off */
     return (bare ? units_parse_count(value, 0, INT64_MAX, n, &none)
                  : units_parse_size(value, n, &none)) == 0;
 }
@@ -136,8 +129,9 @@ static int setting_unknown(const struct reader *r, const char *name, struct err 
     size_t found = setting_add_near(name, names, n, 0, near, sizeof near);
     n = qmp_schema_names(r->schema, PARAMETERS, "", names, SETTING_NAMES_MAX);
     found = setting_add_near(name, names, n, found, near, sizeof near);
-    err_set(e, ERR_REFUSED, 0, "'%s' is neither a migration capability nor a parameter of the %s's %s",
-            name, r->role, r->hypervisor);
+    err_set(e, ERR_REFUSED, 0,
+            "'%s' is neither a migration capability nor a parameter of the %s's %s", name, r->role,
+            r->hypervisor);
     if (found > 0)
         return err_hint(e, "it has %s", near);
     return err_hint(e, "'query-migrate-capabilities' and 'query-migrate-parameters' list them");
@@ -199,7 +193,8 @@ static int setting_check_together(const struct reader *r, struct err *e)
         return err_set(e, ERR_REFUSED, 0, "'multifd-compression' needs multifd");
     bool packed = strcmp(compression, "none") != 0 || r->s->compression != VM_COMPRESSION_NONE;
     if (packed && (r->set->on & CAP_BIT(CAP_ZERO_COPY_SEND)))
-        return err_set(e, ERR_REFUSED, 0, "'zero-copy-send' cannot go with compression: pages that "
+        return err_set(e, ERR_REFUSED, 0,
+                       "'zero-copy-send' cannot go with compression: pages that "
                        "are sent in place cannot be packed");
     return 0;
 }
@@ -245,22 +240,16 @@ static struct json_object *setting_value(const struct reader *r, const struct vm
 {
     bool on;
     switch (qmp_schema_kind(r->schema, PARAMETERS, v->name)) {
-    case QMP_KIND_NONE:
-        setting_unknown(r, v->name, e);
-        return NULL;
-    case QMP_KIND_INT:
-        return setting_number(r, v, e);
+    case QMP_KIND_NONE: setting_unknown(r, v->name, e); return NULL;
+    case QMP_KIND_INT: return setting_number(r, v, e);
     case QMP_KIND_BOOL:
         if (qmp_setting_flag(v->value, &on))
             return json_object_new_boolean(on);
         setting_wrong(r, v, "on or off", e);
         return NULL;
-    case QMP_KIND_TEXT:
-        return json_object_new_string(v->value);
-    case QMP_KIND_ENUM:
-        return setting_word(r, v, e);
-    case QMP_KIND_OTHER:
-        break;
+    case QMP_KIND_TEXT: return json_object_new_string(v->value);
+    case QMP_KIND_ENUM: return setting_word(r, v, e);
+    case QMP_KIND_OTHER: break;
     }
     err_set(e, ERR_REFUSED, 0, "'%s' takes more than a word, which --set cannot set", v->name);
     return NULL;
@@ -272,8 +261,10 @@ static int setting_read_capability(struct reader *r, const struct vm_setting *v,
     enum qmp_capability cap = qmp_capability_find(v->name);
     bool on;
     if (cap == CAP_COUNT)
-        return err_set(e, ERR_REFUSED, 0, "migration capability '%s' is not known to godwit, nor what "
-                       "its promises are worth with it", v->name);
+        return err_set(e, ERR_REFUSED, 0,
+                       "migration capability '%s' is not known to godwit, nor what "
+                       "its promises are worth with it",
+                       v->name);
     if (!qmp_setting_flag(v->value, &on))
         return setting_wrong(r, v, "on or off", e);
     r->set->which |= CAP_BIT(cap);
@@ -348,8 +339,10 @@ int qmp_settings_remember(const struct qmp_settings *set, struct json_object *no
         (void)ignored;
         if (value == NULL) {
             json_object_put(TAKE(*old));
-            return err_set(e, ERR_REFUSED, 0, "QEMU does not report what '%s' is, so that it could not "
-                           "be put back", name);
+            return err_set(e, ERR_REFUSED, 0,
+                           "QEMU does not report what '%s' is, so that it could not "
+                           "be put back",
+                           name);
         }
         json_object_object_add(*old, name, json_object_get(value));
     }

@@ -31,8 +31,8 @@ enum { SHELL_NO_PROGRAM = 127, SHELL_SAID_MAX = 128 << 10 };
 void shell_of_endpoint(const struct qmp_endpoint *ep, struct shell *s)
 {
     *s = (struct shell){.kind = ep->scheme == QMP_UNIX  ? SHELL_LOCAL
-                                     : ep->scheme == QMP_SSH ? SHELL_SSH
-                                                             : SHELL_NONE};
+                                : ep->scheme == QMP_SSH ? SHELL_SSH
+                                                        : SHELL_NONE};
     snprintf(s->login, sizeof s->login, "%s%s%.254s", ep->user, ep->user[0] != '\0' ? "@" : "",
              ep->host);
     snprintf(s->host, sizeof s->host, "%s", ep->host);
@@ -46,16 +46,15 @@ static void shell_exec(const struct shell *s, int in, int out)
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     signal(SIGPIPE, SIG_DFL);
-    if (dup2(in, STDIN_FILENO) < 0 || dup2(out, STDOUT_FILENO) < 0 ||
-        dup2(out, STDERR_FILENO) < 0)
+    if (dup2(in, STDIN_FILENO) < 0 || dup2(out, STDOUT_FILENO) < 0 || dup2(out, STDERR_FILENO) < 0)
         _exit(SHELL_NO_PROGRAM);
     setsid();
     if (s->kind == SHELL_LOCAL) {
         execl("/bin/sh", "sh", (char *)NULL);
         _exit(SHELL_NO_PROGRAM);
     }
-    const char *argv[20] = {"ssh", "-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10",
-                            "-o", "LogLevel=ERROR"};
+    const char *argv[20] = {
+        "ssh", "-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "LogLevel=ERROR"};
     int n = 8;
     if (s->port[0] != '\0') {
         argv[n++] = "-p";
@@ -166,8 +165,8 @@ static int shell_read(struct shell *s, const char *mark, char *said, size_t room
         if (got <= 0) {
             said[*n] = '\0';
             const char *why = text_why(said);
-            return err_set(e, ERR_LOST, 0, "%s%s: %s", s->kind == SHELL_SSH ? "ssh " : "",
-                           where, *why != '\0' ? why : "the shell has ended");
+            return err_set(e, ERR_LOST, 0, "%s%s: %s", s->kind == SHELL_SSH ? "ssh " : "", where,
+                           *why != '\0' ? why : "the shell has ended");
         }
         *n += (size_t)got;
         status = shell_status(said, n, mark);
@@ -175,8 +174,8 @@ static int shell_read(struct shell *s, const char *mark, char *said, size_t room
     return status;
 }
 
-int shell_run(struct shell *s, const char *script, char *out, size_t room,
-                   int64_t timeout_ns, struct err *e)
+int shell_run(struct shell *s, const char *script, char *out, size_t room, int64_t timeout_ns,
+              struct err *e)
 {
     char mark[64];
     size_t n = 0, need = strlen(script) + 300;

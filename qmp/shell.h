@@ -46,8 +46,8 @@ void shell_close(struct shell *s);
  * newline. -1: ERR_LOST, there is no way to run it (ssh asks, or cannot connect), with ssh's words;
  * ERR_TIMEOUT.
  */
-int shell_run(struct shell *s, const char *script, char *out, size_t room,
-                   int64_t timeout_ns, struct err *e);
+int shell_run(struct shell *s, const char *script, char *out, size_t room, int64_t timeout_ns,
+              struct err *e);
 
 /* "COMMAND" here or "ssh root@b 'COMMAND'": what an operator types to have it run there. A kept text
  * (core/text.h), or `command` itself. */

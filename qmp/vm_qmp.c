@@ -46,9 +46,9 @@
 
 /* What we govern: these are set on both sides whatever they were, and what a person says by name is
  * set besides. */
-static const qmp_capability_set governed =
-    CAP_BIT(CAP_EVENTS) | CAP_BIT(CAP_MULTIFD) | CAP_BIT(CAP_POSTCOPY_RAM) |
-    CAP_BIT(CAP_RETURN_PATH) | CAP_BIT(CAP_PAUSE_BEFORE_SWITCHOVER) | CAP_BIT(CAP_COLO);
+static const qmp_capability_set governed = CAP_BIT(CAP_EVENTS) | CAP_BIT(CAP_MULTIFD) |
+                                           CAP_BIT(CAP_POSTCOPY_RAM) | CAP_BIT(CAP_RETURN_PATH) |
+                                           CAP_BIT(CAP_PAUSE_BEFORE_SWITCHOVER) | CAP_BIT(CAP_COLO);
 
 static const char *const compression_words[] = {
     [VM_COMPRESSION_NONE] = "none",
@@ -111,8 +111,10 @@ static bool vm_qmp_process_left(struct vm_qmp *q, struct err *e)
         return false;
     enum vm_death death = qmp_process_look(&q->process);
     if (death == VM_DEATH_NO_ANSWER)
-        err_set(e, ERR_LOST, 0, "%s: a QEMU answers, but whether it is the one from before is "
-                "not known: its process could not be checked", q->ep.text);
+        err_set(e, ERR_LOST, 0,
+                "%s: a QEMU answers, but whether it is the one from before is "
+                "not known: its process could not be checked",
+                q->ep.text);
     return death != VM_DEATH_LIVES;
 }
 
@@ -131,11 +133,10 @@ static int vm_qmp_check_same(struct vm_qmp *q, struct qmp_client *c, struct err 
     if (!left && (qmp_query_version(c, &v, e) < 0 || qmp_query_vcpus(c, &n, &thread, e) < 0 ||
                   qmp_query_uuid(c, uuid, sizeof uuid, e) < 0))
         return -1;
-    if (!left && pid == q->facts.peer_pid && thread == q->thread && strcmp(uuid, q->facts.uuid) == 0 &&
-        memcmp(v.at, q->facts.version, sizeof v.at) == 0)
+    if (!left && pid == q->facts.peer_pid && thread == q->thread &&
+        strcmp(uuid, q->facts.uuid) == 0 && memcmp(v.at, q->facts.version, sizeof v.at) == 0)
         return 0;
-    return err_set(e, ERR_LOST, 0, "%s: a different QEMU answers than before",
-                   q->ep.text);
+    return err_set(e, ERR_LOST, 0, "%s: a different QEMU answers than before", q->ep.text);
 }
 
 struct qmp_client *vm_qmp_client(struct vm_qmp *q, struct err *e)
@@ -589,14 +590,15 @@ static void vm_qmp_set_commands(struct vm_qmp *q)
     h->end = vm_qmp_command_line(&q->ep, SAY(DO("quit")));
     h->stop = vm_qmp_command_line(&q->ep, SAY(DO("stop")));
     /* at its gate QEMU refuses cont before the migration is cancelled, which takes a moment */
-    h->go_on = vm_qmp_command_line(&q->ep, q->gated
-                                               ? "{ " SAY(DO("migrate_cancel")) "; sleep 2; echo " DO("cont") "; }"
-                                               : SAY(DO("cont")));
+    h->go_on = vm_qmp_command_line(
+        &q->ep, q->gated ? "{ " SAY(DO("migrate_cancel")) "; sleep 2; echo " DO("cont") "; }"
+                         : SAY(DO("cont")));
 }
 
 int vm_qmp_connect(struct vm_qmp *q, struct err *e)
 {
-    q->client = qmp_client_open(q->vm.loop, &q->ep, VM_OPEN_TIMEOUT_NS, true, vm_qmp_on_event, q, e);
+    q->client =
+        qmp_client_open(q->vm.loop, &q->ep, VM_OPEN_TIMEOUT_NS, true, vm_qmp_on_event, q, e);
     return q->client != NULL ? 0 : vm_qmp_not_connected(q, e);
 }
 

@@ -24,14 +24,14 @@ struct vm_qmp {
     struct qmp_client *client; /* NULL: not open (any more) */
     struct vm_facts facts;     /* what probe() found */
     bool probed;
-    int64_t thread;            /* of its first vCPU, as probe() found it */
+    int64_t thread;             /* of its first vCPU, as probe() found it */
     struct qmp_process process; /* of a bare QEMU, where it could be found */
-    bool armed;    /* it listens: a destination */
+    bool armed;                 /* it listens: a destination */
     bool configured;
     bool parameters_first; /* they were set before the capabilities */
     qmp_capability_set old_which, old_on;
     struct qmp_parameters old_parameters;
-    struct passes passes; /* of the migration that start() began */
+    struct passes passes;        /* of the migration that start() began */
     struct json_object *old_set; /* other parameters, as they were; NULL: none was set */
 
     /* Of a source with a gate: it stands when all but the last of the guest has been sent, until we

@@ -25,7 +25,7 @@
 struct watch {
     struct loop *loop;
     struct qmp_client *client; /* NULL: events only */
-    bool here; /* QEMU, whose events come from the client, is on this machine */
+    bool here;                 /* QEMU, whose events come from the client, is on this machine */
     watch_event_fn *on_event;
     void *event_arg;
 
@@ -164,7 +164,9 @@ bool watch_ask(struct watch *w, watch_sample_fn *fn, void *arg)
 /* For what only makes sense of a QEMU that can be asked. */
 static int watch_need_client(const struct watch *w, struct err *e)
 {
-    return w->client != NULL ? 0 : err_set(e, ERR_REFUSED, 0, "godwit watches only the events of this QEMU");
+    return w->client != NULL
+               ? 0
+               : err_set(e, ERR_REFUSED, 0, "godwit watches only the events of this QEMU");
 }
 
 int watch_sample(struct watch *w, int64_t timeout_ns, struct watch_sample *s, struct err *e)
@@ -193,8 +195,7 @@ int watch_run(struct watch *w, enum vm_run *run, struct err *e)
 
 int watch_trace(struct watch *w, const char *pattern, bool on, struct err *e)
 {
-    return watch_need_client(w, e) < 0 ? -1
-                                       : qmp_trace_event_set_state(w->client, pattern, on, e);
+    return watch_need_client(w, e) < 0 ? -1 : qmp_trace_event_set_state(w->client, pattern, on, e);
 }
 
 bool watch_lost(const struct watch *w)

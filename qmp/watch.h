@@ -24,16 +24,16 @@ struct watch;
 
 /* What QEMU says of its migration. */
 struct watch_sample {
-    struct vm_sample vm; /* all but `run` */
+    struct vm_sample vm;       /* all but `run` */
     unsigned throttle_percent; /* auto-converge: 0 does nothing, 99 is the most */
     uint64_t postcopy_bytes, postcopy_requests;
-    uint64_t zero_copy_missed; /* passes that were copied although zero-copy was asked for */
+    uint64_t zero_copy_missed;  /* passes that were copied although zero-copy was asked for */
     int64_t setup_ns, total_ns; /* 0: not reported */
 };
 
 struct watch_event {
-    char name[40];   /* "STOP", "MIGRATION", "MIGRATION_PASS" */
-    char detail[64]; /* MIGRATION: its status, "active"; MIGRATION_PASS: "3"; else "" */
+    char name[40];      /* "STOP", "MIGRATION", "MIGRATION_PASS" */
+    char detail[64];    /* MIGRATION: its status, "active"; MIGRATION_PASS: "3"; else "" */
     int64_t arrived_ns; /* CLOCK_MONOTONIC: when it came here */
     int64_t stamp_ns;   /* QEMU's own time stamp, as CLOCK_MONOTONIC of this machine: right where
                            QEMU's clock is this machine's */
@@ -61,9 +61,10 @@ struct watch *watch_open(struct loop *loop, const char *endpoint, int64_t timeou
 /* A QEMU that is found by somebody's help; qmp/virt/watched.h has libvirt's. */
 struct watch_source {
     void *of;
-    struct qmp_endpoint ep; /* scheme QMP_CARRIED without a carrier: it cannot be asked, only heard */
-    int events_fd;          /* non-blocking: gives a struct watch_event a read; -1: they come by `ep` */
-    bool here;              /* it is on this machine */
+    struct qmp_endpoint
+        ep;        /* scheme QMP_CARRIED without a carrier: it cannot be asked, only heard */
+    int events_fd; /* non-blocking: gives a struct watch_event a read; -1: they come by `ep` */
+    bool here;     /* it is on this machine */
     /* What he keeps of a migration of a QEMU that has ended before it could be asked: watch_completed(). */
     int (*completed)(const void *of, struct watch_sample *s, struct err *e);
     void (*close)(void *of);

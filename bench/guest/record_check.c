@@ -72,8 +72,8 @@ static void __attribute__((format(printf, 1, 2))) tell(const char *format, ...)
     fputc('\n', stderr);
 }
 
-static void __attribute__((format(printf, 2, 3))) tell_finding(const struct report *report,
-                                                               const char *format, ...)
+static void __attribute__((format(printf, 2, 3)))
+tell_finding(const struct report *report, const char *format, ...)
 {
     uint64_t findings = report->missing + report->corrupt + report->out_of_order +
                         report->broken_chain;
@@ -95,8 +95,8 @@ static bool read_block(int fd, const char *path, uint64_t offset_bytes, void *bl
     size_t done = 0;
 
     while (done < RECORD_BYTES) {
-        ssize_t n = pread(fd, (char *)block + done, RECORD_BYTES - done,
-                          (off_t)(offset_bytes + done));
+        ssize_t n =
+            pread(fd, (char *)block + done, RECORD_BYTES - done, (off_t)(offset_bytes + done));
 
         if (n < 0 && errno == EINTR) {
             continue;
@@ -152,8 +152,9 @@ static bool read_slots(int fd, const char *path, struct slot *table, uint64_t sl
             tell_finding(report, "slot %" PRIu64 ": corrupt", i);
         } else if (table[i].state == SLOT_FOREIGN) {
             report->out_of_order++;
-            tell_finding(report, "slot %" PRIu64 ": holds record %" PRIu64
-                         ", which belongs elsewhere", i, table[i].seq);
+            tell_finding(report,
+                         "slot %" PRIu64 ": holds record %" PRIu64 ", which belongs elsewhere", i,
+                         table[i].seq);
         } else if (table[i].state == SLOT_RECORD && table[i].seq > report->last) {
             report->last = table[i].seq;
         }
@@ -166,8 +167,10 @@ static void check_neighbours(const struct slot *before, const struct slot *slot,
 {
     if (slot->previous != before->checksum) {
         report->broken_chain++;
-        tell_finding(report, "record %" PRIu64 ": does not follow from record %" PRIu64
-                     " on this disk: two writers?", slot->seq, before->seq);
+        tell_finding(report,
+                     "record %" PRIu64 ": does not follow from record %" PRIu64
+                     " on this disk: two writers?",
+                     slot->seq, before->seq);
     }
     if (slot->boot_id == before->boot_id && slot->monotonic_ns < before->monotonic_ns) {
         report->out_of_order++;
@@ -210,9 +213,9 @@ static int print_report(const struct report *report)
 
     printf("{\"first\": %" PRIu64 ", \"last\": %" PRIu64 ", \"count\": %" PRIu64
            ", \"missing\": %" PRIu64 ", \"corrupt\": %" PRIu64 ", \"out_of_order\": %" PRIu64
-           ", \"broken_chain\": %" PRIu64 ", \"complete\": %s}\n", report->first, report->last,
-           report->count, report->missing, report->corrupt, report->out_of_order,
-           report->broken_chain, complete ? "true" : "false");
+           ", \"broken_chain\": %" PRIu64 ", \"complete\": %s}\n",
+           report->first, report->last, report->count, report->missing, report->corrupt,
+           report->out_of_order, report->broken_chain, complete ? "true" : "false");
     return complete ? 0 : EXIT_FINDINGS;
 }
 

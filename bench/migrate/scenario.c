@@ -139,7 +139,9 @@ static int scenario_link(const char *text, uint64_t *n, struct err *e)
         return 0;
     if (units_parse_rate(text, n, e) < 0)
         return -1;
-    return *n > 0 ? 0 : err_set(e, ERR_USAGE, 0, "'%s' carries nothing; write 'none' for no limit", text);
+    return *n > 0
+               ? 0
+               : err_set(e, ERR_USAGE, 0, "'%s' carries nothing; write 'none' for no limit", text);
 }
 
 static int scenario_route(const char *text, uint64_t *n, struct err *e)
@@ -205,7 +207,7 @@ static int scenario_take_time(char *value, void *to, size_t size, struct err *e)
     return *(int64_t *)to >= NS_PER_S ? 0 : err_set(e, ERR_USAGE, 0, "'%s' is below 1s", value);
 }
 
-#define AT(field) offsetof(struct scenario, field), sizeof ((struct scenario *)0)->field
+#define AT(field) offsetof(struct scenario, field), sizeof((struct scenario *)0)->field
 
 static const struct scenario_key keys[] = {
     {"where", scenario_take_where, AT(where)},
@@ -283,8 +285,8 @@ static int scenario_take_setting(struct scenario *s, const char *name, char *val
         return err_set(e, ERR_USAGE, 0, "there are more than %d settings", SCENARIO_SETTINGS_MAX);
     struct scenario_setting *to = &s->settings[s->settings_n++];
     if (*name == '\0' || strlen(name) >= sizeof to->name || strlen(value) >= sizeof to->text)
-        return err_set(e, ERR_USAGE, 0, "setting '%s': its name or its words are too long, or missing",
-                       name);
+        return err_set(e, ERR_USAGE, 0,
+                       "setting '%s': its name or its words are too long, or missing", name);
     *to = (struct scenario_setting){0};
     snprintf(to->name, sizeof to->name, "%s", name);
     snprintf(to->text, sizeof to->text, "%s", value);
@@ -352,8 +354,9 @@ static int scenario_check(const struct scenario *s, struct err *e)
     bool domains = s->routes.n > (scenario_has_route(s, TRIAL_QMP) ? 1 : 0);
     bool command = s->guest == SCENARIO_COMMAND;
     if (command != (s->command[0] != '\0'))
-        return err_set(e, ERR_USAGE, 0, command ? "guest = command needs a 'command'"
-                                                : "a 'command' is for guest = command");
+        return err_set(e, ERR_USAGE, 0,
+                       command ? "guest = command needs a 'command'"
+                               : "a 'command' is for guest = command");
     if (command && (s->ram_bytes.at[0] | s->working_set_bytes.at[0] | s->vcpus.at[0] |
                     s->dirty_bytes_per_s.at[0]) != 0) {
         err_set(e, ERR_USAGE, 0, "ram, vcpus, working-set and dirty-rate are for built-in guests");
@@ -464,18 +467,17 @@ static const char built_in_lab[] =
     "setting 20ms = downtime-limit=20ms\n"
     "rounds = 5\n";
 
-static const char built_in_local[] =
-    "# Two QEMUs of this machine, and no libvirt.\n"
-    "where = local\n"
-    "guest = bare\n"
-    "working-set = 16M\n"
-    "dirty-rate = 8M\n"
-    "route = qmp\n"
-    "setting default =\n"
-    "setting 20ms = downtime-limit=20ms\n"
-    "setting multifd-2 = multifd=2 downtime-limit=20ms\n"
-    "setting postcopy = postcopy\n"
-    "rounds = 5\n";
+static const char built_in_local[] = "# Two QEMUs of this machine, and no libvirt.\n"
+                                     "where = local\n"
+                                     "guest = bare\n"
+                                     "working-set = 16M\n"
+                                     "dirty-rate = 8M\n"
+                                     "route = qmp\n"
+                                     "setting default =\n"
+                                     "setting 20ms = downtime-limit=20ms\n"
+                                     "setting multifd-2 = multifd=2 downtime-limit=20ms\n"
+                                     "setting postcopy = postcopy\n"
+                                     "rounds = 5\n";
 
 const char *scenario_built_in(enum scenario_where where)
 {

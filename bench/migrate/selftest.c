@@ -155,8 +155,7 @@ static int selftest_all(struct selftest *t, struct selftest_stop *stops, enum ob
 }
 
 int selftest_run(struct testbed *s, const struct selftest_options *o, struct selftest_stop *stops,
-                 enum observer_kind kinds[TRIAL_OBSERVERS_MAX], size_t *observers_n,
-                 struct err *e)
+                 enum observer_kind kinds[TRIAL_OBSERVERS_MAX], size_t *observers_n, struct err *e)
 {
     struct selftest t = {.testbed = s, .o = o};
     struct qmp_endpoint ep;

@@ -22,17 +22,17 @@ struct selftest_look {
 };
 
 struct selftest_stop {
-    size_t length;    /* which of selftest_lengths_ns */
-    int64_t true_ns;  /* from QEMU's event STOP to RESUME, by its own time stamps: the least that the
+    size_t length;   /* which of selftest_lengths_ns */
+    int64_t true_ns; /* from QEMU's event STOP to RESUME, by its own time stamps: the least that the
                          guest stood */
-    int64_t most_ns;  /* from before `stop` was sent to when `cont` was answered */
+    int64_t most_ns; /* from before `stop` was sent to when `cont` was answered */
     struct selftest_look look[TRIAL_OBSERVERS_MAX];
 };
 
 enum selftest_verdict {
-    SELFTEST_WITHIN,  /* between true_ns - 1 ms and most_ns + 1 ms + one period */
-    SELFTEST_LATE,    /* more, but not more than the observer says that it was late */
-    SELFTEST_OFF,     /* more, or nothing was seen */
+    SELFTEST_WITHIN, /* between true_ns - 1 ms and most_ns + 1 ms + one period */
+    SELFTEST_LATE,   /* more, but not more than the observer says that it was late */
+    SELFTEST_OFF,    /* more, or nothing was seen */
 };
 
 enum selftest_verdict selftest_judge(const struct selftest_stop *s, size_t observer);
@@ -50,7 +50,6 @@ struct selftest_options {
 /* The testbed has a guest of route qmp, which runs. Writes SELFTEST_LENGTHS * times stops, and the
  * kinds of the *observers_n observers. */
 int selftest_run(struct testbed *s, const struct selftest_options *o, struct selftest_stop *stops,
-                 enum observer_kind kinds[TRIAL_OBSERVERS_MAX], size_t *observers_n,
-                 struct err *e);
+                 enum observer_kind kinds[TRIAL_OBSERVERS_MAX], size_t *observers_n, struct err *e);
 
 #endif

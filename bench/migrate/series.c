@@ -93,8 +93,7 @@ static int series_warm_up(struct series *s, const struct trial_cell *cell, struc
 }
 
 /* The guest of `cell`, warm, and on the right side. */
-static int series_guest(struct series *s, size_t cell, const struct trial_cell *what,
-                        struct err *e)
+static int series_guest(struct series *s, size_t cell, const struct trial_cell *what, struct err *e)
 {
     if (!testbed_has_guest(s->testbed) || !scenario_same_guest(s->o->scenario, s->cell, cell)) {
         if (testbed_begin(s->testbed, what, e) < 0)

@@ -174,7 +174,8 @@ int testbed_host_pid(const struct testbed *s, const char *name)
 static int testbed_open_lab(struct testbed *s, struct err *e)
 {
     const char *state = getenv("GODWIT_LAB"); /* as tools/lab --help says */
-    snprintf(s->lab_state, sizeof s->lab_state, "%s", state != NULL ? state : "/var/lib/godwit-lab");
+    snprintf(s->lab_state, sizeof s->lab_state, "%s",
+             state != NULL ? state : "/var/lib/godwit-lab");
     char path[TESTBED_PATH_MAX + 32];
     snprintf(path, sizeof path, "%s/up", s->lab_state);
     if (access(path, F_OK) < 0) {
@@ -298,8 +299,8 @@ const char *testbed_watch_endpoint(const struct testbed *s)
 struct observer *testbed_observer_open(const struct testbed *s, const char *const *specs, size_t n,
                                        struct observer_beats *beats, struct err *e)
 {
-    CLEANUP_CLOSE int here =
-        s->network_fd >= 0 ? open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC) : -1;
+    CLEANUP_CLOSE int here = s->network_fd >= 0 ? open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC)
+                                                : -1;
     if (s->network_fd >= 0 && (here < 0 || setns(s->network_fd, CLONE_NEWNET) < 0)) {
         err_set(e, ERR_REFUSED, errno, "ping: cannot enter the lab's network");
         return NULL;

@@ -31,10 +31,10 @@ struct testbed_command {
 
 struct testbed_options {
     const struct scenario *scenario;
-    const char *godwit;     /* this program */
-    const char *guests;     /* directory with the built-in guests */
-    const char *lab_tools;  /* directory with lab, guest and domain; NULL with where = local */
-    const char *scratch;    /* a private directory */
+    const char *godwit;    /* this program */
+    const char *guests;    /* directory with the built-in guests */
+    const char *lab_tools; /* directory with lab, guest and domain; NULL with where = local */
+    const char *scratch;   /* a private directory */
     const volatile sig_atomic_t *cancel;
 };
 

@@ -29,10 +29,10 @@ struct testbed {
     int network_fd; /* -1 */
 
     const struct testbed_kind *kind; /* of the guest that there is; NULL: none */
-    struct trial_cell cell;       /* what it is */
-    int at;                       /* the host on which it is */
-    uint64_t link_bytes_per_s;    /* in force; UINT64_MAX: not known */
-    bool link_touched;            /* by us */
+    struct trial_cell cell;          /* what it is */
+    int at;                          /* the host on which it is */
+    uint64_t link_bytes_per_s;       /* in force; UINT64_MAX: not known */
+    bool link_touched;               /* by us */
     char serial[TESTBED_HOSTS][TESTBED_PATH_MAX];
     char serial_spec[TESTBED_HOSTS][TESTBED_PATH_MAX + 8], ping_spec[96];
     char log[TESTBED_HOSTS][TESTBED_PATH_MAX];

@@ -73,8 +73,9 @@ static int local_fill_in(const char *words, const char *serial, char *text, size
 static void local_boot_words(const struct testbed *s, struct testbed_command *c)
 {
     const struct trial_cell *cell = &s->cell;
-    static const char *const plain[] = {"-cpu", "qemu64", "-nodefaults", "-no-user-config", "-display",
-                                        "none", "-vga", "none", "-no-reboot", "-machine"};
+    static const char *const plain[] = {"-cpu",       "qemu64",  "-nodefaults", "-no-user-config",
+                                        "-display",   "none",    "-vga",        "none",
+                                        "-no-reboot", "-machine"};
     for (size_t i = 0; i < sizeof plain / sizeof *plain; i++)
         testbed_word(c, "%s", plain[i]);
     testbed_word(c, "%s", s->options.scenario->machine);
@@ -127,7 +128,8 @@ static int local_start_words(const struct testbed *s, int host, bool incoming,
 {
     if (s->options.scenario->guest == SCENARIO_COMMAND) {
         char words[TESTBED_TEXT_MAX];
-        if (local_fill_in(s->options.scenario->command, s->serial[host], words, sizeof words, e) < 0)
+        if (local_fill_in(s->options.scenario->command, s->serial[host], words, sizeof words, e) <
+            0)
             return -1;
         testbed_word(c, "sh");
         testbed_word(c, "-c");
@@ -253,7 +255,8 @@ static void pair_set_paths(struct testbed *s)
         snprintf(s->pattern[host], TESTBED_PATH_MAX, "%s.qmp2,", base);
         snprintf(s->serial_spec[host], sizeof s->serial_spec[host], "serial:%s", s->serial[host]);
         snprintf(s->endpoint[host], sizeof s->endpoint[host], "qmp+unix:%s", s->qmp[host]);
-        snprintf(s->watch_text[host], sizeof s->watch_text[host], "qmp+unix:%s", s->watch_qmp[host]);
+        snprintf(s->watch_text[host], sizeof s->watch_text[host], "qmp+unix:%s",
+                 s->watch_qmp[host]);
         if (!observed)
             s->serial[host][0] = '\0';
     }
@@ -304,7 +307,8 @@ static int pair_arrived(struct testbed *s, bool *arrived, struct err *e)
     int to = 1 - s->at;
     bool here = pair_runs(s, s->at), there = pair_runs(s, to);
     if (here == there)
-        return err_set(e, ERR_IO, 0, "the guest runs %s", here ? "on both sides" : "on neither side");
+        return err_set(e, ERR_IO, 0, "the guest runs %s",
+                       here ? "on both sides" : "on neither side");
     *arrived = there;
     pair_stop(s, there ? s->at : to);
     return 0;

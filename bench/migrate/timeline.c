@@ -139,8 +139,8 @@ static void timeline_ask(struct timeline *t)
     if (t->gauge_ns < 0 || w == NULL || watch_lost(w) || !watch_ask(w, timeline_on_sample, t))
         return;
     t->asked_ns = asked_ns;
-    t->next_gauge_ns =
-        asked_ns + (t->busy || t->gauge_ns > GAUGE_IDLE_NS ? t->gauge_ns : GAUGE_IDLE_NS);
+    t->next_gauge_ns = asked_ns +
+                       (t->busy || t->gauge_ns > GAUGE_IDLE_NS ? t->gauge_ns : GAUGE_IDLE_NS);
 }
 
 /* ---- events ---- */
@@ -440,8 +440,11 @@ static void timeline_give_log(const struct side *s, int64_t started_ns, struct t
 static void timeline_give(struct timeline *t, int64_t started_ns, struct timeline_result *r)
 {
     *r = (struct timeline_result){
-        .timeline = {.usage = t->usage, .usage_n = t->usage_n, .gauges = t->gauges,
-                     .gauges_n = t->gauges_n, .sampling_cpu_ns = t->cpu_ns},
+        .timeline = {.usage = t->usage,
+                     .usage_n = t->usage_n,
+                     .gauges = t->gauges,
+                     .gauges_n = t->gauges_n,
+                     .sampling_cpu_ns = t->cpu_ns},
         .last = t->last,
         .last_at_ns = timeline_relative(t->last_at_ns, started_ns),
         .pid = {t->side[TRIAL_SOURCE].pid, t->side[TRIAL_DESTINATION].pid},

@@ -23,15 +23,15 @@
 
 /* All texts may be NULL, and must outlive the timeline. */
 struct timeline_side {
-    pid_t pid;                   /* 0: not known */
-    const char *process_pattern; /* then the QEMU on this machine whose command line has this text,
+    pid_t pid;                    /* 0: not known */
+    const char *process_pattern;  /* then the QEMU on this machine whose command line has this text,
                                     and that is not the other side's; looked for until it is found.
                                     Of a domain: "guest=NAME," */
-    const char *qmp;             /* its endpoint; the one that the migration does not use */
+    const char *qmp;              /* its endpoint; the one that the migration does not use */
     const char *connect, *domain; /* or a domain: libvirt's URI and the domain's name */
-    bool events_only;            /* a domain that need not be there yet; never asked */
-    bool trace;                  /* switch vmstate_downtime_* on, where it can be asked */
-    const char *log_path;        /* where this QEMU's trace points are written */
+    bool events_only;             /* a domain that need not be there yet; never asked */
+    bool trace;                   /* switch vmstate_downtime_* on, where it can be asked */
+    const char *log_path;         /* where this QEMU's trace points are written */
 };
 
 struct timeline_options {
@@ -45,9 +45,9 @@ struct timeline_options {
 struct timeline;
 
 struct timeline_result {
-    struct trial_timeline timeline; /* all but the beats; TRIAL times, relative to the start */
+    struct trial_timeline timeline;    /* all but the beats; TRIAL times, relative to the start */
     struct trace_log log[TRIAL_SIDES]; /* the same */
-    struct watch_sample last; /* the source's last word; last_at_ns is TRIAL_NEVER: none */
+    struct watch_sample last;          /* the source's last word; last_at_ns is TRIAL_NEVER: none */
     int64_t last_at_ns;
     pid_t pid[TRIAL_SIDES]; /* 0: not known */
 };

@@ -25,8 +25,7 @@ static int64_t trace_time(const char *text, const char *name, int64_t offset_ns)
 {
     int pid, end = 0;
     long long seconds, micros;
-    if (name == text ||
-        sscanf(text, "%d@%lld.%6lld:%n", &pid, &seconds, &micros, &end) != 3 ||
+    if (name == text || sscanf(text, "%d@%lld.%6lld:%n", &pid, &seconds, &micros, &end) != 3 ||
         text + end != name)
         return TRIAL_NEVER;
     return seconds * NS_PER_S + micros * NS_PER_US - offset_ns;

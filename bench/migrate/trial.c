@@ -6,12 +6,15 @@
 
 #include "core/clock.h"
 
-static const char *const route_names[] = {
-    [TRIAL_QMP] = "qmp", [TRIAL_DIRECT] = "direct", [TRIAL_NATIVE] = "native", [TRIAL_VIRSH] = "virsh"};
+static const char *const route_names[] = {[TRIAL_QMP] = "qmp",
+                                          [TRIAL_DIRECT] = "direct",
+                                          [TRIAL_NATIVE] = "native",
+                                          [TRIAL_VIRSH] = "virsh"};
 
-static const char *const end_names[] = {
-    [TRIAL_DONE] = "done", [TRIAL_FAILED] = "failed",
-    [TRIAL_NOT_CONVERGED] = "not-converged", [TRIAL_REFUSED] = "refused"};
+static const char *const end_names[] = {[TRIAL_DONE] = "done",
+                                        [TRIAL_FAILED] = "failed",
+                                        [TRIAL_NOT_CONVERGED] = "not-converged",
+                                        [TRIAL_REFUSED] = "refused"};
 
 static const char mark_letters[] = "belo2s"; /* in the order of enum trial_mark */
 

@@ -29,9 +29,9 @@ enum trial_route {
 
 /* What one trial differs from another in. Trials with equal cells are repeats. */
 struct trial_cell {
-    char guest[16];   /* "bare", "linux", "command" */
-    char accel[32];   /* "tcg", "kvm", "kvm,dirty-ring-size=4096" */
-    char setting[32]; /* its name in the scenario: "default", "multifd-4" */
+    char guest[16];    /* "bare", "linux", "command" */
+    char accel[32];    /* "tcg", "kvm", "kvm,dirty-ring-size=4096" */
+    char setting[32];  /* its name in the scenario: "default", "multifd-4" */
     char options[256]; /* what that name stands for: "multifd=4 compression=zstd"; "" nothing */
     enum trial_route route;
     char qemu[TRIAL_SIDES][48]; /* versions as QEMU says them; "" not known */
@@ -52,27 +52,27 @@ enum trial_end {
 enum trial_mark {
     TRIAL_BLIND = 1 << 0,     /* no observer saw the guest leave one side and come on the other */
     TRIAL_ELSEWHERE = 1 << 1, /* the longest silence was not that of the switchover */
-    TRIAL_LATE = 1 << 2,      /* the observer itself ran late, by more than a fifth of the silence */
-    TRIAL_OPEN = 1 << 3,      /* the guest had not come back when it ended */
-    TRIAL_TWICE = 1 << 4,     /* heartbeats came twice */
-    TRIAL_STOLEN = 1 << 5,    /* others had more than a tenth of the processors' time */
+    TRIAL_LATE = 1 << 2,   /* the observer itself ran late, by more than a fifth of the silence */
+    TRIAL_OPEN = 1 << 3,   /* the guest had not come back when it ended */
+    TRIAL_TWICE = 1 << 4,  /* heartbeats came twice */
+    TRIAL_STOLEN = 1 << 5, /* others had more than a tenth of the processors' time */
 };
 
 /* One vantage point outside the guest. */
 struct trial_observer {
     enum observer_kind kind;
     char what[OBSERVER_WHAT_MAX];
-    int64_t silence_ns;    /* of the switchover: from the last sign of the source to the first of the
+    int64_t silence_ns; /* of the switchover: from the last sign of the source to the first of the
                               destination; of ping, the longest. TRIAL_NEVER: not seen */
-    int64_t began_ns;      /* when that silence began */
+    int64_t began_ns;   /* when that silence began */
     int64_t longest_ns;
     int64_t median_interval_ns, resolution_ns; /* between signs before; the latter is p99 */
-    int64_t late_ns;       /* what the observer's own delays may account for */
+    int64_t late_ns;                           /* what the observer's own delays may account for */
     uint64_t signs, sent, lost, duplicates;
 };
 
 struct trial_device {
-    char name[64]; /* "0000:00:02.0/virtio-net", "ram", "timer" */
+    char name[64];            /* "0000:00:02.0/virtio-net", "ram", "timer" */
     int64_t save_ns, load_ns; /* TRIAL_NEVER: not reported */
 };
 
@@ -144,8 +144,8 @@ struct trial {
     struct err error; /* class ERR_NONE: none */
     double load_1m;
 
-    int64_t total_ns;          /* the command that migrates, from fork to wait */
-    int64_t qemu_downtime_ns;  /* as QEMU reports it; TRIAL_NEVER: not */
+    int64_t total_ns;         /* the command that migrates, from fork to wait */
+    int64_t qemu_downtime_ns; /* as QEMU reports it; TRIAL_NEVER: not */
     int64_t qemu_total_ns;
     uint64_t transferred_bytes, passes;
     struct trial_observer observers[TRIAL_OBSERVERS_MAX];

@@ -42,7 +42,7 @@
 enum {
     SERIAL_LINE_MAX = 128,
     SERIAL_CHUNK = 4096,
-    SERIAL_BATCH = 16,                            /* chunks per wake-up */
+    SERIAL_BATCH = 16,                             /* chunks per wake-up */
     SERIAL_UNDECIDED_MAX = 2 * HEARTBEAT_LINE_MAX, /* a cut beat and a whole one */
     SEQUENCE_WINDOW = 1024,
 };

@@ -264,8 +264,8 @@ struct observer *observer_open_beats(const char *const *specs, size_t n,
     o->tick_fd = o->stop_fd = -1;
     atomic_init(&o->mark_ns, INT64_MAX);
     o->loop = loop_new(e);
-    if (o->loop == NULL || observer_open_groups(o, specs, n, beats, e) < 0 || observer_arm(o, e) < 0 ||
-        observer_start(o, e) < 0) {
+    if (o->loop == NULL || observer_open_groups(o, specs, n, beats, e) < 0 ||
+        observer_arm(o, e) < 0 || observer_start(o, e) < 0) {
         observer_free(o);
         return NULL;
     }

@@ -42,9 +42,9 @@ enum observer_kind { OBSERVER_PING, OBSERVER_SERIAL };
 struct observer_silence {
     int64_t began_ns; /* CLOCK_MONOTONIC: the last sign of life before it */
     int64_t length_ns;
-    bool open;        /* the guest had not come back when the observer was stopped */
-    int from, to;     /* index of the spec whose sign of life came before and after it; -1: none */
-    int64_t late_ns;  /* the observer itself slept this much too long in it: what it may be off */
+    bool open;       /* the guest had not come back when the observer was stopped */
+    int from, to;    /* index of the spec whose sign of life came before and after it; -1: none */
+    int64_t late_ns; /* the observer itself slept this much too long in it: what it may be off */
 };
 
 /* Times are CLOCK_MONOTONIC, lengths nanoseconds; -1 where there is nothing to tell. */
@@ -76,7 +76,7 @@ struct observer_result {
                           * heartbeats: missing in the sequence */
     uint64_t duplicates; /* heartbeats: also the sign of two running copies of one guest */
     uint64_t reordered;
-    uint64_t restarts;   /* heartbeats: the sequence began anew, so the guest was booted */
+    uint64_t restarts; /* heartbeats: the sequence began anew, so the guest was booted */
 };
 
 struct observer;

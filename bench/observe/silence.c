@@ -51,9 +51,12 @@ static int64_t quantile_ns(const struct silence *s, unsigned percent)
 
 void silence_init(struct silence *s, const _Atomic int64_t *mark_ns)
 {
-    *s = (struct silence){
-        .mark_ns = mark_ns, .first_ns = -1, .last_ns = -1, .last_from = -1, .max_interval_ns = -1,
-        .crossing.length_ns = -1};
+    *s = (struct silence){.mark_ns = mark_ns,
+                          .first_ns = -1,
+                          .last_ns = -1,
+                          .last_from = -1,
+                          .max_interval_ns = -1,
+                          .crossing.length_ns = -1};
 }
 
 static void silence_compete(struct silence_top *top, const struct observer_silence *silence)

@@ -22,10 +22,10 @@ struct silence {
     uint64_t count;
     int64_t first_ns, last_ns; /* -1: none */
     int last_from;
-    int64_t late_ns; /* since the last sign */
+    int64_t late_ns;                  /* since the last sign */
     struct silence_top before, after; /* the mark */
     struct observer_silence crossing; /* after it; length_ns -1: none */
-    uint64_t intervals;             /* in the histogram: those before the mark */
+    uint64_t intervals;               /* in the histogram: those before the mark */
     int64_t max_interval_ns;
     uint32_t histogram[SILENCE_BUCKETS];
 };

@@ -93,16 +93,15 @@ static int compare_call(struct compare *c, struct compare_words *w, struct child
 }
 
 /* All files by one call. */
-static int compare_call_at_once(struct compare *c, const struct tool *who,
-                                struct child_cost *cost, struct err *e)
+static int compare_call_at_once(struct compare *c, const struct tool *who, struct child_cost *cost,
+                                struct err *e)
 {
     struct compare_words w CLEANUP(compare_words_end) = {0};
     compare_words_command(&w, &who->command);
     if (c->set.root != NULL) {
         compare_words_add(&w, strdup("-r"));
-        compare_words_add(&w, who->from == END_SOURCE
-                                  ? strdup(c->set.root)
-                                  : compare_at(c, who->from, c->set.directory));
+        compare_words_add(&w, who->from == END_SOURCE ? strdup(c->set.root)
+                                                      : compare_at(c, who->from, c->set.directory));
     }
     for (size_t i = 0; i < c->set.n && c->set.root == NULL; i++)
         compare_words_add(&w, compare_from(c, who->from, &c->set.image[i]));
@@ -110,8 +109,8 @@ static int compare_call_at_once(struct compare *c, const struct tool *who,
     return compare_call(c, &w, cost, e);
 }
 
-static int compare_call_each(struct compare *c, const struct tool *who,
-                             struct child_cost *cost, struct err *e)
+static int compare_call_each(struct compare *c, const struct tool *who, struct child_cost *cost,
+                             struct err *e)
 {
     for (size_t i = 0; i < c->set.n; i++) {
         struct compare_words w CLEANUP(compare_words_end) = {0};
@@ -171,14 +170,14 @@ static int64_t compare_server_cpu_ns(const struct compare *c)
 {
     clockid_t clock;
     struct timespec ts;
-    if (c->options->server_pid == 0 ||
-        clock_getcpuclockid(c->options->server_pid, &clock) != 0 || clock_gettime(clock, &ts) < 0)
+    if (c->options->server_pid == 0 || clock_getcpuclockid(c->options->server_pid, &clock) != 0 ||
+        clock_gettime(clock, &ts) < 0)
         return -1;
     return (int64_t)ts.tv_sec * NS_PER_S + ts.tv_nsec;
 }
 
-static int compare_execute(struct compare *c, const struct tool *who,
-                           struct compare_run *run, struct err *e)
+static int compare_execute(struct compare *c, const struct tool *who, struct compare_run *run,
+                           struct err *e)
 {
     struct child_cost cost = {0};
     int64_t server_ns = compare_server_cpu_ns(c);

@@ -9,8 +9,8 @@
 
 struct compare_ends {
     struct ring *ring;
-    struct scratch *at[END_COUNT];  /* NULL: nobody uses that end, or it needs no scratch */
-    const char *where[END_COUNT];   /* as the operator wrote it */
+    struct scratch *at[END_COUNT]; /* NULL: nobody uses that end, or it needs no scratch */
+    const char *where[END_COUNT];  /* as the operator wrote it */
 };
 
 /* Calls compare_options' progress(). */

@@ -26,7 +26,7 @@ static const char *image_base(const char *name)
 /* ---- reading ---- */
 
 struct image_reader {
-    uint8_t *buf; /* IMAGE_READ_BYTES; given back to the kernel after use (bench/child.c) */
+    uint8_t *buf;         /* IMAGE_READ_BYTES; given back to the kernel after use (bench/child.c) */
     struct checksum *sum; /* NULL: none is wanted */
 };
 
@@ -39,8 +39,8 @@ static void image_reader_end(struct image_reader *r)
 
 static int image_reader_init(struct image_reader *r, struct err *e)
 {
-    void *buf = mmap(NULL, IMAGE_READ_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-                     -1, 0);
+    void *buf =
+        mmap(NULL, IMAGE_READ_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (buf == MAP_FAILED)
         return err_set(e, ERR_IO, errno, "cannot make a buffer");
     r->buf = buf;

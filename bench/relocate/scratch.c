@@ -372,8 +372,8 @@ static int scratch_load(struct scratch_batch *b, int fd, const char *path, struc
     for (size_t i = 0; i < b->n; i++) {
         struct scratch_block *k = &b->block[i];
         for (uint32_t at = 0; at < k->len_bytes;) {
-            ssize_t n = pread(fd, scratch_buffer(b, i) + at, k->len_bytes - at,
-                              (off_t)(k->offset + at));
+            ssize_t n =
+                pread(fd, scratch_buffer(b, i) + at, k->len_bytes - at, (off_t)(k->offset + at));
             if (n < 0 && errno == EINTR)
                 continue;
             if (n <= 0)

@@ -41,8 +41,8 @@ struct tool {
     enum tool_end from, to;
     struct tool_command command;
     bool at_once; /* takes all files in one call, and a directory as it is; else one file a call */
-    const char *package;  /* that has it, in Debian */
-    bool missing;         /* it is not installed */
+    const char *package; /* that has it, in Debian */
+    bool missing;        /* it is not installed */
 };
 
 enum tool_direction {

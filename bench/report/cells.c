@@ -88,20 +88,13 @@ static double cells_value(const struct trial *t, enum cells_measure measure)
     if (t->end != TRIAL_DONE)
         return NAN;
     switch (measure) {
-    case CELLS_SILENCE:
-        return cells_ms(trial_silence_ns(t));
-    case CELLS_TOTAL:
-        return cells_ms(t->total_ns);
-    case CELLS_QEMU:
-        return cells_ms(t->qemu_downtime_ns);
-    case CELLS_SERIAL:
-        return cells_seen_by(t, OBSERVER_SERIAL);
-    case CELLS_PING:
-        return cells_seen_by(t, OBSERVER_PING);
-    case CELLS_TRACED:
-        return cells_traced(&t->pause);
-    case CELLS_MEASURES:
-        break;
+    case CELLS_SILENCE: return cells_ms(trial_silence_ns(t));
+    case CELLS_TOTAL: return cells_ms(t->total_ns);
+    case CELLS_QEMU: return cells_ms(t->qemu_downtime_ns);
+    case CELLS_SERIAL: return cells_seen_by(t, OBSERVER_SERIAL);
+    case CELLS_PING: return cells_seen_by(t, OBSERVER_PING);
+    case CELLS_TRACED: return cells_traced(&t->pause);
+    case CELLS_MEASURES: break;
     }
     return NAN;
 }

@@ -31,10 +31,11 @@ struct cell {
     size_t *trials;                /* their indexes; warm-ups are not among them */
     size_t n;
     size_t ends[CELLS_ENDS];
-    size_t marked; /* trials with a mark */
+    size_t marked;  /* trials with a mark */
     unsigned marks; /* all that were given */
     struct cells_sample sample[CELLS_MEASURES];
-    size_t typical; /* index of the trial whose silence is nearest to the median; else of the first */
+    size_t
+        typical; /* index of the trial whose silence is nearest to the median; else of the first */
 };
 
 /* Ordered for reading: what is alike in guest and machine together, by dirty rate, setting (the

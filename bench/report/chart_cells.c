@@ -279,8 +279,8 @@ static void chart_totals_data(FILE *to, const struct chart_totals *c, const stru
             continue;
         bool known = !isnan(s->interval.low);
         any[0] = true;
-        fprintf(to, "%g %.3f %.3f %.3f\n", chart_rate_place(c, at[i].what),
-                s->stats.median / 1e3, (known ? s->interval.low : s->stats.median) / 1e3,
+        fprintf(to, "%g %.3f %.3f %.3f\n", chart_rate_place(c, at[i].what), s->stats.median / 1e3,
+                (known ? s->interval.low : s->stats.median) / 1e3,
                 (known ? s->interval.high : s->stats.median) / 1e3);
     }
     fprintf(to, "EOD\n$x%u << EOD\n", route);

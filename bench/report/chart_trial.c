@@ -152,7 +152,8 @@ static void timeline_shade(const struct timeline *l)
 static void timeline_events(const struct timeline *l)
 {
     const struct trial_timeline *d = &l->t->timeline;
-    double width_s = (l->to_s - l->from_s) / ((TIMELINE_RIGHT - TIMELINE_LEFT) * (double)TIMELINE_WIDTH);
+    double width_s = (l->to_s - l->from_s) /
+                     ((TIMELINE_RIGHT - TIMELINE_LEFT) * (double)TIMELINE_WIDTH);
     double free_s = -INFINITY;
     char text[sizeof d->events->name + sizeof d->events->detail + 2];
     for (size_t i = 0; i < d->events_n; i++) {
@@ -295,9 +296,12 @@ static void pause_moments(const struct trial_pause *p, struct pause_moments *m)
         int64_t at_ns;
         const char *name;
     } all[PAUSE_MOMENTS] = {
-        {p->last_beat_ns, "last heartbeat"}, {p->stopped_ns, "vCPUs stopped"},
-        {p->ram_sent_ns, "RAM sent"},        {p->devices_sent_ns, "devices sent"},
-        {p->loaded_ns, "loaded"},            {p->resumed_ns, "vCPUs run"},
+        {p->last_beat_ns, "last heartbeat"},
+        {p->stopped_ns, "vCPUs stopped"},
+        {p->ram_sent_ns, "RAM sent"},
+        {p->devices_sent_ns, "devices sent"},
+        {p->loaded_ns, "loaded"},
+        {p->resumed_ns, "vCPUs run"},
         {p->first_beat_ns, "first heartbeat"},
     };
     m->n = 0;

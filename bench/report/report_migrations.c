@@ -90,8 +90,9 @@ static void report_head(const struct report_migrations *r, struct page *p)
     report_fact(p, "command", "%s", s->command);
     page_end(p, "dl");
     if (r->results->mixed)
-        page_element(p, "p class=note", "The trials are of several runs on this machine; command, "
-                                        "versions and seed are those of the first.");
+        page_element(p, "p class=note",
+                     "The trials are of several runs on this machine; command, "
+                     "versions and seed are those of the first.");
 }
 
 /* ---- the cells that are alike ---- */
@@ -220,15 +221,17 @@ static void report_headline(struct page *p, const struct cell *at, size_t n)
     }
     page_end(p, "table");
     page_end(p, "div");
-    page_element(p, "p class=note",
-                 "The silence: from the guest's last sign of life on the source to its first on "
-                 "the destination, as seen from outside, on the serial port or else by ping. n: trials "
-                 "that are done and have one. The interval is of the median, by bootstrap, from 5 "
-                 "trials on; p95 takes 20 trials, p99 takes 100.");
-    page_element(p, "p class=note",
-                 "Marks: b no observer saw the guest change sides; e the longest silence was "
-                 "another; l the observer ran late; o the guest had not come back; 2 heartbeats came twice; "
-                 "s others had the processors. Marked trials count.");
+    page_element(
+        p, "p class=note",
+        "The silence: from the guest's last sign of life on the source to its first on "
+        "the destination, as seen from outside, on the serial port or else by ping. n: trials "
+        "that are done and have one. The interval is of the median, by bootstrap, from 5 "
+        "trials on; p95 takes 20 trials, p99 takes 100.");
+    page_element(
+        p, "p class=note",
+        "Marks: b no observer saw the guest change sides; e the longest silence was "
+        "another; l the observer ran late; o the guest had not come back; 2 heartbeats came twice; "
+        "s others had the processors. Marked trials count.");
 }
 
 /* What the trials that are not done say, once each. */

@@ -71,9 +71,10 @@ static int relocations_section(const struct json_place *top, struct page *p, str
 {
     struct json_place list = json_get(top, "contestants", e);
     if (e->class == ERR_NONE && list.value == NULL)
-        return err_set(e, ERR_REFUSED, 0,
-                       "has no \"kind\" and no \"contestants\": neither of bench migrate nor of bench "
-                       "relocate");
+        return err_set(
+            e, ERR_REFUSED, 0,
+            "has no \"kind\" and no \"contestants\": neither of bench migrate nor of bench "
+            "relocate");
     size_t n = json_get_length(&list, e);
     relocations_head(top, p, e);
     page_begin(p, "div class=wide");

@@ -20,18 +20,20 @@ static void trial_facts(struct page *p, const struct trial *t)
 {
     char total[REPORT_TEXT_MAX], qemu[REPORT_TEXT_MAX], sent[UNITS_TEXT_MAX], marks[16];
     trial_marks_text(t->marks, marks);
-    page_element(p, "p class=note",
-                 "Round %u, place %u; total %s ms, QEMU's downtime %s ms; %s transferred in %" PRIu64
-                 " passes; load before %.2f%s%s",
-                 t->round, t->place, report_ms(total, trial_ms(t->total_ns)),
-                 report_ms(qemu, trial_ms(t->qemu_downtime_ns)),
-                 units_format_size(sent, t->transferred_bytes), t->passes, t->load_1m,
-                 marks[0] != '\0' ? "; marks " : "", marks);
+    page_element(
+        p, "p class=note",
+        "Round %u, place %u; total %s ms, QEMU's downtime %s ms; %s transferred in %" PRIu64
+        " passes; load before %.2f%s%s",
+        t->round, t->place, report_ms(total, trial_ms(t->total_ns)),
+        report_ms(qemu, trial_ms(t->qemu_downtime_ns)),
+        units_format_size(sent, t->transferred_bytes), t->passes, t->load_1m,
+        marks[0] != '\0' ? "; marks " : "", marks);
     for (size_t i = 0; i < t->observers_n; i++) {
         const struct trial_observer *v = &t->observers[i];
         char silence[REPORT_TEXT_MAX], late[REPORT_TEXT_MAX], each[REPORT_TEXT_MAX];
-        page_element(p, "p class=note", "%s: silent for %s ms (a sign of life each %s ms before; the "
-                                        "observer late by %s ms)",
+        page_element(p, "p class=note",
+                     "%s: silent for %s ms (a sign of life each %s ms before; the "
+                     "observer late by %s ms)",
                      v->what, report_ms(silence, trial_ms(v->silence_ns)),
                      report_ms(each, trial_ms(v->median_interval_ns)),
                      report_ms(late, trial_ms(v->late_ns)));
@@ -85,10 +87,11 @@ int report_trials(const struct report_migrations *r, const struct cell *at, size
 {
     size_t points = r->cells->n > TRIAL_MANY ? TRIAL_POINTS_OF_MANY : TRIAL_POINTS;
     page_element(p, "h3", "A typical trial of each cell");
-    page_element(p, "p class=note",
-                 "That with the median silence: what the guest, the processors and the memory did "
-                 "(the silence is shaded, passes and events are lines), and what the pause was made "
-                 "of.");
+    page_element(
+        p, "p class=note",
+        "That with the median silence: what the guest, the processors and the memory did "
+        "(the silence is shaded, passes and events are lines), and what the pause was made "
+        "of.");
     for (size_t i = 0; i < n; i++) {
         if (at[i].ends[TRIAL_REFUSED] == at[i].n)
             continue; /* nothing was started */

@@ -225,8 +225,7 @@ static int trial_results_object(struct trial_results *r, const struct json_place
                        kind[0] != '\0' ? kind : "none");
     if (trial_results_head(r, top, e) < 0)
         return -1;
-    struct json_place trials =
-        json_get(top, strcmp(kind, kind_trial) == 0 ? "trial" : "trials", e);
+    struct json_place trials = json_get(top, strcmp(kind, kind_trial) == 0 ? "trial" : "trials", e);
     if (strcmp(kind, kind_trial) == 0)
         return trial_results_trial(r, &trials, path, e);
     return trial_results_trials(r, &trials, path, e);

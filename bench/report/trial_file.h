@@ -9,7 +9,6 @@
 #ifndef BENCH_REPORT_TRIAL_FILE_H
 #define BENCH_REPORT_TRIAL_FILE_H
 
-
 #include "bench/migrate/trial.h"
 #include "core/err.h"
 

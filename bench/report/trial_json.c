@@ -8,8 +8,8 @@
 #include <string.h>
 
 static const char *const kind_names[] = {[OBSERVER_PING] = "ping", [OBSERVER_SERIAL] = "serial"};
-static const char *const side_names[] = {[TRIAL_SOURCE] = "source",
-                                         [TRIAL_DESTINATION] = "destination"};
+static const char *const side_names[] = {
+    [TRIAL_SOURCE] = "source", [TRIAL_DESTINATION] = "destination"};
 
 /* The moments of the pause, in the order of struct trial_pause. */
 static const struct {
@@ -118,13 +118,24 @@ void trial_json(struct json *o, const struct trial *t)
 
 /* ---- the time line: one table a kind, whose columns are named and ordered here ---- */
 
-static const char *const usage_columns[] = {
-    "at_ms", "source_vcpu_cpu_ms", "source_migration_cpu_ms", "source_all_cpu_ms",
-    "source_rss_bytes", "destination_vcpu_cpu_ms", "destination_migration_cpu_ms",
-    "destination_all_cpu_ms", "destination_rss_bytes", NULL};
-static const char *const gauge_columns[] = {
-    "at_ms", "pass", "transferred_bytes", "remaining_bytes", "dirty_bytes_per_s",
-    "bandwidth_bytes_per_s", "throttle_percent", NULL};
+static const char *const usage_columns[] = {"at_ms",
+                                            "source_vcpu_cpu_ms",
+                                            "source_migration_cpu_ms",
+                                            "source_all_cpu_ms",
+                                            "source_rss_bytes",
+                                            "destination_vcpu_cpu_ms",
+                                            "destination_migration_cpu_ms",
+                                            "destination_all_cpu_ms",
+                                            "destination_rss_bytes",
+                                            NULL};
+static const char *const gauge_columns[] = {"at_ms",
+                                            "pass",
+                                            "transferred_bytes",
+                                            "remaining_bytes",
+                                            "dirty_bytes_per_s",
+                                            "bandwidth_bytes_per_s",
+                                            "throttle_percent",
+                                            NULL};
 static const char *const event_columns[] = {"at_ms", "side", "name", "detail", NULL};
 static const char *const beat_columns[] = {"at_ms", "seq", "work", "side", NULL};
 
@@ -182,7 +193,8 @@ void trial_json_timeline(struct json *o, const struct trial_timeline *l)
 
 int trial_json_read_head(const struct json_place *top, struct trial_series *s, struct err *e)
 {
-    struct json_place machine = json_get(top, "machine", e), versions = json_get(top, "versions", e);
+    struct json_place machine = json_get(top, "machine", e),
+                      versions = json_get(top, "versions", e);
     json_need_text(top, "command", s->command, sizeof s->command, e);
     json_need_text(top, "scenario", s->scenario, sizeof s->scenario, e);
     s->seed = json_need_u64(top, "seed", e);
@@ -418,15 +430,15 @@ static void trial_json_read_beat(const struct json_place *row, struct trial_beat
 }
 
 /* Reads the table `name` into the list `field` of *l, row by row. */
-#define TRIAL_JSON_ROWS(name, field, columns, read)                                     \
-    do {                                                                                \
-        struct json_place table = json_get(p, name, e);                                 \
-        struct json_place rows = trial_json_rows(&table, columns, e);                   \
-        l->field = trial_json_room(&rows, sizeof *l->field, &l->field##_n, e);          \
-        for (size_t i = 0; i < l->field##_n; i++) {                                     \
-            struct json_place row = json_get_nth(&rows, i, e);                          \
-            read(&row, &l->field[i], e);                                                \
-        }                                                                               \
+#define TRIAL_JSON_ROWS(name, field, columns, read)                            \
+    do {                                                                       \
+        struct json_place table = json_get(p, name, e);                        \
+        struct json_place rows = trial_json_rows(&table, columns, e);          \
+        l->field = trial_json_room(&rows, sizeof *l->field, &l->field##_n, e); \
+        for (size_t i = 0; i < l->field##_n; i++) {                            \
+            struct json_place row = json_get_nth(&rows, i, e);                 \
+            read(&row, &l->field[i], e);                                       \
+        }                                                                      \
     } while (0)
 
 int trial_json_read_timeline(const struct json_place *p, struct trial_timeline *l, struct err *e)

@@ -42,12 +42,13 @@ static int migrate_check(void *ctx, struct err *e)
     if (p->source->ops->check(p->source, &p->settings, e) < 0 ||
         p->destination->ops->check(p->destination, &p->settings, e) < 0)
         return -1;
-    p->source->proof.on = p->destination->proof.on =
-        p->source->proof.can && p->destination->proof.can;
+    p->source->proof.on = p->destination->proof.on = p->source->proof.can &&
+                                                     p->destination->proof.can;
     if (!p->source->proof.on || m->report->source.uuid[0] == '\0' ||
         m->report->destination.uuid[0] == '\0')
-        log_info("that the stream comes to the right destination is not proven by the guest's UUID: %s",
-                 p->source->proof.on ? "it has none on both sides" : "not both hypervisors can");
+        log_info(
+            "that the stream comes to the right destination is not proven by the guest's UUID: %s",
+            p->source->proof.on ? "it has none on both sides" : "not both hypervisors can");
     m->report->touched = true; /* from here on */
     migration_enter(m, PHASE_PREPARING, clock_now_ns());
     return 0;

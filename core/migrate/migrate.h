@@ -27,7 +27,7 @@ struct migrate_plan {
     const char *via;    /* "tcp:HOST:PORT" or "unix:/path": where the stream goes */
     int64_t timeout_ns; /* 0: none. For precopy; what has been sent whole is not given up */
     bool quit_source;   /* end the source's hypervisor when the guest is known to run elsewhere */
-    bool quit_destination; /* end the destination's when the guest is known to stay */
+    bool quit_destination;         /* end the destination's when the guest is known to stay */
     migrate_progress_fn *progress; /* some ten times a second; may be NULL */
     void *progress_arg;
 };

@@ -57,7 +57,8 @@ static void migration_tell(struct migration *m)
 static int64_t migration_need_ns(const struct vm_sample *s)
 {
     double ns = s->bandwidth_bytes_per_s > 0
-                    ? (double)s->ram_remaining_bytes * 1e9 / (double)s->bandwidth_bytes_per_s : 0;
+                    ? (double)s->ram_remaining_bytes * 1e9 / (double)s->bandwidth_bytes_per_s
+                    : 0;
     return ns < 1e15 ? (int64_t)ns : 0;
 }
 
@@ -68,7 +69,8 @@ static const char *migration_state(const struct vm_sample *s)
     units_format_size(sent, s->bandwidth_bytes_per_s);
     units_format_size(left, s->ram_remaining_bytes);
     if (s->passes <= 1)
-        return text_keep("the first pass over RAM goes on, %s/s are sent, and %s are left", sent, left);
+        return text_keep("the first pass over RAM goes on, %s/s are sent, and %s are left", sent,
+                         left);
     return text_keep("the guest dirties %s/s, %s/s are sent, and %s are left",
                      units_format_size(dirty, s->dirty_bytes_per_s), sent, left);
 }
@@ -77,16 +79,19 @@ static const char *migration_state(const struct vm_sample *s)
 static const char *migration_remedies(const struct migration *m)
 {
     int64_t need_ns = migration_need_ns(&m->report->last);
-    const char *limit = need_ns > m->report->downtime_limit_ns
-                            ? text_keep("--downtime-limit %" PRIi64 "ms (what is left takes so long to "
-                                        "send; now %" PRIi64 "ms), ",
-                                        need_ns / NS_PER_MS + 1, m->report->downtime_limit_ns / NS_PER_MS)
-                            : "";
+    const char *limit =
+        need_ns > m->report->downtime_limit_ns
+            ? text_keep("--downtime-limit %" PRIi64 "ms (what is left takes so long to "
+                        "send; now %" PRIi64 "ms), ",
+                        need_ns / NS_PER_MS + 1, m->report->downtime_limit_ns / NS_PER_MS)
+            : "";
     return text_keep("what makes it end: %s--postcopy, --pause, more bandwidth%s, or a guest that "
-                     "writes less (--set auto-converge=on)", limit,
-                     m->plan->settings.max_bandwidth_bytes_per_s > 0 ? " (--max-bandwidth limits it)"
-                     : m->plan->settings.multifd_channels == 0       ? " (--multifd)"
-                                                                     : "");
+                     "writes less (--set auto-converge=on)",
+                     limit,
+                     m->plan->settings.max_bandwidth_bytes_per_s > 0
+                         ? " (--max-bandwidth limits it)"
+                     : m->plan->settings.multifd_channels == 0 ? " (--multifd)"
+                                                               : "");
 }
 
 /* Pass after pass no less is left, and the guest dirties about what is sent, or it has been so for
@@ -139,9 +144,10 @@ static int migration_timed_out(const struct migration *m, struct err *e)
 {
     err_set(e, ERR_TIMEOUT, 0, "not converged within the timeout: %s",
             migration_state(&m->report->last));
-    return err_hint(e, "%s", m->report->last.passes > 1
-                                 ? migration_remedies(m)
-                                 : "a longer --timeout, or more bandwidth: one pass needs more");
+    return err_hint(e, "%s",
+                    m->report->last.passes > 1
+                        ? migration_remedies(m)
+                        : "a longer --timeout, or more bandwidth: one pass needs more");
 }
 
 int migration_wait(struct migration *m, bool givable, struct err *e)

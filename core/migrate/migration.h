@@ -20,12 +20,12 @@
 struct migration {
     const struct migrate_plan *plan;
     struct migrate_report *report;
-    bool was_running;      /* the guest ran before: else it stays stopped after */
-    bool postcopy_begun;   /* the source was told to, or may have been */
-    bool paused;           /* we have stopped the guest on the source: so it arrives stopped */
-    bool stalled;          /* given up because the stream did not move */
-    bool unconfirmed;      /* … and the source is cancelled without the destination's answer */
-    uint64_t moved_bytes;  /* how far the stream was, and when it came there */
+    bool was_running;     /* the guest ran before: else it stays stopped after */
+    bool postcopy_begun;  /* the source was told to, or may have been */
+    bool paused;          /* we have stopped the guest on the source: so it arrives stopped */
+    bool stalled;         /* given up because the stream did not move */
+    bool unconfirmed;     /* … and the source is cancelled without the destination's answer */
+    uint64_t moved_bytes; /* how far the stream was, and when it came there */
     int64_t moved_ns;
     int interrupts_reported;
     bool divergence_reported;

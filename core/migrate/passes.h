@@ -13,9 +13,9 @@
 
 struct passes {
     uint64_t begun;
-    uint64_t dealt_bytes;   /* of RAM, since the migration began */
-    uint64_t end_bytes;     /* dealt_bytes at the end of the pass that goes on */
-    uint64_t size_bytes;    /* what was left when it began */
+    uint64_t dealt_bytes; /* of RAM, since the migration began */
+    uint64_t end_bytes;   /* dealt_bytes at the end of the pass that goes on */
+    uint64_t size_bytes;  /* what was left when it began */
     unsigned stuck;
     uint64_t handled_bytes, remaining_bytes; /* of the last sample */
 };

@@ -62,12 +62,17 @@ static void rollback_hint(struct migration *m, enum advice what)
                  s->go_on);
         break;
     case HAD_IT_THERE:
-        err_hint(e, "the source must not run the guest any more; look: %s; %s; if it is paused on the "
-                    "destination, and nowhere else: %s", d->look, s->look, d->go_on);
+        err_hint(e,
+                 "the source must not run the guest any more; look: %s; %s; if it is paused on the "
+                 "destination, and nowhere else: %s",
+                 d->look, s->look, d->go_on);
         break;
     case GO_ON_THERE:
-        err_hint(e, "the guest is on the destination; look: %s; if it is paused there: %s; the source must "
-                    "not run it any more: %s", d->look, d->go_on, s->end);
+        err_hint(
+            e,
+            "the guest is on the destination; look: %s; if it is paused there: %s; the source must "
+            "not run it any more: %s",
+            d->look, d->go_on, s->end);
         break;
     case START_ANEW:
         err_hint(e, "end what is left of both sides (%s; %s), and start the guest from its disk",
@@ -77,16 +82,23 @@ static void rollback_hint(struct migration *m, enum advice what)
         err_hint(e, "end neither side before both have been looked at: %s; %s", s->look, d->look);
         break;
     case STOP_BOTH:
-        err_hint(e, "stop what runs (%s; %s); what both have written is on one disk: check it "
-                    "before either goes on", s->stop, d->stop);
+        err_hint(e,
+                 "stop what runs (%s; %s); what both have written is on one disk: check it "
+                 "before either goes on",
+                 s->stop, d->stop);
         break;
     case LOOK_BESIDE:
-        err_hint(e, "look: %s; if the guest runs there, too, stop both at once (%s; %s): what both have "
-                    "written is on one disk; if it does not: %s", d->look, s->stop, d->stop, d->end);
+        err_hint(
+            e,
+            "look: %s; if the guest runs there, too, stop both at once (%s; %s): what both have "
+            "written is on one disk; if it does not: %s",
+            d->look, s->stop, d->stop, d->end);
         break;
     case SOURCE_IS_GONE:
-        err_hint(e, "look: %s; if the guest is there, paused: %s; if there is none, start it from "
-                    "its disk", d->look, d->go_on);
+        err_hint(e,
+                 "look: %s; if the guest is there, paused: %s; if there is none, start it from "
+                 "its disk",
+                 d->look, d->go_on);
         break;
     }
 }
@@ -98,8 +110,8 @@ static bool rollback_has_run(const struct migration *m)
     return seen->ran || seen->resumed_ns != 0 || seen->stopped_ns != 0;
 }
 
-__attribute__((format(printf, 3, 4))) static void
-rollback_unknown(struct migration *m, enum advice what, const char *fmt, ...)
+__attribute__((format(printf, 3, 4))) static void rollback_unknown(
+    struct migration *m, enum advice what, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
@@ -108,7 +120,8 @@ rollback_unknown(struct migration *m, enum advice what, const char *fmt, ...)
     m->report->guest = MIGRATE_GUEST_UNKNOWN;
     err_clear(&m->why_unknown);
     err_set(&m->why_unknown, ERR_UNCERTAIN, 0, "%s", words);
-    if (rollback_has_run(m)) /* the disk has moved on: to ask whether it runs there now is not enough */
+    if (rollback_has_run(
+            m)) /* the disk has moved on: to ask whether it runs there now is not enough */
         what = what == ASK_DESTINATION || what == ASK_SOURCE ? HAD_IT_THERE
                : what == LOOK_BESIDE                         ? STOP_BOTH
                                                              : what;
@@ -242,20 +255,23 @@ static bool rollback_never_ran(struct migration *m, const struct err *unanswered
 static bool rollback_beside_source(struct migration *m, enum vm_run now)
 {
     struct vm *d = m->plan->destination;
-    loop_sleep(d->loop, ROLLBACK_EVENT_NS); /* what it said before it answered comes by another way */
+    loop_sleep(d->loop,
+               ROLLBACK_EVENT_NS); /* what it said before it answered comes by another way */
     if (now == VM_RUN_RUNNING)
         rollback_unknown(m, STOP_BOTH, "both sides run the guest");
     else if (rollback_has_run(m) || now == VM_RUN_SHUTDOWN)
-        rollback_unknown(m, STOP_BOTH, "both sides have run the guest; it runs on the source, and the "
-                                       "destination %s",
+        rollback_unknown(m, STOP_BOTH,
+                         "both sides have run the guest; it runs on the source, and the "
+                         "destination %s",
                          now == VM_RUN_STOPPED    ? "has been stopped"
                          : now == VM_RUN_SHUTDOWN ? "has powered it off"
-                                                : "has it no more");
+                                                  : "has it no more");
     else if ((now == VM_RUN_STOPPED && !d->seen.gap) || rollback_never_stood(m))
         return true;
     else
-        rollback_unknown(m, STOP_BOTH, "the guest runs on the source, and may have run on the "
-                                       "destination, too%s",
+        rollback_unknown(m, STOP_BOTH,
+                         "the guest runs on the source, and may have run on the "
+                         "destination, too%s",
                          now == VM_RUN_STOPPED ? ", which has been stopped" : "");
     return false;
 }
@@ -271,7 +287,8 @@ static bool rollback_resume_destination(struct migration *m)
         rollback_moved(m);
         return false;
     }
-    rollback_unknown(m, GO_ON_THERE, "the destination does not start the guest that it has loaded%s%s",
+    rollback_unknown(m, GO_ON_THERE,
+                     "the destination does not start the guest that it has loaded%s%s",
                      e.class != ERR_NONE ? ": " : "", e.msg);
     return false;
 }
@@ -295,8 +312,9 @@ static bool rollback_hold_destination(struct migration *m)
     if (rollback_source_runs(m, &silent))
         return rollback_beside_source(m, now);
     if (silent && rollback_source_may_go_on(m))
-        rollback_unknown(m, END_NEITHER, "the destination has had the guest, and the source does not tell "
-                                         "whether it runs it, too");
+        rollback_unknown(m, END_NEITHER,
+                         "the destination has had the guest, and the source does not tell "
+                         "whether it runs it, too");
     else if (now == VM_RUN_INCOMING)
         rollback_unknown(m, START_ANEW, "the destination had run the guest, and has it no more");
     else if (now == VM_RUN_SHUTDOWN || now == VM_RUN_RUNNING ||
@@ -305,7 +323,8 @@ static bool rollback_hold_destination(struct migration *m)
     else if (now == VM_RUN_STOPPED)
         return rollback_resume_destination(m);
     else
-        rollback_unknown(m, ASK_DESTINATION, "the destination does not tell whether it runs the guest");
+        rollback_unknown(m, ASK_DESTINATION,
+                         "the destination does not tell whether it runs the guest");
     return false;
 }
 
@@ -358,8 +377,9 @@ static bool rollback_check_unconfirmed(struct migration *m, const struct vm_samp
         return true;
     if (s->ops->run(s, false, &stopped, &e) < 0)
         log_warn("the source cannot be stopped: %s", e.msg);
-    rollback_unknown(m, ASK_DESTINATION, "the stream moved again in the last moment: either side may "
-                                         "have the guest");
+    rollback_unknown(m, ASK_DESTINATION,
+                     "the stream moved again in the last moment: either side may "
+                     "have the guest");
     return false;
 }
 
@@ -392,9 +412,11 @@ static void rollback_without_source(struct migration *m, enum vm_death death)
         return;
     if (loaded == LOADED_UNKNOWN &&
         (!vm_death_proven(d->ops->death(d)) || rollback_may_have_run(m)))
-        rollback_unknown(m, SOURCE_IS_GONE,
-                         "the source's QEMU has ended in the middle (%s), and the destination does not "
-                         "tell whether it has the guest", vm_death_reason(death));
+        rollback_unknown(
+            m, SOURCE_IS_GONE,
+            "the source's QEMU has ended in the middle (%s), and the destination does not "
+            "tell whether it has the guest",
+            vm_death_reason(death));
     else
         rollback_unknown(m, START_ANEW,
                          "the source's QEMU has ended in the middle (%s): the guest runs nowhere",
@@ -432,8 +454,7 @@ lost:;
     if (vm_death_proven(death))
         rollback_without_source(m, death);
     else
-        rollback_unknown(m, ASK_SOURCE,
-                         "the source does not tell how its guest is: %s", e.msg);
+        rollback_unknown(m, ASK_SOURCE, "the source does not tell how its guest is: %s", e.msg);
 }
 
 enum split { NOT_SPLIT, SPLIT, SPLIT_UNKNOWN };
@@ -448,8 +469,9 @@ static enum split rollback_memory_split(struct migration *m)
         return NOT_SPLIT;
     if (s->ops->sample(s, &now, &e) < 0 || now.migration == VM_MIGRATION_UNKNOWN)
         return SPLIT_UNKNOWN;
-    return now.migration == VM_MIGRATION_POSTCOPY || now.migration == VM_MIGRATION_PAUSED ? SPLIT
-                                                                                         : NOT_SPLIT;
+    return now.migration == VM_MIGRATION_POSTCOPY || now.migration == VM_MIGRATION_PAUSED
+               ? SPLIT
+               : NOT_SPLIT;
 }
 
 /*
@@ -475,7 +497,7 @@ void rollback_migration(struct migration *m)
     if (split != NOT_SPLIT && rollback_hold_waiting(m))
         rollback_unknown(m, ASK_SOURCE, "%s; the destination, which has not run the guest, is held",
                          split == SPLIT ? "postcopy was broken off"
-                                      : "the source does not tell whether postcopy has begun");
+                                        : "the source does not tell whether postcopy has begun");
     else if (split != NOT_SPLIT)
         rollback_unknown(m, END_NEITHER,
                          "postcopy was broken off: either side may lack pages of the other");

@@ -34,27 +34,27 @@ enum vm_compression { VM_COMPRESSION_NONE, VM_COMPRESSION_ZLIB, VM_COMPRESSION_Z
 
 /* What the guest itself does. */
 enum vm_run {
-    VM_RUN_UNKNOWN,  /* a state that we do not know; the debug log has its name */
-    VM_RUN_RUNNING,  /* its vCPUs run */
-    VM_RUN_STOPPED,  /* paused, and would run at a continue */
-    VM_RUN_INCOMING, /* waits for an incoming migration */
-    VM_RUN_MIGRATED, /* stopped because its outgoing migration has completed */
-    VM_RUN_FINISHING,/* stopped by its outgoing migration, which is about to complete */
-    VM_RUN_SHUTDOWN, /* has powered off or crashed */
+    VM_RUN_UNKNOWN,   /* a state that we do not know; the debug log has its name */
+    VM_RUN_RUNNING,   /* its vCPUs run */
+    VM_RUN_STOPPED,   /* paused, and would run at a continue */
+    VM_RUN_INCOMING,  /* waits for an incoming migration */
+    VM_RUN_MIGRATED,  /* stopped because its outgoing migration has completed */
+    VM_RUN_FINISHING, /* stopped by its outgoing migration, which is about to complete */
+    VM_RUN_SHUTDOWN,  /* has powered off or crashed */
 };
 
 enum vm_migration {
-    VM_MIGRATION_NONE,      /* none was asked for in the life of this process */
+    VM_MIGRATION_NONE, /* none was asked for in the life of this process */
     VM_MIGRATION_SETUP,
     VM_MIGRATION_ACTIVE,
-    VM_MIGRATION_POSTCOPY,  /* the guest runs on the destination, pages still move */
-    VM_MIGRATION_PAUSED,    /* postcopy has lost its connection */
-    VM_MIGRATION_DEVICE,    /* the guest is stopped, the device state moves */
+    VM_MIGRATION_POSTCOPY, /* the guest runs on the destination, pages still move */
+    VM_MIGRATION_PAUSED,   /* postcopy has lost its connection */
+    VM_MIGRATION_DEVICE,   /* the guest is stopped, the device state moves */
     VM_MIGRATION_CANCELLING,
     VM_MIGRATION_CANCELLED,
     VM_MIGRATION_FAILED,
     VM_MIGRATION_COMPLETED,
-    VM_MIGRATION_UNKNOWN,   /* a state that we do not know: wait, and look again */
+    VM_MIGRATION_UNKNOWN, /* a state that we do not know: wait, and look again */
 };
 
 /* Begun and not over; a state that we do not know counts as that. */
@@ -95,7 +95,7 @@ struct vm_settings {
     unsigned passes;                    /* over RAM, after which postcopy or pause comes; 0: one */
     const struct vm_setting *set;       /* lent; each name once */
     size_t set_n;
-    bool unsafe;                        /* also where the guest is known to be put at risk */
+    bool unsafe; /* also where the guest is known to be put at risk */
 };
 
 /* The state of a migration as one side sees it. */
@@ -107,8 +107,9 @@ struct vm_sample {
     uint64_t ram_total_bytes, ram_transferred_bytes, ram_remaining_bytes;
     uint64_t dirty_bytes_per_s, bandwidth_bytes_per_s;
     uint64_t ram_handled_bytes; /* of RAM, as pages: sent as data, as zero or compressed */
-    uint64_t passes;   /* over RAM, the first included (core/migrate/passes.h); 0: not known */
-    unsigned stuck_passes; /* how many in a row, up to this one, were no smaller than the one before */
+    uint64_t passes; /* over RAM, the first included (core/migrate/passes.h); 0: not known */
+    unsigned
+        stuck_passes;   /* how many in a row, up to this one, were no smaller than the one before */
     const char *reason; /* why it failed, in the hypervisor's words, kept; NULL: it does not say */
 };
 
@@ -118,8 +119,8 @@ struct vm_seen {
     int64_t stopped_ns;
     int64_t resumed_ns;
     int64_t sent_ns; /* source: it has handed over everything */
-    bool ran; /* destination: its guest was found running, whatever has been said */
-    bool gap; /* something may have been said that never came here */
+    bool ran;        /* destination: its guest was found running, whatever has been said */
+    bool gap;        /* something may have been said that never came here */
 };
 
 /* Whether a side's hypervisor has ended, and how that is known. */
@@ -165,7 +166,8 @@ struct vm {
     struct vm_commands commands;
     struct vm_seen seen;
     struct vm_proof proof;
-    bool may_go_on; /* source: after it has handed everything over, it lets its guest run again by itself
+    bool
+        may_go_on; /* source: after it has handed everything over, it lets its guest run again by itself
                        where the destination's word does not come (libvirt's Confirm phase). With
                        settings.postcopy, QEMU's return path, each does */
     bool changed; /* it said something that calls for a sample, or was lost; the reader resets it */

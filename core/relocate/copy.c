@@ -73,8 +73,9 @@ struct range {
     unsigned blocks;             /* of it, under way */
     unsigned mismatches;
     bool unstable; /* some answer needs a COMMIT; then: */
-    bool several; /* its answers, stable ones among them, came from several instances of the server */
-    bool mixed;    /* they had different verifiers, or else all had this: */
+    bool
+        several; /* its answers, stable ones among them, came from several instances of the server */
+    bool mixed;  /* they had different verifiers, or else all had this: */
     uint8_t verifier[STORE_VERIFIER_BYTES];
     struct store_io commit;
 };
@@ -165,7 +166,6 @@ static void range_digest(struct range *r, uint64_t offset, const unsigned char *
         given->stray = r->digest.stray;
     }
 }
-
 
 static void range_commit_done(struct store_io *io);
 
@@ -331,8 +331,8 @@ static void block_write_done(struct store_io *io)
     struct block *b = io->arg;
     struct copy *c = b->copy;
     copy_answered(c);
-    if (io->res >= 0 && (io->res == 0 || (uint32_t)io->res > io->len_bytes ||
-                         (io->want_stable && !io->stable))) {
+    if (io->res >= 0 &&
+        (io->res == 0 || (uint32_t)io->res > io->len_bytes || (io->want_stable && !io->stable))) {
         io->fault = ERR_PROTO;
         io->res = -EPROTO;
     }
@@ -471,8 +471,7 @@ static void copy_register(struct copy *c, const struct block *b)
 static void copy_feed(struct copy *c)
 {
     struct range *r;
-    while (c->used < c->depth && (r = range_pick(c)) != NULL &&
-           copy_may_read(c, r)) {
+    while (c->used < c->depth && (r = range_pick(c)) != NULL && copy_may_read(c, r)) {
         struct block *b = c->free;
         copy_register(c, b);
         c->free = b->next;
@@ -560,8 +559,9 @@ static void copy_stop_files(const struct copy_range *r)
 static void copy_check_drain(struct copy *c)
 {
     int64_t now_ns = clock_now_ns();
-    bool goes_on = now_ns - c->failed_at_ns < DRAIN_SILENT_NS ||
-                   (now_ns - c->answered_at_ns < DRAIN_SILENT_NS && now_ns - c->failed_at_ns < DRAIN_NS);
+    bool goes_on =
+        now_ns - c->failed_at_ns < DRAIN_SILENT_NS ||
+        (now_ns - c->answered_at_ns < DRAIN_SILENT_NS && now_ns - c->failed_at_ns < DRAIN_NS);
     if (!c->failed || c->stopped || goes_on)
         return;
     for (size_t i = 0; i < RANGES_MAX; i++)
@@ -592,10 +592,8 @@ void copy_tune(struct copy *c, unsigned depth, uint32_t block_bytes)
 {
     assert(depth > 0 && block_bytes > 0 && block_bytes % 4096 == 0);
     c->depth = depth < c->options.blocks ? depth : c->options.blocks;
-    c->block_bytes =
-        block_bytes < c->options.block_bytes ? block_bytes : c->options.block_bytes;
+    c->block_bytes = block_bytes < c->options.block_bytes ? block_bytes : c->options.block_bytes;
 }
-
 
 void copy_free(struct copy *c)
 {
@@ -619,8 +617,7 @@ static int copy_make_blocks(struct copy *c)
     bool huge = bytes >= ARENA_ALIGN_BYTES;
     void *arena = NULL;
     c->blocks = calloc(c->options.blocks, sizeof *c->blocks);
-    if (c->blocks == NULL ||
-        posix_memalign(&arena, huge ? ARENA_ALIGN_BYTES : 4096, bytes) != 0)
+    if (c->blocks == NULL || posix_memalign(&arena, huge ? ARENA_ALIGN_BYTES : 4096, bytes) != 0)
         return -1;
     c->arena = arena;
     if (huge)
@@ -649,8 +646,8 @@ struct copy *copy_new(const struct copy_options *options, struct err *e)
     for (size_t i = 0; i < RANGES_MAX && made; i++)
         made = digest_new(&c->ranges[i].digest) == 0;
     if (!made) {
-        err_set(e, ERR_IO, ENOMEM, "cannot allocate for %u blocks of %u bytes",
-                options->blocks, options->block_bytes);
+        err_set(e, ERR_IO, ENOMEM, "cannot allocate for %u blocks of %u bytes", options->blocks,
+                options->block_bytes);
         copy_free(c);
         return NULL;
     }

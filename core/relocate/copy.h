@@ -27,15 +27,15 @@ struct copy_range {
     size_t index;
 
     /* The answer. */
-    unsigned char digest[CHECKSUM_BYTES]; /* XXH3-128 of the data, in order */
-    bool written;                               /* something had to be; then: */
-    uint8_t verifier[STORE_VERIFIER_BYTES];     /* that it was proven durable under */
+    unsigned char digest[CHECKSUM_BYTES];   /* XXH3-128 of the data, in order */
+    bool written;                           /* something had to be; then: */
+    uint8_t verifier[STORE_VERIFIER_BYTES]; /* that it was proven durable under */
     uint64_t stray; /* the offset of something that must be zero and is not; UINT64_MAX: none */
 };
 
 /* Of all workers; only for telling, and for the tuner. */
 struct copy_counters {
-    _Atomic uint64_t done_bytes;    /* of data: answered by the destination, or read only */
+    _Atomic uint64_t done_bytes; /* of data: answered by the destination, or read only */
     _Atomic uint64_t written_bytes;
     _Atomic uint64_t read, write, commit; /* requests */
     _Atomic uint64_t resent;              /* writes that were repeated */
@@ -43,8 +43,8 @@ struct copy_counters {
 
 struct copy_options {
     struct ring *ring;
-    unsigned blocks;      /* the most under way at once: this times block_bytes is the memory */
-    uint32_t block_bytes; /* the largest block; a multiple of 4096 */
+    unsigned blocks;       /* the most under way at once: this times block_bytes is the memory */
+    uint32_t block_bytes;  /* the largest block; a multiple of 4096 */
     struct bucket *bucket; /* what may be read; NULL: no limit */
     struct copy_counters *counters;
 };

@@ -21,7 +21,10 @@
 #include "core/log.h"
 #include "core/relocate/resume.h"
 
-enum { DIRECTORY_NEW_MODE = 0700, DIRECTORY_OURS_MODE = 0700 /* what a run needs to go on in it */ };
+enum {
+    DIRECTORY_NEW_MODE = 0700,
+    DIRECTORY_OURS_MODE = 0700 /* what a run needs to go on in it */
+};
 
 static bool directory_is_place(const struct plan_directory *d)
 {
@@ -94,7 +97,8 @@ static int directory_find(struct plan *p, struct plan_directory *d, const struct
     to->ops->file_close(record);
     if (ours == 0 && !d->made)
         log_warn("%s%s: its attributes are left as they are: whether it is %s that was made is not "
-                 "known", to->url, d->record, d->as);
+                 "known",
+                 to->url, d->record, d->as);
     return ours < 0 ? -1 : 0;
 }
 
@@ -262,7 +266,8 @@ void directories_abandon(struct plan *p)
     for (size_t i = p->n_directories; i-- > 0;) {
         struct err why = {0};
         const struct plan_directory *d = &p->directories[i];
-        if (!d->made || directory_is_place(d) || directory_give(p, d, DIRECTORY_OURS_MODE, &why) == 0)
+        if (!d->made || directory_is_place(d) ||
+            directory_give(p, d, DIRECTORY_OURS_MODE, &why) == 0)
             continue;
         log_warn("%s; it is left as it was made, for its owner alone", why.msg);
         if (why.class == ERR_LOST || why.class == ERR_TIMEOUT)

@@ -139,8 +139,7 @@ static int qcow2_read_version_3(struct qcow2 *q)
         return qcow2_refuse(q, "its clusters of 2^%u bytes are too small for subclusters",
                             q->cluster_bits);
 
-    uint8_t compression =
-        q->header_bytes > COMPRESSION_TYPE_AT ? q->head[COMPRESSION_TYPE_AT] : 0;
+    uint8_t compression = q->header_bytes > COMPRESSION_TYPE_AT ? q->head[COMPRESSION_TYPE_AT] : 0;
     bool said = (q->incompatible & INCOMPATIBLE_COMPRESSION) != 0;
     if (compression > COMPRESSION_TYPE_MAX || (compression != 0) != said)
         return qcow2_refuse(q, "its compression type is %u", compression);
@@ -354,8 +353,7 @@ static const char rebase[] =
     "gives it a relative name; " ALONE;
 static const char flatten[] =
     "if it is a qcow2 image, 'qemu-img rebase -b \"\" IMAGE' takes the data of its base into it; " ALONE;
-static const char widen[] =
-    "--recursive with a directory that holds both moves both; " ALONE;
+static const char widen[] = "--recursive with a directory that holds both moves both; " ALONE;
 
 /* Whether a name can mean a file beside the overlay. */
 static int image_format_check_backing(const char *backing, struct err *e)
@@ -399,8 +397,7 @@ char *image_format_backing_new(const char *overlay, const char *backing, struct 
         part += len;
     }
     if (strcmp(name, overlay) == 0) {
-        image_format_refuse_backing(e, backing, "is its own",
-                                    "the chain is broken; " ALONE);
+        image_format_refuse_backing(e, backing, "is its own", "the chain is broken; " ALONE);
         return NULL;
     }
     return TAKE(name);

@@ -42,8 +42,8 @@ struct image_format {
     uint64_t virtual_bytes; /* the size that the guest sees */
     uint32_t cluster_bytes;
     uint32_t snapshots, bitmaps;
-    bool dirty, corrupt;    /* as it says of itself */
-    bool external_data;     /* the guest's data are in another file: */
+    bool dirty, corrupt;                       /* as it says of itself */
+    bool external_data;                        /* the guest's data are in another file: */
     char data_file[IMAGE_FORMAT_NAME_MAX + 1]; /* "": its name is in no image */
     char backing[IMAGE_FORMAT_NAME_MAX + 1];   /* "": none */
     char backing_format[16];                   /* "": not said */

@@ -247,8 +247,7 @@ int journal_decode_header(const uint8_t *in, size_t len, struct journal_header *
     return 1;
 }
 
-int journal_continue(const struct journal_header *found, struct journal_header *now,
-                     struct err *e)
+int journal_continue(const struct journal_header *found, struct journal_header *now, struct err *e)
 {
     if (strcmp(found->source, now->source) != 0)
         return journal_refuse(e, "it was begun from another source, %s", found->source);
@@ -256,18 +255,24 @@ int journal_continue(const struct journal_header *found, struct journal_header *
         return journal_refuse(e, "the source was changed since: it had %" PRIu64 " bytes",
                               found->size_bytes);
     if (found->source_inode != now->source_inode)
-        return journal_refuse(e, "the source was changed since: it is another file (inode %" PRIu64
-                              ", was %" PRIu64 ")", now->source_inode, found->source_inode);
+        return journal_refuse(e,
+                              "the source was changed since: it is another file (inode %" PRIu64
+                              ", was %" PRIu64 ")",
+                              now->source_inode, found->source_inode);
     if (found->source_mtime_ns != now->source_mtime_ns)
         return journal_refuse(e, "the source was changed since: its modification time is another");
     if (found->source_ctime_ns != now->source_ctime_ns)
         return journal_refuse(e, "the source was changed since: its status change time is another");
     if (found->part_inode != now->part_inode)
-        return journal_refuse(e, "the part beside it is another file (inode %" PRIu64
-                              ", was %" PRIu64 ")", now->part_inode, found->part_inode);
+        return journal_refuse(e,
+                              "the part beside it is another file (inode %" PRIu64 ", was %" PRIu64
+                              ")",
+                              now->part_inode, found->part_inode);
     if (found->part_generation != now->part_generation)
-        return journal_refuse(e, "the part beside it is another file, which got the inode number "
-                              "%" PRIu64 " of the one that was there", now->part_inode);
+        return journal_refuse(e,
+                              "the part beside it is another file, which got the inode number "
+                              "%" PRIu64 " of the one that was there",
+                              now->part_inode);
     if (found->chunk_bytes != now->chunk_bytes)
         return journal_refuse(e, "it was begun with chunks of %" PRIu32 " bytes, not %" PRIu32,
                               found->chunk_bytes, now->chunk_bytes);
@@ -309,8 +314,8 @@ int journal_decode_record(const uint8_t in[JOURNAL_RECORD_BYTES],
     if (journal_is_zero(in, JOURNAL_RECORD_BYTES))
         return 0;
     if (get64(in + AT_RECORD_CHECKSUM) != journal_record_checksum(in, run_id, chunk))
-        return journal_refuse(e, "the journal is torn: the record of chunk %" PRIu64
-                              " has another checksum", chunk);
+        return journal_refuse(
+            e, "the journal is torn: the record of chunk %" PRIu64 " has another checksum", chunk);
     if (in[AT_STATE] != STATE_DURABLE || in[AT_WRITTEN] > 1 ||
         !journal_is_zero(in + AT_WRITTEN + 1, AT_DATA - AT_WRITTEN - 1) ||
         !journal_is_zero(in + AT_RECORD_ZERO, AT_RECORD_CHECKSUM - AT_RECORD_ZERO))

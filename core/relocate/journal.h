@@ -127,8 +127,7 @@ int journal_decode_header(const uint8_t *in, size_t len, struct journal_header *
  * Whether the run of journal `found` can be continued by one that would begin as `now`. Then `now`
  * takes the run id and time of `found`, and is to be written in its place. -1 says what differs.
  */
-int journal_continue(const struct journal_header *found, struct journal_header *now,
-                     struct err *e);
+int journal_continue(const struct journal_header *found, struct journal_header *now, struct err *e);
 
 void journal_encode_record(uint8_t out[JOURNAL_RECORD_BYTES],
                            const uint8_t run_id[JOURNAL_RUN_ID_BYTES], uint64_t chunk,

@@ -56,7 +56,8 @@ static bool open_stat(int dir, const char *name, struct stat *st)
     struct statx x;
     if (statx(dir, name, AT_STATX_DONT_SYNC, STATX_TYPE | STATX_INO, &x) < 0)
         return false;
-    *st = (struct stat){.st_mode = x.stx_mode, .st_ino = x.stx_ino,
+    *st = (struct stat){.st_mode = x.stx_mode,
+                        .st_ino = x.stx_ino,
                         .st_dev = makedev(x.stx_dev_major, x.stx_dev_minor),
                         .st_rdev = makedev(x.stx_rdev_major, x.stx_rdev_minor)};
     return S_ISREG(st->st_mode) || S_ISBLK(st->st_mode);
@@ -134,8 +135,7 @@ static void open_loops(struct open_search *s)
         struct stat st;
         struct open_file f = {.writing = true};
         snprintf(name, sizeof name, "%s/loop/backing_file", d->d_name);
-        if (strncmp(d->d_name, "loop", 4) != 0 ||
-            !open_text(dirfd(block), name, path, sizeof path))
+        if (strncmp(d->d_name, "loop", 4) != 0 || !open_text(dirfd(block), name, path, sizeof path))
             continue;
         path[strcspn(path, "\n")] = '\0';
         if (!open_stat(AT_FDCWD, path, &st) || !open_which(s, &st, &f.which))

@@ -24,9 +24,9 @@ struct open_file_id open_file_id_of(const struct stat *st);
 bool open_file_id_same(const struct open_file_id *a, const struct open_file_id *b);
 
 struct open_file {
-    size_t which;   /* index of the file that was asked after */
-    char who[64];   /* "qemu-system-x86 (1234)", "/dev/loop0" */
-    bool writing;   /* it can be written to through that; true where that is not known */
+    size_t which; /* index of the file that was asked after */
+    char who[64]; /* "qemu-system-x86 (1234)", "/dev/loop0" */
+    bool writing; /* it can be written to through that; true where that is not known */
 };
 
 /*

@@ -74,8 +74,8 @@ const char *part_name_owner(const char *name, const char *plain)
 /* What the owner is made of (core/owner.h). */
 static bool part_name_has_owner(const char *text)
 {
-    return *text == '\0' ||
-           (*text == '-' && text[1] != '\0' && text[1 + strspn(text + 1, "0123456789abcdef-")] == '\0');
+    return *text == '\0' || (*text == '-' && text[1] != '\0' &&
+                             text[1 + strspn(text + 1, "0123456789abcdef-")] == '\0');
 }
 
 bool part_name_is(const char *name)

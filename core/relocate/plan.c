@@ -65,8 +65,8 @@ struct walk {
     const struct relocate_source *top; /* of this directory */
 };
 
-static int plan_walk(struct plan *p, const struct relocate_source *s,
-                     const struct store_attr *attr, struct err *e);
+static int plan_walk(struct plan *p, const struct relocate_source *s, const struct store_attr *attr,
+                     struct err *e);
 
 /* A link of a directory that leads to an image: 1 and what it leads to, 0, or -1. */
 static int plan_follow(struct plan *p, const struct relocate_source *s, struct store_attr *attr,
@@ -116,13 +116,12 @@ static int plan_check_outside(struct plan *p, const struct relocate_source *s,
                    s->name);
 }
 
-static int plan_walk(struct plan *p, const struct relocate_source *s,
-                     const struct store_attr *attr, struct err *e)
+static int plan_walk(struct plan *p, const struct relocate_source *s, const struct store_attr *attr,
+                     struct err *e)
 {
     if (plan_check_outside(p, s, attr, e) < 0)
         return -1;
-    struct plan_directory *more =
-        realloc(p->directories, (p->n_directories + 1) * sizeof *more);
+    struct plan_directory *more = realloc(p->directories, (p->n_directories + 1) * sizeof *more);
     if (more == NULL)
         return err_set(e, ERR_IO, ENOMEM, "cannot allocate for %s%s", s->from->url, s->name);
     p->directories = more;
@@ -153,8 +152,7 @@ static int plan_source(struct plan *p, const struct relocate_source *s, struct e
         return err_set(e, ERR_REFUSED, ENOENT, "%s%s", from->url, s->name);
     switch (attr.type) {
     case STORE_REGULAR:
-    case STORE_BLOCK_DEVICE:
-        return plan_add(p, s, &attr, e);
+    case STORE_BLOCK_DEVICE: return plan_add(p, s, &attr, e);
     case STORE_DIRECTORY:
         if (p->options.recursive)
             return plan_walk(p, s, &attr, e);
@@ -200,8 +198,10 @@ static int plan_check_sources(struct plan *p, struct err *e)
             return -1;
         int rc = transfer_check_opened(t, f, e);
         if (rc == 0 && p->options.move && f->by_link) {
-            rc = err_set(e, ERR_REFUSED, 0, "%s%s: is a symbolic link: --move would have to remove "
-                         "another file", from->url, t->image.name);
+            rc = err_set(e, ERR_REFUSED, 0,
+                         "%s%s: is a symbolic link: --move would have to remove "
+                         "another file",
+                         from->url, t->image.name);
             err_hint(e, "name what it points to");
         }
         if (rc == 0 && t->attr.generation == 0 && f->attr.inode == t->attr.inode)
@@ -248,10 +248,9 @@ static int plan_present_order(const void *a, const void *b)
 static const struct store_attr *plan_present(const struct plan *p, const char *name)
 {
     const struct plan_present key = {.name = (char *)(uintptr_t)name};
-    const struct plan_present *found = p->n_present == 0
-                                      ? NULL
-                                      : bsearch(&key, p->present, p->n_present, sizeof key,
-                                                plan_present_order);
+    const struct plan_present *found =
+        p->n_present == 0 ? NULL
+                          : bsearch(&key, p->present, p->n_present, sizeof key, plan_present_order);
     return found != NULL ? &found->attr : NULL;
 }
 
@@ -311,8 +310,8 @@ static int plan_exists(const struct plan *p, const struct transfer *t, struct er
  * inode it also tells a file of this host that is reached through a share. Devices are compared
  * only within one kind of store: elsewhere their numbers have nothing to do with each other.
  */
-static bool plan_is_source(struct plan *p, const struct transfer *t,
-                           const struct store_attr *final, struct err *e)
+static bool plan_is_source(struct plan *p, const struct transfer *t, const struct store_attr *final,
+                           struct err *e)
 {
     const struct store_place *from = place_set_get(&p->places, t->image.from, e);
     return from != NULL && final->inode == t->attr.inode && final->ctime_ns == t->attr.ctime_ns &&
@@ -325,8 +324,9 @@ static void plan_was_there(const struct plan *p, struct transfer *t)
 {
     bool prove = p->options.verify || (!t->proven && (p->options.move || t->journaled));
     t->image.was_there = true;
-    t->phases = prove ? TRANSFER_DIGEST | TRANSFER_VERIFY
-                      : p->options.whole_sums ? TRANSFER_DIGEST : 0;
+    t->phases = prove                   ? TRANSFER_DIGEST | TRANSFER_VERIFY
+                : p->options.whole_sums ? TRANSFER_DIGEST
+                                        : 0;
 }
 
 /* *attr of a name that the survey has seen. 1; 0: there is none (any more); -1. */
@@ -347,8 +347,8 @@ static int plan_note_left(const struct plan *p, struct transfer *t, const char *
     if (judged < 0)
         return err_wrap(e, "%s%s", p->to->url, name);
     if (judged == 0 && !p->to->claims_bind) {
-        log_warn("%s%s: is of a run on another host, or in another container: left alone", p->to->url,
-                 name);
+        log_warn("%s%s: is of a run on another host, or in another container: left alone",
+                 p->to->url, name);
         return 0;
     }
     char **more = realloc(t->left, (t->n_left + 1) * sizeof *more);
@@ -361,7 +361,8 @@ static int plan_note_left(const struct plan *p, struct transfer *t, const char *
 }
 
 /* The names that begin like its part's stand together. */
-static int plan_find_left(const struct plan *p, struct transfer *t, const char *plain, struct err *e)
+static int plan_find_left(const struct plan *p, struct transfer *t, const char *plain,
+                          struct err *e)
 {
     size_t at = 0, end = p->n_present, len = strlen(plain);
     while (at < end) {

@@ -58,8 +58,7 @@ static void relocate_abandon(struct relocate *r, struct err *e)
 {
     size_t kept = 0, left = 0;
     /* A server that was waited for in vain is not asked once more, for each part. */
-    struct store_place *to =
-        e->class == ERR_LOST || e->class == ERR_TIMEOUT ? NULL : r->plan.to;
+    struct store_place *to = e->class == ERR_LOST || e->class == ERR_TIMEOUT ? NULL : r->plan.to;
     for (size_t i = 0; i < r->plan.n; i++) {
         struct transfer *t = r->plan.transfers[i];
         struct err why = {0};

@@ -22,8 +22,7 @@
 /* Where images are. Each worker opens it anew, on its own ring and from its own thread. */
 struct relocate_site {
     const char *url; /* as the place's; for messages */
-    struct store_place *(*open)(const struct relocate_site *site, struct ring *ring,
-                                struct err *e);
+    struct store_place *(*open)(const struct relocate_site *site, struct ring *ring, struct err *e);
 };
 
 struct relocate_source {
@@ -43,11 +42,11 @@ struct relocate_image {
     const struct relocate_site *from;
     const char *name, *as; /* in the two places */
     enum relocate_state state;
-    bool was_there;    /* done by an earlier run: nothing was copied */
-    bool verified;     /* read back and compared */
-    bool moved;        /* its source was removed */
+    bool was_there; /* done by an earlier run: nothing was copied */
+    bool verified;  /* read back and compared */
+    bool moved;     /* its source was removed */
     uint64_t bytes, data_bytes;
-    uint64_t resumed_bytes; /* of the data, durable since an earlier run */
+    uint64_t resumed_bytes;          /* of the data, durable since an earlier run */
     char xxh3_128[CHECKSUM_HEX_MAX]; /* of the content, holes included; "": not made */
 };
 
@@ -56,14 +55,14 @@ struct relocate_totals {
     uint64_t bytes, data_bytes;            /* of the images that are done */
     uint64_t resumed_bytes, written_bytes; /* of all */
     uint64_t read, write, commit;          /* requests */
-    uint64_t resent;     /* writes that had to be repeated: their first copy may be lost */
-    unsigned workers, depth;               /* that the tuner ended with */
+    uint64_t resent;         /* writes that had to be repeated: their first copy may be lost */
+    unsigned workers, depth; /* that the tuner ended with */
     uint32_t block_bytes;
 };
 
 struct relocate_progress {
-    const char *name; /* of an image that is under way */
-    uint64_t bytes, total_bytes; /* of all images, holes included; never goes back */
+    const char *name;                      /* of an image that is under way */
+    uint64_t bytes, total_bytes;           /* of all images, holes included; never goes back */
     uint64_t data_bytes, total_data_bytes; /* what is read back counts as well */
     uint64_t images, images_done;
     uint64_t bytes_per_s; /* of data, lately; 0: not known yet */
@@ -73,8 +72,8 @@ struct relocate_progress {
 typedef void relocate_progress_fn(void *arg, const struct relocate_progress *p);
 
 struct relocate_options {
-    bool recursive;   /* sources may be directories */
-    bool follow;      /* what symbolic links in them lead to is copied under the link's name, if that is
+    bool recursive; /* sources may be directories */
+    bool follow; /* what symbolic links in them lead to is copied under the link's name, if that is
                          no directory; else links are left out. Links that are sources always are */
     bool overwrite;   /* what stands at the destination is replaced */
     bool restart;     /* what an earlier run left is not continued but removed */
@@ -83,18 +82,18 @@ struct relocate_options {
     bool verify_only; /* copy nothing: compare what stands there with its source */
     bool move;        /* remove each source, once its image stands there */
     enum image_format_ask format; /* of the sources; decides about backing files */
-    bool whole_sums;  /* xxh3_128 of each image: one worker alone then reads all of it, in order */
-    bool chunk_sums;  /* of none. With neither: where it costs nothing that is worth mentioning, */
-                      /* which means small enough for one worker, few holes, and not continued */
+    bool whole_sums; /* xxh3_128 of each image: one worker alone then reads all of it, in order */
+    bool chunk_sums; /* of none. With neither: where it costs nothing that is worth mentioning, */
+                     /* which means small enough for one worker, few holes, and not continued */
 
     enum ring_backend ring;
-    unsigned workers_max;   /* each with a connection of its own */
-    unsigned depth_max;     /* blocks under way of each */
-    uint32_t block_bytes;   /* a multiple of 4096; cut to what the places take */
-    uint64_t chunk_bytes;   /* the unit of durability: a multiple of block_bytes */
-    uint64_t flight_bytes;  /* in blocks under way, of all workers */
-    bool fixed;             /* take workers_max, depth_max and block_bytes as they are: no tuning */
-    uint64_t bytes_per_s;   /* of data read; 0: no limit */
+    unsigned workers_max;  /* each with a connection of its own */
+    unsigned depth_max;    /* blocks under way of each */
+    uint32_t block_bytes;  /* a multiple of 4096; cut to what the places take */
+    uint64_t chunk_bytes;  /* the unit of durability: a multiple of block_bytes */
+    uint64_t flight_bytes; /* in blocks under way, of all workers */
+    bool fixed;            /* take workers_max, depth_max and block_bytes as they are: no tuning */
+    uint64_t bytes_per_s;  /* of data read; 0: no limit */
 
     /* An image that was copied has its name now, and is *attr there. From the thread of a worker, by
      * several at once; -1 ends the copy. May be NULL */

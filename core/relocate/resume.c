@@ -135,8 +135,10 @@ int resume_continue(struct transfer *t, struct transfer_handles *h, struct err *
     bool other = found.part_generation != t->part_is.generation;
     t->header.state = other ? JOURNAL_DOUBT : found.state & JOURNAL_DOUBT;
     if (other)
-        log_warn("%s%s: the server has given it another file handle, as after a restart: what is in it is "
-                 "read back", h->to->url, t->part);
+        log_warn(
+            "%s%s: the server has given it another file handle, as after a restart: what is in it is "
+            "read back",
+            h->to->url, t->part);
     if (resume_read_records(t, h, e) < 0)
         return -1;
     t->journaled = true;
@@ -184,7 +186,8 @@ static bool resume_is_ours(const struct transfer *t, struct store_file *log)
     struct journal_header found;
     struct store_attr was = t->journal_is;
     was.size_bytes = log->attr.size_bytes; /* it is compared by what is in it */
-    return store_may_be_same(log->place, &log->attr, &was) && resume_read_header(log, &found, &no) > 0 &&
+    return store_may_be_same(log->place, &log->attr, &was) &&
+           resume_read_header(log, &found, &no) > 0 &&
            memcmp(found.run_id, t->header.run_id, sizeof found.run_id) == 0;
 }
 
@@ -213,7 +216,8 @@ int resume_remove(const struct transfer *t, struct store_place *to, struct err *
 }
 
 /* The header, where the handles have no journal, too. */
-static int resume_write_anywhere(struct transfer *t, const struct transfer_handles *h, struct err *e)
+static int resume_write_anywhere(struct transfer *t, const struct transfer_handles *h,
+                                 struct err *e)
 {
     struct transfer_handles log = {.to = h->to};
     if (h->log != NULL)
@@ -260,8 +264,8 @@ static void resume_date(int64_t ns, char text[static RESUME_DATE_MAX])
         strcpy(text, "an unknown time");
 }
 
-int resume_check_writer(const struct journal_header *found, const struct store_file *log, bool restart,
-                        struct err *e)
+int resume_check_writer(const struct journal_header *found, const struct store_file *log,
+                        bool restart, struct err *e)
 {
     const struct owner *who = &found->writer;
     enum owner_state state = owner_state(who);
@@ -276,11 +280,15 @@ int resume_check_writer(const struct journal_header *found, const struct store_f
     if (state != OWNER_UNKNOWN || proven_dead || restart)
         return 0;
     resume_date(found->begun_ns, when);
-    err_set(e, ERR_REFUSED, 0, "was begun by process %u on %s at %s, which may still be at work on it",
-            who->pid, who->host, when);
-    return err_hint(e, "look there whether it is: ps -o lstart,args -p %u; if so, wait until it has ended; "
-                       "if not, run the same there, which continues it; only if that host is gone, run it "
-                       "here with --restart, which begins anew", who->pid);
+    err_set(e, ERR_REFUSED, 0,
+            "was begun by process %u on %s at %s, which may still be at work on it", who->pid,
+            who->host, when);
+    return err_hint(
+        e,
+        "look there whether it is: ps -o lstart,args -p %u; if so, wait until it has ended; "
+        "if not, run the same there, which continues it; only if that host is gone, run it "
+        "here with --restart, which begins anew",
+        who->pid);
 }
 
 /* Whether an earlier run was ended in the middle, or at its very end. 1: *found. With --restart a
@@ -347,9 +355,8 @@ int resume_examine(struct transfer *t, struct store_place *to, const struct stor
         return 0;
     if (resume_header(t, &now, made, e) < 0)
         return -1;
-    rc = resume_may_be(t, &found, made, part != NULL)
-             ? resume_compare(to, &found, &now, &differs)
-             : journal_continue(&found, &now, &differs);
+    rc = resume_may_be(t, &found, made, part != NULL) ? resume_compare(to, &found, &now, &differs)
+                                                      : journal_continue(&found, &now, &differs);
     if (rc < 0 && part != NULL) {
         *e = differs;
         return -1;

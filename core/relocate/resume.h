@@ -37,8 +37,8 @@ int resume_record(const struct transfer *t, const struct transfer_handles *h, si
 
 /* Whether the process that has written this header, found in `log`, may still be at work: then
  * ERR_REFUSED, who it is and what to do. Where that cannot be known `restart` says that it is not. */
-int resume_check_writer(const struct journal_header *found, const struct store_file *log, bool restart,
-                        struct err *e);
+int resume_check_writer(const struct journal_header *found, const struct store_file *log,
+                        bool restart, struct err *e);
 
 /* Our journal, opened to be written, and removed. Under another generation (store_may_be_same()) it is
  * ours by the run id in it. */

@@ -181,10 +181,11 @@ int transfer_check_source(const struct transfer *t, const struct store_place *p,
                           const struct store_attr *now, struct err *e)
 {
     const struct store_attr *then = &t->attr;
-    bool same = now->device == then->device && now->inode == then->inode &&
-                now->size_bytes == then->size_bytes &&
-                (now->generation == then->generation || then->generation == 0 ||
-                 (p->generation_may_change && then->type == STORE_REGULAR)); /* by its times, then */
+    bool same =
+        now->device == then->device && now->inode == then->inode &&
+        now->size_bytes == then->size_bytes &&
+        (now->generation == then->generation || then->generation == 0 ||
+         (p->generation_may_change && then->type == STORE_REGULAR)); /* by its times, then */
     if (same && then->type == STORE_REGULAR)
         same = now->mtime_ns == then->mtime_ns && now->ctime_ns == then->ctime_ns;
     if (same)
@@ -283,8 +284,9 @@ static bool transfer_has_data(const struct extents *map, uint64_t start, uint64_
 
 bool transfer_is_unproven(const struct transfer *t, const struct transfer_chunk *c)
 {
-    return c->durable && (c->doubted || (t->may_forget && c->written &&
-                                         memcmp(c->verifier, t->instance, sizeof c->verifier) != 0));
+    return c->durable &&
+           (c->doubted || (t->may_forget && c->written &&
+                           memcmp(c->verifier, t->instance, sizeof c->verifier) != 0));
 }
 
 bool transfer_is_to_compare(const struct transfer *t, const struct transfer_chunk *c)
@@ -359,7 +361,8 @@ static int transfer_differs(struct transfer *t, const struct transfer_handles *h
     struct err ignored = {0}; /* then the journal says that it was in doubt */
     if (t->publish && transfer_is_unproven(t, &t->chunks[chunk]) &&
         offset == chunk * t->options->chunk_bytes) {
-        log_warn("%s%s: the server has lost %" PRIu64 " to %" PRIu64 ", which it had called durable",
+        log_warn("%s%s: the server has lost %" PRIu64 " to %" PRIu64
+                 ", which it had called durable",
                  h->to->url, t->image.as, offset, transfer_chunk_end(t, chunk));
         return transfer_forget(t, h, chunk, e);
     }

@@ -24,12 +24,13 @@ enum transfer_phase {
 
 struct transfer_chunk {
     unsigned char digest[CHECKSUM_BYTES];
-    uint8_t verifier[STORE_VERIFIER_BYTES]; /* that it was proven durable under, if it was `written` */
-    bool durable;  /* proven, and in the journal if there is one */
-    bool known;    /* its digest */
-    bool written;  /* not only zeros */
-    bool compared; /* read back and found right */
-    bool doubted;  /* to be read back in any case */
+    uint8_t
+        verifier[STORE_VERIFIER_BYTES]; /* that it was proven durable under, if it was `written` */
+    bool durable;                       /* proven, and in the journal if there is one */
+    bool known;                         /* its digest */
+    bool written;                       /* not only zeros */
+    bool compared;                      /* read back and found right */
+    bool doubted;                       /* to be read back in any case */
 };
 
 struct transfer {
@@ -43,16 +44,16 @@ struct transfer {
     struct store_attr replaces; /* what stands at image.as, if `overwrites` */
     bool overwrites;
     const struct transfer *after; /* is to have ended before; or NULL */
-    unsigned phases;        /* that it goes through */
-    bool resume;            /* a part and a journal of an earlier run are there, and are good */
-    bool stale_journal;     /* a journal is there that nothing is to be continued with: journal_is */
-    bool publish;           /* it is a part yet */
-    bool proven;            /* image.was_there, and that it is what we have made is on record */
+    unsigned phases;              /* that it goes through */
+    bool resume;        /* a part and a journal of an earlier run are there, and are good */
+    bool stale_journal; /* a journal is there that nothing is to be continued with: journal_is */
+    bool publish;       /* it is a part yet */
+    bool proven;        /* image.was_there, and that it is what we have made is on record */
     struct store_attr there_is; /* image.was_there: what stands at image.as */
-    bool useless;           /* what was copied is of a source that is not there any more */
+    bool useless;               /* what was copied is of a source that is not there any more */
 
     enum { TRANSFER_PENDING, TRANSFER_OPENING, TRANSFER_OPEN, TRANSFER_ENDED } state; /* [lock] */
-    enum transfer_phase phase;  /* [lock] */
+    enum transfer_phase phase;                                                        /* [lock] */
     size_t cursor, outstanding; /* [lock] the next chunk of the phase; those a worker is at */
     uint64_t work_bytes;        /* [lock] of data that its phases go over; an estimate at first */
     unsigned owner;             /* the worker that has it alone, when it has `whole` */
@@ -62,16 +63,16 @@ struct transfer {
     struct store_claim *claim; /* of one of them; or NULL */
     struct journal_header header;
     uint8_t instance[STORE_VERIFIER_BYTES]; /* of the server, at the end of the last phase */
-    unsigned proofs;   /* so often it was another one */
-    bool again;        /* chunks that were copied are copied once more */
+    unsigned proofs;                        /* so often it was another one */
+    bool again;                             /* chunks that were copied are copied once more */
     /* The part was found with another generation (store_may_be_same()) since it was proven last: its
      * chunks prove that it is ours, when they are read back. */
     atomic_bool renewed;
-    unsigned renewals; /* so often it was */
-    bool may_forget;   /* the destination's place may */
+    unsigned renewals;        /* so often it was */
+    bool may_forget;          /* the destination's place may */
     uint64_t more_work_bytes; /* than its phases */
-    struct extents map;  /* of the source */
-    struct extents back; /* of the destination, for TRANSFER_VERIFY */
+    struct extents map;       /* of the source */
+    struct extents back;      /* of the destination, for TRANSFER_VERIFY */
     struct transfer_chunk *chunks;
     size_t n_chunks;
     struct checksum *whole;

@@ -57,10 +57,13 @@ static int transfer_doubt_part(struct transfer *t, const struct transfer_handles
     if (!atomic_exchange(&t->renewed, false) && !other)
         return 0;
     if (t->renewals++ == PROOFS_MAX)
-        return err_set(e, ERR_IO, 0, "%s%s: is found as another file again and again", h->to->url, t->part);
+        return err_set(e, ERR_IO, 0, "%s%s: is found as another file again and again", h->to->url,
+                       t->part);
     t->part_is.generation = h->dst->attr.generation;
-    log_warn("%s%s: the server has given it another file handle, as after a restart: whether it is the "
-             "part of this copy is found out by reading it back", h->to->url, t->part);
+    log_warn(
+        "%s%s: the server has given it another file handle, as after a restart: whether it is the "
+        "part of this copy is found out by reading it back",
+        h->to->url, t->part);
     for (size_t i = 0; i < t->n_chunks; i++)
         t->chunks[i].doubted = t->chunks[i].durable;
     return resume_name_part(t, h, e);
@@ -87,7 +90,8 @@ static int transfer_begin_verify(struct transfer *t, struct transfer_handles *h,
 }
 
 /* Which instance of the server this is. */
-static int transfer_ask_instance(struct transfer *t, const struct transfer_handles *h, struct err *e)
+static int transfer_ask_instance(struct transfer *t, const struct transfer_handles *h,
+                                 struct err *e)
 {
     uint8_t now[STORE_VERIFIER_BYTES];
     if (store_verifier(h->dst, now, e) < 0)
@@ -107,11 +111,13 @@ static bool transfer_has_unproven(const struct transfer *t, const struct transfe
         return false;
     if (t->proofs > PROOFS_MAX) {
         log_warn("%s: its write verifier is another one each time: whether it has forgotten "
-                 "anything of %s cannot be told", h->to->url, t->image.as);
+                 "anything of %s cannot be told",
+                 h->to->url, t->image.as);
         return false;
     }
     log_warn("%s%s: the server is not the one that confirmed all of it: %zu of %zu chunks are read "
-             "back", h->to->url, t->image.as, n, t->n_chunks);
+             "back",
+             h->to->url, t->image.as, n, t->n_chunks);
     return true;
 }
 
@@ -200,8 +206,8 @@ static int finish_publish(void *ctx, struct err *e)
     struct store_place *to = o->h->to;
     if (!t->publish)
         return 0;
-    if (to->ops->publish(o->h->dst, t->image.as, &t->attr, t->overwrites ? &t->replaces : NULL,
-                         e) < 0)
+    if (to->ops->publish(o->h->dst, t->image.as, &t->attr, t->overwrites ? &t->replaces : NULL, e) <
+        0)
         return -1;
     t->part_is.generation = o->h->dst->attr.generation; /* it was looked up again if it had to be */
     t->publish = t->part_made = false;
@@ -229,9 +235,9 @@ static int finish_confirm(void *ctx, struct err *e)
     int found = to->ops->lookup(to, t->image.as, &now, e);
     if (found < 0)
         return -1;
-    bool is = found > 0 && (copied ? store_same_file(&now, &t->part_is) &&
-                                         now.size_bytes == t->attr.size_bytes
-                                   : store_unchanged(&now, &t->there_is));
+    bool is = found > 0 &&
+              (copied ? store_same_file(&now, &t->part_is) && now.size_bytes == t->attr.size_bytes
+                      : store_unchanged(&now, &t->there_is));
     if (!is) {
         err_set(e, ERR_IO, 0, "%s%s: is not what was written there a moment ago", to->url,
                 t->image.as);
@@ -339,8 +345,8 @@ int transfer_finish(struct transfer *t, struct transfer_handles *h, struct err *
 {
     struct finishing o = {t, h};
     bool returnable;
-    if (step_run(finishing_steps, sizeof finishing_steps / sizeof *finishing_steps, &o,
-                 &returnable, e) < 0)
+    if (step_run(finishing_steps, sizeof finishing_steps / sizeof *finishing_steps, &o, &returnable,
+                 e) < 0)
         return -1;
     transfer_release(h);
     transfer_shrink(t);

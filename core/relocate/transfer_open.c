@@ -148,8 +148,10 @@ static int transfer_make_part(struct transfer *t, struct transfer_handles *h, st
     if (t->journaled)
         return resume_name_part(t, h, e);
     int claimed = h->to->ops->claim != NULL ? h->to->ops->claim(h->dst, &t->claim, e) : 1;
-    return claimed == 0 ? err_set(e, ERR_IO, 0, "%s%s: somebody else has locked it", h->to->url, t->part)
-                        : claimed < 0 ? -1 : 0;
+    return claimed == 0
+               ? err_set(e, ERR_IO, 0, "%s%s: somebody else has locked it", h->to->url, t->part)
+           : claimed < 0 ? -1
+                         : 0;
 }
 
 static int open_part(void *ctx, struct err *e)
@@ -167,10 +169,8 @@ static int open_part(void *ctx, struct err *e)
 }
 
 static const struct step opening_steps[] = {
-    {"open the source", open_source, undo_open, 0},
-    {"find its holes", open_map, NULL, 0},
-    {"remove what was left", open_sweep, NULL, 0},
-    {"open the journal", open_journal, NULL, 0},
+    {"open the source", open_source, undo_open, 0}, {"find its holes", open_map, NULL, 0},
+    {"remove what was left", open_sweep, NULL, 0},  {"open the journal", open_journal, NULL, 0},
     {"open the part", open_part, NULL, 0},
 };
 

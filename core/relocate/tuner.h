@@ -15,7 +15,7 @@ struct tuner_setting {
 };
 
 struct tuner {
-    struct tuner_setting now;  /* to be used */
+    struct tuner_setting now; /* to be used */
     /* The tuner's own. */
     struct tuner_setting base; /* the best so far; `now` is it, or a trial */
     struct tuner_setting max;

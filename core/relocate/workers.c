@@ -68,9 +68,9 @@ struct workers {
     pthread_mutex_t lock;
     pthread_cond_t changed; /* there is more to take, or the end */
     pthread_cond_t watched; /* for the caller's thread: the end */
-    size_t first_open;    /* all before have ended */
-    size_t first_pending; /* all before have been begun */
-    size_t begun_to;      /* none from here on has */
+    size_t first_open;      /* all before have ended */
+    size_t first_pending;   /* all before have been begun */
+    size_t begun_to;        /* none from here on has */
     size_t ended;
     struct err error;
 
@@ -221,8 +221,7 @@ static struct transfer *workers_find_open(struct workers *c, struct worker *w, b
     }
     if (parked)
         return NULL;
-    while (c->first_open < c->begun_to &&
-           c->job->transfers[c->first_open]->state == TRANSFER_ENDED)
+    while (c->first_open < c->begun_to && c->job->transfers[c->first_open]->state == TRANSFER_ENDED)
         c->first_open++;
     for (size_t i = c->first_open; i < c->begun_to; i++) {
         struct transfer *t = c->job->transfers[i];
@@ -397,7 +396,9 @@ static int worker_open(struct worker *w, struct err *e)
     uint64_t blocks = o->flight_bytes / o->workers_max / block;
     const struct copy_options copy = {
         .ring = w->ring,
-        .blocks = blocks < 1 ? 1 : blocks < o->depth_max ? (unsigned)blocks : o->depth_max,
+        .blocks = blocks < 1              ? 1
+                  : blocks < o->depth_max ? (unsigned)blocks
+                                          : o->depth_max,
         .block_bytes = block,
         .bucket = o->bytes_per_s > 0 ? &w->workers->bucket : NULL,
         .counters = &w->workers->counters,

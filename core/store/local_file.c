@@ -53,7 +53,7 @@ static uint32_t local_alignment(int fd)
         (stx.stx_mask & STATX_DIOALIGN) == 0)
         return LOCAL_ALIGN_GUESS_BYTES;
     uint32_t align = stx.stx_dio_mem_align > stx.stx_dio_offset_align ? stx.stx_dio_mem_align
-                                                                       : stx.stx_dio_offset_align;
+                                                                      : stx.stx_dio_offset_align;
     bool sane = align > 0 && align <= LOCAL_ALIGN_MAX_BYTES && (align & (align - 1)) == 0;
     return sane ? align : 0;
 }
@@ -76,9 +76,8 @@ static int local_open_direct(const struct local_file *f, const char *last)
 {
     struct store_attr attr;
     CLEANUP_CLOSE int fd =
-        f->parent_fd < 0
-            ? local_open_source(local_file_place(f)->dir_fd, f->name, O_DIRECT)
-            : openat(f->parent_fd, last, O_RDWR | O_DIRECT | O_NOFOLLOW | O_CLOEXEC);
+        f->parent_fd < 0 ? local_open_source(local_file_place(f)->dir_fd, f->name, O_DIRECT)
+                         : openat(f->parent_fd, last, O_RDWR | O_DIRECT | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0 || local_name_attr_of(fd, &attr) < 0 || !store_same_file(&attr, &f->base.attr) ||
         attr.device != f->base.attr.device)
         return -1;
@@ -133,7 +132,8 @@ static void local_unclaim(struct store_claim *claim)
 int local_file_claim(struct store_file *file, struct store_claim **claim, struct err *e)
 {
     struct local_file *f = (struct local_file *)file;
-    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = CLAIM_BYTE, .l_len = 1};
+    struct flock lock = {
+        .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = CLAIM_BYTE, .l_len = 1};
     *claim = NULL;
     if (fcntl(f->buffered_fd, F_OFD_SETLK, &lock) < 0) {
         if (errno == EAGAIN || errno == EACCES)

@@ -132,8 +132,7 @@ static void name_attr(const struct stat *st, struct store_attr *attr)
 int local_name_attr(int dir_fd, const char *name, int flags, struct store_attr *attr)
 {
     int follow = (flags & AT_SYMLINK_NOFOLLOW) != 0 ? O_NOFOLLOW : 0;
-    CLEANUP_CLOSE int fd =
-        openat(dir_fd, *name != '\0' ? name : ".", O_PATH | O_CLOEXEC | follow);
+    CLEANUP_CLOSE int fd = openat(dir_fd, *name != '\0' ? name : ".", O_PATH | O_CLOEXEC | follow);
     struct stat st;
     if (fd < 0 || fstat(fd, &st) < 0)
         return -1;

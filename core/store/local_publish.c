@@ -70,7 +70,8 @@ static int publish_link(const struct local_file *f, const char *from, const char
     if (is <= 0 || unlinkat(f->parent_fd, from, 0) == 0 || errno == ENOENT)
         return 1;
     int why = errno;
-    bool back = local_name_is(f->parent_fd, to, &f->base.attr) == 1 && unlinkat(f->parent_fd, to, 0) == 0;
+    bool back = local_name_is(f->parent_fd, to, &f->base.attr) == 1 &&
+                unlinkat(f->parent_fd, to, 0) == 0;
     errno = why;
     return back ? -1 : -2;
 }
@@ -126,8 +127,10 @@ static int publish_name(const struct local_file *f, const char *from, const char
     if (rc == 0)
         rc = publish_rename(f->parent_fd, from, to, replaces != NULL);
     if (rc == -2) {
-        err_set(e, ERR_LOST, errno, "%s%s: has this name now, but its old one, %s, could not be taken from "
-                "it", f->base.place->url, name, f->name);
+        err_set(e, ERR_LOST, errno,
+                "%s%s: has this name now, but its old one, %s, could not be taken from "
+                "it",
+                f->base.place->url, name, f->name);
         return err_hint(e, "it is whole; remove the old name, which is the same file");
     }
     if (rc < 0)
@@ -135,8 +138,10 @@ static int publish_name(const struct local_file *f, const char *from, const char
                        f->base.place->url, name, f->name);
     if (local_name_is(f->parent_fd, to, &f->base.attr) == 1)
         return 0;
-    return err_set(e, ERR_LOST, 0, "%s%s: is not what was just given this name: somebody else is at "
-                   "work there", f->base.place->url, name);
+    return err_set(e, ERR_LOST, 0,
+                   "%s%s: is not what was just given this name: somebody else is at "
+                   "work there",
+                   f->base.place->url, name);
 }
 
 static const char *publish_last(const char *name)

@@ -15,7 +15,8 @@ bool store_same_file(const struct store_attr *a, const struct store_attr *b)
     return a->inode == b->inode && a->generation == b->generation && a->type == b->type;
 }
 
-bool store_may_be_same(const struct store_place *p, const struct store_attr *a, const struct store_attr *b)
+bool store_may_be_same(const struct store_place *p, const struct store_attr *a,
+                       const struct store_attr *b)
 {
     return p->generation_may_change && a->inode == b->inode && a->device == b->device &&
            a->type == b->type && a->mode == b->mode &&
@@ -30,8 +31,8 @@ bool store_unchanged(const struct store_attr *a, const struct store_attr *b)
 
 bool store_same_time(int64_t stored_ns, int64_t ns)
 {
-    static const int64_t grains[] = {100, NS_PER_US, NS_PER_MS, 10 * NS_PER_MS, NS_PER_S,
-                                     2 * NS_PER_S};
+    static const int64_t grains[] = {100,      NS_PER_US,   NS_PER_MS, 10 * NS_PER_MS,
+                                     NS_PER_S, 2 * NS_PER_S};
     int64_t off_ns = stored_ns > ns ? stored_ns - ns : ns - stored_ns;
     for (size_t i = 0; i < sizeof grains / sizeof *grains && off_ns != 0; i++)
         if (stored_ns % grains[i] == 0 && off_ns < grains[i])

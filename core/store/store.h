@@ -57,9 +57,9 @@ struct store_attr {
 };
 
 enum store_how {
-    STORE_READ,      /* what is there, to be read; symbolic links are followed */
-    STORE_CREATE,    /* a new file, mode 0600, all holes, to be written and read; EEXIST */
-    STORE_UPDATE,    /* a regular file that is there, to be written and read; ENOENT */
+    STORE_READ,           /* what is there, to be read; symbolic links are followed */
+    STORE_CREATE,         /* a new file, mode 0600, all holes, to be written and read; EEXIST */
+    STORE_UPDATE,         /* a regular file that is there, to be written and read; ENOENT */
     STORE_MAKE_DIRECTORY, /* made (0700) if it is not there: only to be published and closed */
 };
 
@@ -176,7 +176,8 @@ struct store_place {
     const char *url;       /* as the operator wrote it, for messages; ends in a slash, if any */
     uint32_t io_max_bytes; /* the largest read or write */
     uint64_t free_bytes;   /* for us, when the place was opened; UINT64_MAX: not known */
-    bool may_forget; /* what was committed, when its verifier becomes another: it says nothing else */
+    bool
+        may_forget; /* what was committed, when its verifier becomes another: it says nothing else */
     /* Its generation tells the same file for certain, but where it is another one the server may just have
      * been started again: what it is then has to be found out by what is in it. */
     bool generation_may_change;
@@ -201,7 +202,8 @@ bool store_same_file(const struct store_attr *a, const struct store_attr *b);
 
 /* Not the same, but it may be, under another generation: where the place's may change, all else that a
  * store tells of a file that is written to (of a directory: of a new one) is equal. No proof. */
-bool store_may_be_same(const struct store_place *p, const struct store_attr *a, const struct store_attr *b);
+bool store_may_be_same(const struct store_place *p, const struct store_attr *a,
+                       const struct store_attr *b);
 
 /* The same file, and nobody has written to it or given it other attributes in between. */
 bool store_unchanged(const struct store_attr *a, const struct store_attr *b);

@@ -39,8 +39,8 @@ static int local_lookup(struct store_place *p, const char *name, struct store_at
 }
 
 /* An entry that has gone by the time we look is not listed. */
-static int local_list_entry(struct store_place *p, const char *directory, int fd,
-                            const char *entry, store_list_fn *fn, void *arg, struct err *e)
+static int local_list_entry(struct store_place *p, const char *directory, int fd, const char *entry,
+                            store_list_fn *fn, void *arg, struct err *e)
 {
     struct store_attr attr;
     if (strcmp(entry, ".") == 0 || strcmp(entry, "..") == 0)
@@ -52,8 +52,8 @@ static int local_list_entry(struct store_place *p, const char *directory, int fd
     return err_set(e, ERR_IO, errno, "%s%s: cannot tell what %s is", p->url, directory, entry);
 }
 
-static int local_list_entries(struct store_place *p, const char *name, DIR *dir,
-                              store_list_fn *fn, void *arg, struct err *e)
+static int local_list_entries(struct store_place *p, const char *name, DIR *dir, store_list_fn *fn,
+                              void *arg, struct err *e)
 {
     for (;;) {
         errno = 0;
@@ -71,8 +71,7 @@ static int local_list(struct store_place *p, const char *name, store_list_fn *fn
                       struct err *e)
 {
     const struct local_place *place = (const struct local_place *)p;
-    int fd = openat(place->dir_fd, *name != '\0' ? name : ".",
-                    O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = openat(place->dir_fd, *name != '\0' ? name : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
     if (dir == NULL) {
         err_set(e, ERR_IO, errno, "%s%s: cannot list it", p->url, name);

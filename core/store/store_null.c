@@ -49,7 +49,7 @@ static void null_write(struct store_io *io)
 static int null_publish(struct store_file *f, const char *final, const struct store_attr *attr,
                         const struct store_attr *replaces, struct err *e)
 {
-    (void)f, (void)final, (void)attr, (void)replaces, (void)e;
+    (void)f, (void) final, (void)attr, (void)replaces, (void)e;
     return 0;
 }
 
@@ -97,8 +97,10 @@ struct store_place *store_null_open(struct ring *ring, struct err *e)
         err_set(e, ERR_IO, ENOMEM, "cannot allocate for null:");
         return NULL;
     }
-    *p = (struct store_place){
-        .ops = &null_ops, .ring = ring, .url = "null:", .io_max_bytes = UINT32_MAX >> 1,
-        .free_bytes = UINT64_MAX};
+    *p = (struct store_place){.ops = &null_ops,
+                              .ring = ring,
+                              .url = "null:",
+                              .io_max_bytes = UINT32_MAX >> 1,
+                              .free_bytes = UINT64_MAX};
     return p;
 }

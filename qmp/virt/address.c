@@ -88,7 +88,8 @@ static enum seen address_see(struct shell *s, const char *host, char *there, siz
              "export PATH=$PATH:/usr/sbin:/sbin; command -v getent >/dev/null || exit 3\n"
              "for a in $(getent ahosts -- %s | sed 's/[[:space:]].*//' | sort -u); do\n"
              "case $(ip -o route get \"$a\" 2>/dev/null) in local*) echo \"$a local\" ;;\n"
-             "*) echo \"$a\" ;; esac; done", text_shell_word(host));
+             "*) echo \"$a\" ;; esac; done",
+             text_shell_word(host));
     int status = shell_run(s, script, lines, sizeof lines, ADDRESS_NS, &e);
     if (status != 0) {
         log_info("could not find out what %s resolves to on the source: %s", host,
@@ -142,7 +143,7 @@ static void address_ask_destination(const struct virt_address_query *q, struct v
     if (q->destination == NULL || q->destination->kind == SHELL_NONE)
         return;
     int status = shell_run(q->destination, "grep -hs '^ *migration_' /etc/libvirt/qemu.conf", conf,
-                                sizeof conf, ADDRESS_NS, &e);
+                           sizeof conf, ADDRESS_NS, &e);
     if (status == 0)
         virt_address_of_conf(conf, a);
     else if (status < 0)
@@ -171,8 +172,10 @@ static int address_hint(const struct virt_address_query *q, const char *name, st
 {
     char uri[VIRT_ADDRESS_HOST + 16];
     address_guess(q, uri, sizeof uri);
-    return err_hint(e, "say where the destination is reached from %s: --migrateuri %s; or correct the "
-                       "name %s in /etc/hosts on %s", q->source_name, uri, name, q->source_name);
+    return err_hint(e,
+                    "say where the destination is reached from %s: --migrateuri %s; or correct the "
+                    "name %s in /etc/hosts on %s",
+                    q->source_name, uri, name, q->source_name);
 }
 
 static int address_refuse_self(const struct virt_address_query *q, const struct virt_address *a,
@@ -182,11 +185,14 @@ static int address_refuse_self(const struct virt_address_query *q, const struct 
         err_set(e, ERR_REFUSED, 0, "%s is %s itself, and not the destination", a->host,
                 q->source_name);
     else
-        err_set(e, ERR_REFUSED, 0, "on %s the name %s is %s, which is %s itself, and not the "
-                "destination", q->source_name, a->host, a->there, q->source_name);
+        err_set(e, ERR_REFUSED, 0,
+                "on %s the name %s is %s, which is %s itself, and not the "
+                "destination",
+                q->source_name, a->host, a->there, q->source_name);
     if (q->given != NULL)
-        return err_hint(e, "give the address of the destination; if a tunnel to it begins there, add "
-                           "--unsafe");
+        return err_hint(e,
+                        "give the address of the destination; if a tunnel to it begins there, add "
+                        "--unsafe");
     return address_hint(q, a->host, e);
 }
 
@@ -234,8 +240,8 @@ int virt_address_find(const struct virt_address_query *q, struct virt_address *a
     if (q->given_port > 0)
         a->port_first = a->port_last = q->given_port;
     bool nameless = q->given == NULL && strncmp(a->host, "localhost", 9) == 0 && !q->same_host;
-    enum seen seen =
-        nameless ? SEEN_UNKNOWN : address_see(q->source, a->host, a->there, sizeof a->there);
+    enum seen seen = nameless ? SEEN_UNKNOWN
+                              : address_see(q->source, a->host, a->there, sizeof a->there);
     if (seen == SEEN_UNKNOWN)
         seen = address_fall_back(q, a);
     if (seen == SEEN_UNKNOWN)
@@ -292,8 +298,8 @@ static bool address_one_host(const struct qmp_endpoint *source,
     return self;
 }
 
-int virt_address_check_bare(const struct qmp_endpoint *source, const struct qmp_endpoint *destination,
-                            const char *via, struct err *e)
+int virt_address_check_bare(const struct qmp_endpoint *source,
+                            const struct qmp_endpoint *destination, const char *via, struct err *e)
 {
     char host[VIRT_ADDRESS_HOST], there[400];
     const char *name = source->host[0] != '\0' ? source->host : "this host", *at = via + 4;
@@ -309,8 +315,10 @@ int virt_address_check_bare(const struct qmp_endpoint *source, const struct qmp_
     shell_close(&of_source);
     if (!self)
         return 0;
-    err_set(e, ERR_REFUSED, 0, "--via: on the source's host %s is %s, which is %s itself, and not the "
-            "destination", host, there, name);
+    err_set(e, ERR_REFUSED, 0,
+            "--via: on the source's host %s is %s, which is %s itself, and not the "
+            "destination",
+            host, there, name);
     return err_hint(e, "give the address at which the destination is reached from there, --via "
                        "tcp:ADDRESS:PORT; if a tunnel to it begins there, add --unsafe");
 }

@@ -21,20 +21,20 @@ enum { VIRT_ADDRESS_HOST = 256 };
 
 struct virt_address {
     char host[VIRT_ADDRESS_HOST]; /* a name or an address, without brackets */
-    char there[400];     /* its addresses, as the source's host has them, in words: "10.0.0.2"; "": it
+    char there[400]; /* its addresses, as the source's host has them, in words: "10.0.0.2"; "": it
                             could not be asked */
     unsigned port_first, port_last; /* the first free one of these, on the destination */
 };
 
 struct virt_address_query {
-    const char *given;   /* what the operator says; NULL: nothing */
-    unsigned given_port; /* 0: none was given */
+    const char *given;    /* what the operator says; NULL: nothing */
+    unsigned given_port;  /* 0: none was given */
     const char *own_name; /* what the destination's host calls itself */
     const char *uri_host; /* of the destination's libvirt URI: "" or NULL where there is none */
     const char *source_name;
     struct shell *source, *destination; /* lent; NULL: not to be asked */
-    bool same_host;      /* source and destination are one: then it may well be a loopback address */
-    bool unsafe;         /* what was given is taken, whatever it is: a tunnel may begin here */
+    bool same_host; /* source and destination are one: then it may well be a loopback address */
+    bool unsafe;    /* what was given is taken, whatever it is: a tunnel may begin here */
 };
 
 /* Whether its qemu.conf is read: not where the operator has given both, address and port. */
@@ -57,7 +57,8 @@ const char *virt_address_remedy(const struct virt_address_query *q, const char *
 
 /* "tcp://HOST[:PORT]", as virsh takes it, an IPv6 address in brackets; *port gets 0 where there is
  * none. ERR_USAGE. */
-int virt_address_parse(const char *uri, char host[VIRT_ADDRESS_HOST], unsigned *port, struct err *e);
+int virt_address_parse(const char *uri, char host[VIRT_ADDRESS_HOST], unsigned *port,
+                       struct err *e);
 
 /* "tcp:HOST", with brackets where an IPv6 address needs them: `scheme` is "tcp:" or "tcp://". */
 void virt_address_uri(char *to, size_t room, const char *scheme, const char *host);
@@ -66,11 +67,10 @@ void virt_address_uri(char *to, size_t room, const char *scheme, const char *hos
  * The same question for two bare QEMUs, whose stream goes by `via`, "tcp:HOST:PORT": ERR_REFUSED where
  * the source's host takes HOST for itself, or does not know it, and the destination is elsewhere.
  */
-int virt_address_check_bare(const struct qmp_endpoint *source, const struct qmp_endpoint *destination,
-                            const char *via, struct err *e);
+int virt_address_check_bare(const struct qmp_endpoint *source,
+                            const struct qmp_endpoint *destination, const char *via, struct err *e);
 
 /* ---- pure parts, for unit tests ---- */
-
 
 /* "migration_host", "migration_port_min" and _max of the text of a qemu.conf; what is not set there is
  * left as it is. */

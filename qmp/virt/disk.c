@@ -10,7 +10,7 @@
 #define COUNT(a) (sizeof(a) / sizeof(*(a)))
 
 static const char *const type_names[] = {
-    [VIRT_DISK_FILE] = "file",       [VIRT_DISK_BLOCK] = "block", [VIRT_DISK_NETWORK] = "network",
+    [VIRT_DISK_FILE] = "file",     [VIRT_DISK_BLOCK] = "block", [VIRT_DISK_NETWORK] = "network",
     [VIRT_DISK_VOLUME] = "volume", [VIRT_DISK_NVME] = "nvme",
 };
 
@@ -24,16 +24,16 @@ static const struct {
     uint32_t magic;
     enum virt_fs fs;
 } file_systems[] = {
-    {0x6969, VIRT_FS_SHARED},        /* NFS */
-    {0xff534d42, VIRT_FS_SHARED},    /* CIFS, which is SMB 1 */
-    {0x517b, VIRT_FS_SHARED},        /* SMB of old */
-    {0x6b414653, VIRT_FS_SHARED},    /* AFS */
-    {0x47504653, VIRT_FS_SHARED},    /* GPFS */
-    {0x61636673, VIRT_FS_SHARED},    /* ACFS */
-    {0x19830326, VIRT_FS_SHARED},    /* BeeGFS */
-    {0x01161970, VIRT_FS_CLUSTER},   /* GFS2 */
-    {0x7461636f, VIRT_FS_CLUSTER},   /* OCFS2 */
-    {0x00c36400, VIRT_FS_CLUSTER},   /* Ceph */
+    {0x6969, VIRT_FS_SHARED},      /* NFS */
+    {0xff534d42, VIRT_FS_SHARED},  /* CIFS, which is SMB 1 */
+    {0x517b, VIRT_FS_SHARED},      /* SMB of old */
+    {0x6b414653, VIRT_FS_SHARED},  /* AFS */
+    {0x47504653, VIRT_FS_SHARED},  /* GPFS */
+    {0x61636673, VIRT_FS_SHARED},  /* ACFS */
+    {0x19830326, VIRT_FS_SHARED},  /* BeeGFS */
+    {0x01161970, VIRT_FS_CLUSTER}, /* GFS2 */
+    {0x7461636f, VIRT_FS_CLUSTER}, /* OCFS2 */
+    {0x00c36400, VIRT_FS_CLUSTER}, /* Ceph */
     {FUSE_MAGIC, VIRT_FS_UNKNOWN},
 };
 

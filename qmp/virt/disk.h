@@ -20,14 +20,14 @@ enum virt_disk_type {
 
 struct virt_disk {
     enum virt_disk_type type;
-    char target[32];     /* "vda" */
-    char device[16];     /* "disk", "cdrom", "floppy", "lun" */
+    char target[32]; /* "vda" */
+    char device[16]; /* "disk", "cdrom", "floppy", "lun" */
     /* Kept texts (core/text.h): a name that was cut would be another one's. "": none. */
     const char *path; /* file or device, or the name of a network source */
     const char *pool, *volume;
     const char *protocol, *host; /* of a network source: "nfs" and its first host */
-    int64_t uid, gid;             /* of its <identity>; -1: none is given */
-    char cache[16];               /* "default" where none is given */
+    int64_t uid, gid;            /* of its <identity>; -1: none is given */
+    char cache[16];              /* "default" where none is given */
     bool readonly, shareable, transient;
 };
 

@@ -85,11 +85,14 @@ struct virt_guard *virt_guard_start(const char *program, const struct virt_move 
 {
     struct virt_guard *g = calloc(1, sizeof *g);
     int to[2] = {-1, -1}, from[2] = {-1, -1};
-    char *argv[] = {(char *)GUARD_NAME, (char *)VIRT_ROUTE_GUARD,
+    char *argv[] = {(char *)GUARD_NAME,
+                    (char *)VIRT_ROUTE_GUARD,
                     (char *)(uintptr_t)virt_host_uri(m->source_host),
                     (char *)(uintptr_t)virt_host_uri(m->destination_host),
-                    (char *)(uintptr_t)m->source.uuid, (char *)(uintptr_t)m->source.name,
-                    (char *)(uintptr_t)m->id, NULL};
+                    (char *)(uintptr_t)m->source.uuid,
+                    (char *)(uintptr_t)m->source.name,
+                    (char *)(uintptr_t)m->id,
+                    NULL};
     int sys = g == NULL || pipe2(to, O_CLOEXEC) < 0 || pipe2(from, O_CLOEXEC) < 0 ? errno : 0;
     if (sys == 0)
         sys = guard_spawn(g, program, argv, to[0], from[1]);
@@ -110,7 +113,8 @@ int virt_guard_arm(struct virt_guard *g, struct err *e)
     struct pollfd ready = {.fd = g->from, .events = POLLIN};
     char byte = 'r';
     if (poll(&ready, 1, GUARD_READY_MS) != 1)
-        return err_set(e, ERR_TIMEOUT, 0, "the guard was not ready after %d s", GUARD_READY_MS / 1000);
+        return err_set(e, ERR_TIMEOUT, 0, "the guard was not ready after %d s",
+                       GUARD_READY_MS / 1000);
     if (read(g->from, &byte, 1) != 1 || write(g->to, &byte, 1) != 1)
         return err_set(e, ERR_LOST, 0, "the guard has ended");
     return 0;
@@ -131,7 +135,8 @@ void virt_guard_end(struct virt_guard *g)
 
 /* ---- pure ---- */
 
-enum virt_guard_next virt_guard_next(const char *source_run, const char *source_migration, const char *there)
+enum virt_guard_next virt_guard_next(const char *source_run, const char *source_migration,
+                                     const char *there)
 {
     enum virt_left left = virt_left_is(source_run, source_migration, there);
     if (left == VIRT_LEFT_MOVED || left == VIRT_LEFT_LOADED)
@@ -141,7 +146,8 @@ enum virt_guard_next virt_guard_next(const char *source_run, const char *source_
     if (strcmp(source_run, "postmigrate") == 0)
         return VIRT_GUARD_WAIT;
     /* its last part is sent, or it runs there while its memory follows, by postcopy */
-    bool sends = strcmp(source_run, "finish-migrate") == 0 && strcmp(source_migration, "pre-switchover") != 0 &&
+    bool sends = strcmp(source_run, "finish-migrate") == 0 &&
+                 strcmp(source_migration, "pre-switchover") != 0 &&
                  !virt_migration_is_over(source_migration);
     return sends ? VIRT_GUARD_WAIT : VIRT_GUARD_IDLE;
 }
@@ -177,27 +183,33 @@ static void guard_hold(struct guard *g)
     g->hold_tried = true;
     g->hold = virt_hold_take(&g->source, &why);
     if (g->hold == NULL)
-        log_warn("godwit was killed in the switchover of domain %s: what is left on the source must not be resumed "
-                 "before the destination has said that it does not have the guest (it cannot be held: %s)",
-                 g->source.name, why.msg);
+        log_warn(
+            "godwit was killed in the switchover of domain %s: what is left on the source must not be resumed "
+            "before the destination has said that it does not have the guest (it cannot be held: %s)",
+            g->source.name, why.msg);
     else
-        log_warn("godwit was killed in the switchover of domain %s: what is left on the source cannot be resumed until "
-                 "the destination has said whether it has the guest; if that is lost for good, 'kill -9 %d' lets go "
-                 "of it", g->source.name, (int)getpid());
+        log_warn(
+            "godwit was killed in the switchover of domain %s: what is left on the source cannot be resumed until "
+            "the destination has said whether it has the guest; if that is lost for good, 'kill -9 %d' lets go "
+            "of it",
+            g->source.name, (int)getpid());
 }
 
 static void guard_end_source(const struct guard *g)
 {
     struct err e = {0};
     if (virt_mark_destroy(&g->source, g->id, &e) < 0) {
-        log_warn("domain %s has moved, and what is left of it on the source must not be resumed: %s", g->source.name,
-                 e.msg);
+        log_warn(
+            "domain %s has moved, and what is left of it on the source must not be resumed: %s",
+            g->source.name, e.msg);
         return;
     }
     if (virt_mark_is(&g->destination, g->id, &e) > 0)
         virt_mark_clear(&g->destination, &e);
-    log_warn("godwit was killed in the switchover of domain %s: it is on the destination, and what was left of it on "
-             "the source has been ended", g->source.name);
+    log_warn(
+        "godwit was killed in the switchover of domain %s: it is on the destination, and what was left of it on "
+        "the source has been ended",
+        g->source.name);
 }
 
 static enum virt_guard_next guard_look(struct guard *g)
@@ -212,8 +224,9 @@ static enum virt_guard_next guard_look(struct guard *g)
     /* one that is held stays as it is, and its QEMU may not answer */
     CLEANUP_FREE char *run = g->hold != NULL ? strdup("postmigrate")
                                              : virt_left_ask(dom, "{\"execute\":\"query-status\"}");
-    CLEANUP_FREE char *migration = g->hold != NULL ? strdup("completed")
-                                                   : virt_left_ask(dom, "{\"execute\":\"query-migrate\"}");
+    CLEANUP_FREE char *migration = g->hold != NULL
+                                       ? strdup("completed")
+                                       : virt_left_ask(dom, "{\"execute\":\"query-migrate\"}");
     if (run == NULL || migration == NULL)
         return VIRT_GUARD_WAIT;
     bool handed_over = strcmp(run, "postmigrate") == 0;
@@ -221,8 +234,10 @@ static enum virt_guard_next guard_look(struct guard *g)
         guard_hold(g);
     CLEANUP_FREE char *there = guard_there(g);
     if (there == NULL && handed_over)
-        log_warn("domain %s: the destination has ended; if the guest runs nowhere else, virsh -c %s resume %s lets it "
-                 "go on at the source", g->source.name, virt_host_uri(g->source_host), g->source.uuid);
+        log_warn(
+            "domain %s: the destination has ended; if the guest runs nowhere else, virsh -c %s resume %s lets it "
+            "go on at the source",
+            g->source.name, virt_host_uri(g->source_host), g->source.uuid);
     return virt_guard_next(run, migration, there);
 }
 
@@ -236,11 +251,14 @@ static void guard_finish(struct guard *g)
             moving_ns = now_ns;
         if (next == VIRT_GUARD_END_SOURCE)
             guard_end_source(g);
-        if (next == VIRT_GUARD_END_SOURCE || next == VIRT_GUARD_LEAVE || now_ns - moving_ns > GUARD_IDLE_NS)
+        if (next == VIRT_GUARD_END_SOURCE || next == VIRT_GUARD_LEAVE ||
+            now_ns - moving_ns > GUARD_IDLE_NS)
             return;
         if (now_ns - begun_ns > GUARD_PATIENCE_NS) {
-            log_warn("domain %s: the destination does not report whether it has the guest; what is left on the source "
-                     "must not be resumed before that is known", g->source.name);
+            log_warn(
+                "domain %s: the destination does not report whether it has the guest; what is left on the source "
+                "must not be resumed before that is known",
+                g->source.name);
             return;
         }
         usleep(GUARD_TICK_US);

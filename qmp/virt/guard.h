@@ -29,10 +29,11 @@ enum virt_guard_next {
     VIRT_GUARD_END_SOURCE, /* the destination has the guest whole */
     VIRT_GUARD_WAIT,       /* it is on its way there, or not known to be there */
     VIRT_GUARD_IDLE,       /* the source has the guest, and nothing goes on by itself */
-    VIRT_GUARD_LEAVE,      /* the destination is known not to have it, or both run: a person's matter */
+    VIRT_GUARD_LEAVE, /* the destination is known not to have it, or both run: a person's matter */
 };
 
 /* From what virt_left_is() takes (qmp/virt/unfinished.h). */
-enum virt_guard_next virt_guard_next(const char *source_run, const char *source_migration, const char *there);
+enum virt_guard_next virt_guard_next(const char *source_run, const char *source_migration,
+                                     const char *there);
 
 #endif

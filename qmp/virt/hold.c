@@ -37,7 +37,7 @@ struct virt_hold {
     atomic_int refs; /* the thread's, and the owner's */
     atomic_bool ended;
     virDomainPtr dom;
-    int fd; /* the end that nobody reads from; -1: none */
+    int fd;                       /* the end that nobody reads from; -1: none */
     char directory[32], fifo[40]; /* "": not there (any more) */
 };
 
@@ -55,7 +55,8 @@ static void *hold_thread(void *arg)
     struct virt_hold *h = arg;
     char fifo[sizeof h->fifo];
     memcpy(fifo, h->fifo, sizeof fifo);
-    if (virDomainCoreDumpWithFormat(h->dom, fifo, VIR_DOMAIN_CORE_DUMP_FORMAT_RAW, VIR_DUMP_MEMORY_ONLY) < 0)
+    if (virDomainCoreDumpWithFormat(h->dom, fifo, VIR_DOMAIN_CORE_DUMP_FORMAT_RAW,
+                                    VIR_DUMP_MEMORY_ONLY) < 0)
         log_debug("hold: %s", virGetLastErrorMessage());
     atomic_store(&h->ended, true);
     hold_put(h);

@@ -112,7 +112,7 @@ int virt_host_fail(const struct virt_host *h, struct err *e, const char *what)
     const virError *error = virGetLastError();
     if (error == NULL || error->code == VIR_ERR_OK)
         return err_set(e, ERR_VIRT, 0, "%s: %s: libvirt does not say why", h->role, what);
-    enum err_class class = host_error_is_loss(error)                      ? ERR_LOST
+    enum err_class class = host_error_is_loss(error)                  ? ERR_LOST
                            : error->code == VIR_ERR_OPERATION_TIMEOUT ? ERR_TIMEOUT
                                                                       : ERR_VIRT;
     const char *words = error->message != NULL ? error->message : "libvirt does not say why";

@@ -12,9 +12,9 @@
 
 /* What we have written: the two words, one behind the other. */
 #define ARGUMENT "/domain/qemu:commandline/qemu:arg"
-#define WORDS                                                                               \
-    ARGUMENT "[@value='-incoming' and following-sibling::qemu:arg[1]/@value='defer'] | "    \
-    ARGUMENT "[@value='defer' and preceding-sibling::qemu:arg[1]/@value='-incoming']"
+#define WORDS                                                                                     \
+    ARGUMENT "[@value='-incoming' and following-sibling::qemu:arg[1]/@value='defer'] | " ARGUMENT \
+             "[@value='defer' and preceding-sibling::qemu:arg[1]/@value='-incoming']"
 
 static void incoming_strip(xmlDocPtr doc)
 {
@@ -91,7 +91,7 @@ char *virt_incoming_definition(const char *inactive, const char *name, struct er
 #define QEMU_IS_ROOT "ancestor::domain/seclabel[@model='dac' and label='+0:+0']"
 
 /* What QEMU writes into its log is no part of the guest; a file or so behind a comma could be. */
-#define TRACES                                                                              \
+#define TRACES                                                                               \
     "preceding-sibling::qemu:arg[1]/@value='-trace' and starts-with(@value, 'enable=') and " \
     "not(contains(@value, ','))"
 

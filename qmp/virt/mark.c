@@ -84,8 +84,8 @@ static char *mark_element(const char *id, const char *covered)
 
 static int mark_set_element(virDomainPtr dom, const char *element)
 {
-    return virDomainSetMetadata(dom, VIR_DOMAIN_METADATA_ELEMENT, element, MARK_PREFIX, VIRT_MARK_NAMESPACE,
-                                VIR_DOMAIN_AFFECT_LIVE);
+    return virDomainSetMetadata(dom, VIR_DOMAIN_METADATA_ELEMENT, element, MARK_PREFIX,
+                                VIRT_MARK_NAMESPACE, VIR_DOMAIN_AFFECT_LIVE);
 }
 
 int virt_mark_owner(virDomainPtr dom, struct virt_mark_owner *o)
@@ -108,7 +108,8 @@ static int mark_replace(const struct virt_domain *d, virDomainPtr dom, struct er
 {
     struct virt_mark_owner owner;
     if (virt_mark_owner(dom, &owner) > 0 && owner.state == OWNER_ALIVE)
-        return err_set(e, ERR_VIRT, 0, "%s: domain %s is being migrated by another godwit, process %u on this host",
+        return err_set(e, ERR_VIRT, 0,
+                       "%s: domain %s is being migrated by another godwit, process %u on this host",
                        virt_host_role(d->host), d->name, owner.pid);
     return virt_mark_clear(d, e);
 }
@@ -122,14 +123,14 @@ int virt_mark_set(const struct virt_domain *d, const char *id, const char *peer,
         virDomainGetMetadata(dom, VIR_DOMAIN_METADATA_TITLE, NULL, VIR_DOMAIN_AFFECT_LIVE);
     CLEANUP_FREE char *element = mark_element(id, title != NULL ? title : "");
     const char *words = text_keep("moving to %s by godwit, do not resume it here%s%s", peer,
-                                       title != NULL ? " | " : "", title != NULL ? title : "");
+                                  title != NULL ? " | " : "", title != NULL ? title : "");
     bool marked = element != NULL && mark_set_element(dom, element) == 0;
     if (marked && mark_title(dom, words) == 0)
         return 0;
     virt_host_fail(d->host, e, "cannot note the migration in the domain's metadata");
     if (marked && mark_set_element(dom, NULL) < 0)
-        log_warn("%s: domain %s keeps the mark of a migration that has not begun: %s", virt_host_role(d->host),
-                 d->name, virGetLastErrorMessage());
+        log_warn("%s: domain %s keeps the mark of a migration that has not begun: %s",
+                 virt_host_role(d->host), d->name, virGetLastErrorMessage());
     return -1;
 }
 
@@ -174,8 +175,10 @@ int virt_mark_destroy(const struct virt_domain *d, const char *id, struct err *e
     int active = virt_domain_active(d, e);
     if (active <= 0)
         return active;
-    return err_set(e, ERR_REFUSED, 0, "%s: the QEMU of domain %s is not the one of this migration, "
-                   "and is left alone", virt_host_role(d->host), d->name);
+    return err_set(e, ERR_REFUSED, 0,
+                   "%s: the QEMU of domain %s is not the one of this migration, "
+                   "and is left alone",
+                   virt_host_role(d->host), d->name);
 }
 
 /* ---- in XML ---- */

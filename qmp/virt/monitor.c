@@ -264,9 +264,9 @@ static int monitor_listen(struct virt_monitor *m, const struct virt_domain *d, s
         monitor_put(m);
         return -1;
     }
-    m->lifecycle = virConnectDomainEventRegisterAny(
-        m->conn, m->dom, VIR_DOMAIN_EVENT_ID_LIFECYCLE,
-        VIRT_EVENT_CALLBACK(monitor_on_lifecycle), monitor_get(m), monitor_put);
+    m->lifecycle = virConnectDomainEventRegisterAny(m->conn, m->dom, VIR_DOMAIN_EVENT_ID_LIFECYCLE,
+                                                    VIRT_EVENT_CALLBACK(monitor_on_lifecycle),
+                                                    monitor_get(m), monitor_put);
     if (m->lifecycle < 0) {
         virt_host_fail(d->host, e, "cannot listen to libvirt's events");
         monitor_put(m);
@@ -291,8 +291,8 @@ static void *monitor_open(const void *target, int *fd, struct err *e)
         err_set(e, ERR_IO, ENOMEM, "no memory for domain %s", d->name);
         return NULL;
     }
-    *m = (struct virt_monitor){.refs = 1, .host = virt_host_ref(d->host), .fd = -1,
-                               .qemu_events = -1, .lifecycle = -1};
+    *m = (struct virt_monitor){
+        .refs = 1, .host = virt_host_ref(d->host), .fd = -1, .qemu_events = -1, .lifecycle = -1};
     pthread_mutex_init(&m->write_lock, NULL);
     m->dom = virt_domain_get(d, e);
     if (m->dom == NULL) {
@@ -344,9 +344,10 @@ static int monitor_active(const void *target, struct err *e)
 
 void virt_monitor_endpoint(const struct virt_domain *d, struct qmp_endpoint *ep)
 {
-    static const struct qmp_carrier libvirt = {
-        .open = monitor_open, .ended = monitor_has_ended, .close = monitor_close,
-        .active = monitor_active};
+    static const struct qmp_carrier libvirt = {.open = monitor_open,
+                                               .ended = monitor_has_ended,
+                                               .close = monitor_close,
+                                               .active = monitor_active};
     *ep = (struct qmp_endpoint){.scheme = QMP_CARRIED, .carrier = &libvirt, .target = d};
     snprintf(ep->text, sizeof ep->text, "domain %s at %s", d->name, virt_host_uri(d->host));
 }

@@ -22,7 +22,8 @@ static int move_host_name(struct virt_host *h, char *name, size_t room, struct e
     return 0;
 }
 
-void virt_move_shells_begin(struct virt_move_shells *shells, const struct virt_route_options *options)
+void virt_move_shells_begin(struct virt_move_shells *shells,
+                            const struct virt_route_options *options)
 {
     virt_host_shell(options->connect, &shells->source);
     virt_host_shell(options->destination_uri, &shells->destination);
@@ -83,7 +84,8 @@ static int move_take_clean(struct virt_move *m, struct err *e)
 }
 
 int virt_move_open(struct virt_move *m, struct virt_host *source, struct virt_host *destination,
-                   struct virt_move_shells *shells, const struct virt_route_options *options, struct err *e)
+                   struct virt_move_shells *shells, const struct virt_route_options *options,
+                   struct err *e)
 {
     *m = (struct virt_move){
         .source_host = source, .destination_host = destination, .options = options};
@@ -125,7 +127,7 @@ bool virt_move_can_prove(const struct vm_facts *f)
 }
 
 int virt_move_expected_facts(const struct virt_move *m, const struct vm_facts *source,
-                      struct vm_facts *destination, struct err *e)
+                             struct vm_facts *destination, struct err *e)
 {
     CLEANUP_CONNECTION virConnectPtr conn = virt_host_connection(m->destination_host, e);
     unsigned long v = 0;
@@ -208,9 +210,10 @@ static int move_is_defined(const struct virt_move *m, struct err *e)
     int persistent = virDomainIsPersistent(dom);
     if (persistent < 0)
         return virt_host_fail(m->destination_host, e, m->destination.name);
-    return persistent > 0 ? 0
-                          : err_set(e, ERR_VIRT, 0, "libvirt has not kept the definition of domain %s",
-                                    m->destination.name);
+    return persistent > 0
+               ? 0
+               : err_set(e, ERR_VIRT, 0, "libvirt has not kept the definition of domain %s",
+                         m->destination.name);
 }
 
 int virt_move_definition(const struct virt_move *m, bool by_libvirt, struct err *e)
@@ -219,14 +222,20 @@ int virt_move_definition(const struct virt_move *m, bool by_libvirt, struct err 
     const char *there = m->destination.uuid;
     if (m->options->persistent && (by_libvirt ? move_is_defined(m, e) : move_define(m, e)) < 0) {
         /* the source keeps its own: it is the only one */
-        err_wrap(e, "the guest runs on the destination, and is not defined there, so that it is forgotten when "
-                    "it ends");
-        return err_hint(e, "%s", text_command("f=$(mktemp) && virsh -c %s dumpxml --inactive %s >\"$f\" && virsh -c "
-                                              "%s define \"$f\"", to, there, to));
+        err_wrap(
+            e,
+            "the guest runs on the destination, and is not defined there, so that it is forgotten when "
+            "it ends");
+        return err_hint(
+            e, "%s",
+            text_command("f=$(mktemp) && virsh -c %s dumpxml --inactive %s >\"$f\" && virsh -c "
+                         "%s define \"$f\"",
+                         to, there, to));
     }
     if (m->options->undefine_source && move_undefine(m, e) < 0) {
         err_wrap(e, "the guest runs on the destination, and is still defined on the source, too");
-        return err_hint(e, "%s", text_command("virsh -c %s undefine --keep-nvram %s", from, m->source.uuid));
+        return err_hint(e, "%s",
+                        text_command("virsh -c %s undefine --keep-nvram %s", from, m->source.uuid));
     }
     return 0;
 }

@@ -17,10 +17,11 @@ struct virt_move {
     struct virt_domain source, destination; /* the same UUID */
     const struct virt_route_options *options;
     char *definition; /* of the source, as it is to be on the destination */
-    char *clean_xml; /* what it is to run by there, where the source's own XML has something of ours in
+    char *
+        clean_xml; /* what it is to run by there, where the source's own XML has something of ours in
                         it; NULL: as the source's */
-    int source_instance; /* the QEMU that is to be moved: virt_domain_instance() */
-    char id[VIRT_UUID_TEXT]; /* of this migration: qmp/virt/mark.h */
+    int source_instance;         /* the QEMU that is to be moved: virt_domain_instance() */
+    char id[VIRT_UUID_TEXT];     /* of this migration: qmp/virt/mark.h */
     struct virt_address address; /* where the stream goes */
 };
 
@@ -29,14 +30,16 @@ struct virt_move {
 struct virt_move_shells {
     struct shell source, destination;
 };
-void virt_move_shells_begin(struct virt_move_shells *shells, const struct virt_route_options *options);
+void virt_move_shells_begin(struct virt_move_shells *shells,
+                            const struct virt_route_options *options);
 void virt_move_shells_close(struct virt_move_shells *shells);
 
 /* Looks at both sides, and touches nothing. ERR_REFUSED: there is no such domain, or the source does
  * not reach the destination by the name that there is (qmp/virt/address.h). The hosts and the
  * options are lent. Whether it can be moved is another question: qmp/virt/check/check.h. */
 int virt_move_open(struct virt_move *m, struct virt_host *source, struct virt_host *destination,
-                   struct virt_move_shells *shells, const struct virt_route_options *options, struct err *e);
+                   struct virt_move_shells *shells, const struct virt_route_options *options,
+                   struct err *e);
 void virt_move_close(struct virt_move *m);
 
 /*
@@ -67,6 +70,6 @@ bool virt_move_can_prove(const struct vm_facts *f);
 /* What probe() can say of a destination that is yet to be made: its QEMU's version, and that it
  * will be as the source. */
 int virt_move_expected_facts(const struct virt_move *m, const struct vm_facts *source,
-                      struct vm_facts *destination, struct err *e);
+                             struct vm_facts *destination, struct err *e);
 
 #endif

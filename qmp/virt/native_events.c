@@ -50,8 +50,8 @@ static bool events_of_ours(const struct native_events *v, virDomainPtr dom)
     return virDomainGetUUIDString(dom, uuid) == 0 && strcmp(uuid, v->uuid) == 0;
 }
 
-static void events_on_qemu(virConnectPtr conn, virDomainPtr dom, const char *event, long long seconds,
-                           unsigned micros, const char *details, void *arg)
+static void events_on_qemu(virConnectPtr conn, virDomainPtr dom, const char *event,
+                           long long seconds, unsigned micros, const char *details, void *arg)
 {
     struct native_events *v = arg;
     (void)conn;
@@ -64,11 +64,13 @@ static void events_on_qemu(virConnectPtr conn, virDomainPtr dom, const char *eve
         atomic_store(resume ? &v->resumed_ns : &v->stopped_ns, clock_now_ns());
 }
 
-static int events_on_lifecycle(virConnectPtr conn, virDomainPtr dom, int event, int detail, void *arg)
+static int events_on_lifecycle(virConnectPtr conn, virDomainPtr dom, int event, int detail,
+                               void *arg)
 {
     struct native_events *v = arg;
     (void)conn;
-    if (event == VIR_DOMAIN_EVENT_STARTED && detail == VIR_DOMAIN_EVENT_STARTED_MIGRATED && events_of_ours(v, dom))
+    if (event == VIR_DOMAIN_EVENT_STARTED && detail == VIR_DOMAIN_EVENT_STARTED_MIGRATED &&
+        events_of_ours(v, dom))
         atomic_store(&v->made, (int)virDomainGetID(dom));
     return 0;
 }
@@ -77,15 +79,15 @@ static int events_on_lifecycle(virConnectPtr conn, virDomainPtr dom, int event, 
 
 static int events_register(struct native_events *v, const struct virt_domain *d, struct err *e)
 {
-    v->qemu = virConnectDomainQemuMonitorEventRegister(v->conn, NULL, NULL, events_on_qemu, events_get(v),
-                                                       events_put, 0);
+    v->qemu = virConnectDomainQemuMonitorEventRegister(v->conn, NULL, NULL, events_on_qemu,
+                                                       events_get(v), events_put, 0);
     if (v->qemu < 0) {
         log_info("destination: the pause cannot be timed: %s", virGetLastErrorMessage());
         events_put(v);
     }
     v->lifecycle = virConnectDomainEventRegisterAny(v->conn, NULL, VIR_DOMAIN_EVENT_ID_LIFECYCLE,
-                                                    VIRT_EVENT_CALLBACK(events_on_lifecycle), events_get(v),
-                                                    events_put);
+                                                    VIRT_EVENT_CALLBACK(events_on_lifecycle),
+                                                    events_get(v), events_put);
     if (v->lifecycle >= 0)
         return 0;
     virt_host_fail(d->host, e, "cannot listen to libvirt's events");

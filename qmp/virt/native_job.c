@@ -65,7 +65,8 @@ static void *job_thread(void *arg)
 {
     struct native_job *j = arg;
     const uint64_t one = 1;
-    virDomainPtr moved = virDomainMigrate3(j->dom, j->to, j->params, (unsigned)j->params_n, j->flags);
+    virDomainPtr moved =
+        virDomainMigrate3(j->dom, j->to, j->params, (unsigned)j->params_n, j->flags);
     if (moved == NULL)
         virt_host_fail(j->source.host, &j->result, "libvirt's migration has failed");
     else
@@ -162,8 +163,8 @@ struct native_job *native_job_start(struct loop *loop, const struct virt_move *m
         free(j);
         return NULL;
     }
-    *j = (struct native_job){.refs = 1, .loop = loop, .eventfd = fd, .on_end = on_end, .arg = arg,
-                             .source = m->source};
+    *j = (struct native_job){
+        .refs = 1, .loop = loop, .eventfd = fd, .on_end = on_end, .arg = arg, .source = m->source};
     virt_host_ref(j->source.host);
     job_set_flags(j, m, s);
     job_set_params(j, m, s);

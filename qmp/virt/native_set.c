@@ -13,13 +13,13 @@
 
 /* How libvirt gets it. */
 enum way {
-    WAY_FLAG,    /* a capability: a flag */
-    WAY_PACKED,  /* … and the name as a method of compression */
-    WAY_INT,     /* a parameter of libvirt's, of the same unit */
-    WAY_BYTES,   /* … and of 64 bits */
-    WAY_MIB,     /* … in MiB/s */
-    WAY_METHOD,  /* … the method of compression, and a flag; "none" is none */
-    WAY_TUNED,   /* to QEMU */
+    WAY_FLAG,   /* a capability: a flag */
+    WAY_PACKED, /* … and the name as a method of compression */
+    WAY_INT,    /* a parameter of libvirt's, of the same unit */
+    WAY_BYTES,  /* … and of 64 bits */
+    WAY_MIB,    /* … in MiB/s */
+    WAY_METHOD, /* … the method of compression, and a flag; "none" is none */
+    WAY_TUNED,  /* to QEMU */
 };
 
 /* Source: libvirt 9.0, libvirt-domain.h; what it leaves alone: qemu_migration_params.c. */
@@ -42,8 +42,7 @@ static const struct native_name {
     {"xbzrle-cache-size", WAY_BYTES, 0, VIR_MIGRATE_PARAM_COMPRESSION_XBZRLE_CACHE, "xbzrle"},
     {"max-bandwidth", WAY_MIB, 0, VIR_MIGRATE_PARAM_BANDWIDTH, NULL},
 #ifdef VIR_MIGRATE_PARAM_COMPRESSION_ZSTD_LEVEL /* 9.4 */
-    {COMPRESSION, WAY_METHOD, VIR_MIGRATE_COMPRESSED, VIR_MIGRATE_PARAM_COMPRESSION,
-     "multifd"},
+    {COMPRESSION, WAY_METHOD, VIR_MIGRATE_COMPRESSED, VIR_MIGRATE_PARAM_COMPRESSION, "multifd"},
     {"multifd-zlib-level", WAY_INT, 0, VIR_MIGRATE_PARAM_COMPRESSION_ZLIB_LEVEL, "multifd"},
     {"multifd-zstd-level", WAY_INT, 0, VIR_MIGRATE_PARAM_COMPRESSION_ZSTD_LEVEL, "multifd"},
 #endif
@@ -79,7 +78,8 @@ static bool native_is_number(const struct native_name *n)
 int native_set_check(const struct vm_settings *s, struct err *e)
 {
     if (s->compression != VM_COMPRESSION_NONE && native_find(COMPRESSION) == NULL)
-        return err_set(e, ERR_REFUSED, 0, "the native route does not compress: libvirt has multifd "
+        return err_set(e, ERR_REFUSED, 0,
+                       "the native route does not compress: libvirt has multifd "
                        "compression only since 9.4, and godwit was built with an older one");
     for (size_t i = 0; i < s->set_n; i++) {
         const char *name = s->set[i].name, *value = s->set[i].value;
@@ -142,8 +142,7 @@ int native_set_restore(struct vm_qmp *q, struct err *e)
     return -1;
 }
 
-int native_set_tune(struct vm_qmp *q, const struct vm_settings *s, int64_t *limit_ns,
-                    struct err *e)
+int native_set_tune(struct vm_qmp *q, const struct vm_settings *s, int64_t *limit_ns, struct err *e)
 {
     CLEANUP_SETTINGS struct qmp_settings set = {0};
     struct qmp_client *c = vm_qmp_client(q, e);
@@ -198,16 +197,12 @@ static void native_tell(const struct vm_setting *v, const struct native_argument
     qmp_setting_number(v->value, &number);
     switch (to->way) {
     case WAY_FLAG:
-    case WAY_PACKED:
-        native_tell_flag(to, v, t);
-        break;
+    case WAY_PACKED: native_tell_flag(to, v, t); break;
     case WAY_INT:
         virTypedParamsAddInt(t->params, t->n, t->max, to->param,
                              number > INT_MAX ? INT_MAX : (int)number);
         break;
-    case WAY_BYTES:
-        virTypedParamsAddULLong(t->params, t->n, t->max, to->param, number);
-        break;
+    case WAY_BYTES: virTypedParamsAddULLong(t->params, t->n, t->max, to->param, number); break;
     case WAY_MIB:
         virTypedParamsAddULLong(t->params, t->n, t->max, to->param,
                                 number / MIB + (number % MIB != 0));
@@ -218,8 +213,7 @@ static void native_tell(const struct vm_setting *v, const struct native_argument
         *t->flags |= to->flag;
         virTypedParamsAddString(t->params, t->n, t->max, to->param, v->value);
         break;
-    case WAY_TUNED:
-        break;
+    case WAY_TUNED: break;
     }
 }
 

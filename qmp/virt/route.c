@@ -43,9 +43,10 @@ const char *virt_route_name(enum virt_route_kind kind)
 /* What `godwit check` would refuse is refused, all but what takes long to find out. */
 static int route_check(struct route *r, struct err *e)
 {
-    const struct virt_check_options options = {
-        .unsafe = r->options.unsafe, .quick = true, .dname = r->options.dname,
-        .address_is_known = true};
+    const struct virt_check_options options = {.unsafe = r->options.unsafe,
+                                               .quick = true,
+                                               .dname = r->options.dname,
+                                               .address_is_known = true};
     struct check_list l = {0};
     int rc = virt_check_domain(r->source, r->destination, &r->move.source, &options, &l, e);
     for (size_t i = 0; i < l.n; i++)
@@ -155,7 +156,8 @@ struct virt_route *virt_route_open(struct loop *loop, const struct virt_route_op
     }
     r->loop = loop;
     r->options = *options;
-    if (route_open_move(r, e) < 0 || route_check(r, e) < 0 || route_choose(r, e) < 0 || route_open_sides(r, e) < 0) {
+    if (route_open_move(r, e) < 0 || route_check(r, e) < 0 || route_choose(r, e) < 0 ||
+        route_open_sides(r, e) < 0) {
         virt_route_close(&r->route);
         return NULL;
     }

@@ -27,7 +27,8 @@ struct virt_route_options {
     bool persistent;         /* define it on the destination */
     bool undefine_source;    /* forget its definition on the source */
     bool unsafe;
-    const char *guard;       /* of the direct route: this program, as VIRT_ROUTE_GUARD has it; NULL: none */
+    const char
+        *guard; /* of the direct route: this program, as VIRT_ROUTE_GUARD has it; NULL: none */
     const struct vm_settings *settings; /* what the engine will be given */
 };
 

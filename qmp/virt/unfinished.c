@@ -23,7 +23,8 @@ enum virt_left virt_left_is(const char *source_run, const char *source_migration
     bool absent = there == NULL, unknown = !absent && there[0] == '\0';
     bool waits = !absent && strcmp(there, "inmigrate") == 0;
     bool runs = !absent && strcmp(there, "running") == 0;
-    if (strcmp(source_migration, "pre-switchover") == 0) /* to cancel it lets the guest go on here */
+    if (strcmp(source_migration, "pre-switchover") ==
+        0) /* to cancel it lets the guest go on here */
         return runs ? VIRT_LEFT_RUNS_THERE : unknown ? VIRT_LEFT_UNKNOWN : VIRT_LEFT_AT_GATE;
     if (strcmp(source_run, "postmigrate") == 0)
         return absent    ? VIRT_LEFT_SENT

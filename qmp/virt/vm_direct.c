@@ -50,8 +50,8 @@ struct vm_direct {
     struct virt_move *move;
     const struct virt_domain *domain;
     struct virt_guard *guard; /* of the source; NULL: none */
-    struct vm_direct *peer; /* of the destination: the source; and the other way round */
-    char stream[300];       /* of the destination: where it listens, once it does */
+    struct vm_direct *peer;   /* of the destination: the source; and the other way round */
+    char stream[300];         /* of the destination: where it listens, once it does */
 };
 
 static struct vm_direct *direct(struct vm *vm)
@@ -64,7 +64,9 @@ static struct vm_direct *direct(struct vm *vm)
 /* Not to have one is no reason not to migrate: the mark is there. */
 static void direct_unguarded(struct vm_direct *d, const struct err *why)
 {
-    log_warn("no guard: if godwit is killed in the switchover the source must not be resumed by hand: %s", why->msg);
+    log_warn(
+        "no guard: if godwit is killed in the switchover the source must not be resumed by hand: %s",
+        why->msg);
     virt_guard_end(TAKE(d->guard));
 }
 
@@ -186,8 +188,8 @@ static void direct_withdraw(struct vm_direct *d)
         loop_sleep(d->qmp.vm.loop, DIRECT_WITHDRAW_TICK_NS);
     }
     if (!looked)
-        log_warn("a paused domain may be left over on the destination: %s; look: %s; end it: %s", e.msg,
-                 d->qmp.vm.commands.look, d->qmp.vm.commands.end);
+        log_warn("a paused domain may be left over on the destination: %s; look: %s; end it: %s",
+                 e.msg, d->qmp.vm.commands.look, d->qmp.vm.commands.end);
 }
 
 static int direct_make(struct vm_direct *d, const char *xml, struct err *e)
@@ -226,7 +228,8 @@ static int direct_create(struct vm_direct *d, struct err *e)
             *e = covering;
             return -1;
         }
-        log_warn("the running domain's '-incoming defer' is not covered by a definition: %s", covering.msg);
+        log_warn("the running domain's '-incoming defer' is not covered by a definition: %s",
+                 covering.msg);
     }
     int rc = direct_make(d, xml, e);
     if (covered && virt_move_uncover(m, &uncovering) < 0)
@@ -240,8 +243,7 @@ static int direct_prepare(struct vm_direct *d, const struct vm_settings *s, int6
     struct err left = {0};
     if (direct_create(d, e) < 0)
         return -1;
-    if (vm_qmp_connect(&d->qmp, e) == 0 &&
-        vm_qmp_ops.configure(&d->qmp.vm, s, limit_ns, e) == 0)
+    if (vm_qmp_connect(&d->qmp, e) == 0 && vm_qmp_ops.configure(&d->qmp.vm, s, limit_ns, e) == 0)
         return 0;
     if (virt_mark_destroy(&d->move->destination, d->move->id, &left) < 0)
         log_warn("%s; look: %s; end it: %s", left.msg, d->qmp.vm.commands.look,
@@ -334,10 +336,10 @@ struct vm *vm_direct_source(struct loop *loop, struct virt_move *m, struct err *
     d->ops.close = direct_close_source;
     d->qmp.gated = true;
     /* at its gate QEMU refuses to resume it before the migration is cancelled */
-    d->qmp.vm.commands.go_on =
-        text_command("virsh -c %s qemu-monitor-command %s '{\"execute\":\"migrate_cancel\"}'; virsh -c %s resume %s",
-                     virt_host_uri(m->source_host), m->source.name, virt_host_uri(m->source_host),
-                     m->source.name);
+    d->qmp.vm.commands.go_on = text_command(
+        "virsh -c %s qemu-monitor-command %s '{\"execute\":\"migrate_cancel\"}'; virsh -c %s resume %s",
+        virt_host_uri(m->source_host), m->source.name, virt_host_uri(m->source_host),
+        m->source.name);
     if (vm_qmp_connect(&d->qmp, e) < 0) {
         free(d);
         return NULL;

@@ -55,11 +55,11 @@ struct vm_native {
     struct vm_native *peer;
 
     /* the source's */
-    struct native_job *job;    /* NULL: not begun */
+    struct native_job *job; /* NULL: not begun */
     struct vm_settings settings;
-    bool begun;                /* QEMU has said so: its status is not of an earlier one */
+    bool begun; /* QEMU has said so: its status is not of an earlier one */
     struct vm_sample last;
-    bool counted;              /* it is of the end, as libvirt has it */
+    bool counted; /* it is of the end, as libvirt has it */
 
     /* the destination's */
     struct native_events *events; /* NULL: none are heard */
@@ -231,8 +231,7 @@ static int native_look(const struct virt_domain *d, enum vm_run *now, struct err
     return 0;
 }
 
-static int native_set_running(const struct virt_domain *d, bool on, enum vm_run *now,
-                              struct err *e)
+static int native_set_running(const struct virt_domain *d, bool on, enum vm_run *now, struct err *e)
 {
     if (native_look(d, now, e) < 0)
         return -1;
@@ -255,8 +254,10 @@ static int native_prove(const struct virt_domain *d, int ours, struct err *e)
         return -1;
     if (there < 0 || (there == ours && ours >= 0))
         return 0;
-    return err_set(e, ERR_REFUSED, 0, "%s: the QEMU that runs as domain %s is not known to be the one of this "
-                   "migration, and is left alone", virt_host_role(d->host), d->name);
+    return err_set(e, ERR_REFUSED, 0,
+                   "%s: the QEMU that runs as domain %s is not known to be the one of this "
+                   "migration, and is left alone",
+                   virt_host_role(d->host), d->name);
 }
 
 static int native_run_source(struct vm *vm, bool on, enum vm_run *now, struct err *e)
@@ -362,7 +363,8 @@ static int native_prove_left_over(struct vm_native *n, struct err *e)
         struct err why = {0};
         if (native_prove(&n->move->destination, native_made(n), &why) == 0)
             return 0;
-        if (why.class != ERR_REFUSED || native_events_whole(n->events) || clock_now_ns() > deadline_ns) {
+        if (why.class != ERR_REFUSED || native_events_whole(n->events) ||
+            clock_now_ns() > deadline_ns) {
             *e = why;
             return -1;
         }

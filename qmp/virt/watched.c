@@ -150,8 +150,11 @@ static int watched_completed(const void *of, struct watch_sample *s, struct err 
 
 static struct watch_source watched_source(struct virt_watched *w)
 {
-    return (struct watch_source){.of = w, .ep = {.scheme = QMP_CARRIED}, .events_fd = w->pipe[0],
-                                 .here = w->here, .completed = watched_completed,
+    return (struct watch_source){.of = w,
+                                 .ep = {.scheme = QMP_CARRIED},
+                                 .events_fd = w->pipe[0],
+                                 .here = w->here,
+                                 .completed = watched_completed,
                                  .close = watched_close};
 }
 

@@ -46,7 +46,8 @@ static struct nfs_context *connect_to(struct fake_server *server)
     nfs_set_timeout(nfs, TIMEOUT_MS);
     assert_int_equal(rpc_connect_port_async(nfs_get_rpc_context(nfs), "127.0.0.1",
                                             fake_server_port(server), NFS_PROGRAM, 3, see,
-                                            &connected), 0);
+                                            &connected),
+                     0);
     while (connected.count == 0)
         assert_int_equal(turn(nfs), 0);
     assert_int_equal(connected.status, RPC_STATUS_SUCCESS);

@@ -137,9 +137,9 @@ static void a_program_to_a_descriptor(void **state)
         const char *script;
         int exit_code;
         const char *said;
-    } cases[] = {
-        {"echo out; echo talk >&2", 0, "out\n"}, {"sleep 0.05; exit 3", 3, ""},
-        {"kill -9 $$", 137, ""}};
+    } cases[] = {{"echo out; echo talk >&2", 0, "out\n"},
+                 {"sleep 0.05; exit 3", 3, ""},
+                 {"kill -9 $$", 137, ""}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct child_end end = {0};
         struct err e = {0};

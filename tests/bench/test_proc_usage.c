@@ -151,12 +151,18 @@ static void knows_the_names(void **state)
         const char *name;
         enum proc_thread class;
     } names[] = {
-        {"CPU 0/TCG", PROC_THREAD_VCPU},           {"CPU 12/KVM", PROC_THREAD_VCPU},
-        {"live_migration", PROC_THREAD_MIGRATION}, {"multifdsend_3", PROC_THREAD_MIGRATION},
-        {"multifdrecv_0", PROC_THREAD_MIGRATION},  {"return path", PROC_THREAD_MIGRATION},
-        {"mig/src/main", PROC_THREAD_MIGRATION},   {"mig/dst/recv_1", PROC_THREAD_MIGRATION},
-        {"CPU ", PROC_THREAD_OTHER},               {"qemu-system-x86", PROC_THREAD_OTHER},
-        {"IO mon_iothread", PROC_THREAD_OTHER},    {"", PROC_THREAD_OTHER},
+        {"CPU 0/TCG", PROC_THREAD_VCPU},
+        {"CPU 12/KVM", PROC_THREAD_VCPU},
+        {"live_migration", PROC_THREAD_MIGRATION},
+        {"multifdsend_3", PROC_THREAD_MIGRATION},
+        {"multifdrecv_0", PROC_THREAD_MIGRATION},
+        {"return path", PROC_THREAD_MIGRATION},
+        {"mig/src/main", PROC_THREAD_MIGRATION},
+        {"mig/dst/recv_1", PROC_THREAD_MIGRATION},
+        {"CPU ", PROC_THREAD_OTHER},
+        {"qemu-system-x86", PROC_THREAD_OTHER},
+        {"IO mon_iothread", PROC_THREAD_OTHER},
+        {"", PROC_THREAD_OTHER},
     };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (proc_thread_of(names[i].name) != names[i].class)

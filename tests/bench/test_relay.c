@@ -175,9 +175,10 @@ static void bytes_arrive_as_they_were_sent(const char *rtt)
 {
     struct bench b;
     setup(&b, rtt);
-    struct stream streams[] = {
-        {b.near, 3, MANY_BYTES, false}, {b.far, 3, MANY_BYTES, false},
-        {b.far, 9, MANY_BYTES + 1, false}, {b.near, 9, MANY_BYTES + 1, false}};
+    struct stream streams[] = {{b.near, 3, MANY_BYTES, false},
+                               {b.far, 3, MANY_BYTES, false},
+                               {b.far, 9, MANY_BYTES + 1, false},
+                               {b.near, 9, MANY_BYTES + 1, false}};
     pthread_t threads[4];
     int64_t began_ns = clock_now_ns();
     for (int i = 0; i < 4; i++)

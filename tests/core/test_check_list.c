@@ -88,8 +88,10 @@ static void verdicts_have_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(nothing_found_is_good), cmocka_unit_test(first_refusal_is_the_verdict),
-        cmocka_unit_test(it_grows),              cmocka_unit_test(what_does_not_fit),
+        cmocka_unit_test(nothing_found_is_good),
+        cmocka_unit_test(first_refusal_is_the_verdict),
+        cmocka_unit_test(it_grows),
+        cmocka_unit_test(what_does_not_fit),
         cmocka_unit_test(verdicts_have_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

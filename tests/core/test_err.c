@@ -143,8 +143,10 @@ static void test_misuse_ends_no_migration(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_what_is_set_is_there),    cmocka_unit_test(test_wrapping_keeps_the_reason_and_hint),
-        cmocka_unit_test(test_a_long_path_loses_its_middle),    cmocka_unit_test(test_each_class_has_a_name_and_is_printed),
+        cmocka_unit_test(test_what_is_set_is_there),
+        cmocka_unit_test(test_wrapping_keeps_the_reason_and_hint),
+        cmocka_unit_test(test_a_long_path_loses_its_middle),
+        cmocka_unit_test(test_each_class_has_a_name_and_is_printed),
         cmocka_unit_test(test_misuse_ends_no_migration),
     };
     return cmocka_run_group_tests_name("err", tests, NULL, NULL);

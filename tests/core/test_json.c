@@ -8,9 +8,10 @@
 
 #include "core/json.h"
 
-static const char text[] = "{\"schema\": 1, \"ram\": {\"sent\": 7, \"below\": -1, \"rate\": 2.5, \"huge\": 1e30},"
-                           " \"on\": true, \"name\": \"a.b\", \"nothing\": null,"
-                           " \"list\": [{\"n\": 1}, {\"n\": 2}]}";
+static const char text[] =
+    "{\"schema\": 1, \"ram\": {\"sent\": 7, \"below\": -1, \"rate\": 2.5, \"huge\": 1e30},"
+    " \"on\": true, \"name\": \"a.b\", \"nothing\": null,"
+    " \"list\": [{\"n\": 1}, {\"n\": 2}]}";
 
 static void test_a_path_leads_to_its_value(void **state)
 {

@@ -151,7 +151,8 @@ static void test_a_spin_ends_when_done_or_late(void **state)
     err_clear(&e);
     struct loop_timer *t = loop_timer_add(l, 5 * NS_PER_MS, set_true, &done, &e);
     assert_int_equal(loop_spin(l, &done, -1, true, &e), 0);
-    assert_int_equal(loop_spin(l, &done, 0, true, &e), 0); /* done before a deadline that has passed */
+    assert_int_equal(loop_spin(l, &done, 0, true, &e),
+                     0); /* done before a deadline that has passed */
     loop_timer_del(t);
     loop_free(l);
 }

@@ -376,9 +376,10 @@ static void test_a_durable_write_is_there(void **state)
 
 static enum ring_backend uring = RING_URING, syscalls = RING_SYSCALLS;
 
-#define BOTH(test)                                                                       \
-    {#test " (io_uring)", test, NULL, NULL, &uring}, {                                    \
-        #test " (system calls)", test, NULL, NULL, &syscalls                             \
+#define BOTH(test)                                           \
+    {#test " (io_uring)", test, NULL, NULL, &uring},         \
+    {                                                        \
+#test " (system calls)", test, NULL, NULL, &syscalls \
     }
 
 int main(void)

@@ -173,10 +173,14 @@ static void test_taking_back_early_is_noticed(void **state)
 
 static enum ring_backend uring = RING_URING, syscalls = RING_SYSCALLS;
 
-#define URING(test) {#test " (io_uring)", test, NULL, NULL, &uring}
-#define BOTH(test)                                                                       \
-    {#test " (io_uring)", test, NULL, NULL, &uring}, {                                    \
-        #test " (system calls)", test, NULL, NULL, &syscalls                             \
+#define URING(test)                                   \
+    {                                                 \
+#test " (io_uring)", test, NULL, NULL, &uring \
+    }
+#define BOTH(test)                                           \
+    {#test " (io_uring)", test, NULL, NULL, &uring},         \
+    {                                                        \
+#test " (system calls)", test, NULL, NULL, &syscalls \
     }
 
 int main(void)

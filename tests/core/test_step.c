@@ -46,10 +46,8 @@ STEP(d, D)
 STEP(f, F)
 
 static const struct step steps[] = {
-    {"first", run_a, undo_a, 0},
-    {"second", run_b, undo_b, 0},
-    {"without undo", run_c, NULL, 0},
-    {"the one", run_d, undo_d, STEP_POINT_OF_NO_RETURN},
+    {"first", run_a, undo_a, 0},      {"second", run_b, undo_b, 0},
+    {"without undo", run_c, NULL, 0}, {"the one", run_d, undo_d, STEP_POINT_OF_NO_RETURN},
     {"last", run_f, undo_f, 0},
 };
 

@@ -64,11 +64,13 @@ static void commands(void **state)
     char uri[2000];
     memset(uri, 'u', sizeof uri - 1);
     uri[sizeof uri - 1] = '\0';
-    assert_string_equal(text_command("virsh -c %s domrename %s %s-old", "qemu:///system", "my vm", "a"),
+    assert_string_equal(text_command("virsh -c %s domrename %s %s-old", "qemu:///system", "my vm",
+                                     "a"),
                         "virsh -c qemu:///system domrename 'my vm' a-old");
     assert_string_equal(text_command("a %u %d %lu %llu 5%% %s", 1u, -2, 3ul, 4ull, "$x\ny"),
                         "a 1 -2 3 4 5% '$x y'");
-    assert_int_equal(strlen(text_command("virsh -c %s destroy %s", uri, uri)), 18 + 2 * (sizeof uri - 1));
+    assert_int_equal(strlen(text_command("virsh -c %s destroy %s", uri, uri)),
+                     18 + 2 * (sizeof uri - 1));
 }
 
 static void fits(void **state)
@@ -152,10 +154,14 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_reason_is_the_last_line_that_says_something),
-        cmocka_unit_test(kept_once),       cmocka_unit_test(kept_whole),
-        cmocka_unit_test(shell_words),     cmocka_unit_test(commands),
-        cmocka_unit_test(url_hosts),       cmocka_unit_test(fits),
-        cmocka_unit_test(fits_many_words), cmocka_unit_test(fits_everywhere),
+        cmocka_unit_test(kept_once),
+        cmocka_unit_test(kept_whole),
+        cmocka_unit_test(shell_words),
+        cmocka_unit_test(commands),
+        cmocka_unit_test(url_hosts),
+        cmocka_unit_test(fits),
+        cmocka_unit_test(fits_many_words),
+        cmocka_unit_test(fits_everywhere),
         cmocka_unit_test(one_line),
     };
     return cmocka_run_group_tests_name("text", tests, NULL, NULL);

@@ -17,10 +17,10 @@ struct good {
     uint64_t value;
 };
 
-#define BAD_NUMBERS                                                                       \
-    "", " ", " 1", "1 ", "-1", "+1", "-0", "0x10", "1e3", "inf", "nan", ".5", "5.", "1.5.2", \
-    "1,5", "K", "1KK", "1Kx", "1 K", "9223372036854775808", "99999999999999999999999999999", \
-    "0000000000000000000000000000000000000000001", "1\n"
+#define BAD_NUMBERS                                                                              \
+    "", " ", " 1", "1 ", "-1", "+1", "-0", "0x10", "1e3", "inf", "nan", ".5", "5.", "1.5.2",     \
+        "1,5", "K", "1KK", "1Kx", "1 K", "9223372036854775808", "99999999999999999999999999999", \
+        "0000000000000000000000000000000000000000001", "1\n"
 
 static void refuse_size(const char *text)
 {
@@ -37,9 +37,20 @@ static void test_sizes_are_read_whole(void **state)
 {
     (void)state;
     static const struct good good[] = {
-        {"0", 0}, {"10", 10}, {"4096", 4096}, {"007", 7}, {"317B", 317}, {"64K", 65536},
-        {"1.5G", 1610612736}, {"1MiB", 1048576}, {"10MB", 10000000}, {"1kB", 1000},
-        {"1KB", 1000}, {"0.5K", 512}, {"2T", UINT64_C(2) << 40}, {"1TB", UINT64_C(1000000000000)},
+        {"0", 0},
+        {"10", 10},
+        {"4096", 4096},
+        {"007", 7},
+        {"317B", 317},
+        {"64K", 65536},
+        {"1.5G", 1610612736},
+        {"1MiB", 1048576},
+        {"10MB", 10000000},
+        {"1kB", 1000},
+        {"1KB", 1000},
+        {"0.5K", 512},
+        {"2T", UINT64_C(2) << 40},
+        {"1TB", UINT64_C(1000000000000)},
         {"7T", UINT64_C(7) << 40},
     };
     static const char *const bad[] = {
@@ -59,12 +70,23 @@ static void test_rates_are_read_whole(void **state)
 {
     (void)state;
     static const struct good good[] = {
-        {"100M", 104857600}, {"100M/s", 104857600}, {"1gbit", 125000000}, {"100mbit", 12500000},
-        {"8kbit", 1000}, {"2.5Gbit", 312500000}, {"10", 10}, {"5/s", 5}, {"10MB/s", 10000000},
+        {"100M", 104857600},  {"100M/s", 104857600},  {"1gbit", 125000000}, {"100mbit", 12500000},
+        {"8kbit", 1000},      {"2.5Gbit", 312500000}, {"10", 10},           {"5/s", 5},
+        {"10MB/s", 10000000},
     };
     static const char *const bad[] = {
-        BAD_NUMBERS, "/s", "M/s", "1M/", "1M/h", "1M/s/s", "1M/S", "1bit", "1gbi", "1gbits",
-        "100M/s ", "99999999999gbit",
+        BAD_NUMBERS,
+        "/s",
+        "M/s",
+        "1M/",
+        "1M/h",
+        "1M/s/s",
+        "1M/S",
+        "1bit",
+        "1gbi",
+        "1gbits",
+        "100M/s ",
+        "99999999999gbit",
         "1111111111111111111111111111111111111111111111111111M/s",
     };
     for (size_t i = 0; i < COUNT(good); i++) {
@@ -86,13 +108,14 @@ static void test_durations_are_read_whole(void **state)
 {
     (void)state;
     static const struct good good[] = {
-        {"250ms", 250000000}, {"20us", 20000}, {"3s", UINT64_C(3000000000)}, {"7ns", 7},
-        {"5m", UINT64_C(300000000000)}, {"1h", UINT64_C(3600000000000)}, {"1.5s", 1500000000},
-        {"0s", 0},
+        {"250ms", 250000000},           {"20us", 20000},
+        {"3s", UINT64_C(3000000000)},   {"7ns", 7},
+        {"5m", UINT64_C(300000000000)}, {"1h", UINT64_C(3600000000000)},
+        {"1.5s", 1500000000},           {"0s", 0},
     };
     static const char *const bad[] = {
-        BAD_NUMBERS, "10", "0", "1.5", "1S", "1M", "1d", "1min", "1sec", "3s3", "1 s", "-5s",
-        "2562048h",
+        BAD_NUMBERS, "10",   "0",   "1.5", "1S",  "1M",       "1d",
+        "1min",      "1sec", "3s3", "1 s", "-5s", "2562048h",
     };
     for (size_t i = 0; i < COUNT(good); i++) {
         struct err e = {0};
@@ -144,8 +167,10 @@ static void test_numbers_are_written_for_people(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sizes_are_read_whole),     cmocka_unit_test(test_rates_are_read_whole),
-        cmocka_unit_test(test_durations_are_read_whole), cmocka_unit_test(test_counts_are_read_whole),
+        cmocka_unit_test(test_sizes_are_read_whole),
+        cmocka_unit_test(test_rates_are_read_whole),
+        cmocka_unit_test(test_durations_are_read_whole),
+        cmocka_unit_test(test_counts_are_read_whole),
         cmocka_unit_test(test_numbers_are_written_for_people),
     };
     return cmocka_run_group_tests_name("units", tests, NULL, NULL);

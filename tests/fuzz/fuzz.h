@@ -17,12 +17,12 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define REQUIRE(condition)                                                              \
-    do {                                                                                \
-        if (!(condition)) {                                                             \
-            fprintf(stderr, "%s: line %d: %s\n", __FILE__, __LINE__, #condition);       \
-            abort();                                                                    \
-        }                                                                               \
+#define REQUIRE(condition)                                                        \
+    do {                                                                          \
+        if (!(condition)) {                                                       \
+            fprintf(stderr, "%s: line %d: %s\n", __FILE__, __LINE__, #condition); \
+            abort();                                                              \
+        }                                                                         \
     } while (0)
 
 /* The rule of err.h: it went well and nothing is set, or it did not, and a reason is. */

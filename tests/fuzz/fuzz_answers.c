@@ -25,12 +25,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { PATCHES_MAX = 64, BYTES = 5000 };
 
-#define REQUIRE(condition)                                                         \
-    do {                                                                           \
-        if (!(condition)) {                                                        \
-            fprintf(stderr, "fuzz_answers: line %d: %s\n", __LINE__, #condition);  \
-            abort();                                                               \
-        }                                                                          \
+#define REQUIRE(condition)                                                        \
+    do {                                                                          \
+        if (!(condition)) {                                                       \
+            fprintf(stderr, "fuzz_answers: line %d: %s\n", __LINE__, #condition); \
+            abort();                                                              \
+        }                                                                         \
     } while (0)
 
 static void silent(enum log_level level, const char *line)
@@ -59,7 +59,8 @@ static void read_some(struct store_place *p, struct ring *ring, struct store_fil
     static uint8_t buf[BYTES + 1];
     bool done = false;
     memset(buf, 0xa5, sizeof buf);
-    struct store_io io = {.file = f, .buf = buf, .len_bytes = BYTES, .done = read_done, .arg = &done};
+    struct store_io io = {
+        .file = f, .buf = buf, .len_bytes = BYTES, .done = read_done, .arg = &done};
     p->ops->read(&io);
     while (!done)
         REQUIRE(ring_turn(ring, NS_PER_S) == 0);
@@ -105,8 +106,8 @@ static void run(const struct fake_faults *faults, enum share_path path)
              fake_server_port(s));
     struct ring *ring = ring_new(RING_SYSCALLS, &e);
     REQUIRE(ring != NULL);
-    const struct share_options o = {.timeout_ns = 100 * NS_PER_MS, .path = path,
-                                    .connections_left = &one};
+    const struct share_options o = {
+        .timeout_ns = 100 * NS_PER_MS, .path = path, .connections_left = &one};
     struct store_place *p = share_open(ring, url, &o, &e);
     REQUIRE(p != NULL || e.msg[0] != '\0');
     if (p != NULL) {
@@ -121,13 +122,15 @@ static void run(const struct fake_faults *faults, enum share_path path)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct fake_patch patches[PATCHES_MAX];
-    struct fake_faults faults = {.patches = patches, .no_plus = size > 0 && (data[0] & 2) != 0,
+    struct fake_faults faults = {.patches = patches,
+                                 .no_plus = size > 0 && (data[0] & 2) != 0,
                                  .bare = size > 0 && (data[0] & 4) != 0};
     enum share_path path = size > 0 && (data[0] & 1) != 0 ? SHARE_PATH_LIBNFS : SHARE_PATH_AUTO;
     for (size_t at = 1; at + 4 <= size && faults.n_patches < PATCHES_MAX; at += 4)
-        patches[faults.n_patches++] = (struct fake_patch){
-            .call = data[at], .offset = (uint16_t)(data[at + 1] << 8 | data[at + 2]),
-            .value = data[at + 3]};
+        patches[faults.n_patches++] =
+            (struct fake_patch){.call = data[at],
+                                .offset = (uint16_t)(data[at + 1] << 8 | data[at + 2]),
+                                .value = data[at + 3]};
     for (unsigned i = 0; i < faults.n_patches; i++)
         if (patches[i].offset % 4 == 0)
             patches[i].value &= 0x7f;

@@ -38,7 +38,8 @@ static void image(const uint8_t *data, size_t size, bool sealed)
     REQUIRE(journal_decode_header(head, sizeof head, &again, &same) == 1);
     REQUIRE(again.size_bytes == h.size_bytes && strcmp(again.source, h.source) == 0);
     fuzz_told(journal_continue(&h, &now, &differs) == 0, &differs);
-    for (size_t at = JOURNAL_HEADER_BYTES; size - at >= JOURNAL_RECORD_BYTES; at += JOURNAL_RECORD_BYTES) {
+    for (size_t at = JOURNAL_HEADER_BYTES; size - at >= JOURNAL_RECORD_BYTES;
+         at += JOURNAL_RECORD_BYTES) {
         struct journal_record r;
         struct err torn = {0};
         uint64_t chunk = (at - JOURNAL_HEADER_BYTES) / JOURNAL_RECORD_BYTES;

@@ -70,11 +70,11 @@ static void event(void *arg, const char *name, struct json_object *data)
     *(unsigned *)arg += name != NULL;
 }
 
-#define ASK(call)                        \
-    do {                                 \
-        struct err e = {0};              \
-        bool well = (call) >= 0;         \
-        fuzz_told(well, &e);             \
+#define ASK(call)                \
+    do {                         \
+        struct err e = {0};      \
+        bool well = (call) >= 0; \
+        fuzz_told(well, &e);     \
     } while (0)
 
 static void ask(struct qmp_client *c)

@@ -13,19 +13,19 @@
 
 int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size);
 
-#define REQUIRE(condition)                                                     \
-    do {                                                                       \
-        if (!(condition)) {                                                    \
-            fprintf(stderr, "fuzz_url: line %d: %s\n", __LINE__, #condition);  \
-            abort();                                                           \
-        }                                                                      \
+#define REQUIRE(condition)                                                    \
+    do {                                                                      \
+        if (!(condition)) {                                                   \
+            fprintf(stderr, "fuzz_url: line %d: %s\n", __LINE__, #condition); \
+            abort();                                                          \
+        }                                                                     \
     } while (0)
 
 static void write_again(const struct share_url *url, char *text, size_t room)
 {
     bool v6 = strpbrk(url->host, ":%") != NULL;
-    int n = snprintf(text, room, "nfs://%s%s%s%s?", v6 ? "[" : "", url->host, v6 ? "]" : "",
-                     url->path);
+    int n =
+        snprintf(text, room, "nfs://%s%s%s%s?", v6 ? "[" : "", url->host, v6 ? "]" : "", url->path);
     if (url->nfs_port != 0)
         n += snprintf(text + n, room - (size_t)n, "nfsport=%d&", url->nfs_port);
     if (url->mount_port != 0)

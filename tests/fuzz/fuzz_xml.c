@@ -69,10 +69,13 @@ static void look(const char *xml, const struct domain_move *m)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    const struct domain_move to_files = {.pool = "p", .directory = "/m", .name = name_in_pool,
-                                         .image = image_in_pool, .below = below_in_pool};
-    const struct domain_move to_nfs = {.pool = "p", .host = "h", .export = "/e",
-                                       .name = name_in_pool, .image = image_in_pool};
+    const struct domain_move to_files = {.pool = "p",
+                                         .directory = "/m",
+                                         .name = name_in_pool,
+                                         .image = image_in_pool,
+                                         .below = below_in_pool};
+    const struct domain_move to_nfs = {
+        .pool = "p", .host = "h", .export = "/e", .name = name_in_pool, .image = image_in_pool};
     char *xml = fuzz_text(data, size);
     edit(xml, &to_files);
     edit(xml, &to_nfs);

@@ -9,7 +9,8 @@ enum { PAGE_ENTRIES = 8, IO_MAX = 1 << 20 };
 
 static bool is(const struct fake_file *f, unsigned parent, const char *name, size_t len)
 {
-    const char *own = strncmp(f->name, name, len) == 0 && f->name[len] == '\0' ? f->name : f->second;
+    const char *own = strncmp(f->name, name, len) == 0 && f->name[len] == '\0' ? f->name
+                                                                               : f->second;
     return f->type != FAKE_FREE && f->parent == parent && len > 0 && strncmp(own, name, len) == 0 &&
            own[len] == '\0';
 }
@@ -177,8 +178,8 @@ static void put_status(struct fake_xdr *out, uint32_t status, int count)
 
 void fake_export_fail(uint32_t proc, uint32_t status, struct fake_xdr *out)
 {
-    static const int optionals[22] = {[2] = 2, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 4, 3, 1, 1, 1, 1, 1,
-                                      2};
+    static const int optionals[22] = {[2] = 2, 1, 1, 1, 1, 2, 2, 2, 2, 2,
+                                      2,       2, 4, 3, 1, 1, 1, 1, 1, 2};
     put_status(out, status, optionals[proc]);
 }
 

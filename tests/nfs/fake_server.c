@@ -14,8 +14,15 @@
 #include "core/clock.h"
 #include "fake_export.h"
 
-enum { CONNS = 16, MESSAGE_MAX = 1200000, CRED_MAX = 128, HELD_MAX = 16, HELD_MS = 5,
-       SLOW_MS = 10, SLOW_BUFFER = 64 << 10 };
+enum {
+    CONNS = 16,
+    MESSAGE_MAX = 1200000,
+    CRED_MAX = 128,
+    HELD_MAX = 16,
+    HELD_MS = 5,
+    SLOW_MS = 10,
+    SLOW_BUFFER = 64 << 10
+};
 enum { MAPPER = 100000, MOUNT = 100005, NFS = 100003 };
 
 struct held {
@@ -61,7 +68,8 @@ struct fake_server {
 
 static void start_listening(struct fake_server *s)
 {
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+    struct sockaddr_in at = {.sin_family = AF_INET,
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
                              .sin_port = htons((uint16_t)s->port)};
     socklen_t len = sizeof at;
     int on = 1;
@@ -136,9 +144,8 @@ static void close_all(struct fake_server *s)
         else
             close(s->listener);
         s->listener = -1;
-        s->listen_ns = s->faults.refuse_ms > 0
-                           ? clock_now_ns() + s->faults.refuse_ms * NS_PER_MS
-                           : INT64_MAX;
+        s->listen_ns = s->faults.refuse_ms > 0 ? clock_now_ns() + s->faults.refuse_ms * NS_PER_MS
+                                               : INT64_MAX;
     }
 }
 
@@ -195,10 +202,9 @@ static void look_at_credential(struct fake_server *s, struct fake_xdr *in)
 static bool fails(struct fake_server *s, uint32_t proc)
 {
     const struct fake_faults *f = &s->faults;
-    bool meant = f->status_proc != 0
-                     ? proc == f->status_proc
-                     : proc == FAKE_READ || proc == FAKE_WRITE || proc == FAKE_COMMIT ||
-                           proc == FAKE_CREATE;
+    bool meant = f->status_proc != 0 ? proc == f->status_proc
+                                     : proc == FAKE_READ || proc == FAKE_WRITE ||
+                                           proc == FAKE_COMMIT || proc == FAKE_CREATE;
     if (!meant || f->status_at == 0 || s->calls < f->status_at ||
         (f->status_times > 0 && s->statuses == f->status_times))
         return false;
@@ -224,7 +230,8 @@ static bool is_muted(const struct fake_server *s)
 }
 
 /* GETPORT of version 2: program, version, protocol. */
-static void map_port(struct fake_server *s, uint32_t proc, struct fake_xdr *in, struct fake_xdr *out)
+static void map_port(struct fake_server *s, uint32_t proc, struct fake_xdr *in,
+                     struct fake_xdr *out)
 {
     uint32_t program = fake_get32(in), version = fake_get32(in), protocol = fake_get32(in);
     assert(proc == 3 && version == 3 && protocol == IPPROTO_TCP);
@@ -251,10 +258,11 @@ static bool serve_call(struct fake_server *s, struct fake_xdr *in, struct fake_x
         return false;
     }
     out->at = s->out + 4;
-    s->is_data =
-        prog == NFS && (proc == FAKE_READ || proc == FAKE_WRITE || proc == FAKE_COMMIT);
+    s->is_data = prog == NFS && (proc == FAKE_READ || proc == FAKE_WRITE || proc == FAKE_COMMIT);
     bool denied = s->faults.denied && s->is_data;
-    uint32_t refused = prog == NFS && s->faults.no_nfs ? 1 : prog == NFS && s->faults.only_v4 ? 2 : 0;
+    uint32_t refused = prog == NFS && s->faults.no_nfs    ? 1
+                       : prog == NFS && s->faults.only_v4 ? 2
+                                                          : 0;
     const uint32_t head[] = {xid, 1, denied, denied, denied, refused};
     for (int i = 0; i < (denied ? 5 : 6); i++)
         fake_put32(out, n == s->faults.garbage_at ? 0xdeadbeef : head[i]);

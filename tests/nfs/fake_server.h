@@ -32,12 +32,12 @@ struct fake_patch {
 
 /* Those that end in _at are counts of calls, from 1, over all connections; 0: never. */
 struct fake_faults {
-    unsigned close_at;     /* close all connections instead of doing it */
-    unsigned drop_at;      /* do it, then close all connections instead of answering */
-    unsigned cut_at;       /* answer with `cut_bytes` of the answer, then close all connections */
-    unsigned cut_bytes;    /* with the record mark */
-    unsigned refuse_ms;    /* after each of these, refuse connections for so long */
-    bool silent;           /* after each of these, neither take connections nor refuse them, as when packets
+    unsigned close_at;  /* close all connections instead of doing it */
+    unsigned drop_at;   /* do it, then close all connections instead of answering */
+    unsigned cut_at;    /* answer with `cut_bytes` of the answer, then close all connections */
+    unsigned cut_bytes; /* with the record mark */
+    unsigned refuse_ms; /* after each of these, refuse connections for so long */
+    bool silent; /* after each of these, neither take connections nor refuse them, as when packets
                             * are dropped: for refuse_ms, or for ever */
     unsigned crash_at;     /* forget what was not committed, change the verifier */
     unsigned stale_at;     /* before it is done, all handles but the export's become stale */
@@ -47,30 +47,30 @@ struct fake_faults {
     unsigned mute_until;   /* if not 0: up to this call */
     unsigned status_at;    /* answer with `status` from here on: */
     uint32_t status;
-    unsigned status_proc;  /* this procedure; 0: READ, WRITE, COMMIT and CREATE */
-    unsigned status_times; /* so often; 0: for ever */
-    const char *export;    /* the path that can be mounted; NULL: /export */
+    unsigned status_proc;         /* this procedure; 0: READ, WRITE, COMMIT and CREATE */
+    unsigned status_times;        /* so often; 0: for ever */
+    const char *export;           /* the path that can be mounted; NULL: /export */
     uint32_t read_max, write_max; /* what FSINFO says; 0: 1 MiB */
-    uint32_t short_read;   /* give only so much to a READ; 0: all */
-    uint32_t short_write;  /* do only so much of a WRITE; 0: all */
-    uint32_t fragment;     /* answer in RPC fragments of so many bytes; 0: in one */
-    unsigned page_entries; /* list so many at a time; 0: 8 */
-    unsigned reverse;      /* hold so many answers to READ, WRITE or COMMIT, and turn them round */
+    uint32_t short_read;          /* give only so much to a READ; 0: all */
+    uint32_t short_write;         /* do only so much of a WRITE; 0: all */
+    uint32_t fragment;            /* answer in RPC fragments of so many bytes; 0: in one */
+    unsigned page_entries;        /* list so many at a time; 0: 8 */
+    unsigned reverse; /* hold so many answers to READ, WRITE or COMMIT, and turn them round */
     const struct fake_patch *patches; /* n_patches */
     unsigned n_patches;
     unsigned slow_bytes_ms; /* take and give no more than so many bytes a millisecond; 0: all */
-    bool no_link;          /* LINK is not known */
-    bool no_plus;          /* READDIRPLUS is not known */
-    bool bare;             /* leave out what is optional in answers */
-    bool ignore_size;      /* of a CREATE */
-    bool twice;            /* send each answer to a READ, WRITE or COMMIT twice */
-    bool denied;           /* refuse the credential of each READ, WRITE or COMMIT */
-    bool only_v4;          /* NFS has no version 3 */
-    bool no_nfs;           /* NFS is another program */
-    bool not_mapped;       /* the port mapper, which has the same port, knows nothing */
-    uint32_t flavour;      /* the only one that MNT gives; 0: AUTH_SYS */
-    uint32_t mount_status; /* MNT fails by this */
-    bool eperm_chown;      /* a SETATTR with an owner fails */
+    bool no_link;           /* LINK is not known */
+    bool no_plus;           /* READDIRPLUS is not known */
+    bool bare;              /* leave out what is optional in answers */
+    bool ignore_size;       /* of a CREATE */
+    bool twice;             /* send each answer to a READ, WRITE or COMMIT twice */
+    bool denied;            /* refuse the credential of each READ, WRITE or COMMIT */
+    bool only_v4;           /* NFS has no version 3 */
+    bool no_nfs;            /* NFS is another program */
+    bool not_mapped;        /* the port mapper, which has the same port, knows nothing */
+    uint32_t flavour;       /* the only one that MNT gives; 0: AUTH_SYS */
+    uint32_t mount_status;  /* MNT fails by this */
+    bool eperm_chown;       /* a SETATTR with an owner fails */
 };
 
 struct fake_server;

@@ -44,8 +44,8 @@ int share_fixture_open(struct fixture *f, const char *path)
     char url[200];
     int port = fake_server_port(f->server);
     snprintf(url, sizeof url, "nfs://127.0.0.1%s?nfsport=%d&mountport=%d", path, port, port);
-    const struct share_options options = {.timeout_ns = f->timeout_ns, .path = f->path,
-                                          .cancel = &share_fixture_cancel};
+    const struct share_options options = {
+        .timeout_ns = f->timeout_ns, .path = f->path, .cancel = &share_fixture_cancel};
     f->place = share_open(f->ring, url, &options, &f->e);
     return f->place != NULL ? 0 : -1;
 }

@@ -31,9 +31,8 @@ static struct words words(const uint32_t *w, size_t n)
     return out;
 }
 
-#define WORDS(...)                                       \
-    words((const uint32_t[]){__VA_ARGS__},               \
-          sizeof((const uint32_t[]){__VA_ARGS__}) / 4)
+#define WORDS(...) \
+    words((const uint32_t[]){__VA_ARGS__}, sizeof((const uint32_t[]){__VA_ARGS__}) / 4)
 
 static const enum codec_proc procs[] = {CODEC_READ, CODEC_WRITE, CODEC_COMMIT};
 
@@ -122,11 +121,12 @@ static void test_the_longest_call_fits(void **state)
 static void test_groups_are_encoded(void **state)
 {
     (void)state;
-    const struct codec_cred in_two = {.machine = "", .gid = 5, .n_groups = 2, .groups = {7, 0x1234}};
+    const struct codec_cred in_two = {
+        .machine = "", .gid = 5, .n_groups = 2, .groups = {7, 0x1234}};
     static const uint8_t expected[] = {
-        0, 0, 0, 1, 0, 0, 0, 28, 0, 0, 0, 0, 0, 0, 0, 0,    /* AUTH_SYS, no stamp, no name */
-        0, 0, 0, 0, 0, 0, 0, 5,  0, 0, 0, 2, 0, 0, 0, 7, 0, 0, 0x12, 0x34,
-        0, 0, 0, 0, 0, 0, 0, 0, /* AUTH_NONE */
+        0, 0, 0,    1,    0, 0, 0, 28, 0, 0, 0, 0, 0, 0, 0, 0, /* AUTH_SYS, no stamp, no name */
+        0, 0, 0,    0,    0, 0, 0, 5,  0, 0, 0, 2, 0, 0, 0, 7,
+        0, 0, 0x12, 0x34, 0, 0, 0, 0,  0, 0, 0, 0, /* AUTH_NONE */
     };
     uint8_t head[CODEC_CALL_MAX];
     codec_read_call(head, 1, &in_two, fh, 0, 1);

@@ -14,8 +14,14 @@
 #include "core/clock.h"
 #include "share_fixture.h"
 
-enum { PROC_LOOKUP = 3, PROC_READ = 6, PROC_WRITE = 7, PROC_CREATE = 8, PROC_RENAME = 14,
-       PROC_COMMIT = 21 };
+enum {
+    PROC_LOOKUP = 3,
+    PROC_READ = 6,
+    PROC_WRITE = 7,
+    PROC_CREATE = 8,
+    PROC_RENAME = 14,
+    PROC_COMMIT = 21
+};
 enum { STATUS_JUKEBOX = 10008, STATUS_STALE = 70 };
 
 /* ---- I/O ---- */
@@ -28,7 +34,9 @@ static void count_done(struct store_io *io)
 static struct store_io io_at(struct store_file *file, unsigned char *data, uint64_t offset,
                              uint64_t end)
 {
-    return (struct store_io){.file = file, .buf = data + offset, .offset = offset,
+    return (struct store_io){.file = file,
+                             .buf = data + offset,
+                             .offset = offset,
                              .len_bytes = (uint32_t)(end - offset)};
 }
 
@@ -425,8 +433,11 @@ static void test_a_busy_server_is_waited_for(void **state)
     static const unsigned procs[] = {PROC_LOOKUP, PROC_READ,   PROC_WRITE,
                                      PROC_CREATE, PROC_RENAME, PROC_COMMIT};
     for (size_t i = 0; i < sizeof procs / sizeof *procs; i++)
-        survive(&(struct fake_faults){.status_at = 1, .status = STATUS_JUKEBOX,
-                                      .status_proc = procs[i], .status_times = 3}, state);
+        survive(&(struct fake_faults){.status_at = 1,
+                                      .status = STATUS_JUKEBOX,
+                                      .status_proc = procs[i],
+                                      .status_times = 3},
+                state);
 }
 
 /* The busy one waits alone. */
@@ -434,8 +445,9 @@ static void test_busy_for_too_long(void **state)
 {
     struct fixture f;
     struct store_file *file = open_file(
-        &f, &(struct fake_faults){.status_at = 1, .status = STATUS_JUKEBOX,
-                                  .status_proc = PROC_COMMIT}, state);
+        &f,
+        &(struct fake_faults){.status_at = 1, .status = STATUS_JUKEBOX, .status_proc = PROC_COMMIT},
+        state);
     unsigned done = 0;
     int64_t start_ns = clock_now_ns();
     struct store_io busy = {.file = file, .done = count_done, .arg = &done};
@@ -470,8 +482,9 @@ static void test_stale_for_ever(void **state)
 {
     struct fixture f;
     struct store_file *file = open_file(
-        &f, &(struct fake_faults){.status_at = 1, .status = STATUS_STALE,
-                                  .status_proc = PROC_WRITE}, state);
+        &f,
+        &(struct fake_faults){.status_at = 1, .status = STATUS_STALE, .status_proc = PROC_WRITE},
+        state);
     struct store_io ios[2] = {io_at(file, f.data, 0, 100), io_at(file, f.data, 200, 300)};
     share_fixture_run(&f, f.place->ops->write, ios, 2);
     for (int i = 0; i < 2; i++)
@@ -509,8 +522,11 @@ static void test_statuses_that_are_final(void **state)
     } cases[] = {{28, ENOSPC}, {69, EDQUOT}, {5, EIO}, {30, EROFS}, {13, EACCES}, {10006, EIO}};
     for (size_t i = 0; i < 2 * sizeof cases / sizeof *cases; i++) {
         struct fixture f;
-        share_fixture_start(&f, &(struct fake_faults){.status_at = 1, .status = cases[i / 2].status,
-                                        .status_proc = i % 2 ? PROC_COMMIT : PROC_WRITE}, state);
+        share_fixture_start(&f,
+                            &(struct fake_faults){.status_at = 1,
+                                                  .status = cases[i / 2].status,
+                                                  .status_proc = i % 2 ? PROC_COMMIT : PROC_WRITE},
+                            state);
         int64_t start_ns = clock_now_ns();
         assert_int_equal(run(&f), -1);
         assert_true(clock_now_ns() - start_ns < NS_PER_S / 2);
@@ -528,8 +544,10 @@ static void test_a_denial_names_a_remedy(void **state)
     static const uint32_t statuses[] = {13, 1, 30};
     for (size_t i = 0; i < 3; i++) {
         struct fixture f;
-        share_fixture_start(&f, &(struct fake_faults){.status_at = 1, .status = statuses[i],
-                                        .status_proc = PROC_CREATE}, state);
+        share_fixture_start(&f,
+                            &(struct fake_faults){
+                                .status_at = 1, .status = statuses[i], .status_proc = PROC_CREATE},
+                            state);
         assert_null(f.place->ops->open(f.place, "file", STORE_CREATE, 1, &f.e));
         assert_non_null(f.e.hint);
         assert_non_null(strstr(f.e.hint, statuses[i] == 30 ? "read-only" : "_squash"));
@@ -544,8 +562,8 @@ static void stop_with(const struct fake_faults *faults, int64_t after_ms, void *
 {
     struct fixture f;
     struct store_file *file = open_file(&f, faults, state);
-    struct store_io ios[3] = {io_at(file, f.data, 0, 100), io_at(file, f.data, 200, 300),
-                              {.file = file}};
+    struct store_io ios[3] = {
+        io_at(file, f.data, 0, 100), io_at(file, f.data, 200, 300), {.file = file}};
     unsigned done = 0;
     for (int i = 0; i < 3; i++) {
         ios[i].done = count_done;
@@ -682,14 +700,17 @@ static struct variant own = {SHARE_PATH_OWN, RING_AUTO},
                       libnfs = {SHARE_PATH_LIBNFS, RING_AUTO},
                       libnfs_calls = {SHARE_PATH_LIBNFS, RING_SYSCALLS};
 
-#define EACH_PATH(test)                                              \
-    {#test " (own)", test, NULL, NULL, &own},                         \
-    {#test " (libnfs)", test, NULL, NULL, &libnfs}
+#define EACH_PATH(test)                              \
+    {#test " (own)", test, NULL, NULL, &own},        \
+    {                                                \
+#test " (libnfs)", test, NULL, NULL, &libnfs \
+    }
 
-#define ALL(test)                                                    \
-    EACH_PATH(test),                                                 \
-    {#test " (own, system calls)", test, NULL, NULL, &own_calls},     \
-    {#test " (libnfs, system calls)", test, NULL, NULL, &libnfs_calls}
+#define ALL(test)                                                                  \
+    EACH_PATH(test), {#test " (own, system calls)", test, NULL, NULL, &own_calls}, \
+    {                                                                              \
+#test " (libnfs, system calls)", test, NULL, NULL, &libnfs_calls           \
+    }
 
 int main(int argc, char **argv)
 {

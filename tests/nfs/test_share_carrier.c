@@ -42,10 +42,14 @@ static uint8_t content(uint64_t offset)
     return (uint8_t)(offset * 7 + offset / 251);
 }
 
-static void open_carrier_for(struct fixture *f, int port, int64_t timeout_ns, const struct variant *v)
+static void open_carrier_for(struct fixture *f, int port, int64_t timeout_ns,
+                             const struct variant *v)
 {
-    const struct share_target target = {.host = "127.0.0.1", .port = port, .program = NFS_PROGRAM,
-                                        .timeout_ns = timeout_ns, .who = "nfs://silent/"};
+    const struct share_target target = {.host = "127.0.0.1",
+                                        .port = port,
+                                        .program = NFS_PROGRAM,
+                                        .timeout_ns = timeout_ns,
+                                        .who = "nfs://silent/"};
     f->ring = ring_new(v->backend, &f->e);
     assert_non_null(f->ring);
     struct share_conn *c = share_conn_open(f->ring, &target, clock_now_ns() + NS_PER_S, &f->e);
@@ -201,8 +205,11 @@ static void test_more_calls_than_the_table_are_carried(void **state)
     set_up(&f, &(struct fake_faults){0}, state);
     fill_file(&f);
     for (int i = 0; i < N; i++) {
-        many[i] = (struct store_io){.offset = (uint64_t)i * 1001, .len_bytes = 1000 + (uint32_t)i,
-                                    .buf = malloc(1200), .done = done, .arg = &f};
+        many[i] = (struct store_io){.offset = (uint64_t)i * 1001,
+                                    .len_bytes = 1000 + (uint32_t)i,
+                                    .buf = malloc(1200),
+                                    .done = done,
+                                    .arg = &f};
         f.under_way++;
         f.carrier->ops->read(f.carrier, &f.fh, &many[i]);
     }
@@ -369,8 +376,8 @@ static void *half_run(void *arg)
     int fd = accept(h->listener, NULL, NULL);
     uint32_t xid;
     uint32_t null[] = {htonl(0x80000018), 0, htonl(1), 0, 0, 0, 0};
-    uint32_t read[] = {htonl(0x8000002c + 100000), 0, htonl(1), 0, 0, 0, 0, 0, 0, htonl(100000), 0,
-                       htonl(100000)};
+    uint32_t read[] = {
+        htonl(0x8000002c + 100000), 0, htonl(1), 0, 0, 0, 0, 0, 0, htonl(100000), 0, htonl(100000)};
     static const char payload[50000];
     if (half_take_call(fd, &xid)) {
         null[1] = xid;
@@ -432,22 +439,26 @@ static void test_half_an_answer(void **state)
 static struct variant own = {true, RING_AUTO}, own_calls = {true, RING_SYSCALLS},
                       libnfs = {false, RING_AUTO}, libnfs_calls = {false, RING_SYSCALLS};
 
-#define EACH_PATH(test)                                              \
-    {#test " (own)", test, NULL, NULL, &own},                         \
-    {#test " (libnfs)", test, NULL, NULL, &libnfs}
+#define EACH_PATH(test)                              \
+    {#test " (own)", test, NULL, NULL, &own},        \
+    {                                                \
+#test " (libnfs)", test, NULL, NULL, &libnfs \
+    }
 
-#define ALL(test)                                                    \
-    EACH_PATH(test),                                                  \
-    {#test " (own, system calls)", test, NULL, NULL, &own_calls},     \
-    {#test " (libnfs, system calls)", test, NULL, NULL, &libnfs_calls}
+#define ALL(test)                                                                  \
+    EACH_PATH(test), {#test " (own, system calls)", test, NULL, NULL, &own_calls}, \
+    {                                                                              \
+#test " (libnfs, system calls)", test, NULL, NULL, &libnfs_calls           \
+    }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        ALL(test_reads_give_the_content),   ALL(test_a_second_answer_is_skipped), ALL(test_short_reads_stay_short),
-        ALL(test_more_calls_than_the_table_are_carried),    ALL(test_a_refusal_has_its_errno),       ALL(test_a_lost_connection_ends_each_request),
+        ALL(test_reads_give_the_content),          ALL(test_a_second_answer_is_skipped),
+        ALL(test_short_reads_stay_short),          ALL(test_more_calls_than_the_table_are_carried),
+        ALL(test_a_refusal_has_its_errno),         ALL(test_a_lost_connection_ends_each_request),
         EACH_PATH(test_a_slow_link_is_no_silence), EACH_PATH(test_one_forgotten_request_is_noticed),
-        EACH_PATH(test_silence_is_told), ALL(test_half_an_answer),
+        EACH_PATH(test_silence_is_told),           ALL(test_half_an_answer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

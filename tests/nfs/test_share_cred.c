@@ -92,8 +92,7 @@ static void test_each_call_bears_the_credential(void **state)
     const gid_t groups[] = {4242, 100};
     join(groups, 2);
     share_fixture_start(&f, &none, state);
-    struct store_file *file =
-        f.place->ops->open(f.place, "image", STORE_CREATE, SIZE, &f.e);
+    struct store_file *file = f.place->ops->open(f.place, "image", STORE_CREATE, SIZE, &f.e);
     assert_non_null(file);
     assert_int_equal(fake_server_groups(f.server, sent), 2);
     struct store_io io = {.file = file, .buf = f.data, .len_bytes = SIZE};
@@ -113,8 +112,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_groups_are_in_order_without_its_own, restore),
         cmocka_unit_test_teardown(test_too_many_groups_are_cut_and_told_once, restore),
-        {"test_each_call_bears_the_credential (own)", test_each_call_bears_the_credential, NULL, restore, (void *)(uintptr_t)&own},
-        {"test_each_call_bears_the_credential (libnfs)", test_each_call_bears_the_credential, NULL, restore, (void *)(uintptr_t)&libnfs},
+        {"test_each_call_bears_the_credential (own)", test_each_call_bears_the_credential, NULL,
+         restore, (void *)(uintptr_t)&own},
+        {"test_each_call_bears_the_credential (libnfs)", test_each_call_bears_the_credential, NULL,
+         restore, (void *)(uintptr_t)&libnfs},
     };
     return cmocka_run_group_tests(tests, remember, NULL);
 }

@@ -87,7 +87,8 @@ static void test_a_name_that_is_not_known_is_told(void **state)
     struct fixture f;
     (void)state;
     start(&f, &(struct fake_faults){0});
-    refused(&f, "nfs://no-such-host.invalid/export", 0, "no-such-host.invalid: the host's name does not resolve",
+    refused(&f, "nfs://no-such-host.invalid/export", 0,
+            "no-such-host.invalid: the host's name does not resolve",
             "getent ahosts no-such-host.invalid");
     end(&f);
 }
@@ -98,13 +99,16 @@ static void test_a_port_mapper_that_is_not_there_is_told(void **state)
     int silent_port;
     (void)state;
     start(&f, &(struct fake_faults){0});
-    refused(&f, "nfs://127.0.0.1/export", f.closed_port, "port mapper (rpcbind, port ", "?nfsport=2049&mountport=");
+    refused(&f, "nfs://127.0.0.1/export", f.closed_port, "port mapper (rpcbind, port ",
+            "?nfsport=2049&mountport=");
     struct fake_silence *silence = fake_silence_start(&silent_port);
-    refused(&f, "nfs://127.0.0.1/export", silent_port, "no answer from its port mapper", "firewall");
+    refused(&f, "nfs://127.0.0.1/export", silent_port, "no answer from its port mapper",
+            "firewall");
     fake_silence_stop(silence);
     end(&f);
     start(&f, &(struct fake_faults){.mute_from = 1});
-    refused(&f, "nfs://127.0.0.1/export", f.port, "takes connections, but does not answer", "firewall");
+    refused(&f, "nfs://127.0.0.1/export", f.port, "takes connections, but does not answer",
+            "firewall");
     end(&f);
     start(&f, &(struct fake_faults){.not_mapped = true});
     refused(&f, "nfs://127.0.0.1/export", f.port, "knows no mountd of version 3",
@@ -121,24 +125,31 @@ static void test_a_wrong_port_is_told(void **state)
     char url[128], message[64];
     (void)state;
     start(&f, &(struct fake_faults){0});
-    snprintf(url, sizeof url, "nfs://127.0.0.1/export?nfsport=%d&mountport=%d", f.closed_port, f.port);
-    snprintf(message, sizeof message, "cannot connect to port %d (NFS): Connection refused", f.closed_port);
+    snprintf(url, sizeof url, "nfs://127.0.0.1/export?nfsport=%d&mountport=%d", f.closed_port,
+             f.port);
+    snprintf(message, sizeof message, "cannot connect to port %d (NFS): Connection refused",
+             f.closed_port);
     refused(&f, url, 0, message, "?nfsport=");
-    snprintf(url, sizeof url, "nfs://127.0.0.1/export?nfsport=%d&mountport=%d", f.port, f.closed_port);
+    snprintf(url, sizeof url, "nfs://127.0.0.1/export?nfsport=%d&mountport=%d", f.port,
+             f.closed_port);
     snprintf(message, sizeof message, "port %d (mountd): Connection refused", f.closed_port);
     refused(&f, url, 0, message, "?mountport=");
     end(&f);
-    refused_with(&(struct fake_faults){.no_nfs = true}, "/export", "is another program", "?nfsport=");
-    refused_with(&(struct fake_faults){.only_v4 = true}, "/export", "does not speak version 3", "?nfsport=");
-    refused_with(&(struct fake_faults){.mute_from = 1}, "/export", "(mountd) takes connections, but",
-                 "?mountport=");
+    refused_with(&(struct fake_faults){.no_nfs = true}, "/export", "is another program",
+                 "?nfsport=");
+    refused_with(&(struct fake_faults){.only_v4 = true}, "/export", "does not speak version 3",
+                 "?nfsport=");
+    refused_with(&(struct fake_faults){.mute_from = 1}, "/export",
+                 "(mountd) takes connections, but", "?mountport=");
 }
 
 static void test_a_mount_that_is_refused_is_told(void **state)
 {
     (void)state;
-    refused_with(&(struct fake_faults){.flavour = 390003}, "/export", "the export takes only krb5", "sec=sys");
-    refused_with(&(struct fake_faults){0}, "/absent", "/absent: there is no such export", "/export, /export/other");
+    refused_with(&(struct fake_faults){.flavour = 390003}, "/export", "the export takes only krb5",
+                 "sec=sys");
+    refused_with(&(struct fake_faults){0}, "/absent", "/absent: there is no such export",
+                 "/export, /export/other");
     struct fixture f;
     char url[128];
     start(&f, &(struct fake_faults){.mount_status = 13});
@@ -190,9 +201,12 @@ static void test_an_ipv6_address_is_told_in_brackets(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_a_name_that_is_not_known_is_told),           cmocka_unit_test(test_a_port_mapper_that_is_not_there_is_told),
-        cmocka_unit_test(test_a_wrong_port_is_told),    cmocka_unit_test(test_a_mount_that_is_refused_is_told),
-        cmocka_unit_test(test_ports_are_kept), cmocka_unit_test(test_an_ipv6_address_is_told_in_brackets),
+        cmocka_unit_test(test_a_name_that_is_not_known_is_told),
+        cmocka_unit_test(test_a_port_mapper_that_is_not_there_is_told),
+        cmocka_unit_test(test_a_wrong_port_is_told),
+        cmocka_unit_test(test_a_mount_that_is_refused_is_told),
+        cmocka_unit_test(test_ports_are_kept),
+        cmocka_unit_test(test_an_ipv6_address_is_told_in_brackets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

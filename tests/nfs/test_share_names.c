@@ -15,7 +15,9 @@ static int collect(void *arg, const char *name, const struct store_attr *attr, s
     char *seen = arg;
     (void)e;
     sprintf(seen + strlen(seen), "%s%s ", name,
-            attr->type == STORE_DIRECTORY ? "/" : attr->type == STORE_OTHER ? "@" : "");
+            attr->type == STORE_DIRECTORY ? "/"
+            : attr->type == STORE_OTHER   ? "@"
+                                          : "");
     return 0;
 }
 
@@ -80,9 +82,17 @@ static void test_links_are_followed_within_the_export(void **state)
         int found; /* else the class of the error */
         uint64_t size;
     } cases[] = {
-        {"link", 1, 3},       {"chain", 1, 3},      {"dir/up", 1, 3},     {"dlink/up", 1, 3},
-        {"dlink/in", 1, 5},   {"dir/sub/up2", 1, 3}, {"broken", 0, 0},    {"out", ERR_REFUSED, 0},
-        {"dir/out", ERR_REFUSED, 0}, {"absolute", ERR_REFUSED, 0}, {"loop", ERR_NFS, 0},
+        {"link", 1, 3},
+        {"chain", 1, 3},
+        {"dir/up", 1, 3},
+        {"dlink/up", 1, 3},
+        {"dlink/in", 1, 5},
+        {"dir/sub/up2", 1, 3},
+        {"broken", 0, 0},
+        {"out", ERR_REFUSED, 0},
+        {"dir/out", ERR_REFUSED, 0},
+        {"absolute", ERR_REFUSED, 0},
+        {"loop", ERR_NFS, 0},
         {"link/in", ERR_NFS, 0},
     };
     struct fixture f;
@@ -134,16 +144,11 @@ static void test_open_and_remove(void **state)
         enum store_how how;
         int sys; /* of the error; 0: it opens */
     } cases[] = {
-        {"dir/file", STORE_READ, 0},
-        {"dir/file", STORE_UPDATE, 0},
-        {"dir/file", STORE_CREATE, EEXIST},
-        {"dir/file", STORE_MAKE_DIRECTORY, EEXIST},
-        {"dir", STORE_READ, EISDIR},
-        {"dir", STORE_MAKE_DIRECTORY, 0},
-        {"absent", STORE_READ, ENOENT},
-        {"absent", STORE_UPDATE, ENOENT},
-        {"absent/new", STORE_CREATE, ENOENT},
-        {"dir/file/new", STORE_CREATE, ENOTDIR},
+        {"dir/file", STORE_READ, 0},          {"dir/file", STORE_UPDATE, 0},
+        {"dir/file", STORE_CREATE, EEXIST},   {"dir/file", STORE_MAKE_DIRECTORY, EEXIST},
+        {"dir", STORE_READ, EISDIR},          {"dir", STORE_MAKE_DIRECTORY, 0},
+        {"absent", STORE_READ, ENOENT},       {"absent", STORE_UPDATE, ENOENT},
+        {"absent/new", STORE_CREATE, ENOENT}, {"dir/file/new", STORE_CREATE, ENOTDIR},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         err_clear(&f.e);
@@ -252,7 +257,8 @@ static void test_made_is_known(void **state)
         }
         static const char *const names[] = {"new", "old"};
         for (int i = 0; i < 2; i++) {
-            struct store_file *dir = f.place->ops->open(f.place, names[i], STORE_MAKE_DIRECTORY, 0, &f.e);
+            struct store_file *dir =
+                f.place->ops->open(f.place, names[i], STORE_MAKE_DIRECTORY, 0, &f.e);
             assert_non_null(dir);
             assert_int_equal(dir->made, i == 0);
             f.place->ops->file_close(dir);
@@ -269,8 +275,11 @@ static void test_publish_keeps_old_name(void **state)
 {
     for (unsigned times = 0; times < 2; times++) {
         struct fixture f;
-        share_fixture_start(&f, &(struct fake_faults){.status_at = 1, .status = 13, .status_proc = 12,
-                                                      .status_times = times}, state);
+        share_fixture_start(
+            &f,
+            &(struct fake_faults){
+                .status_at = 1, .status = 13, .status_proc = 12, .status_times = times},
+            state);
         struct store_file *file = f.place->ops->open(f.place, "part", STORE_CREATE, 9, &f.e);
         assert_int_equal(f.place->ops->publish(file, "image", &share_fixture_attr, NULL, &f.e), -1);
         assert_int_equal(f.e.class, times == 0 ? ERR_LOST : ERR_NFS);
@@ -289,7 +298,8 @@ static void test_publish_keeps_old_name(void **state)
 static void test_a_denied_removal_says_why(void **state)
 {
     struct fixture f;
-    share_fixture_start(&f, &(struct fake_faults){.status_at = 1, .status = 30, .status_proc = 12}, state);
+    share_fixture_start(&f, &(struct fake_faults){.status_at = 1, .status = 30, .status_proc = 12},
+                        state);
     f.place->ops->file_close(f.place->ops->open(f.place, "file", STORE_CREATE, 9, &f.e));
     assert_int_equal(share_fixture_remove(&f, "file"), -1);
     assert_non_null(strstr(f.e.msg, "cannot remove it"));
@@ -303,8 +313,12 @@ static void test_times_are_kept_in_32_bits(void **state)
     static const struct {
         int64_t s;
         uint32_t kept;
-    } cases[] = {{-1, 0}, {-INT64_C(8000000000), 0}, {5, 5}, {UINT32_MAX, UINT32_MAX},
-                 {INT64_C(1) << 32, UINT32_MAX}, {INT64_C(9000000000), UINT32_MAX}};
+    } cases[] = {{-1, 0},
+                 {-INT64_C(8000000000), 0},
+                 {5, 5},
+                 {UINT32_MAX, UINT32_MAX},
+                 {INT64_C(1) << 32, UINT32_MAX},
+                 {INT64_C(9000000000), UINT32_MAX}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct fixture f;
         share_fixture_set_up(&f, &(struct fake_faults){0}, state);

@@ -32,9 +32,8 @@ static void put_all(struct bytes *b, const uint32_t *v, size_t n)
         put(b, v[i]);
 }
 
-#define PUT(b, ...)                                                  \
-    put_all((b), (const uint32_t[]){__VA_ARGS__},                    \
-            sizeof((const uint32_t[]){__VA_ARGS__}) / 4)
+#define PUT(b, ...) \
+    put_all((b), (const uint32_t[]){__VA_ARGS__}, sizeof((const uint32_t[]){__VA_ARGS__}) / 4)
 
 #define ACCEPTED(xid) (xid), 1, 0, 0, 0, 0
 #define VERIFIER 0x01020304, 0x05060708
@@ -61,12 +60,12 @@ static void send(struct bytes *b, const struct bytes *r)
     send_fragments(b, r, r->len);
 }
 
-#define SEND(b, ...)                       \
-    do {                                   \
-        static struct bytes record_;       \
-        record_.len = 0;                   \
-        PUT(&record_, __VA_ARGS__);        \
-        send((b), &record_);               \
+#define SEND(b, ...)                 \
+    do {                             \
+        static struct bytes record_; \
+        record_.len = 0;             \
+        PUT(&record_, __VA_ARGS__);  \
+        send((b), &record_);         \
     } while (0)
 
 static const struct bytes *read_record(uint32_t xid, uint32_t count, bool eof, bool attributes)
@@ -281,25 +280,25 @@ static void test_what_is_for_nobody_is_skipped(void **state)
 
 /* ---- what is none ---- */
 
-#define EXPECT_BAD(state, ...)                  \
-    do {                                        \
-        BEGIN(state);                           \
-        SEND(&stream, __VA_ARGS__);             \
+#define EXPECT_BAD(state, ...)                         \
+    do {                                               \
+        BEGIN(state);                                  \
+        SEND(&stream, __VA_ARGS__);                    \
         SEND(&stream, ACCEPTED(7), 0, 0, 0, VERIFIER); \
-        expect(&stream, "bad");                 \
+        expect(&stream, "bad");                        \
     } while (0)
 
 static void test_malformed_answers_end_the_connection(void **state)
 {
-    EXPECT_BAD(state, 0, 0, 2, 100003, 3, 6);                         /* a call */
-    EXPECT_BAD(state, ACCEPTED(0), 0, 0, 10, 1, 10, 1, 2, 3);         /* more than asked for */
-    EXPECT_BAD(state, ACCEPTED(1), 0, 0, 4, 1, 8, 1, 2);              /* length is not count */
+    EXPECT_BAD(state, 0, 0, 2, 100003, 3, 6);                 /* a call */
+    EXPECT_BAD(state, ACCEPTED(0), 0, 0, 10, 1, 10, 1, 2, 3); /* more than asked for */
+    EXPECT_BAD(state, ACCEPTED(1), 0, 0, 4, 1, 8, 1, 2);      /* length is not count */
     EXPECT_BAD(state, ACCEPTED(1), 0, 0, 8, 1, 4, 1, 2);
     EXPECT_BAD(state, ACCEPTED(1), 0, 0, 0xffffffff, 1, 0xffffffff);
-    EXPECT_BAD(state, ACCEPTED(1), 0, 0, 12, 1, 12, 1, 2);            /* beyond the record */
-    EXPECT_BAD(state, ACCEPTED(1), 0, 0, 0, 0, 0);                    /* nothing, but no end */
-    EXPECT_BAD(state, ACCEPTED(1), 0, 0, 12, 0);                      /* ends in the head */
-    EXPECT_BAD(state, ACCEPTED(4), 0, 0, 0, 4097, 0, VERIFIER);       /* more than asked for */
+    EXPECT_BAD(state, ACCEPTED(1), 0, 0, 12, 1, 12, 1, 2);      /* beyond the record */
+    EXPECT_BAD(state, ACCEPTED(1), 0, 0, 0, 0, 0);              /* nothing, but no end */
+    EXPECT_BAD(state, ACCEPTED(1), 0, 0, 12, 0);                /* ends in the head */
+    EXPECT_BAD(state, ACCEPTED(4), 0, 0, 0, 4097, 0, VERIFIER); /* more than asked for */
     EXPECT_BAD(state, ACCEPTED(4), 0, 0, 0, 4096, 0, 1);
     EXPECT_BAD(state, 7);
     BEGIN(state);

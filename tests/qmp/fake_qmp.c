@@ -162,8 +162,8 @@ static bool fake_refuse(struct fake_qmp *f, int64_t id, const char *words)
 
 static bool fake_event(struct fake_qmp *f, const struct fake_step *s)
 {
-    struct json_object *msg = json_tokener_parse(
-        "{\"timestamp\": {\"seconds\": 1700000000, \"microseconds\": 5}}");
+    struct json_object *msg =
+        json_tokener_parse("{\"timestamp\": {\"seconds\": 1700000000, \"microseconds\": 5}}");
     json_object_object_add(msg, "event", json_object_new_string(s->command));
     if (s->text != NULL)
         json_object_object_add(msg, "data", json_tokener_parse(s->text));
@@ -240,8 +240,7 @@ static bool fake_step(struct fake_qmp *f, const struct fake_step *s)
                fake_answer(f, s->command, id, s->text, s->what == FAKE_REPLY);
     case FAKE_ERROR: return fake_expect(f, s, &id) && fake_refuse(f, id, s->text);
     case FAKE_HOLD: return fake_hold(f, s);
-    case FAKE_ANSWER:
-        return fake_answer(f, f->held[s->n].command, f->held[s->n].id, s->text, true);
+    case FAKE_ANSWER: return fake_answer(f, f->held[s->n].command, f->held[s->n].id, s->text, true);
     case FAKE_EVENT: return fake_event(f, s);
     case FAKE_RAW: return fake_raw(f, s);
     case FAKE_BYTES: f->bytes = true; return true;

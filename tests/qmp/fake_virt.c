@@ -131,8 +131,8 @@ char *virDomainGetMetadata(virDomainPtr dom, int type, const char *uri, unsigned
     return text != NULL ? strdup(text) : NULL;
 }
 
-int virDomainSetMetadata(virDomainPtr dom, int type, const char *metadata, const char *key, const char *uri,
-                         unsigned flags)
+int virDomainSetMetadata(virDomainPtr dom, int type, const char *metadata, const char *key,
+                         const char *uri, unsigned flags)
 {
     (void)dom;
     (void)key;
@@ -148,8 +148,8 @@ int virDomainSetMetadata(virDomainPtr dom, int type, const char *metadata, const
 
 /* ---- a migration ---- */
 
-virDomainPtr virDomainMigrate3(virDomainPtr dom, virConnectPtr to, virTypedParameterPtr params, unsigned n,
-                               unsigned flags)
+virDomainPtr virDomainMigrate3(virDomainPtr dom, virConnectPtr to, virTypedParameterPtr params,
+                               unsigned n, unsigned flags)
 {
     (void)dom;
     (void)to;
@@ -182,9 +182,11 @@ static int fake_register(int i, void *call, void *arg, virFreeCallback give_back
     return i;
 }
 
-int virConnectDomainQemuMonitorEventRegister(virConnectPtr conn, virDomainPtr dom, const char *event,
-                                             virConnectDomainQemuMonitorEventCallback cb, void *opaque,
-                                             virFreeCallback give_back, unsigned flags)
+int virConnectDomainQemuMonitorEventRegister(virConnectPtr conn, virDomainPtr dom,
+                                             const char *event,
+                                             virConnectDomainQemuMonitorEventCallback cb,
+                                             void *opaque, virFreeCallback give_back,
+                                             unsigned flags)
 {
     (void)conn;
     (void)dom;
@@ -226,15 +228,17 @@ void fake_virt_say_made(int id)
 {
     domain_id = id;
     if (callbacks[1].held)
-        ((virConnectDomainEventCallback)callbacks[1].call)(a_connection(), a_domain(), VIR_DOMAIN_EVENT_STARTED,
-                                                           VIR_DOMAIN_EVENT_STARTED_MIGRATED, callbacks[1].arg);
+        ((virConnectDomainEventCallback)callbacks[1].call)(a_connection(), a_domain(),
+                                                           VIR_DOMAIN_EVENT_STARTED,
+                                                           VIR_DOMAIN_EVENT_STARTED_MIGRATED,
+                                                           callbacks[1].arg);
 }
 
 void fake_virt_say(const char *event)
 {
     if (callbacks[0].held)
-        ((virConnectDomainQemuMonitorEventCallback)callbacks[0].call)(a_connection(), a_domain(), event, 0, 0, NULL,
-                                                                      callbacks[0].arg);
+        ((virConnectDomainQemuMonitorEventCallback)callbacks[0].call)(
+            a_connection(), a_domain(), event, 0, 0, NULL, callbacks[0].arg);
 }
 
 int fake_virt_give_back(void)

@@ -54,7 +54,7 @@ static bool check_builtin(const struct check *c, const char *path, const char *j
         const char *name;
         enum json_type type;
     } types[] = {
-        {"string", json_type_string}, {"int", json_type_int},   {"boolean", json_type_boolean},
+        {"string", json_type_string}, {"int", json_type_int},     {"boolean", json_type_boolean},
         {"null", json_type_null},     {"array", json_type_array}, {"object", json_type_object},
     };
     enum json_type have = json_object_get_type(v);
@@ -196,8 +196,8 @@ static struct json_object *find_command(const struct check *c, const char *comma
     return e;
 }
 
-bool schema_check_command(struct json_object *schema, const char *command,
-                          struct json_object *args, char *why, size_t size)
+bool schema_check_command(struct json_object *schema, const char *command, struct json_object *args,
+                          char *why, size_t size)
 {
     const struct check c = {schema, why, size};
     struct json_object *e = find_command(&c, command);
@@ -209,8 +209,8 @@ bool schema_check_command(struct json_object *schema, const char *command,
     return ok;
 }
 
-bool schema_check_return(struct json_object *schema, const char *command,
-                         struct json_object *value, char *why, size_t size)
+bool schema_check_return(struct json_object *schema, const char *command, struct json_object *value,
+                         char *why, size_t size)
 {
     const struct check c = {schema, why, size};
     struct json_object *e = find_command(&c, command);

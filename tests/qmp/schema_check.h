@@ -11,11 +11,11 @@
 #include <stddef.h>
 
 /* `schema` is the array; `args` may be NULL. False: `why` names the path and the fault. */
-bool schema_check_command(struct json_object *schema, const char *command,
-                          struct json_object *args, char *why, size_t size);
+bool schema_check_command(struct json_object *schema, const char *command, struct json_object *args,
+                          char *why, size_t size);
 
 /* The same for what a fake answers, so that it says only what a QEMU could say. */
-bool schema_check_return(struct json_object *schema, const char *command,
-                         struct json_object *value, char *why, size_t size);
+bool schema_check_return(struct json_object *schema, const char *command, struct json_object *value,
+                         char *why, size_t size);
 
 #endif

@@ -26,7 +26,8 @@ static void test_each_name_is_known_to_qemu(void **state)
     (void)state;
     struct err e = {0};
     struct qmp_schema *schema[2];
-    static const char *const files[] = {SCHEMA_DIR "/schema-7.2.json", SCHEMA_DIR "/schema-10.0.json"};
+    static const char *const files[] = {SCHEMA_DIR "/schema-7.2.json",
+                                        SCHEMA_DIR "/schema-10.0.json"};
     for (int i = 0; i < 2; i++) {
         struct json_object *json = json_object_from_file(files[i]);
         schema[i] = qmp_schema_new(json, &e);
@@ -52,15 +53,25 @@ static void test_excluding_capabilities_are_refused(void **state)
 {
     (void)state;
     static const qmp_capability_set good[] = {
-        0, ON(MULTIFD), ON(POSTCOPY_RAM) | ON(RETURN_PATH), ON(MULTIFD) | ON(ZERO_COPY_SEND),
-        ON(POSTCOPY_RAM) | ON(POSTCOPY_PREEMPT), ON(XBZRLE) | ON(AUTO_CONVERGE),
+        0,
+        ON(MULTIFD),
+        ON(POSTCOPY_RAM) | ON(RETURN_PATH),
+        ON(MULTIFD) | ON(ZERO_COPY_SEND),
+        ON(POSTCOPY_RAM) | ON(POSTCOPY_PREEMPT),
+        ON(XBZRLE) | ON(AUTO_CONVERGE),
         ON(SWITCHOVER_ACK) | ON(RETURN_PATH),
     };
     static const qmp_capability_set bad[] = {
-        ON(MULTIFD) | ON(POSTCOPY_RAM), ON(MULTIFD) | ON(XBZRLE), ON(MULTIFD) | ON(COMPRESS),
-        ON(AUTO_CONVERGE) | ON(DIRTY_LIMIT), ON(ZERO_COPY_SEND), ON(POSTCOPY_PREEMPT),
-        ON(MULTIFD) | ON(ZERO_COPY_SEND) | ON(XBZRLE), ON(SWITCHOVER_ACK),
-        ON(POSTCOPY_RAM) | ON(MAPPED_RAM), UINT32_MAX,
+        ON(MULTIFD) | ON(POSTCOPY_RAM),
+        ON(MULTIFD) | ON(XBZRLE),
+        ON(MULTIFD) | ON(COMPRESS),
+        ON(AUTO_CONVERGE) | ON(DIRTY_LIMIT),
+        ON(ZERO_COPY_SEND),
+        ON(POSTCOPY_PREEMPT),
+        ON(MULTIFD) | ON(ZERO_COPY_SEND) | ON(XBZRLE),
+        ON(SWITCHOVER_ACK),
+        ON(POSTCOPY_RAM) | ON(MAPPED_RAM),
+        UINT32_MAX,
     };
     struct err e = {0};
     for (size_t i = 0; i < sizeof good / sizeof *good; i++)
@@ -78,8 +89,8 @@ static void test_excluding_capabilities_are_refused(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_names_go_both_ways), cmocka_unit_test(test_each_name_is_known_to_qemu),
-        cmocka_unit_test(test_excluding_capabilities_are_refused)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_names_go_both_ways),
+                                       cmocka_unit_test(test_each_name_is_known_to_qemu),
+                                       cmocka_unit_test(test_excluding_capabilities_are_refused)};
     return cmocka_run_group_tests_name("capability", tests, NULL, NULL);
 }

@@ -271,7 +271,9 @@ static void test_a_callback_may_send(void **state)
     static const struct fake_step steps[] = {
         {.what = FAKE_ACCEPT},
         {.what = FAKE_REPLY, .command = "stop"},
-        {.what = FAKE_REPLY, .command = "query-status", .text = "{\"running\":false,\"status\":\"paused\"}"},
+        {.what = FAKE_REPLY,
+         .command = "query-status",
+         .text = "{\"running\":false,\"status\":\"paused\"}"},
         {.what = FAKE_EXPECT_END},
     };
     struct conversation c;
@@ -290,10 +292,10 @@ static void test_nonsense_ends_the_connection(void **state)
 {
     (void)state;
     static const char *const lines[] = {
-        "{\"return\": {}, \"id\": 4711}\r\n",          /* an id that was never sent */
+        "{\"return\": {}, \"id\": 4711}\r\n", /* an id that was never sent */
         "{\"return\": {}, \"id\": -1}\r\n",
         "{\"return\": {}, \"id\": \"zero\"}\r\n",
-        "{\"return\": {}}\r\n",                        /* no id at all */
+        "{\"return\": {}}\r\n", /* no id at all */
         "garbage\r\n",
         "[1, 2]\r\n",
         "{\"return\": \r\n",
@@ -408,9 +410,13 @@ static void test_what_is_no_qmp_is_refused(void **state)
     static const struct fake_step dumb[] = {{.what = FAKE_ACCEPT_DUMB}, {.what = FAKE_EXPECT_END}};
     static const struct fake_step closed[] = {{.what = FAKE_ACCEPT_DUMB}, {.what = FAKE_CLOSE}};
     static const struct fake_step http[] = {
-        {.what = FAKE_ACCEPT_DUMB}, {.what = FAKE_RAW, .text = "HTTP/1.1 400 Bad Request\r\n\r\n"}, {.what = FAKE_EXPECT_END}};
+        {.what = FAKE_ACCEPT_DUMB},
+        {.what = FAKE_RAW, .text = "HTTP/1.1 400 Bad Request\r\n\r\n"},
+        {.what = FAKE_EXPECT_END}};
     static const struct fake_step other[] = {
-        {.what = FAKE_ACCEPT_DUMB}, {.what = FAKE_RAW, .text = "{\"event\": \"STOP\"}\r\n"}, {.what = FAKE_EXPECT_END}};
+        {.what = FAKE_ACCEPT_DUMB},
+        {.what = FAKE_RAW, .text = "{\"event\": \"STOP\"}\r\n"},
+        {.what = FAKE_EXPECT_END}};
     expect_no_client(dumb, 2, ERR_TIMEOUT, "no QMP greeting");
     expect_no_client(closed, 2, ERR_LOST, "closed without a QMP greeting");
     expect_no_client(http, 3, ERR_REFUSED, "not QMP");
@@ -438,14 +444,13 @@ static void test_a_call_waits_for_its_answer(void **state)
     assert_int_equal(qmp_client_call(c.client, "cont", NULL, LONG_NS, true, NULL, &c.e), -1);
     assert_int_equal(c.e.class, ERR_QMP);
     err_clear(&c.e);
-    assert_int_equal(
-        qmp_client_call(c.client, "stop", NULL, 30 * NS_PER_MS, true, NULL, &c.e), -1);
+    assert_int_equal(qmp_client_call(c.client, "stop", NULL, 30 * NS_PER_MS, true, NULL, &c.e), -1);
     assert_int_equal(c.e.class, ERR_TIMEOUT);
     err_clear(&c.e);
     raise(SIGINT);
     loop_turn(c.loop, 0);
-    assert_int_equal(
-        qmp_client_call(c.client, "query-status", NULL, LONG_NS, true, &result, &c.e), -1);
+    assert_int_equal(qmp_client_call(c.client, "query-status", NULL, LONG_NS, true, &result, &c.e),
+                     -1);
     assert_int_equal(c.e.class, ERR_CANCELLED);
     loop_sleep(c.loop, 20 * NS_PER_MS); /* its answer has nobody left to go to */
     close_it(&c);
@@ -461,7 +466,8 @@ static void test_the_fake_refuses_what_no_qemu_takes(void **state)
         {"no-such-command", NULL, "expected stop"},
         {"migrate", "{\"uri\":\"tcp:a:1\",\"fast\":true}", "migrate.fast: unknown"},
         {"migrate-set-capabilities", NULL, "migrate-set-capabilities.capabilities: missing"},
-        {"migrate-set-capabilities", "{\"capabilities\":[{\"capability\":\"warp\",\"state\":true}]}",
+        {"migrate-set-capabilities",
+         "{\"capabilities\":[{\"capability\":\"warp\",\"state\":true}]}",
          "not a value of this enum"},
         {"migrate-set-capabilities", "{\"capabilities\":[{\"capability\":\"multifd\"}]}",
          "capabilities[0].state: missing"},
@@ -470,7 +476,8 @@ static void test_the_fake_refuses_what_no_qemu_takes(void **state)
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const struct fake_step steps[] = {
-            {.what = FAKE_ACCEPT}, {.what = FAKE_REPLY, .command = i == 0 ? "stop" : cases[i].command}};
+            {.what = FAKE_ACCEPT},
+            {.what = FAKE_REPLY, .command = i == 0 ? "stop" : cases[i].command}};
         for (int v = 0; v < 2; v++) {
             struct conversation c;
             char fault[512];

@@ -30,10 +30,10 @@ static void on_event(void *arg, const char *name, struct json_object *data)
 static struct qmp_client *begin(struct talk *t, const char *command, const char *text, bool loose)
 {
     struct qmp_endpoint ep;
-    *t = (struct talk){.steps = {
-        {.what = FAKE_ACCEPT},
-        {.what = loose ? FAKE_LOOSE : FAKE_REPLY, .command = command, .text = text},
-        {.what = FAKE_EXPECT_END}}};
+    *t = (struct talk){
+        .steps = {{.what = FAKE_ACCEPT},
+                  {.what = loose ? FAKE_LOOSE : FAKE_REPLY, .command = command, .text = text},
+                  {.what = FAKE_EXPECT_END}}};
     t->fake = FAKE_QMP("10.0", t->steps);
     t->loop = loop_new(&t->e);
     assert_int_equal(qmp_endpoint_parse(fake_qmp_endpoint(t->fake), &ep, &t->e), 0);
@@ -86,10 +86,10 @@ static struct vm_sample sample_of(const char *text, bool loose)
     return s;
 }
 
-#define RAM_REST                                                                            \
-    "\"duplicate\":100,\"normal\":50,\"normal-bytes\":0,\"mbps\":80.0,\"skipped\":0,"          \
-    "\"postcopy-requests\":0,\"multifd-bytes\":0,\"pages-per-second\":0,"                   \
-    "\"precopy-bytes\":0,\"downtime-bytes\":0,\"postcopy-bytes\":0,"                        \
+#define RAM_REST                                                                      \
+    "\"duplicate\":100,\"normal\":50,\"normal-bytes\":0,\"mbps\":80.0,\"skipped\":0," \
+    "\"postcopy-requests\":0,\"multifd-bytes\":0,\"pages-per-second\":0,"             \
+    "\"precopy-bytes\":0,\"downtime-bytes\":0,\"postcopy-bytes\":0,"                  \
     "\"dirty-sync-missed-zero-copy\":0"
 
 static void test_query_migrate_is_read(void **state)
@@ -118,7 +118,8 @@ static void test_query_migrate_is_read(void **state)
     struct vm_sample s = sample_of(
         "{\"status\":\"failed\",\"error-desc\":\"broken pipe\",\"total-time\":1500,\"downtime\":21,"
         "\"expected-downtime\":300,\"ram\":{\"total\":1000,\"transferred\":600,\"remaining\":400,"
-        "\"page-size\":4096,\"dirty-pages-rate\":10,\"dirty-sync-count\":3," RAM_REST "}}", true);
+        "\"page-size\":4096,\"dirty-pages-rate\":10,\"dirty-sync-count\":3," RAM_REST "}}",
+        true);
     assert_int_equal(s.migration, VM_MIGRATION_FAILED);
     assert_string_equal(s.reason, "broken pipe");
     assert_true(s.downtime_ns == 21 * NS_PER_MS);
@@ -163,9 +164,11 @@ static void test_capabilities_are_read(void **state)
     (void)state;
     struct talk t;
     qmp_capability_set on, known;
-    begin(&t, "query-migrate-capabilities",
-          "[{\"capability\":\"multifd\",\"state\":true},{\"capability\":\"events\",\"state\":false},"
-          "{\"capability\":\"brand-new\",\"state\":true}]", true);
+    begin(
+        &t, "query-migrate-capabilities",
+        "[{\"capability\":\"multifd\",\"state\":true},{\"capability\":\"events\",\"state\":false},"
+        "{\"capability\":\"brand-new\",\"state\":true}]",
+        true);
     assert_int_equal(qmp_query_capabilities(t.c, &on, &known, &t.e), 0);
     assert_int_equal(on, CAP_BIT(CAP_MULTIFD));
     assert_int_equal(known, CAP_BIT(CAP_MULTIFD) | CAP_BIT(CAP_EVENTS));
@@ -179,9 +182,9 @@ static void test_capabilities_are_read(void **state)
 static void test_the_machine_type_is_read(void **state)
 {
     (void)state;
-    static const char *const names[][2] = {
-        {"\"pc-q35-10.0-machine\"", "pc-q35-10.0"}, {"\"odd-machine-x\"", "odd-machine-x"},
-        {"\"\"", ""}};
+    static const char *const names[][2] = {{"\"pc-q35-10.0-machine\"", "pc-q35-10.0"},
+                                           {"\"odd-machine-x\"", "odd-machine-x"},
+                                           {"\"\"", ""}};
     for (size_t i = 0; i < 3; i++) {
         struct talk t;
         char name[64];
@@ -195,9 +198,12 @@ static void test_the_machine_type_is_read(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_status_is_read),         cmocka_unit_test(test_query_migrate_is_read),
-        cmocka_unit_test(test_absurd_numbers_do_no_harm), cmocka_unit_test(test_wrong_types_are_reported_with_their_path),
-        cmocka_unit_test(test_capabilities_are_read),   cmocka_unit_test(test_the_machine_type_is_read),
+        cmocka_unit_test(test_status_is_read),
+        cmocka_unit_test(test_query_migrate_is_read),
+        cmocka_unit_test(test_absurd_numbers_do_no_harm),
+        cmocka_unit_test(test_wrong_types_are_reported_with_their_path),
+        cmocka_unit_test(test_capabilities_are_read),
+        cmocka_unit_test(test_the_machine_type_is_read),
     };
     return cmocka_run_group_tests_name("command", tests, NULL, NULL);
 }

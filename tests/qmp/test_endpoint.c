@@ -51,13 +51,36 @@ static void test_bad_endpoints_are_refused(void **state)
 {
     (void)state;
     static const char *const bad[] = {
-        "", "/run/vm.sock", "unix:/run/vm.sock", "qmp+unix:", "qmp+unix:" LONG_107 "x", "qmp+tcp:",
-        "qmp+tcp:host", "qmp+tcp::4444", "qmp+tcp:host:", "qmp+tcp:host:0", "qmp+tcp:host:65536",
-        "qmp+tcp:host:44x", "qmp+tcp:host:-1", "qmp+tcp:[::1]", "qmp+tcp:[::1:4444",
-        "qmp+tcp:[]:4444", "qmp+tcp:::1:4444", "qmp+tcp:[::1]x:4444", "qmp+ssh://", "qmp+ssh://b",
-        "qmp+ssh:///run/x", "qmp+ssh://@b/run/x", "qmp+ssh://u@/run/x", "qmp+ssh://b:/run/x",
-        "qmp+ssh://-oProxyCommand=x/run/x", "qmp+ssh://-l@b/run/x", "qmp+ssh://u@-b/run/x",
-        "qmp+ssh://b/run/a:b", "qmp+ssh://b" LONG_107 "x", "qmp+http://b/x",
+        "",
+        "/run/vm.sock",
+        "unix:/run/vm.sock",
+        "qmp+unix:",
+        "qmp+unix:" LONG_107 "x",
+        "qmp+tcp:",
+        "qmp+tcp:host",
+        "qmp+tcp::4444",
+        "qmp+tcp:host:",
+        "qmp+tcp:host:0",
+        "qmp+tcp:host:65536",
+        "qmp+tcp:host:44x",
+        "qmp+tcp:host:-1",
+        "qmp+tcp:[::1]",
+        "qmp+tcp:[::1:4444",
+        "qmp+tcp:[]:4444",
+        "qmp+tcp:::1:4444",
+        "qmp+tcp:[::1]x:4444",
+        "qmp+ssh://",
+        "qmp+ssh://b",
+        "qmp+ssh:///run/x",
+        "qmp+ssh://@b/run/x",
+        "qmp+ssh://u@/run/x",
+        "qmp+ssh://b:/run/x",
+        "qmp+ssh://-oProxyCommand=x/run/x",
+        "qmp+ssh://-l@b/run/x",
+        "qmp+ssh://u@-b/run/x",
+        "qmp+ssh://b/run/a:b",
+        "qmp+ssh://b" LONG_107 "x",
+        "qmp+http://b/x",
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct err e = {0};
@@ -92,6 +115,8 @@ static void test_one_endpoint_by_two_spellings_is_the_same(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_good_endpoints_are_parsed), cmocka_unit_test(test_bad_endpoints_are_refused), cmocka_unit_test(test_one_endpoint_by_two_spellings_is_the_same)};
+        cmocka_unit_test(test_good_endpoints_are_parsed),
+        cmocka_unit_test(test_bad_endpoints_are_refused),
+        cmocka_unit_test(test_one_endpoint_by_two_spellings_is_the_same)};
     return cmocka_run_group_tests_name("endpoint", tests, NULL, NULL);
 }

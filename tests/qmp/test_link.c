@@ -103,7 +103,8 @@ static void test_a_failing_ssh_is_reported(void **state)
     install_ssh("echo first >&2; echo 'root@b: Permission denied (publickey).' >&2; exit 255");
     assert_int_equal(open_text("qmp+ssh://root@b/run/x", 2 * NS_PER_S, &l, &e), -1);
     assert_int_equal(e.class, ERR_IO);
-    assert_string_equal(e.msg, "qmp+ssh://root@b/run/x: ssh: root@b: Permission denied (publickey).");
+    assert_string_equal(e.msg,
+                        "qmp+ssh://root@b/run/x: ssh: root@b: Permission denied (publickey).");
     assert_string_equal(e.hint, "'ssh root@b true' must work without a prompt");
     assert_int_equal(open_text("qmp+ssh://root@b:2222/run/x", 2 * NS_PER_S, &l, &e), -1);
     assert_string_equal(e.hint, "'ssh -p 2222 root@b true' must work without a prompt");
@@ -123,9 +124,10 @@ static void test_a_failing_ssh_is_reported(void **state)
                 "Host key for b has changed and you have requested strict checking.\n"
                 "Host key verification failed.\n$f\nEND\nexit 255");
     assert_int_equal(open_text("qmp+ssh://root@b/run/x", 2 * NS_PER_S, &l, &e), -1);
-    assert_string_equal(e.msg, "qmp+ssh://root@b/run/x: ssh: Host key for b has changed and you have "
-                               "requested strict checking. (Offending ED25519 key in "
-                               "/root/.ssh/known_hosts:3): Host key verification failed.");
+    assert_string_equal(e.msg,
+                        "qmp+ssh://root@b/run/x: ssh: Host key for b has changed and you have "
+                        "requested strict checking. (Offending ED25519 key in "
+                        "/root/.ssh/known_hosts:3): Host key verification failed.");
     assert_string_equal(e.hint, "only if you know why the key has changed: ssh-keygen -R b");
 
     install_ssh("exit 1");
@@ -159,7 +161,8 @@ static enum err_class ssh_hangs_up(const char *then)
     snprintf(script, sizeof script,
              "for a; do case $a in *:/run/x) l=${a%%%%:*} ;; esac; done\n"
              "exec perl -MIO::Socket::UNIX -e '$s = IO::Socket::UNIX->new(Local => $ARGV[0], "
-             "Listen => 1); $c = $s->accept; close $c; %s' \"$l\"", then);
+             "Listen => 1); $c = $s->accept; close $c; %s' \"$l\"",
+             then);
     install_ssh(script);
     struct loop *loop = loop_new(&e);
     assert_non_null(loop);

@@ -47,7 +47,8 @@ static void test_job_outlives_its_owner(void **state)
     virt_host_close(m.destination_host);
     virt_host_close(m.source_host);
     loop_free(loop);
-    assert_int_equal(fake_virt_connections(), 2); /* the call's: the source's host, and where it goes to */
+    assert_int_equal(fake_virt_connections(),
+                     2); /* the call's: the source's host, and where it goes to */
     fake_virt_let_migrate();
     assert_true(none_open_soon());
 }

@@ -61,9 +61,12 @@ static void test_each_argument_has_its_kind(void **state)
         const char *path;
         enum qmp_kind kind;
     } all[] = {
-        {"downtime-limit", QMP_KIND_INT},       {"cpu-throttle-tailslow", QMP_KIND_BOOL},
-        {"tls-creds", QMP_KIND_TEXT},           {"multifd-compression", QMP_KIND_ENUM},
-        {"block-bitmap-mapping", QMP_KIND_OTHER}, {"warp", QMP_KIND_NONE},
+        {"downtime-limit", QMP_KIND_INT},
+        {"cpu-throttle-tailslow", QMP_KIND_BOOL},
+        {"tls-creds", QMP_KIND_TEXT},
+        {"multifd-compression", QMP_KIND_ENUM},
+        {"block-bitmap-mapping", QMP_KIND_OTHER},
+        {"warp", QMP_KIND_NONE},
         {"block-bitmap-mapping.alias", QMP_KIND_TEXT},
     };
     const char *names[64];
@@ -86,8 +89,12 @@ static void test_nonsense_has_an_answer(void **state)
 {
     (void)state;
     static const char *const texts[] = {
-        "[]", "[1, null, \"x\", []]", "[{\"name\": null}]", "[{\"name\": 5}]",
-        "[{\"name\": \"migrate\"}]", "[{\"name\": \"migrate\", \"meta-type\": 7}]",
+        "[]",
+        "[1, null, \"x\", []]",
+        "[{\"name\": null}]",
+        "[{\"name\": 5}]",
+        "[{\"name\": \"migrate\"}]",
+        "[{\"name\": \"migrate\", \"meta-type\": 7}]",
         "[{\"name\": \"migrate\", \"meta-type\": \"command\"}]",
         "[{\"name\": \"migrate\", \"meta-type\": \"command\", \"arg-type\": \"none\"}]",
         "[{\"name\": \"migrate\", \"meta-type\": \"command\", \"arg-type\": \"1\"},"
@@ -125,7 +132,8 @@ static void test_nonsense_has_an_answer(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_recorded_schemas_tell_what_a_qemu_has), cmocka_unit_test(test_each_argument_has_its_kind), cmocka_unit_test(test_nonsense_has_an_answer)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_recorded_schemas_tell_what_a_qemu_has),
+                                       cmocka_unit_test(test_each_argument_has_its_kind),
+                                       cmocka_unit_test(test_nonsense_has_an_answer)};
     return cmocka_run_group_tests_name("schema", tests, NULL, NULL);
 }

@@ -18,19 +18,25 @@
 #include "fake_qmp.h"
 #include "qmp/vm_qmp.h"
 
-#define REPLY(cmd, ...) {.what = FAKE_REPLY, .command = cmd, .text = "" __VA_ARGS__}
-#define VERSION(major, minor) \
+#define REPLY(cmd, ...)                                            \
+    {                                                              \
+        .what = FAKE_REPLY, .command = cmd, .text = "" __VA_ARGS__ \
+    }
+#define VERSION(major, minor)                                                  \
     REPLY("query-version", "{\"qemu\":{\"major\":" #major ",\"minor\":" #minor \
                            ",\"micro\":2},\"package\":\"Debian\"}")
-#define MEMORY REPLY("query-memory-size-summary", "{\"base-memory\":268435456,\"plugged-memory\":65536}")
+#define MEMORY \
+    REPLY("query-memory-size-summary", "{\"base-memory\":268435456,\"plugged-memory\":65536}")
 #define CPU(n) "{\"cpu-index\":" n ",\"qom-path\":\"/x\",\"thread-id\":7,\"target\":\"x86_64\"}"
 #define KVM(on) REPLY("query-kvm", "{\"enabled\":" on ",\"present\":true}")
 #define STATUS_7(status) \
     REPLY("query-status", "{\"running\":false,\"singlestep\":false,\"status\":\"" status "\"}")
 #define STATUS(status) REPLY("query-status", "{\"running\":false,\"status\":\"" status "\"}")
-#define MACHINE(name) \
-    {.what = FAKE_REPLY, .command = "qom-get", .text = "\"" name "-machine\"", \
-     .arguments = "{\"path\":\"/machine\",\"property\":\"type\"}"}
+#define MACHINE(name)                                                             \
+    {                                                                             \
+        .what = FAKE_REPLY, .command = "qom-get", .text = "\"" name "-machine\"", \
+        .arguments = "{\"path\":\"/machine\",\"property\":\"type\"}"              \
+    }
 #define CPUS REPLY("query-cpus-fast", "[" CPU("0") "," CPU("1") "]")
 #define UUID(text) REPLY("query-uuid", "{\"UUID\":\"" text "\"}")
 #define HARDWARE(kvm) \
@@ -40,9 +46,10 @@
 
 #define CAP(name, on) "{\"capability\":\"" name "\",\"state\":" on "}"
 #define CAPS(...) REPLY("query-migrate-capabilities", "[" __VA_ARGS__ "]")
-#define USUAL                                                                             \
-    CAP("events", "false") "," CAP("multifd", "false") "," CAP("postcopy-ram", "false")   \
-    "," CAP("return-path", "false") "," CAP("pause-before-switchover", "true")
+#define USUAL                                                             \
+    CAP("events", "false")                                                \
+    "," CAP("multifd", "false") "," CAP("postcopy-ram", "false") "," CAP( \
+        "return-path", "false") "," CAP("pause-before-switchover", "true")
 
 struct side {
     struct loop *loop;
@@ -128,23 +135,31 @@ static void check(const char *version, const struct fake_step *steps, size_t cou
     expect(&s, class, says);
     close_side(&s);
 }
-#define CHECK(version, steps, settings, class, says) \
-    check(version, steps, sizeof(steps) / sizeof *(steps), &(struct vm_settings)settings, class, says)
-#define SETTINGS(...) {__VA_ARGS__}
+#define CHECK(version, steps, settings, class, says)                                             \
+    check(version, steps, sizeof(steps) / sizeof *(steps), &(struct vm_settings)settings, class, \
+          says)
+#define SETTINGS(...) \
+    {                 \
+        __VA_ARGS__   \
+    }
 
 static void test_check_capabilities(void **state)
 {
     (void)state;
     static const struct fake_step usual[] = {
         {.what = FAKE_ACCEPT}, PROBE("true"), CAPS(USUAL), {.what = FAKE_EXPECT_END}};
-    static const struct fake_step without[] = {
-        {.what = FAKE_ACCEPT}, PROBE("true"), CAPS(CAP("events", "false")), {.what = FAKE_EXPECT_END}};
-    static const struct fake_step xbzrle[] = {
-        {.what = FAKE_ACCEPT}, PROBE("true"), CAPS(USUAL "," CAP("xbzrle", "true")),
-        {.what = FAKE_EXPECT_END}};
-    static const struct fake_step preempt[] = {
-        {.what = FAKE_ACCEPT}, PROBE("true"), CAPS(USUAL "," CAP("postcopy-preempt", "true")),
-        {.what = FAKE_EXPECT_END}};
+    static const struct fake_step without[] = {{.what = FAKE_ACCEPT},
+                                               PROBE("true"),
+                                               CAPS(CAP("events", "false")),
+                                               {.what = FAKE_EXPECT_END}};
+    static const struct fake_step xbzrle[] = {{.what = FAKE_ACCEPT},
+                                              PROBE("true"),
+                                              CAPS(USUAL "," CAP("xbzrle", "true")),
+                                              {.what = FAKE_EXPECT_END}};
+    static const struct fake_step preempt[] = {{.what = FAKE_ACCEPT},
+                                               PROBE("true"),
+                                               CAPS(USUAL "," CAP("postcopy-preempt", "true")),
+                                               {.what = FAKE_EXPECT_END}};
     CHECK("10.0", usual, SETTINGS(.multifd_channels = 4), ERR_NONE, "");
     CHECK("10.0", usual, SETTINGS(.postcopy = true), ERR_NONE, "");
     CHECK("10.0", usual, SETTINGS(.postcopy = true, .multifd_channels = 2), ERR_REFUSED,
@@ -154,9 +169,11 @@ static void test_check_capabilities(void **state)
     CHECK("10.0", without, SETTINGS(.postcopy = true), ERR_REFUSED, "capability postcopy-ram");
     CHECK("10.0", without, SETTINGS(.unsafe = false), ERR_NONE, "");
     /* what somebody else has set */
-    CHECK("10.0", xbzrle, SETTINGS(.multifd_channels = 4), ERR_REFUSED, "multifd cannot go with xbzrle");
+    CHECK("10.0", xbzrle, SETTINGS(.multifd_channels = 4), ERR_REFUSED,
+          "multifd cannot go with xbzrle");
     CHECK("10.0", xbzrle, SETTINGS(.unsafe = false), ERR_NONE, "");
-    CHECK("10.0", preempt, SETTINGS(.unsafe = false), ERR_REFUSED, "postcopy-preempt needs postcopy-ram");
+    CHECK("10.0", preempt, SETTINGS(.unsafe = false), ERR_REFUSED,
+          "postcopy-preempt needs postcopy-ram");
     CHECK("10.0", preempt, SETTINGS(.postcopy = true), ERR_NONE, "");
 }
 
@@ -177,8 +194,8 @@ static void test_check_tcg(void **state)
     CHECK("10.0", tcg_10, SETTINGS(.unsafe = false), ERR_NONE, "");
 }
 
-#define SMALL_SCHEMA                                                                              \
-    "[{\"name\":\"migrate-set-parameters\",\"meta-type\":\"command\",\"arg-type\":\"1\",\"ret-type\":\"2\"}," \
+#define SMALL_SCHEMA                                                                                             \
+    "[{\"name\":\"migrate-set-parameters\",\"meta-type\":\"command\",\"arg-type\":\"1\",\"ret-type\":\"2\"},"    \
     "{\"name\":\"1\",\"meta-type\":\"object\",\"members\":[{\"name\":\"multifd-compression\",\"type\":\"3\"}]}," \
     "{\"name\":\"3\",\"meta-type\":\"enum\",\"values\":[\"none\",\"zlib\"]}]"
 
@@ -186,7 +203,9 @@ static void test_check_compression(void **state)
 {
     (void)state;
     static const struct fake_step steps[] = {
-        {.what = FAKE_ACCEPT}, PROBE("true"), CAPS(USUAL),
+        {.what = FAKE_ACCEPT},
+        PROBE("true"),
+        CAPS(USUAL),
         {.what = FAKE_LOOSE, .command = "query-qmp-schema", .text = SMALL_SCHEMA},
         {.what = FAKE_EXPECT_END}};
     static const struct fake_step unasked[] = {
@@ -199,25 +218,29 @@ static void test_check_compression(void **state)
           "compression zstd needs multifd");
 }
 
-#define PARAMETERS                                                                          \
-    REPLY("query-migrate-parameters",                                                       \
-          "{\"max-bandwidth\":134217728,\"downtime-limit\":300,\"multifd-channels\":2,"     \
+#define PARAMETERS                                                                      \
+    REPLY("query-migrate-parameters",                                                   \
+          "{\"max-bandwidth\":134217728,\"downtime-limit\":300,\"multifd-channels\":2," \
           "\"multifd-compression\":\"zlib\",\"xbzrle-cache-size\":67108864}")
-#define SET(cmd, args) {.what = FAKE_REPLY, .command = cmd, .arguments = args}
-#define SET_BACK                                                                            \
-    SET("migrate-set-parameters",                                                           \
-        "{\"max-bandwidth\":134217728,\"downtime-limit\":300,\"multifd-channels\":2,"       \
-        "\"multifd-compression\":\"zlib\"}"),                                               \
-    SET("migrate-set-capabilities",                                                         \
-        "{\"capabilities\":[" CAP("events", "false") "," CAP("multifd", "false") ","        \
-        CAP("postcopy-ram", "false") "," CAP("return-path", "false") ","                    \
-        CAP("pause-before-switchover", "true") "]}")
-#define SET_CAPABILITIES                                                                    \
-    "{\"capabilities\":[" CAP("events", "true") "," CAP("multifd", "true") ","              \
-    CAP("postcopy-ram", "false") "," CAP("return-path", "false") ","                        \
-    CAP("pause-before-switchover", "false") "]}"
-#define SET_PARAMETERS                                                                      \
-    "{\"max-bandwidth\":1000000,\"downtime-limit\":21,\"multifd-channels\":4,"              \
+#define SET(cmd, args)                                        \
+    {                                                         \
+        .what = FAKE_REPLY, .command = cmd, .arguments = args \
+    }
+#define SET_BACK                                                                              \
+    SET("migrate-set-parameters",                                                             \
+        "{\"max-bandwidth\":134217728,\"downtime-limit\":300,\"multifd-channels\":2,"         \
+        "\"multifd-compression\":\"zlib\"}"),                                                 \
+        SET("migrate-set-capabilities",                                                       \
+            "{\"capabilities\":[" CAP("events", "false") "," CAP("multifd", "false") "," CAP( \
+                "postcopy-ram", "false") "," CAP("return-path",                               \
+                                                 "false") "," CAP("pause-before-switchover",  \
+                                                                  "true") "]}")
+#define SET_CAPABILITIES                                                            \
+    "{\"capabilities\":[" CAP("events", "true") "," CAP("multifd", "true") "," CAP( \
+        "postcopy-ram", "false") "," CAP("return-path",                             \
+                                         "false") "," CAP("pause-before-switchover", "false") "]}"
+#define SET_PARAMETERS                                                         \
+    "{\"max-bandwidth\":1000000,\"downtime-limit\":21,\"multifd-channels\":4," \
     "\"multifd-compression\":\"none\"}"
 
 static const struct vm_settings some = {
@@ -231,7 +254,8 @@ static void test_configure_and_restore(void **state)
     (void)state;
     static const struct fake_step steps[] = {
         {.what = FAKE_ACCEPT},
-        CAPS(USUAL "," CAP("xbzrle", "true")), PARAMETERS,
+        CAPS(USUAL "," CAP("xbzrle", "true")),
+        PARAMETERS,
         SET("migrate-set-capabilities", SET_CAPABILITIES),
         SET("migrate-set-parameters", SET_PARAMETERS),
         SET_BACK,
@@ -245,7 +269,8 @@ static void test_configure_and_restore(void **state)
         assert_int_equal(s.vm->ops->configure(s.vm, &some, &limit_ns, &s.e), 0);
         assert_int_equal(limit_ns, 21 * NS_PER_MS);
         assert_int_equal(s.vm->ops->configure(s.vm, NULL, NULL, &s.e), 0);
-        assert_int_equal(s.vm->ops->configure(s.vm, NULL, NULL, &s.e), 0); /* nothing is left to do */
+        assert_int_equal(s.vm->ops->configure(s.vm, NULL, NULL, &s.e),
+                         0); /* nothing is left to do */
         close_side(&s);
     }
 }
@@ -255,17 +280,25 @@ static void test_proof(void **state)
 {
     (void)state;
     static const struct fake_step steps[] = {
-        {.what = FAKE_ACCEPT}, PROBE("true"), CAPS(USUAL "," CAP("validate-uuid", "false")),
-        CAPS(USUAL "," CAP("validate-uuid", "false")), PARAMETERS,
+        {.what = FAKE_ACCEPT},
+        PROBE("true"),
+        CAPS(USUAL "," CAP("validate-uuid", "false")),
+        CAPS(USUAL "," CAP("validate-uuid", "false")),
+        PARAMETERS,
         SET("migrate-set-capabilities",
-            "{\"capabilities\":[" CAP("events", "true") "," CAP("multifd", "false") ","
-            CAP("postcopy-ram", "false") "," CAP("return-path", "false") ","
-            CAP("pause-before-switchover", "false") "," CAP("validate-uuid", "true") "]}"),
-        SET("migrate-set-parameters", NULL), SET("migrate-set-parameters", NULL),
+            "{\"capabilities\":[" CAP("events", "true") "," CAP("multifd", "false") "," CAP(
+                "postcopy-ram", "false") "," CAP("return-path",
+                                                 "false") "," CAP("pause-before-switchover",
+                                                                  "false") "," CAP("validate-uuid",
+                                                                                   "true") "]}"),
+        SET("migrate-set-parameters", NULL),
+        SET("migrate-set-parameters", NULL),
         SET("migrate-set-capabilities",
-            "{\"capabilities\":[" CAP("events", "false") "," CAP("multifd", "false") ","
-            CAP("postcopy-ram", "false") "," CAP("return-path", "false") ","
-            CAP("pause-before-switchover", "true") "," CAP("validate-uuid", "false") "]}"),
+            "{\"capabilities\":[" CAP("events", "false") "," CAP("multifd", "false") "," CAP(
+                "postcopy-ram", "false") "," CAP("return-path",
+                                                 "false") "," CAP("pause-before-switchover",
+                                                                  "true") "," CAP("validate-uuid",
+                                                                                  "false") "]}"),
         {.what = FAKE_EXPECT_END},
     };
     static const struct fake_step without[] = {
@@ -291,7 +324,8 @@ static void test_configure_fails_half_way(void **state)
     (void)state;
     static const struct fake_step steps[] = {
         {.what = FAKE_ACCEPT},
-        CAPS(USUAL), PARAMETERS,
+        CAPS(USUAL),
+        PARAMETERS,
         SET("migrate-set-capabilities", SET_CAPABILITIES),
         {.what = FAKE_ERROR, .command = "migrate-set-parameters", .text = "too many channels"},
         SET_BACK,
@@ -319,10 +353,12 @@ static const char *recorded_schema(const char *version)
     fclose(f);
     return text;
 }
-#define SCHEMA(version) \
-    {.what = FAKE_LOOSE, .command = "query-qmp-schema", .text = recorded_schema(version)}
+#define SCHEMA(version)                                                                     \
+    {                                                                                       \
+        .what = FAKE_LOOSE, .command = "query-qmp-schema", .text = recorded_schema(version) \
+    }
 
-#define SET_BY_NAME(...) \
+#define SET_BY_NAME(...)                             \
     .set = (const struct vm_setting[]){__VA_ARGS__}, \
     .set_n = sizeof((const struct vm_setting[]){__VA_ARGS__}) / sizeof(struct vm_setting)
 
@@ -338,7 +374,8 @@ static const struct by_name {
     {"10.0", {SET_BY_NAME({"postcopy-preempt", "on"}), .postcopy = true}, NULL},
     {"10.0", {SET_BY_NAME({"postcopy-ram", "off"}, {"x-colo", "off"})}, NULL},
 
-    {"10.0", {SET_BY_NAME({"auto-convrege", "on"})},
+    {"10.0",
+     {SET_BY_NAME({"auto-convrege", "on"})},
      "'auto-convrege' is neither a migration capability nor a parameter of the source's QEMU 10.0.2"},
     {"10.0", {SET_BY_NAME({"compress", "off"})}, "'compress' is neither"}, /* 7.2 has it */
     {"7.2", {SET_BY_NAME({"compress", "on"})}, "'compress' cannot be set"},
@@ -348,9 +385,12 @@ static const struct by_name {
     {"10.0", {SET_BY_NAME({"downtime-limit", "20ms"})}, "takes a whole number, not '20ms'"},
     {"10.0", {SET_BY_NAME({"downtime-limit", "0.3"})}, "takes a whole number, not '0.3'"},
     {"10.0", {SET_BY_NAME({"cpu-throttle-increment", "20.0"})}, "takes a whole number, not '20.0'"},
-    {"10.0", {SET_BY_NAME({"max-postcopy-bandwidth", "1.5G"}, {"xbzrle-cache-size", "67108864"})},
+    {"10.0",
+     {SET_BY_NAME({"max-postcopy-bandwidth", "1.5G"}, {"xbzrle-cache-size", "67108864"})},
      NULL},
-    {"10.0", {SET_BY_NAME({"multifd-compression", "lz4"})}, "takes one of none, zlib, zstd, not 'lz4'"},
+    {"10.0",
+     {SET_BY_NAME({"multifd-compression", "lz4"})},
+     "takes one of none, zlib, zstd, not 'lz4'"},
     {"10.0", {SET_BY_NAME({"block-bitmap-mapping", "x"})}, "more than a word"},
     {"10.0", {SET_BY_NAME({"block-bitmap-mapping.node-name", "x"})}, "is neither a migration"},
 
@@ -363,23 +403,36 @@ static const struct by_name {
     {"7.2", {SET_BY_NAME({"block", "on"})}, "cannot be set"},
 
     {"10.0", {SET_BY_NAME({"multifd", "off"}), .multifd_channels = 2}, "contradicts --multifd"},
-    {"10.0", {SET_BY_NAME({"multifd-channels", "2"}), .multifd_channels = 2}, "contradicts --multifd"},
-    {"10.0", {SET_BY_NAME({"multifd-compression", "none"}), .multifd_channels = 2,
-              .compression = VM_COMPRESSION_ZSTD}, "contradicts --compression"},
-    {"10.0", {SET_BY_NAME({"downtime-limit", "20"}), .downtime_limit_ns = 1}, "contradicts --downtime-limit"},
-    {"10.0", {SET_BY_NAME({"max-bandwidth", "1M"}), .max_bandwidth_bytes_per_s = 1},
+    {"10.0",
+     {SET_BY_NAME({"multifd-channels", "2"}), .multifd_channels = 2},
+     "contradicts --multifd"},
+    {"10.0",
+     {SET_BY_NAME({"multifd-compression", "none"}), .multifd_channels = 2,
+      .compression = VM_COMPRESSION_ZSTD},
+     "contradicts --compression"},
+    {"10.0",
+     {SET_BY_NAME({"downtime-limit", "20"}), .downtime_limit_ns = 1},
+     "contradicts --downtime-limit"},
+    {"10.0",
+     {SET_BY_NAME({"max-bandwidth", "1M"}), .max_bandwidth_bytes_per_s = 1},
      "contradicts --max-bandwidth"},
     {"10.0", {SET_BY_NAME({"postcopy-ram", "off"}), .postcopy = true}, "contradicts --postcopy"},
     {"10.0", {SET_BY_NAME({"postcopy-ram", "on"})}, "say --postcopy"},
 
     {"10.0", {SET_BY_NAME({"postcopy-preempt", "on"})}, "postcopy-preempt needs postcopy-ram"},
-    {"10.0", {SET_BY_NAME({"xbzrle", "on"}), .multifd_channels = 2}, "multifd cannot go with xbzrle"},
-    {"10.0", {SET_BY_NAME({"multifd", "on"}), .postcopy = true}, "multifd cannot go with postcopy-ram"},
+    {"10.0",
+     {SET_BY_NAME({"xbzrle", "on"}), .multifd_channels = 2},
+     "multifd cannot go with xbzrle"},
+    {"10.0",
+     {SET_BY_NAME({"multifd", "on"}), .postcopy = true},
+     "multifd cannot go with postcopy-ram"},
     {"10.0", {SET_BY_NAME({"auto-converge", "on"}, {"dirty-limit", "on"})}, "both throttle"},
     {"10.0", {SET_BY_NAME({"switchover-ack", "on"})}, "needs return-path"},
     {"10.0", {SET_BY_NAME({"multifd-compression", "zstd"})}, "needs multifd"},
-    {"10.0", {SET_BY_NAME({"zero-copy-send", "on"}, {"multifd-compression", "zlib"}),
-              .multifd_channels = 2}, "'zero-copy-send' cannot go with compression"},
+    {"10.0",
+     {SET_BY_NAME({"zero-copy-send", "on"}, {"multifd-compression", "zlib"}),
+      .multifd_channels = 2},
+     "'zero-copy-send' cannot go with compression"},
 };
 
 static void test_check_by_name(void **state)
@@ -390,11 +443,14 @@ static void test_check_by_name(void **state)
         const struct fake_step refused[] = {
             {.what = FAKE_ACCEPT}, PROBE("true"), SCHEMA(b->version), {.what = FAKE_EXPECT_END}};
         const struct fake_step done[] = {
-            {.what = FAKE_ACCEPT}, PROBE("true"), SCHEMA(b->version),
+            {.what = FAKE_ACCEPT},
+            PROBE("true"),
+            SCHEMA(b->version),
             CAPS(USUAL "," CAP("auto-converge", "false") "," CAP("postcopy-preempt", "false")),
             {.what = FAKE_EXPECT_END}};
         if (b->says != NULL)
-            check("10.0", refused, sizeof refused / sizeof *refused, &b->settings, ERR_REFUSED, b->says);
+            check("10.0", refused, sizeof refused / sizeof *refused, &b->settings, ERR_REFUSED,
+                  b->says);
         else
             check("10.0", done, sizeof done / sizeof *done, &b->settings, ERR_NONE, "");
     }
@@ -426,18 +482,19 @@ static void test_unknown_name_has_a_hint(void **state)
     }
 }
 
-#define MORE_PARAMETERS                                                                     \
-    REPLY("query-migrate-parameters",                                                       \
-          "{\"max-bandwidth\":134217728,\"downtime-limit\":300,\"multifd-channels\":2,"     \
+#define MORE_PARAMETERS                                                                 \
+    REPLY("query-migrate-parameters",                                                   \
+          "{\"max-bandwidth\":134217728,\"downtime-limit\":300,\"multifd-channels\":2," \
           "\"cpu-throttle-increment\":10,\"announce-rounds\":5,\"tls-creds\":\"\"}")
 #define MORE_CAPABILITIES(ours, converge, pause)                                            \
-    "{\"capabilities\":[" CAP("events", ours) "," CAP("multifd", "false") ","                \
-    CAP("postcopy-ram", "false") "," CAP("return-path", "false") ","                        \
-    CAP("pause-before-switchover", pause) converge "," CAP("validate-uuid", ours) "]}"
+    "{\"capabilities\":[" CAP("events", ours) "," CAP("multifd", "false") "," CAP(          \
+        "postcopy-ram", "false") "," CAP("return-path",                                     \
+                                         "false") "," CAP("pause-before-switchover", pause) \
+        converge "," CAP("validate-uuid", ours) "]}"
 
-static const struct vm_settings more = {SET_BY_NAME(
-    {"auto-converge", "on"}, {"validate-uuid", "on"}, {"cpu-throttle-increment", "20"},
-    {"downtime-limit", "50"}, {"announce-rounds", "7"}, {"tls-creds", "tls0"})};
+static const struct vm_settings more = {
+    SET_BY_NAME({"auto-converge", "on"}, {"validate-uuid", "on"}, {"cpu-throttle-increment", "20"},
+                {"downtime-limit", "50"}, {"announce-rounds", "7"}, {"tls-creds", "tls0"})};
 
 static void configure_by_name(const char *role, const struct fake_step *steps, size_t count,
                               int64_t limit_ns)
@@ -457,7 +514,8 @@ static void test_by_name_and_put_back(void **state)
 {
     (void)state;
     const struct fake_step source[] = {
-        {.what = FAKE_ACCEPT}, SCHEMA("10.0"),
+        {.what = FAKE_ACCEPT},
+        SCHEMA("10.0"),
         CAPS(USUAL "," CAP("auto-converge", "false") "," CAP("validate-uuid", "false")),
         MORE_PARAMETERS,
         SET("migrate-set-capabilities",
@@ -473,7 +531,8 @@ static void test_by_name_and_put_back(void **state)
         {.what = FAKE_EXPECT_END},
     };
     const struct fake_step destination[] = {
-        {.what = FAKE_ACCEPT}, SCHEMA("10.0"),
+        {.what = FAKE_ACCEPT},
+        SCHEMA("10.0"),
         CAPS(USUAL "," CAP("auto-converge", "false") "," CAP("validate-uuid", "false")),
         MORE_PARAMETERS,
         SET("migrate-set-capabilities", MORE_CAPABILITIES("true", "", "false")),
@@ -491,7 +550,7 @@ static void test_by_name_and_put_back(void **state)
                       300 * NS_PER_MS);
 }
 
-#define MULTIFD_PARAMETERS(bandwidth, channels, compression)                                \
+#define MULTIFD_PARAMETERS(bandwidth, channels, compression)                                 \
     "{\"max-bandwidth\":" bandwidth ",\"downtime-limit\":300,\"multifd-channels\":" channels \
     ",\"multifd-compression\":\"" compression "\"}"
 
@@ -523,9 +582,12 @@ static void test_multifd_by_name(void **state)
         char at_rest[200];
         snprintf(at_rest, sizeof at_rest,
                  "{\"max-bandwidth\":0,\"downtime-limit\":300,\"multifd-channels\":%s,"
-                 "\"multifd-compression\":\"%s\"}", sides[i / 2].channels, sides[i / 2].compression);
+                 "\"multifd-compression\":\"%s\"}",
+                 sides[i / 2].channels, sides[i / 2].compression);
         const struct fake_step steps[] = {
-            {.what = FAKE_ACCEPT}, SCHEMA("10.0"), CAPS(USUAL),
+            {.what = FAKE_ACCEPT},
+            SCHEMA("10.0"),
+            CAPS(USUAL),
             {.what = FAKE_REPLY, .command = "query-migrate-parameters", .text = at_rest},
             SET("migrate-set-capabilities", SET_CAPABILITIES),
             SET("migrate-set-parameters", in_force),
@@ -542,7 +604,8 @@ static void test_by_name_cannot_be_put_back(void **state)
 {
     (void)state;
     const struct fake_step steps[] = {
-        {.what = FAKE_ACCEPT}, SCHEMA("10.0"),
+        {.what = FAKE_ACCEPT},
+        SCHEMA("10.0"),
         CAPS(USUAL "," CAP("auto-converge", "false") "," CAP("validate-uuid", "false")),
         PARAMETERS,
         {.what = FAKE_EXPECT_END},
@@ -558,22 +621,28 @@ static void test_by_name_cannot_be_put_back(void **state)
 
 /* QEMU refuses zero-copy-send and compression together, also for a moment: a source with the one at
  * rest that migrates with the other. */
-#define ZERO_COPY_CAPABILITIES(events, pause, zero_copy)                                    \
-    SET("migrate-set-capabilities",                                                         \
-        "{\"capabilities\":[" CAP("events", events) "," CAP("multifd", "true") ","          \
-        CAP("postcopy-ram", "false") "," CAP("return-path", "false") ","                    \
-        CAP("pause-before-switchover", pause) "," CAP("zero-copy-send", zero_copy) "]}")
+#define ZERO_COPY_CAPABILITIES(events, pause, zero_copy)                                       \
+    SET("migrate-set-capabilities",                                                            \
+        "{\"capabilities\":[" CAP("events", events) "," CAP("multifd", "true") "," CAP(        \
+            "postcopy-ram", "false") "," CAP("return-path",                                    \
+                                             "false") "," CAP("pause-before-switchover",       \
+                                                              pause) "," CAP("zero-copy-send", \
+                                                                             zero_copy) "]}")
 #define ZERO_COPY_AT_REST(zero_copy, compression)                                           \
-    CAPS(CAP("events", "false") "," CAP("multifd", "true") "," CAP("postcopy-ram", "false") \
-         "," CAP("return-path", "false") "," CAP("pause-before-switchover", "true") ","     \
-         CAP("zero-copy-send", zero_copy)),                                                 \
-    REPLY("query-migrate-parameters", MULTIFD_PARAMETERS("7000", "3", compression))
+    CAPS(CAP("events", "false") "," CAP("multifd", "true") "," CAP(                         \
+        "postcopy-ram", "false") "," CAP("return-path",                                     \
+                                         "false") "," CAP("pause-before-switchover",        \
+                                                          "true") "," CAP("zero-copy-send", \
+                                                                          zero_copy)),      \
+        REPLY("query-migrate-parameters", MULTIFD_PARAMETERS("7000", "3", compression))
 
 static void test_restore_goes_back_the_same_way(void **state)
 {
     (void)state;
     const struct fake_step off[] = {
-        {.what = FAKE_ACCEPT}, SCHEMA("10.0"), ZERO_COPY_AT_REST("true", "none"),
+        {.what = FAKE_ACCEPT},
+        SCHEMA("10.0"),
+        ZERO_COPY_AT_REST("true", "none"),
         ZERO_COPY_CAPABILITIES("true", "false", "false"),
         SET("migrate-set-parameters", MULTIFD_PARAMETERS("0", "4", "zstd")),
         SET("migrate-set-parameters", MULTIFD_PARAMETERS("7000", "3", "none")),
@@ -581,7 +650,9 @@ static void test_restore_goes_back_the_same_way(void **state)
         {.what = FAKE_EXPECT_END},
     };
     const struct fake_step on[] = {
-        {.what = FAKE_ACCEPT}, SCHEMA("10.0"), ZERO_COPY_AT_REST("false", "zlib"),
+        {.what = FAKE_ACCEPT},
+        SCHEMA("10.0"),
+        ZERO_COPY_AT_REST("false", "zlib"),
         SET("migrate-set-parameters", MULTIFD_PARAMETERS("0", "4", "none")),
         ZERO_COPY_CAPABILITIES("true", "false", "true"),
         ZERO_COPY_CAPABILITIES("false", "true", "false"),
@@ -602,7 +673,8 @@ static void test_restore_does_what_it_can(void **state)
     (void)state;
     static const struct fake_step steps[] = {
         {.what = FAKE_ACCEPT},
-        CAPS(USUAL), PARAMETERS,
+        CAPS(USUAL),
+        PARAMETERS,
         SET("migrate-set-capabilities", SET_CAPABILITIES),
         SET("migrate-set-parameters", SET_PARAMETERS),
         {.what = FAKE_ERROR, .command = "migrate-set-parameters", .text = "not these"},
@@ -638,7 +710,10 @@ static void test_listen_arms_first(void **state)
 }
 
 #define GATE_STATE "{\"state\":\"pre-switchover\"}"
-#define AT_GATE {.what = FAKE_EVENT, .command = "MIGRATION", .text = "{\"status\":\"pre-switchover\"}"}
+#define AT_GATE                                                                               \
+    {                                                                                         \
+        .what = FAKE_EVENT, .command = "MIGRATION", .text = "{\"status\":\"pre-switchover\"}" \
+    }
 #define STANDS REPLY("query-migrate", "{\"status\":\"pre-switchover\"}"), STATUS("finish-migrate")
 
 /* A source that stands at its gate is let go on: at its word, and where that was not heard by what it
@@ -650,12 +725,15 @@ static void test_gate(void **state)
         {.what = FAKE_ACCEPT},
         AT_GATE, /* of somebody else's migration */
         SET("migrate", "{\"uri\":\"tcp:b:4444\"}"),
-        AT_GATE, SET("migrate-continue", GATE_STATE),
-        STANDS, SET("migrate-continue", GATE_STATE),
+        AT_GATE,
+        SET("migrate-continue", GATE_STATE),
+        STANDS,
+        SET("migrate-continue", GATE_STATE),
         SET("migrate_cancel", NULL),
         AT_GATE,
         STANDS,
-        REPLY("query-migrate", "{\"status\":\"cancelled\"}"), STATUS("running"),
+        REPLY("query-migrate", "{\"status\":\"cancelled\"}"),
+        STATUS("running"),
         {.what = FAKE_EXPECT_END},
     };
     struct side s;
@@ -681,7 +759,7 @@ static void test_no_gate(void **state)
 {
     (void)state;
     static const struct fake_step steps[] = {
-        {.what = FAKE_ACCEPT}, SET("migrate", "{\"uri\":\"tcp:b:4444\"}"), AT_GATE, STANDS,
+        {.what = FAKE_ACCEPT},     SET("migrate", "{\"uri\":\"tcp:b:4444\"}"), AT_GATE, STANDS,
         {.what = FAKE_EXPECT_END},
     };
     struct side s;
@@ -699,10 +777,12 @@ static void test_run_and_events(void **state)
     (void)state;
     static const struct fake_step steps[] = {
         {.what = FAKE_ACCEPT},
-        SET("stop", NULL), STATUS("inmigrate"),
+        SET("stop", NULL),
+        STATUS("inmigrate"),
         {.what = FAKE_EVENT, .command = "STOP"},
         {.what = FAKE_EVENT, .command = "RESUME"},
-        SET("cont", NULL), STATUS("running"),
+        SET("cont", NULL),
+        STATUS("running"),
         {.what = FAKE_EXPECT_END},
     };
     struct side s;
@@ -723,8 +803,10 @@ static void test_cancel_waits(void **state)
     static const struct fake_step steps[] = {
         {.what = FAKE_ACCEPT},
         SET("migrate_cancel", NULL),
-        REPLY("query-migrate", "{\"status\":\"cancelling\"}"), STATUS("finish-migrate"),
-        REPLY("query-migrate", "{\"status\":\"cancelled\"}"), STATUS("running"),
+        REPLY("query-migrate", "{\"status\":\"cancelling\"}"),
+        STATUS("finish-migrate"),
+        REPLY("query-migrate", "{\"status\":\"cancelled\"}"),
+        STATUS("running"),
         {.what = FAKE_EXPECT_END},
     };
     struct side s;
@@ -740,10 +822,10 @@ static void test_reconnect(void **state)
     (void)state;
     static const struct fake_step steps[] = {
         {.what = FAKE_ACCEPT}, {.what = FAKE_CLOSE},
-        {.what = FAKE_ACCEPT}, REPLY("query-migrate", "{\"status\":\"active\"}"), STATUS("running"),
-        {.what = FAKE_CLOSE},
-        {.what = FAKE_ACCEPT}, SET("stop", NULL), STATUS("paused"),
-        {.what = FAKE_EXPECT_END},
+        {.what = FAKE_ACCEPT}, REPLY("query-migrate", "{\"status\":\"active\"}"),
+        STATUS("running"),     {.what = FAKE_CLOSE},
+        {.what = FAKE_ACCEPT}, SET("stop", NULL),
+        STATUS("paused"),      {.what = FAKE_EXPECT_END},
     };
     struct side s;
     struct vm_sample sample;
@@ -777,11 +859,11 @@ static void test_commands_can_be_typed(void **state)
 {
     (void)state;
     static const struct fake_step steps[] = {
-        {.what = FAKE_ACCEPT}, {.what = FAKE_CLOSE},
-        {.what = FAKE_ACCEPT}, STATUS("inmigrate"), {.what = FAKE_CLOSE},
-        {.what = FAKE_ACCEPT}, SET("migrate_cancel", NULL), SET("cont", NULL), {.what = FAKE_CLOSE},
-        {.what = FAKE_ACCEPT}, SET("stop", NULL), {.what = FAKE_CLOSE},
-        {.what = FAKE_ACCEPT}, SET("quit", NULL), {.what = FAKE_CLOSE}};
+        {.what = FAKE_ACCEPT},       {.what = FAKE_CLOSE}, {.what = FAKE_ACCEPT},
+        STATUS("inmigrate"),         {.what = FAKE_CLOSE}, {.what = FAKE_ACCEPT},
+        SET("migrate_cancel", NULL), SET("cont", NULL),    {.what = FAKE_CLOSE},
+        {.what = FAKE_ACCEPT},       SET("stop", NULL),    {.what = FAKE_CLOSE},
+        {.what = FAKE_ACCEPT},       SET("quit", NULL),    {.what = FAKE_CLOSE}};
     enum fake_transport transports[] = {FAKE_UNIX, FAKE_TCP};
     for (size_t i = 0; i < sizeof transports / sizeof *transports; i++) {
         struct side s;
@@ -802,9 +884,11 @@ static void test_commands_are_quoted(void **state)
 {
     (void)state;
     char dir[] = "/tmp/test-vm-hand-XXXXXX", link[64], text[96], said[4096];
-    static const struct fake_step steps[] = {
-        {.what = FAKE_ACCEPT}, {.what = FAKE_CLOSE},
-        {.what = FAKE_ACCEPT}, STATUS("running"), {.what = FAKE_CLOSE}};
+    static const struct fake_step steps[] = {{.what = FAKE_ACCEPT},
+                                             {.what = FAKE_CLOSE},
+                                             {.what = FAKE_ACCEPT},
+                                             STATUS("running"),
+                                             {.what = FAKE_CLOSE}};
     struct qmp_endpoint ep;
     struct side s = {.fake = FAKE_QMP("10.0", steps)};
     assert_non_null(mkdtemp(dir));
@@ -844,10 +928,14 @@ static void test_refused_is_no_death(void **state)
     (void)state;
     static const struct fake_step dies[] = {
         {.what = FAKE_ACCEPT}, PROBE("true"), {.what = FAKE_UNLISTEN}, {.what = FAKE_CLOSE}};
-    static const struct fake_step lives[] = {
-        {.what = FAKE_ACCEPT}, PROBE("true"), {.what = FAKE_CLOSE},
-        {.what = FAKE_ACCEPT}, VERSION(10, 0), CPUS, UUID("6ba7b810-9dad-11d1-80b4-00c04fd430c8"),
-        {.what = FAKE_EXPECT_END}};
+    static const struct fake_step lives[] = {{.what = FAKE_ACCEPT},
+                                             PROBE("true"),
+                                             {.what = FAKE_CLOSE},
+                                             {.what = FAKE_ACCEPT},
+                                             VERSION(10, 0),
+                                             CPUS,
+                                             UUID("6ba7b810-9dad-11d1-80b4-00c04fd430c8"),
+                                             {.what = FAKE_EXPECT_END}};
     struct side s;
     open_probed(&s, fake_qmp_start("10.0", FAKE_TCP, dies, sizeof dies / sizeof *dies));
     assert_int_equal(s.facts.peer_pid, 0);
@@ -911,11 +999,14 @@ static void test_death_by_pid(void **state)
     rmdir(path);
 }
 
-#define LOOKED(times, sent, left)                                                          \
-    {.what = FAKE_LOOSE, .command = "query-migrate",                                       \
-     .text = "{\"status\":\"active\",\"ram\":{\"total\":409600,\"transferred\":9,\"remaining\":" left \
-             ",\"page-size\":4096,\"normal\":" sent ",\"duplicate\":0,\"mbps\":8.0,"       \
-             "\"dirty-sync-count\":" times "}}"}, STATUS("running")
+#define LOOKED(times, sent, left)                                                                 \
+    {.what = FAKE_LOOSE,                                                                          \
+     .command = "query-migrate",                                                                  \
+     .text =                                                                                      \
+         "{\"status\":\"active\",\"ram\":{\"total\":409600,\"transferred\":9,\"remaining\":" left \
+         ",\"page-size\":4096,\"normal\":" sent ",\"duplicate\":0,\"mbps\":8.0,"                  \
+         "\"dirty-sync-count\":" times "}}"},                                                     \
+        STATUS("running")
 
 /* Words of QEMU 11.1.3 with postcopy-ram: it has looked for dirty pages 31 times, and is in its first
  * pass, which the next migration begins anew. */
@@ -923,9 +1014,9 @@ static void test_passes(void **state)
 {
     (void)state;
     static const struct fake_step steps[] = {
-        {.what = FAKE_ACCEPT}, SET("migrate", NULL), LOOKED("1", "1", "405504"),
+        {.what = FAKE_ACCEPT},        SET("migrate", NULL),          LOOKED("1", "1", "405504"),
         LOOKED("31", "50", "300000"), LOOKED("62", "101", "200000"), SET("migrate", NULL),
-        LOOKED("1", "0", "409600"), {.what = FAKE_EXPECT_END}};
+        LOOKED("1", "0", "409600"),   {.what = FAKE_EXPECT_END}};
     static const uint64_t passes[] = {1, 1, 2};
     struct side s;
     struct vm_sample sample;
@@ -970,7 +1061,8 @@ static void install_ssh(void)
           "for a; do case $a in\n"
           "*:/run/x) ln -s \"$FAKE_SOCKET\" \"${a%%:*}\"; exec sleep 60 ;;\n"
           "'exec /bin/sh') exec /bin/sh ;;\n"
-          "esac; done\n", f);
+          "esac; done\n",
+          f);
     fclose(f);
     assert_int_equal(chmod(path, 0755), 0);
     snprintf(old_path, sizeof old_path, "%s", getenv("PATH"));
@@ -993,14 +1085,23 @@ static int remove_ssh(void **state)
 static void open_over_ssh(struct side *s, pid_t thread, struct vm_sample *sample)
 {
     static char cpus[160];
-    snprintf(cpus, sizeof cpus, "[{\"cpu-index\":0,\"qom-path\":\"/x\",\"thread-id\":%d,"
-             "\"target\":\"x86_64\"}]", (int)thread);
+    snprintf(cpus, sizeof cpus,
+             "[{\"cpu-index\":0,\"qom-path\":\"/x\",\"thread-id\":%d,"
+             "\"target\":\"x86_64\"}]",
+             (int)thread);
     static struct fake_step steps[] = {
-        {.what = FAKE_ACCEPT}, VERSION(10, 0), STATUS("running"), REPLY("query-migrate", "{}"),
-        MACHINE("pc-q35-10.0"), MEMORY,
+        {.what = FAKE_ACCEPT},
+        VERSION(10, 0),
+        STATUS("running"),
+        REPLY("query-migrate", "{}"),
+        MACHINE("pc-q35-10.0"),
+        MEMORY,
         {.what = FAKE_REPLY, .command = "query-cpus-fast", .text = cpus},
-        KVM("true"), UUID("00000000-0000-0000-0000-000000000000"), {.what = FAKE_CLOSE},
-        {.what = FAKE_ACCEPT_DUMB}, {.what = FAKE_CLOSE}};
+        KVM("true"),
+        UUID("00000000-0000-0000-0000-000000000000"),
+        {.what = FAKE_CLOSE},
+        {.what = FAKE_ACCEPT_DUMB},
+        {.what = FAKE_CLOSE}};
     struct qmp_endpoint ep;
     install_ssh();
     *s = (struct side){.fake = FAKE_QMP("10.0", steps)};
@@ -1011,9 +1112,10 @@ static void open_over_ssh(struct side *s, pid_t thread, struct vm_sample *sample
     if (s->vm == NULL || s->vm->ops->probe(s->vm, &s->facts, &s->e) < 0)
         fail_msg("%s", s->e.msg);
     assert_string_equal(s->facts.uuid, ""); /* -uuid was not given */
-    assert_string_equal(s->vm->commands.end,
-                        "ssh b 'printf '\\''%s\\n'\\'' '\\''{\"execute\":\"qmp_capabilities\"}'\\'' "
-                        "'\\''{\"execute\":\"quit\"}'\\'' | socat -t5 - UNIX-CONNECT:/run/x'");
+    assert_string_equal(
+        s->vm->commands.end,
+        "ssh b 'printf '\\''%s\\n'\\'' '\\''{\"execute\":\"qmp_capabilities\"}'\\'' "
+        "'\\''{\"execute\":\"quit\"}'\\'' | socat -t5 - UNIX-CONNECT:/run/x'");
     loop_sleep(s->loop, 20 * NS_PER_MS);
     assert_int_equal(s->vm->ops->sample(s->vm, sample, &s->e), -1);
     expect(s, ERR_LOST, "closed without a QMP greeting");
@@ -1087,18 +1189,33 @@ static void test_another_qemu_answers(void **state)
 {
     (void)state;
     static const struct fake_step steps[] = {
-        {.what = FAKE_ACCEPT}, PROBE("true"), {.what = FAKE_CLOSE},
-        {.what = FAKE_ACCEPT}, VERSION(10, 0),
+        {.what = FAKE_ACCEPT},
+        PROBE("true"),
+        {.what = FAKE_CLOSE},
+        {.what = FAKE_ACCEPT},
+        VERSION(10, 0),
         REPLY("query-cpus-fast", "[{\"cpu-index\":0,\"qom-path\":\"/x\",\"thread-id\":8,"
                                  "\"target\":\"x86_64\"}]"),
-        UUID("6ba7b810-9dad-11d1-80b4-00c04fd430c8"), {.what = FAKE_EXPECT_END}};
-    static const struct fake_step uuid[] = {
-        {.what = FAKE_ACCEPT}, PROBE("true"), {.what = FAKE_CLOSE}, {.what = FAKE_ACCEPT}, VERSION(10, 0),
-        CPUS, UUID("6ba7b811-9dad-11d1-80b4-00c04fd430c8"), {.what = FAKE_EXPECT_END}};
-    static const struct fake_step version[] = {
-        {.what = FAKE_ACCEPT}, PROBE("true"), {.what = FAKE_CLOSE}, {.what = FAKE_ACCEPT}, VERSION(10, 1),
-        CPUS, UUID("6ba7b810-9dad-11d1-80b4-00c04fd430c8"), {.what = FAKE_EXPECT_END}};
-    struct fake_qmp *others[] = {FAKE_QMP("10.0", steps), FAKE_QMP("10.0", uuid), FAKE_QMP("10.0", version)};
+        UUID("6ba7b810-9dad-11d1-80b4-00c04fd430c8"),
+        {.what = FAKE_EXPECT_END}};
+    static const struct fake_step uuid[] = {{.what = FAKE_ACCEPT},
+                                            PROBE("true"),
+                                            {.what = FAKE_CLOSE},
+                                            {.what = FAKE_ACCEPT},
+                                            VERSION(10, 0),
+                                            CPUS,
+                                            UUID("6ba7b811-9dad-11d1-80b4-00c04fd430c8"),
+                                            {.what = FAKE_EXPECT_END}};
+    static const struct fake_step version[] = {{.what = FAKE_ACCEPT},
+                                               PROBE("true"),
+                                               {.what = FAKE_CLOSE},
+                                               {.what = FAKE_ACCEPT},
+                                               VERSION(10, 1),
+                                               CPUS,
+                                               UUID("6ba7b810-9dad-11d1-80b4-00c04fd430c8"),
+                                               {.what = FAKE_EXPECT_END}};
+    struct fake_qmp *others[] = {FAKE_QMP("10.0", steps), FAKE_QMP("10.0", uuid),
+                                 FAKE_QMP("10.0", version)};
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
         struct side s;
         enum vm_run now;
@@ -1117,9 +1234,11 @@ static void test_another_qemu_answers(void **state)
 static void test_its_process_is_another(void **state)
 {
     (void)state;
-    static const struct fake_step steps[] = {
-        {.what = FAKE_ACCEPT}, PROBE("true"), {.what = FAKE_CLOSE}, {.what = FAKE_ACCEPT},
-        {.what = FAKE_EXPECT_END}};
+    static const struct fake_step steps[] = {{.what = FAKE_ACCEPT},
+                                             PROBE("true"),
+                                             {.what = FAKE_CLOSE},
+                                             {.what = FAKE_ACCEPT},
+                                             {.what = FAKE_EXPECT_END}};
     for (int left = 0; left < 2; left++) {
         struct side s;
         enum vm_run now;
@@ -1132,7 +1251,8 @@ static void test_its_process_is_another(void **state)
             p->shell.kind = SHELL_NONE;
         loop_sleep(s.loop, 20 * NS_PER_MS);
         assert_int_equal(s.vm->ops->run(s.vm, false, &now, &s.e), -1);
-        expect(&s, ERR_LOST, left == 0 ? "a different QEMU answers" : "its process could not be checked");
+        expect(&s, ERR_LOST,
+               left == 0 ? "a different QEMU answers" : "its process could not be checked");
         close_side(&s);
     }
 }
@@ -1142,9 +1262,10 @@ static void test_stopped_while_it_ran(void **state)
 {
     (void)state;
     static const struct fake_step steps[] = {
-        {.what = FAKE_ACCEPT}, SET("cont", NULL), SET("migrate-incoming", NULL),
-        STATUS("inmigrate"), SET("stop", NULL), STATUS("inmigrate"),
-        STATUS("running"), SET("stop", NULL), STATUS("paused"), {.what = FAKE_EXPECT_END}};
+        {.what = FAKE_ACCEPT},    SET("cont", NULL), SET("migrate-incoming", NULL),
+        STATUS("inmigrate"),      SET("stop", NULL), STATUS("inmigrate"),
+        STATUS("running"),        SET("stop", NULL), STATUS("paused"),
+        {.what = FAKE_EXPECT_END}};
     struct side s;
     enum vm_run now;
     open_as(&s, "destination", FAKE_QMP("10.0", steps));

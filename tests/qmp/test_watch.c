@@ -50,7 +50,8 @@ static void begin(struct look *l, const struct fake_step *steps, size_t n)
     *l = (struct look){0};
     l->fake = fake_qmp_start("10.0", FAKE_UNIX, steps, n);
     l->loop = loop_new(&l->e);
-    l->w = watch_open(l->loop, fake_qmp_endpoint(l->fake), WATCH_OPEN_TIMEOUT_NS, on_event, l, &l->e);
+    l->w =
+        watch_open(l->loop, fake_qmp_endpoint(l->fake), WATCH_OPEN_TIMEOUT_NS, on_event, l, &l->e);
     if (l->w == NULL)
         fail_msg("%s", l->e.msg);
 }
@@ -64,11 +65,11 @@ static void end(struct look *l)
     fake_qmp_end(l->fake);
 }
 
-#define ACTIVE                                                                                  \
-    "{\"status\":\"active\",\"total-time\":1500,\"setup-time\":12,\"expected-downtime\":300,"   \
-    "\"cpu-throttle-percentage\":40,\"ram\":{\"total\":1000,\"transferred\":600,"               \
-    "\"remaining\":400,\"dirty-pages-rate\":10,\"page-size\":4096,\"dirty-sync-count\":3,"      \
-    "\"postcopy-requests\":5,\"postcopy-bytes\":77,\"dirty-sync-missed-zero-copy\":2,"          \
+#define ACTIVE                                                                                \
+    "{\"status\":\"active\",\"total-time\":1500,\"setup-time\":12,\"expected-downtime\":300," \
+    "\"cpu-throttle-percentage\":40,\"ram\":{\"total\":1000,\"transferred\":600,"             \
+    "\"remaining\":400,\"dirty-pages-rate\":10,\"page-size\":4096,\"dirty-sync-count\":3,"    \
+    "\"postcopy-requests\":5,\"postcopy-bytes\":77,\"dirty-sync-missed-zero-copy\":2,"        \
     "\"mbps\":80.0}}"
 
 static void reads_all_of_a_sample(void **state)
@@ -99,13 +100,12 @@ static void reads_all_of_a_sample(void **state)
 static void one_question_at_a_time(void **state)
 {
     (void)state;
-    static const struct fake_step steps[] = {
-        {.what = FAKE_ACCEPT},
-        {.what = FAKE_HOLD, .command = "query-migrate"},
-        {.what = FAKE_WAIT, .n = 20},
-        {.what = FAKE_ANSWER, .n = 0, .text = "{}"},
-        {.what = FAKE_HOLD, .command = "query-migrate"},
-        {.what = FAKE_EXPECT_END}};
+    static const struct fake_step steps[] = {{.what = FAKE_ACCEPT},
+                                             {.what = FAKE_HOLD, .command = "query-migrate"},
+                                             {.what = FAKE_WAIT, .n = 20},
+                                             {.what = FAKE_ANSWER, .n = 0, .text = "{}"},
+                                             {.what = FAKE_HOLD, .command = "query-migrate"},
+                                             {.what = FAKE_EXPECT_END}};
     struct look l;
     BEGIN(&l, steps);
     assert_true(watch_ask(l.w, on_sample, &l));
@@ -135,9 +135,10 @@ static void events_have_their_time(void **state)
              "{\"timestamp\": {\"seconds\": -1, \"microseconds\": -1}, \"event\": "
              "\"MIGRATION_PASS\", \"data\": {\"pass\": 3}}\r\n{\"event\": \"STOP\"}\r\n",
              (long long)now.tv_sec - 5);
-    const struct fake_step steps[] = {
-        {.what = FAKE_ACCEPT}, {.what = FAKE_WAIT, .n = 30}, {.what = FAKE_RAW, .text = text},
-        {.what = FAKE_CLOSE}};
+    const struct fake_step steps[] = {{.what = FAKE_ACCEPT},
+                                      {.what = FAKE_WAIT, .n = 30},
+                                      {.what = FAKE_RAW, .text = text},
+                                      {.what = FAKE_CLOSE}};
     struct look l;
     BEGIN(&l, steps);
     while (!l.lost)
@@ -164,10 +165,9 @@ static void events_have_their_time(void **state)
 static void a_question_has_a_deadline(void **state)
 {
     (void)state;
-    static const struct fake_step steps[] = {
-        {.what = FAKE_ACCEPT},
-        {.what = FAKE_HOLD, .command = "query-migrate"},
-        {.what = FAKE_EXPECT_END}};
+    static const struct fake_step steps[] = {{.what = FAKE_ACCEPT},
+                                             {.what = FAKE_HOLD, .command = "query-migrate"},
+                                             {.what = FAKE_EXPECT_END}};
     struct look l;
     struct watch_sample s;
     BEGIN(&l, steps);
@@ -184,7 +184,8 @@ static void traces_by_pattern(void **state)
     (void)state;
     static const struct fake_step steps[] = {
         {.what = FAKE_ACCEPT},
-        {.what = FAKE_REPLY, .command = "trace-event-set-state",
+        {.what = FAKE_REPLY,
+         .command = "trace-event-set-state",
          .arguments = "{\"name\":\"vmstate_*\",\"enable\":true,\"ignore-unavailable\":true}"},
         {.what = FAKE_EXPECT_END}};
     struct look l;
@@ -196,10 +197,8 @@ static void traces_by_pattern(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_all_of_a_sample),
-        cmocka_unit_test(one_question_at_a_time),
-        cmocka_unit_test(events_have_their_time),
-        cmocka_unit_test(a_question_has_a_deadline),
+        cmocka_unit_test(reads_all_of_a_sample),  cmocka_unit_test(one_question_at_a_time),
+        cmocka_unit_test(events_have_their_time), cmocka_unit_test(a_question_has_a_deadline),
         cmocka_unit_test(traces_by_pattern),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

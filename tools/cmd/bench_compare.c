@@ -163,8 +163,8 @@ static void compare_text(const struct compare_call *c)
         printf("%s %s: godwit %s, %s, %ld cores of %s\n", side == BEFORE ? "before" : "after ",
                c->path[side], c->results[side].series.godwit, c->results[side].series.kernel,
                c->results[side].series.cores, c->results[side].series.cpu);
-    printf("\n%-*s  %-7s %4s %4s %9s %9s %7s  %s\n", width, "medians, ms", "", "n", "n",
-           "before", "after", "×", "95 %"); /* × is two bytes for printf() */
+    printf("\n%-*s  %-7s %4s %4s %9s %9s %7s  %s\n", width, "medians, ms", "", "n", "n", "before",
+           "after", "×", "95 %"); /* × is two bytes for printf() */
     for (size_t i = 0; i < c->cells[AFTER].n; i++) {
         const struct cell *after = &c->cells[AFTER].at[i];
         const struct cell *before = compare_other(&c->cells[BEFORE], after);

@@ -50,7 +50,8 @@ struct bench_migrate {
 
 static const struct option_def options[] = {
     {"local", 0, OPTION_FLAG, NULL,
-     "without a scenario: the built-in set between two QEMUs of this machine", AT(local), 0, 0, NULL},
+     "without a scenario: the built-in set between two QEMUs of this machine", AT(local), 0, 0,
+     NULL},
     {"out", 'o', OPTION_TEXT, "DIR",
      "where the results go (godwit-bench-DATE); one that has some of this scenario is continued",
      AT(out), 0, 0, NULL},
@@ -63,8 +64,8 @@ static const struct option_def options[] = {
      AT(qemu), 0, 0, NULL},
     {"guests", 0, OPTION_TEXT, "DIR", "where the built-in guests are (beside this program)",
      AT(guests), 0, 0, NULL},
-    {"lab-tools", 0, OPTION_TEXT, "DIR", "where lab, guest and domain are (./tools)",
-     AT(lab_tools), 0, 0, NULL},
+    {"lab-tools", 0, OPTION_TEXT, "DIR", "where lab, guest and domain are (./tools)", AT(lab_tools),
+     0, 0, NULL},
     {"dry-run", 'n', OPTION_FLAG, NULL, "print the cells and the order of the first round only",
      AT(dry_run), 0, 0, NULL},
     {"json", 0, OPTION_FLAG, NULL, "print the summary as one JSON object", AT(json), 0, 0, NULL},
@@ -288,8 +289,11 @@ static void migrate_hear(struct trial *t, int out)
         bool timeout = class != NULL && strcmp(class, err_class_name(ERR_TIMEOUT)) == 0;
         bool refused = class != NULL && (strcmp(class, err_class_name(ERR_REFUSED)) == 0 ||
                                          strcmp(class, err_class_name(ERR_USAGE)) == 0);
-        err_set(&t->error, timeout ? ERR_TIMEOUT : refused ? ERR_REFUSED : ERR_IO, 0, "%s",
-                message != NULL ? message : "");
+        err_set(&t->error,
+                timeout   ? ERR_TIMEOUT
+                : refused ? ERR_REFUSED
+                          : ERR_IO,
+                0, "%s", message != NULL ? message : "");
     }
     json_close(said);
 }
@@ -345,8 +349,8 @@ static int migrate_do(struct bench_migrate *m, int argc, char **argv, struct err
     }
     if (progress_init(&m->progress, m->arg.progress_fd, m->arg.verbose, e) < 0 ||
         bench_place_find(&m->place, &m->scenario, m->arg.guests, m->arg.lab_tools, e) < 0 ||
-        migrate_make_directory(m, e) < 0 ||
-        migrate_claim(m, &found, e) < 0 || (found && migrate_read_results(m, e) < 0))
+        migrate_make_directory(m, e) < 0 || migrate_claim(m, &found, e) < 0 ||
+        (found && migrate_read_results(m, e) < 0))
         return -1;
     fprintf(stderr, "%zu trials into %s, seed %llu%s\n", all - m->series.n, m->out,
             (unsigned long long)m->series.seed, m->series.n > 0 ? "; the others are there" : "");

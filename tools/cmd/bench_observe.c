@@ -41,7 +41,8 @@ struct observe_call {
 static const struct option_def options[] = {
     {"observe", 0, OPTION_LIST, "WHAT",
      "time the guest's silence from outside: ping:ADDRESS, serial:PATH (a log, pty or socket; give "
-     "it for both sides)", AT(observe), 0, 0, NULL},
+     "it for both sides)",
+     AT(observe), 0, 0, NULL},
     {"json", 0, OPTION_FLAG, NULL, "print the result as one JSON object", AT(json), 0, 0, NULL},
     {"verbose", 'v', OPTION_FLAG, NULL, "say more", AT(verbose), 0, 0, NULL},
     OPTION_END,
@@ -57,7 +58,8 @@ static void observe_pause(void)
 static int observe_do(struct observe_call *c, struct err *e)
 {
     const volatile sig_atomic_t *interrupted = bench_catch_signals();
-    c->said = c->json ? memfd_create("said", MFD_CLOEXEC) : fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+    c->said = c->json ? memfd_create("said", MFD_CLOEXEC)
+                      : fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
     if (c->said < 0)
         return err_set(e, ERR_IO, errno, "cannot redirect standard output");
     struct observer *o = observer_open(c->observe.at, c->observe.n, e);
@@ -106,7 +108,8 @@ static void observe_json(const struct observe_call *c, const struct err *e)
     struct json *command = json_node(o, "command");
     json_text(command, "line", line);
     if (c->has_run) {
-        int64_t began_epoch_us = c->began_epoch_ns / NS_PER_US; /* a double does not hold so many ns */
+        int64_t began_epoch_us = c->began_epoch_ns /
+                                 NS_PER_US; /* a double does not hold so many ns */
         json_number(command, "began_epoch_ms", (double)began_epoch_us / 1e3);
         json_u64(command, "exit_code", (uint64_t)c->end.exit_code);
         json_ms(command, "wall_ms", c->end.ended_ns - c->end.began_ns);

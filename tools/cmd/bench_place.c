@@ -33,7 +33,8 @@ int bench_place_find(struct bench_place *p, const struct scenario *s, const char
     snprintf(path, sizeof path, "%s/lab", p->lab_tools);
     if (s->where == SCENARIO_LAB && access(path, X_OK) < 0) {
         err_set(e, ERR_REFUSED, errno, "%s: cannot be used", path);
-        return err_hint(e, "give --lab-tools the directory tools of godwit's source, or use --local");
+        return err_hint(e,
+                        "give --lab-tools the directory tools of godwit's source, or use --local");
     }
     return 0;
 }
@@ -49,8 +50,9 @@ int bench_place_make_scratch(struct bench_place *p, struct err *e)
 
 void bench_place_remove_scratch(struct bench_place *p)
 {
-    static const char *const names[] = {"a.qmp", "a.qmp2", "a.console", "a.log", "a.pid", "b.qmp",
-                                        "b.qmp2", "b.console", "b.log", "b.pid", "bare", "stream"};
+    static const char *const names[] = {"a.qmp", "a.qmp2", "a.console", "a.log",
+                                        "a.pid", "b.qmp",  "b.qmp2",    "b.console",
+                                        "b.log", "b.pid",  "bare",      "stream"};
     char path[sizeof p->scratch + 16];
     if (p->scratch[0] == '\0')
         return;

@@ -19,9 +19,10 @@ enum {
     BENCH_ROUNDS_MAX = 10000,
 };
 
-static const char *const directions[] = {
-    [DIRECTION_TO_SHARE] = "to-share", [DIRECTION_FROM_SHARE] = "from-share",
-    [DIRECTION_SHARE_TO_NULL] = "share-to-null", NULL};
+static const char *const directions[] = {[DIRECTION_TO_SHARE] = "to-share",
+                                         [DIRECTION_FROM_SHARE] = "from-share",
+                                         [DIRECTION_SHARE_TO_NULL] = "share-to-null",
+                                         NULL};
 
 static const char *const data_paths[] = {"auto", "own", "libnfs", NULL};
 
@@ -75,8 +76,8 @@ static const struct option_def options[] = {
      AT(json), 0, 0, NULL},
     {"progress", 0, OPTION_TEXT, "FD", "write progress to this descriptor, one JSON object a line",
      AT(progress_fd), 0, 0, NULL},
-    {"verbose", 'v', OPTION_FLAG, NULL, "say what the server answers between the runs",
-     AT(verbose), 0, 0, NULL},
+    {"verbose", 'v', OPTION_FLAG, NULL, "say what the server answers between the runs", AT(verbose),
+     0, 0, NULL},
     OPTION_END,
 };
 
@@ -145,8 +146,8 @@ static void bench_variant(struct bench_matrix *m, size_t k, int data_path)
         *word++ = d->option;
         *word++ = value;
         if (d->n > 1 && len < sizeof v->label)
-            len += (size_t)snprintf(v->label + len, sizeof v->label - len, " %c=%s", d->letter,
-                                    value);
+            len +=
+                (size_t)snprintf(v->label + len, sizeof v->label - len, " %c=%s", d->letter, value);
     }
 }
 
@@ -238,7 +239,7 @@ static int bench_finish(struct bench_relocate_call *b, int rc, const struct err 
     if (rc == 0)
         r->result = fault ? "failed" : "done";
     else
-        r->result = e->class == ERR_CANCELLED ? "cancelled"
+        r->result = e->class == ERR_CANCELLED                          ? "cancelled"
                     : e->class == ERR_USAGE || e->class == ERR_REFUSED ? "refused"
                                                                        : "failed";
     progress_clear(&b->progress);
@@ -277,8 +278,8 @@ static int bench_relocate_main(const struct command *self, int argc, char **argv
     int rc = bench_check_usage(b, share, &e);
     if (rc == 0) {
         bench_options(b, share);
-        rc = compare_open(&b->report.compare, &b->options, argv + first,
-                          (size_t)(argc - first - 1), &e);
+        rc = compare_open(&b->report.compare, &b->options, argv + first, (size_t)(argc - first - 1),
+                          &e);
     }
     if (rc == 0)
         rc = compare_run_all(&b->report.compare, &e);

@@ -33,8 +33,8 @@ struct report_call {
 #define AT(field) offsetof(struct report_call, field)
 
 static const struct option_def options[] = {
-    {"output", 'o', OPTION_TEXT, "FILE",
-     "write the page there (report.html); - is standard output", AT(output), 0, 0, NULL},
+    {"output", 'o', OPTION_TEXT, "FILE", "write the page there (report.html); - is standard output",
+     AT(output), 0, 0, NULL},
     {"trial", 0, OPTION_LIST, "N", "also show the trial of this number", AT(trials), 0, 0, NULL},
     {"verbose", 'v', OPTION_FLAG, NULL, "say more", AT(verbose), 0, 0, NULL},
     OPTION_END,

@@ -40,8 +40,8 @@ static const struct option_def options[] = {
     {"seed", 0, OPTION_COUNT, "N", "of the order (1)", AT(seed), 0, UINT32_MAX, NULL},
     {"guests", 0, OPTION_TEXT, "DIR", "where the built-in guests are (beside this program)",
      AT(guests), 0, 0, NULL},
-    {"lab-tools", 0, OPTION_TEXT, "DIR", "where lab, guest and domain are (./tools)",
-     AT(lab_tools), 0, 0, NULL},
+    {"lab-tools", 0, OPTION_TEXT, "DIR", "where lab, guest and domain are (./tools)", AT(lab_tools),
+     0, 0, NULL},
     {"json", 0, OPTION_FLAG, NULL, "print the result as one JSON object, with every stop", AT(json),
      0, 0, NULL},
     {"verbose", 'v', OPTION_FLAG, NULL, "say more", AT(verbose), 0, 0, NULL},
@@ -159,16 +159,15 @@ static size_t selftest_text(const struct bench_selftest *b)
             if (selftest_row(b, o, l, &row, &e) < 0)
                 return 1;
             printf("%-8s %8lld %8.2f %9.2f %9.2f %9.2f %8.2f %8.2f  %zu of %" PRIu64 "; %zu; %zu\n",
-                   selftest_kind(b->kinds[o]),
-                   (long long)(selftest_lengths_ns[l] / NS_PER_MS), row.period_ms.median,
-                   row.off_ms.median, row.off_ms.min, row.off_ms.max, row.before_ms.median,
-                   row.after_ms.median,
-                   row.verdict[SELFTEST_WITHIN], b->times, row.verdict[SELFTEST_LATE],
-                   row.verdict[SELFTEST_OFF]);
+                   selftest_kind(b->kinds[o]), (long long)(selftest_lengths_ns[l] / NS_PER_MS),
+                   row.period_ms.median, row.off_ms.median, row.off_ms.min, row.off_ms.max,
+                   row.before_ms.median, row.after_ms.median, row.verdict[SELFTEST_WITHIN],
+                   b->times, row.verdict[SELFTEST_LATE], row.verdict[SELFTEST_OFF]);
             outside += row.verdict[SELFTEST_LATE] + row.verdict[SELFTEST_OFF];
         }
-    puts("too much: silence minus stop, its median. before, after: medians from the last sign of life to "
-         "STOP,\nand from RESUME to the first.");
+    puts(
+        "too much: silence minus stop, its median. before, after: medians from the last sign of life to "
+        "STOP,\nand from RESUME to the first.");
     return outside;
 }
 
@@ -227,8 +226,10 @@ static int bench_selftest_main(const struct command *self, int argc, char **argv
         return command_fail(&e);
     if (outside == 0)
         return EXIT_DONE;
-    fprintf(stderr, "godwit: error: %zu looks were off by more than 1 ms and a period: figures of "
-                    "this machine, as it is now, are no better than that\n", outside);
+    fprintf(stderr,
+            "godwit: error: %zu looks were off by more than 1 ms and a period: figures of "
+            "this machine, as it is now, are no better than that\n",
+            outside);
     return EXIT_FAILED;
 }
 

@@ -33,8 +33,8 @@ static const char *const check_targets[] = {
     [POOL_TARGET_FILE] = "file", [POOL_TARGET_NFS] = "nfs", NULL};
 
 static const struct option_def options[] = {
-    {"connect", 'c', OPTION_TEXT, "URI",
-     "the source's libvirt (qemu:///system)", AT(connect), 0, 0, NULL},
+    {"connect", 'c', OPTION_TEXT, "URI", "the source's libvirt (qemu:///system)", AT(connect), 0, 0,
+     NULL},
     {"pool", 0, OPTION_TEXT, "POOL",
      "check whether the images of this storage pool can go to a share, which is the operand",
      AT(pool), 0, 0, NULL},
@@ -76,10 +76,10 @@ struct check_cmd {
 
 static const char *check_result(const struct check_cmd *c, const struct err *e)
 {
-    return e->class == ERR_USAGE                              ? "refused"
-           : e->class != ERR_NONE                             ? "failed"
-           : check_list_count(&c->list, CHECK_REFUSE) > 0     ? "refused"
-                                                              : "ok";
+    return e->class == ERR_USAGE                          ? "refused"
+           : e->class != ERR_NONE                         ? "failed"
+           : check_list_count(&c->list, CHECK_REFUSE) > 0 ? "refused"
+                                                          : "ok";
 }
 
 static void check_print_json(const struct check_cmd *c, const struct err *e)

@@ -47,13 +47,13 @@ static void nfs_from(struct check_nfs *n, struct virt_host *h, struct share_chec
                        "by name only: that the %s sees this share was not tried: %s",
                        virt_host_role(h), made.msg);
         check_list_fix(n->l, "apt-get install qemu-utils qemu-block-extra  # on the %s",
-                        virt_host_role(h));
+                       virt_host_role(h));
     } else if (rc < 0) {
         check_list_add(n->l, CHECK_REFUSE, what,
                        "QEMU's NFS driver there cannot write as %u:%u: %s", user->uid, user->gid,
                        made.msg);
         check_list_fix(n->l, "ssh root@%s exportfs -o rw,sync,no_root_squash CLIENT:%s", at.host,
-                        at.path);
+                       at.path);
     } else if (seen < 0) {
         check_list_add(n->l, CHECK_SKIPPED, what, "a marker was made there: %s", e.msg);
         check_list_fix(n->l, "ssh root@%s rm -f %s", at.host, path);
@@ -64,8 +64,8 @@ static void nfs_from(struct check_nfs *n, struct virt_host *h, struct share_chec
     } else {
         check_list_add(n->l, CHECK_OK, what,
                        "one share: QEMU's NFS driver there made a marker as %u:%u, and it was seen "
-                       "from here as %u:%u's, and removed", user->uid, user->gid, attr.uid,
-                       attr.gid);
+                       "from here as %u:%u's, and removed",
+                       user->uid, user->gid, attr.uid, attr.gid);
     }
 }
 
@@ -160,8 +160,7 @@ int check_nfs_share(struct virt_host *one, struct virt_host *other, const char *
 {
     struct check_nfs n = {.hosts = {one, other}, .l = l};
     int64_t uid, gid;
-    if (virt_check_qemu_user(one, &uid, &gid, e) < 0 ||
-        (n.ring = ring_new(RING_AUTO, e)) == NULL)
+    if (virt_check_qemu_user(one, &uid, &gid, e) < 0 || (n.ring = ring_new(RING_AUTO, e)) == NULL)
         return -1;
     const struct share_user user = {(uint32_t)uid, (uint32_t)gid};
     struct share_check *s = nfs_open(&n, url);

@@ -53,14 +53,10 @@ int command_fail(const struct err *e)
     err_print(e, "godwit", stderr);
     switch (e->class) {
     case ERR_USAGE:
-    case ERR_REFUSED:
-        return EXIT_REFUSED;
-    case ERR_CANCELLED:
-        return EXIT_CANCELLED;
-    case ERR_UNCERTAIN:
-        return EXIT_UNCERTAIN;
-    default:
-        return EXIT_FAILED;
+    case ERR_REFUSED: return EXIT_REFUSED;
+    case ERR_CANCELLED: return EXIT_CANCELLED;
+    case ERR_UNCERTAIN: return EXIT_UNCERTAIN;
+    default: return EXIT_FAILED;
     }
 }
 

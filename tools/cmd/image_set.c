@@ -145,8 +145,7 @@ static bool set_path(void *arg, const char *path, bool here)
         return set_has_letters(set, path, true) ||
                (set->place != NULL && path_is_above(set->place->path, path) &&
                 virt_path_is_shared(set->place->real));
-    if (set_has_letters(set, path, false) || set_has_in_place(set, path) ||
-        set_has_file(set, path))
+    if (set_has_letters(set, path, false) || set_has_in_place(set, path) || set_has_file(set, path))
         return true;
     CLEANUP_FREE char *real = realpath(path, NULL);
     return real != NULL && set_has_letters(set, real, false);
@@ -171,7 +170,8 @@ static bool server_same(const char *a, const char *b)
     struct addrinfo *of_a = NULL, *of_b = NULL;
     if (strcasecmp(a, b) == 0)
         return true;
-    bool known = getaddrinfo(a, NULL, &hints, &of_a) == 0 && getaddrinfo(b, NULL, &hints, &of_b) == 0;
+    bool known = getaddrinfo(a, NULL, &hints, &of_a) == 0 &&
+                 getaddrinfo(b, NULL, &hints, &of_b) == 0;
     bool same = !known || server_shares_address(of_a, of_b);
     if (of_a != NULL)
         freeaddrinfo(of_a);

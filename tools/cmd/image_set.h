@@ -15,8 +15,8 @@ struct image_name {
     char *path;             /* of this host, without symbolic links; NULL: it is on `server` */
     struct open_file_id id; /* of one that is there */
     bool there;
-    bool shared;            /* other hosts may see it by that path */
-    char *server, *exported; /* of an NFS server, or NULL */
+    bool shared;                /* other hosts may see it by that path */
+    char *server, *exported;    /* of an NFS server, or NULL */
     uint64_t inode, size_bytes; /* as the server tells them; 0: not known */
 };
 

@@ -52,7 +52,8 @@ static const struct option_def options[] = {
      AT(connect), 0, 0, NULL},
     {"route", 0, OPTION_CHOICE, "auto|direct|native",
      "of a domain: direct, from QEMU to QEMU, or native, by libvirt; auto takes the direct one where "
-     "all that the domain has was proven on it, and says why", AT(route), 0, 0, routes},
+     "all that the domain has was proven on it, and says why",
+     AT(route), 0, 0, routes},
     {"live", 0, OPTION_FLAG, NULL, "of a domain: as it is anyhow", AT(live), 0, 0, NULL},
     {"persistent", 0, OPTION_FLAG, NULL, "of a domain: define it on the destination",
      AT(persistent), 0, 0, NULL},
@@ -74,34 +75,39 @@ static const struct option_def options[] = {
      0, 0, NULL},
     {"downtime-limit", 0, OPTION_DURATION, "TIME",
      "switch over when what is left can be sent in this time (20ms); without it, what QEMU is set "
-     "to, usually 300ms", AT(downtime_limit_ns), 0, 0, NULL},
+     "to, usually 300ms",
+     AT(downtime_limit_ns), 0, 0, NULL},
     {"multifd", 0, OPTION_COUNT, "N", "send RAM over N connections in parallel", AT(multifd), 1,
      255, NULL},
     {"compression", 0, OPTION_CHOICE, "none|zlib|zstd", "compress RAM on the way; needs --multifd",
      AT(compression), 0, 0, compressions},
     {"postcopy", 0, OPTION_FLAG, NULL,
      "after one pass over RAM let the guest run on the destination and send the rest on demand: it "
-     "always ends, and cannot be cancelled after that", AT(postcopy), 0, 0, NULL},
+     "always ends, and cannot be cancelled after that",
+     AT(postcopy), 0, 0, NULL},
     {"pause", 0, OPTION_FLAG, NULL,
      "after one pass over RAM stop the guest, and send the rest while it stands: it always ends, and "
-     "the pause is as long as that takes", AT(pause), 0, 0, NULL},
+     "the pause is as long as that takes",
+     AT(pause), 0, 0, NULL},
     {"passes", 0, OPTION_COUNT, "N", "with --postcopy or --pause: after so many passes, not one",
      AT(passes), 1, 1000000, NULL},
     {"set", 0, OPTION_LIST, "NAME=VALUE",
      "set a migration capability or parameter by QEMU's own name and in its own unit, for this "
      "migration: auto-converge=on, cpu-throttle-increment=20, max-postcopy-bandwidth=50M; may be "
-     "given several times; the native route sets what libvirt lets it", AT(set), 0, 0, NULL},
+     "given several times; the native route sets what libvirt lets it",
+     AT(set), 0, 0, NULL},
     {"timeout", 0, OPTION_DURATION, "TIME",
      "give up when the switchover has not begun by then; the guest stays on the source",
      AT(timeout_ns), 0, 0, NULL},
     {"quit-source", 0, OPTION_FLAG, NULL,
      "between bare QEMUs: end the source's when the guest is known to run on the destination",
      AT(quit_source), 0, 0, NULL},
-    {"unsafe", 0, OPTION_FLAG, NULL,
-     "go on also where the guest is known to be put at risk", AT(unsafe), 0, 0, NULL},
+    {"unsafe", 0, OPTION_FLAG, NULL, "go on also where the guest is known to be put at risk",
+     AT(unsafe), 0, 0, NULL},
     {"observe", 0, OPTION_LIST, "WHAT",
      "time the guest's silence from outside: ping:ADDRESS, serial:PATH (a log, pty or socket; give "
-     "it for both sides)", AT(observe), 0, 0, NULL},
+     "it for both sides)",
+     AT(observe), 0, 0, NULL},
     {"json", 0, OPTION_FLAG, NULL, "print the result as one JSON object", AT(json), 0, 0, NULL},
     {"progress", 0, OPTION_TEXT, "FD", "write progress to this descriptor, one JSON object a line",
      AT(progress_fd), 0, 0, NULL},
@@ -126,7 +132,8 @@ struct migrate_run {
     size_t seen_n;
     struct progress progress;
     struct migrate_report report;
-    struct err definition; /* the guest has moved; set: what was to become of its definition has not */
+    struct err
+        definition; /* the guest has moved; set: what was to become of its definition has not */
 };
 
 /* QEMU's own bound, qapi/migration.json. */
@@ -160,8 +167,9 @@ static int migrate_check_domain(struct migrate_run *r, char **operands, struct e
                                           : "a domain's source is always ended");
     }
     if (o->undefine_source && !o->persistent) {
-        err_set(e, ERR_USAGE, 0, "--undefine-source without --persistent: the domain would be "
-                                 "defined nowhere");
+        err_set(e, ERR_USAGE, 0,
+                "--undefine-source without --persistent: the domain would be "
+                "defined nowhere");
         return err_hint(e, "add --persistent; or undefine it yourself afterwards");
     }
     r->domain = (struct virt_route_options){
@@ -257,7 +265,8 @@ static int migrate_check_usage(struct migrate_run *r, char **operands, struct er
     if (bare != migrate_is_endpoint(operands[1])) {
         err_set(e, ERR_USAGE, 0, "'%s' and '%s': a domain goes to a libvirt, a QEMU to a QEMU",
                 operands[0], operands[1]);
-        return err_hint(e, "write DOMAIN qemu+ssh://HOST/system, or two endpoints qmp+unix:/path …");
+        return err_hint(e,
+                        "write DOMAIN qemu+ssh://HOST/system, or two endpoints qmp+unix:/path …");
     }
     if ((bare ? migrate_check_bare : migrate_check_domain)(r, operands, e) < 0)
         return -1;
@@ -266,14 +275,16 @@ static int migrate_check_usage(struct migrate_run *r, char **operands, struct er
     if (o->timeout_ns == 0)
         return err_set(e, ERR_USAGE, 0, "--timeout: must be above 0; without it there is none");
     if (o->max_bandwidth_bytes_per_s == 0)
-        return err_set(e, ERR_USAGE, 0, "--max-bandwidth: must be above 0; without it there is no "
+        return err_set(e, ERR_USAGE, 0,
+                       "--max-bandwidth: must be above 0; without it there is no "
                        "limit");
     if (o->compression != VM_COMPRESSION_NONE && o->multifd == 0)
         return err_set(e, ERR_USAGE, 0, "--compression needs --multifd");
     if (o->multifd > 0 && o->postcopy)
         return err_set(e, ERR_USAGE, 0, "--multifd and --postcopy cannot be used together");
     if (o->pause && o->postcopy)
-        return err_set(e, ERR_USAGE, 0, "--pause and --postcopy cannot be used together: each is how "
+        return err_set(e, ERR_USAGE, 0,
+                       "--pause and --postcopy cannot be used together: each is how "
                        "precopy ends");
     if (o->passes > 0 && !o->pause && !o->postcopy)
         return err_set(e, ERR_USAGE, 0, "--passes needs --postcopy or --pause");
@@ -398,7 +409,7 @@ static int migrate_finish(struct migrate_run *r, int rc, const struct err *e)
     const struct report_migrate told = {
         .result = rc == 0 && r->definition.class != ERR_NONE ? "incomplete"
                                                              : migrate_result(rc, &r->report, e),
-        .route = r->route != NULL            ? virt_route_name(r->route->kind)
+        .route = r->route != NULL           ? virt_route_name(r->route->kind)
                  : r->domain.domain == NULL ? "qmp"
                                             : NULL,
         .route_reason = r->route != NULL ? r->route->reason : NULL,
@@ -432,11 +443,12 @@ static int migrate_main(const struct command *self, int argc, char **argv)
 {
     struct migrate_run r = {
         .progress = {.fd = -1},
-        .opt = {
-            .max_bandwidth_bytes_per_s = UINT64_MAX,
-            .downtime_limit_ns = MIGRATE_NOT_GIVEN,
-            .timeout_ns = MIGRATE_NOT_GIVEN,
-        },
+        .opt =
+            {
+                .max_bandwidth_bytes_per_s = UINT64_MAX,
+                .downtime_limit_ns = MIGRATE_NOT_GIVEN,
+                .timeout_ns = MIGRATE_NOT_GIVEN,
+            },
     };
     struct err e = {0};
     int code;

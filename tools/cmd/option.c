@@ -35,24 +35,14 @@ static int option_store(const struct option_def *d, void *base, const char *text
 {
     void *at = (char *)base + d->offset;
     switch (d->kind) {
-    case OPTION_FLAG:
-        *(bool *)at = true;
-        return 0;
-    case OPTION_TEXT:
-        *(const char **)at = text;
-        return 0;
-    case OPTION_COUNT:
-        return units_parse_count(text, d->min, d->max, at, e);
-    case OPTION_SIZE:
-        return units_parse_size(text, at, e);
-    case OPTION_RATE:
-        return units_parse_rate(text, at, e);
-    case OPTION_DURATION:
-        return units_parse_duration(text, at, e);
-    case OPTION_CHOICE:
-        return option_choice(d, text, at, e);
-    case OPTION_LIST:
-        return option_append(at, text, e);
+    case OPTION_FLAG: *(bool *)at = true; return 0;
+    case OPTION_TEXT: *(const char **)at = text; return 0;
+    case OPTION_COUNT: return units_parse_count(text, d->min, d->max, at, e);
+    case OPTION_SIZE: return units_parse_size(text, at, e);
+    case OPTION_RATE: return units_parse_rate(text, at, e);
+    case OPTION_DURATION: return units_parse_duration(text, at, e);
+    case OPTION_CHOICE: return option_choice(d, text, at, e);
+    case OPTION_LIST: return option_append(at, text, e);
     }
     assert(0 && "an option kind without a parser");
     return -1;

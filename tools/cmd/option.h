@@ -45,7 +45,10 @@ struct option_def {
     const char *const *choices; /* OPTION_CHOICE, NULL-terminated */
 };
 
-#define OPTION_END {.name = NULL}
+#define OPTION_END   \
+    {                \
+        .name = NULL \
+    }
 
 /*
  * Reads argv[1..]. Options and operands may be mixed; "--" ends the options. The operands are moved

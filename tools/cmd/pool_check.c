@@ -14,8 +14,9 @@ static void check_found(const struct pool_move *m, const char *what, struct chec
     if (j->phase == POOL_DONE)
         check_list_add(l, CHECK_OK, what, "it has moved there already");
     else
-        check_list_add(l, CHECK_OK, what, "it can be moved: %zu images, and %zu domains that use it%s",
-                       j->n_images, j->n_domains,
+        check_list_add(l, CHECK_OK, what,
+                       "it can be moved: %zu images, and %zu domains that use it%s", j->n_images,
+                       j->n_domains,
                        m->call->arg.any_mount ? "; a mount was not looked at (--mount)" : "");
 }
 

@@ -26,8 +26,10 @@ static int plan_volumes(struct pool_move *m, struct pool_names *names, struct er
         const struct virt_volume *v = &volumes[i];
         bool whole = v->type != VIRT_VOLUME_DIRECTORY;
         if (v->type == VIRT_VOLUME_OTHER)
-            rc = err_set(e, ERR_REFUSED, 0, "volume %s of pool '%s' is neither a file nor a "
-                         "directory", v->name, m->journal->pool);
+            rc = err_set(e, ERR_REFUSED, 0,
+                         "volume %s of pool '%s' is neither a file nor a "
+                         "directory",
+                         v->name, m->journal->pool);
         else if (!part_name_is(v->name) && (whole || strcmp(v->name, "lost+found") != 0))
             rc = pool_names_add(names, strdup(v->name), e);
     }
@@ -154,8 +156,10 @@ static int plan_check_named(const struct pool_move *m, struct err *e)
                 log_warn("%s: is used by a domain, and is not there", path);
             continue;
         }
-        err_set(e, ERR_REFUSED, 0, "%s is used by a domain, and would not be copied: it is no file, or "
-                "reached by a symbolic link to a directory", path);
+        err_set(e, ERR_REFUSED, 0,
+                "%s is used by a domain, and would not be copied: it is no file, or "
+                "reached by a symbolic link to a directory",
+                path);
         return err_hint(e, "'%s' tells the name that the domain has to have instead",
                         text_command("realpath %s", path));
     }
@@ -354,14 +358,17 @@ static int check_owner(const struct pool_move *m, const char *name, const struct
                        struct err *e)
 {
     struct domain_image original;
-    if (!m->journal->network || m->journal->phase >= POOL_DONE) /* later the originals may be gone */
+    if (!m->journal->network ||
+        m->journal->phase >= POOL_DONE) /* later the originals may be gone */
         return 0;
     if (m->how.image(m->how.arg, name, false, &original, e) < 0)
         return -1;
     if (original.uid == attr->uid && original.gid == attr->gid)
         return 0;
-    err_set(e, ERR_NFS, 0, "%s belongs to %u:%u on the share, not to %u:%u: the server does not let "
-            "root give it away", name, attr->uid, attr->gid, original.uid, original.gid);
+    err_set(e, ERR_NFS, 0,
+            "%s belongs to %u:%u on the share, not to %u:%u: the server does not let "
+            "root give it away",
+            name, attr->uid, attr->gid, original.uid, original.gid);
     return err_hint(e, "export it with no_root_squash, or change the owner of the original");
 }
 
@@ -375,7 +382,8 @@ static int check_copy(struct pool_move *m, struct pool_share *s,
     if (found == 0)
         return err_set(e, ERR_NFS, ENOENT, "%s%s", s->place->url, image->name);
     if (image->copy.made && !pool_copy_is_ours(&image->copy, &attr, POOL_COPY_SAME_FILE))
-        return err_set(e, ERR_NFS, 0, "%s%s is not the copy that was made: somebody has replaced it",
+        return err_set(e, ERR_NFS, 0,
+                       "%s%s is not the copy that was made: somebody has replaced it",
                        s->place->url, image->name);
     if (m->mount != NULL && pool_share_await(m->mount, image->name, &attr, e) < 0)
         return -1;
@@ -401,9 +409,8 @@ int pool_changed_copies(struct pool_move *m, char **names, struct err *e)
     for (size_t i = 0; rc >= 0 && i < m->journal->n_images; i++) {
         const struct pool_journal_image *image = &m->journal->images[i];
         rc = pool_share_has(&s, image, &attr, e);
-        if (rc == 0 ||
-            (rc > 0 && image->copy.made &&
-             !pool_copy_is_ours(&image->copy, &attr, POOL_COPY_SAME_DATA)))
+        if (rc == 0 || (rc > 0 && image->copy.made &&
+                        !pool_copy_is_ours(&image->copy, &attr, POOL_COPY_SAME_DATA)))
             rc = pool_list(names, image->name, e);
     }
     pool_share_close(&s);

@@ -40,8 +40,10 @@ static int plan_check_domain(const struct pool_move *m, const struct virt_pool_d
                                      dom->name));
     }
     if (dom->snapshots > 0) {
-        err_set(e, ERR_REFUSED, 0, "domain %s has snapshots or checkpoints, whose definitions name "
-                "the old place", dom->name);
+        err_set(e, ERR_REFUSED, 0,
+                "domain %s has snapshots or checkpoints, whose definitions name "
+                "the old place",
+                dom->name);
         return err_hint(e, "'%s'; delete them, with --metadata if the image should keep them",
                         text_command("virsh -c %s snapshot-list %s", virt_pool_uri(m->pool),
                                      dom->name));
@@ -165,8 +167,7 @@ static int list_domains(struct pool_move *m, domain_test *test, char **names, st
     return rc < 0 ? -1 : 0;
 }
 
-static int domain_runs(const struct pool_move *m, const struct virt_pool_domain *dom,
-                       struct err *e)
+static int domain_runs(const struct pool_move *m, const struct virt_pool_domain *dom, struct err *e)
 {
     if (!dom->active)
         return 0;
@@ -337,7 +338,8 @@ static void put_back_domain(struct pool_move *m, struct pool_journal_domain *d)
     if (then != NULL && (virt_definition_same(then, d->before) || m->call->arg.force)) {
         if (!virt_definition_same(then, d->before))
             log_warn("domain %s: libvirt makes something else of its old definition by now: see "
-                     "'virsh dumpxml --inactive %s'", d->name, d->name);
+                     "'virsh dumpxml --inactive %s'",
+                     d->name, d->name);
         free(TAKE(d->after));
         return;
     }
@@ -353,8 +355,8 @@ static void put_back_pool(struct pool_move *m)
     const char *before = m->journal->before;
     CLEANUP_FREE char *now = virt_pool_xml(m->pool, &e);
     int active = now != NULL ? virt_pool_active(m->pool, &e) : -1;
-    if (active < 0 || ((!active || !virt_pool_same(now, before)) &&
-                       virt_pool_define(m->pool, before, &e) < 0)) {
+    if (active < 0 ||
+        ((!active || !virt_pool_same(now, before)) && virt_pool_define(m->pool, before, &e) < 0)) {
         pool_unsettled(m, e.msg);
         return;
     }

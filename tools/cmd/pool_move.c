@@ -17,8 +17,7 @@ int pool_open(struct pool_move *m, struct relocate_call *call, struct err *e)
     m->pool = virt_pool_open(a->connect.at[0], a->pool, e);
     if (m->pool == NULL)
         return -1;
-    if (!a->dry_run &&
-        pool_journal_lock(a->state_dir, virt_pool_uuid(m->pool), &m->lock_fd, e) < 0)
+    if (!a->dry_run && pool_journal_lock(a->state_dir, virt_pool_uuid(m->pool), &m->lock_fd, e) < 0)
         return -1;
     m->journal = pool_journal_read(a->state_dir, virt_pool_uuid(m->pool), e);
     if (m->journal == NULL && e->sys != ENOENT)
@@ -104,7 +103,8 @@ int pool_names_add(struct pool_names *names, char *name, struct err *e)
 int pool_list(char **list, const char *name, struct err *e)
 {
     char *longer = NULL;
-    if (asprintf(&longer, "%s%s%s", *list != NULL ? *list : "", *list != NULL ? ", " : "", name) < 0)
+    if (asprintf(&longer, "%s%s%s", *list != NULL ? *list : "", *list != NULL ? ", " : "", name) <
+        0)
         return pool_no_memory(e); /* never an empty list */
     free(*list);
     *list = longer;

@@ -29,24 +29,24 @@ struct pool_names {
 struct pool_move {
     struct relocate_call *call;
     struct virt_pool *pool;
-    int lock_fd; /* -1: a dry run, which takes none */
+    int lock_fd;                  /* -1: a dry run, which takes none */
     struct pool_journal *journal; /* of an earlier run, or as planned */
     struct pool_journal *earlier; /* of a run that ended before it switched anything; or NULL */
-    bool resumed;    /* an earlier run's journal is continued */
-    bool copying;    /* copies may be on the share */
-    bool back;       /* pool_put_back() was called */
-    bool written;    /* guests have written to the copies already: nothing may be put back */
+    bool resumed;                 /* an earlier run's journal is continued */
+    bool copying;                 /* copies may be on the share */
+    bool back;                    /* pool_put_back() was called */
+    bool written; /* guests have written to the copies already: nothing may be put back */
 
     /* The plan. */
     struct pool_place place;
     struct share_url url;
     struct domain_move how;
-    char **after;     /* the new XML of each of the journal's domains */
-    char *pool_after; /* NULL: the pool stays as it is */
-    char *share;      /* the share's URL; its path ends in a slash */
-    char *mount;      /* without a slash at its end; NULL: none */
+    char **after;            /* the new XML of each of the journal's domains */
+    char *pool_after;        /* NULL: the pool stays as it is */
+    char *share;             /* the share's URL; its path ends in a slash */
+    char *mount;             /* without a slash at its end; NULL: none */
     struct pool_names stale; /* copies of ours whose originals have changed since */
-    size_t running;   /* domains that are to be shut down */
+    size_t running;          /* domains that are to be shut down */
     struct pool_names named; /* in the pool, by its domains and by what their images are based on */
     struct pool_names used, operands; /* names in the pool's directory; the same as paths */
 

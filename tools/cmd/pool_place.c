@@ -158,8 +158,7 @@ static char *place_backing(const struct pool_place *p, const char *name, const c
     return image_format_backing_new(name, backing, &why);
 }
 
-int pool_place_image(void *arg, const char *name, bool qcow2, struct domain_image *i,
-                     struct err *e)
+int pool_place_image(void *arg, const char *name, bool qcow2, struct domain_image *i, struct err *e)
 {
     const struct pool_place *p = arg;
     CLEANUP_FREE char *path = place_path(p, name);
@@ -244,15 +243,18 @@ int pool_place_outside(void *arg, const char *path, struct err *e)
 static int place_refuse_absolute(const char *path, const char *name, const struct image_format *f,
                                  const char *backing, struct err *e)
 {
-    err_set(e, ERR_REFUSED, 0, "%s names its backing file by an absolute path, %s, which would "
-            "still lead to the old place", path, f->backing);
+    err_set(e, ERR_REFUSED, 0,
+            "%s names its backing file by an absolute path, %s, which would "
+            "still lead to the old place",
+            path, f->backing);
     /* relative to the image: up to the pool's directory, and from there down */
     const char *relative = backing;
     for (const char *s = strchr(name, '/'); s != NULL; s = strchr(s + 1, '/'))
         relative = text_keep("../%s", relative);
-    return err_hint(e, "%s", text_command("qemu-img rebase -u -F %s -b %s %s",
-                                          f->backing_format[0] != '\0' ? f->backing_format : "FORMAT",
-                                          relative, path));
+    return err_hint(e, "%s",
+                    text_command("qemu-img rebase -u -F %s -b %s %s",
+                                 f->backing_format[0] != '\0' ? f->backing_format : "FORMAT",
+                                 relative, path));
 }
 
 int pool_place_check_backing(const struct pool_place *p, const char *name,
@@ -294,8 +296,10 @@ static int place_qcow2_below(struct pool_place *p, const char *name, const char 
     if (image_format_is_protocol(f->backing)) {
         if (!place_has(p, f->backing))
             return 0;
-        err_set(e, ERR_REFUSED, 0, "%s names its backing file as '%s', which would still lead to the "
-                "old place", path, f->backing);
+        err_set(e, ERR_REFUSED, 0,
+                "%s names its backing file as '%s', which would still lead to the "
+                "old place",
+                path, f->backing);
         return err_hint(e, REBASE_HINT, text_shell_word(path));
     }
     i->backing = image_format_backing_new(name, f->backing, e);
@@ -315,8 +319,10 @@ static int place_other_below(struct pool_place *p, const char *path, struct err 
         return errno == ENOENT ? 0 : err_set(e, ERR_REFUSED, errno, "%s", path);
     if (has == 0)
         return 0;
-    err_set(e, ERR_REFUSED, 0, "%s names a file in the pool by an absolute path, which would still "
-            "lead to the old place", path);
+    err_set(e, ERR_REFUSED, 0,
+            "%s names a file in the pool by an absolute path, which would still "
+            "lead to the old place",
+            path);
     return err_hint(e, "qemu-img convert makes one image of both");
 }
 
@@ -445,8 +451,8 @@ int pool_share_has(struct pool_share *s, const struct pool_journal_image *image,
 
 struct pool_journal_copy pool_copy_of(const struct store_attr *attr)
 {
-    return (struct pool_journal_copy){true, attr->inode, attr->generation, attr->size_bytes,
-                                      attr->mtime_ns, attr->ctime_ns};
+    return (struct pool_journal_copy){
+        true, attr->inode, attr->generation, attr->size_bytes, attr->mtime_ns, attr->ctime_ns};
 }
 
 bool pool_copy_is_ours(const struct pool_journal_copy *copy, const struct store_attr *now,
@@ -532,7 +538,8 @@ static int share_is_left(struct pool_share *s, const char *image, const char *na
 static bool share_is_in(const char *directory, size_t len, const char *name)
 {
     const char *slash = strrchr(name, '/');
-    return (slash != NULL ? (size_t)(slash - name) : 0) == len && strncmp(name, directory, len) == 0;
+    return (slash != NULL ? (size_t)(slash - name) : 0) == len &&
+           strncmp(name, directory, len) == 0;
 }
 
 static int share_take_part(void *arg, const char *entry, const struct store_attr *listed,

@@ -74,8 +74,10 @@ static int plan_check_same(const struct pool_move *m, struct err *e)
         j->network == network)
         return j->phase != POOL_DELETING
                    ? 0
-                   : err_set(e, ERR_REFUSED, 0, "pool '%s' has moved, and its originals are being "
-                             "deleted: --delete-originals goes on with that", j->pool);
+                   : err_set(e, ERR_REFUSED, 0,
+                             "pool '%s' has moved, and its originals are being "
+                             "deleted: --delete-originals goes on with that",
+                             j->pool);
     err_set(e, ERR_REFUSED, 0, "pool '%s' %s %s with --target=%s%s%s", j->pool,
             j->phase == POOL_DONE ? "was moved to" : "is being moved to", j->share,
             j->network ? "nfs" : "file", j->mount != NULL ? " --mount=" : "",
@@ -171,7 +173,8 @@ static int plan_continue(struct pool_move *m, struct err *e)
     m->running = names != NULL;
     if (!m->running || m->call->arg.shutdown)
         return 0;
-    err_set(e, ERR_REFUSED, 0, "domains that use pool '%s' are running: %s", m->journal->pool, names);
+    err_set(e, ERR_REFUSED, 0, "domains that use pool '%s' are running: %s", m->journal->pool,
+            names);
     return err_hint(e, "shut them down, or let godwit do it with --shutdown");
 }
 

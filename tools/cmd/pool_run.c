@@ -95,8 +95,7 @@ static int step_copy(void *ctx, struct err *e)
     m->copying = true;
     if (relocate_run(m->call->relocate, e) == 0)
         return 0;
-    if (e->class != ERR_CANCELLED && pool_running(m, &names, &blind) == 0 &&
-        names != NULL) {
+    if (e->class != ERR_CANCELLED && pool_running(m, &names, &blind) == 0 && names != NULL) {
         err_wrap(e, STARTED, names);
         err_hint(e, STARTED_HINT);
     }

@@ -89,8 +89,8 @@ int pool_check_left_behind(struct pool_move *m, struct err *e)
 {
     char text[USERS_TEXT_MAX] = "";
     struct image_set set = {.place = &m->place, .all = true};
-    const struct virt_intent intent = {.pool = m->journal->pool, .target = m->mount,
-                                       .definition = users_after, .arg = m};
+    const struct virt_intent intent = {
+        .pool = m->journal->pool, .target = m->mount, .definition = users_after, .arg = m};
     int rc = users_add_originals(m, &set, e);
     if (rc == 0)
         rc = users_ask(m, &set, &intent, false, text, e);
@@ -114,7 +114,8 @@ int pool_check_open(struct pool_move *m, struct err *e)
     image_set_free(&set);
     if (rc < 0 || text[0] == '\0')
         return rc;
-    return err_set(e, ERR_REFUSED, 0, "an image of pool '%s' is in use: %s", m->journal->pool, text);
+    return err_set(e, ERR_REFUSED, 0, "an image of pool '%s' is in use: %s", m->journal->pool,
+                   text);
 }
 
 /* ---- before the originals are deleted ---- */
@@ -200,8 +201,8 @@ int pool_check_copies_unused(struct pool_move *m, bool put_back, struct err *e)
 {
     char text[USERS_TEXT_MAX] = "";
     struct image_set set = {0};
-    const struct virt_intent will_be = {.pool = m->journal->pool, .target = m->journal->path,
-                                        .definition = users_before, .arg = m};
+    const struct virt_intent will_be = {
+        .pool = m->journal->pool, .target = m->journal->path, .definition = users_before, .arg = m};
     const struct virt_intent is = {.pool = m->journal->pool};
     int rc = users_add_copies(m, &set, e);
     if (rc == 0)
@@ -210,5 +211,6 @@ int pool_check_copies_unused(struct pool_move *m, bool put_back, struct err *e)
     if (rc < 0 || text[0] == '\0')
         return rc;
     err_set(e, ERR_REFUSED, 0, "the copies in %s are used by: %s", m->journal->share, text);
-    return err_hint(e, "--undo removes the copies: lead these to other images, or remove them, first");
+    return err_hint(e,
+                    "--undo removes the copies: lead these to other images, or remove them, first");
 }

@@ -36,10 +36,10 @@ static const char *const checksums[] = {
 
 static const char *const formats[] = {[IMAGE_FORMAT_ASK_PROBE] = "probe",
                                       [IMAGE_FORMAT_ASK_RAW] = "raw",
-                                      [IMAGE_FORMAT_ASK_QCOW2] = "qcow2", NULL};
+                                      [IMAGE_FORMAT_ASK_QCOW2] = "qcow2",
+                                      NULL};
 
-static const char *const targets[] = {
-    [POOL_TARGET_FILE] = "file", [POOL_TARGET_NFS] = "nfs", NULL};
+static const char *const targets[] = {[POOL_TARGET_FILE] = "file", [POOL_TARGET_NFS] = "nfs", NULL};
 
 /* In the kernel's order, IOPRIO_CLASS_NONE first. */
 static const char *const ionice_classes[] = {"none", "realtime", "best-effort", "idle", NULL};
@@ -53,7 +53,8 @@ static const struct option_def options[] = {
     {"verify", 0, OPTION_FLAG, NULL,
      "read back what was written, and compare it, before an image gets its name", AT(verify), 0, 0,
      NULL},
-    {"no-verify", 0, OPTION_FLAG, NULL, "with --move or --pool: do not read back", AT(no_verify), 0, 0, NULL},
+    {"no-verify", 0, OPTION_FLAG, NULL, "with --move or --pool: do not read back", AT(no_verify), 0,
+     0, NULL},
     {"verify-only", 0, OPTION_FLAG, NULL,
      "copy nothing: compare the images at the destination with their sources", AT(verify_only), 0,
      0, NULL},
@@ -69,8 +70,8 @@ static const struct option_def options[] = {
      "that needs them is refused",
      AT(format), 0, 0, formats},
     {"overwrite", 0, OPTION_FLAG, NULL,
-     "replace images that exist at the destination, each once its new copy is whole",
-     AT(overwrite), 0, 0, NULL},
+     "replace images that exist at the destination, each once its new copy is whole", AT(overwrite),
+     0, 0, NULL},
     {"restart", 0, OPTION_FLAG, NULL,
      "begin anew where an earlier run was ended, instead of continuing", AT(restart), 0, 0, NULL},
     {"force", 0, OPTION_FLAG, NULL,
@@ -89,8 +90,8 @@ static const struct option_def options[] = {
      "use just these connections, depth and block size, instead of finding out how much of them "
      "brings something",
      AT(no_tune), 0, 0, NULL},
-    {"bandwidth", 0, OPTION_RATE, "RATE", "read no faster than this, all in all",
-     AT(bytes_per_s), 0, 0, NULL},
+    {"bandwidth", 0, OPTION_RATE, "RATE", "read no faster than this, all in all", AT(bytes_per_s),
+     0, 0, NULL},
     {"nice-cache", 0, OPTION_FLAG, NULL, "leave this host's page cache as it was", AT(nice_cache),
      0, 0, NULL},
     {"ionice", 0, OPTION_CHOICE, "none|realtime|best-effort|idle",
@@ -131,13 +132,13 @@ static const struct option_def options[] = {
     {"delete-originals", 0, OPTION_FLAG, NULL,
      "with --pool: delete the originals of one that was moved; there is no way back then",
      AT(delete_originals), 0, 0, NULL},
-    {"state-dir", 0, OPTION_TEXT, "DIR",
-     "with --pool: where its journal is (/var/lib/godwit)", AT(state_dir), 0, 0, NULL},
+    {"state-dir", 0, OPTION_TEXT, "DIR", "with --pool: where its journal is (/var/lib/godwit)",
+     AT(state_dir), 0, 0, NULL},
     {"json", 0, OPTION_FLAG, NULL, "print the result as one JSON object", AT(json), 0, 0, NULL},
     {"progress", 0, OPTION_TEXT, "FD", "write progress to this descriptor, one JSON object a line",
      AT(progress_fd), 0, 0, NULL},
-    {"verbose", 'v', OPTION_FLAG, NULL, "say each step, and what the server answers",
-     AT(verbose), 0, 0, NULL},
+    {"verbose", 'v', OPTION_FLAG, NULL, "say each step, and what the server answers", AT(verbose),
+     0, 0, NULL},
     OPTION_END,
 };
 
@@ -256,7 +257,10 @@ static int relocate_check_manifest(const struct relocate_call *c, struct err *e)
 void relocate_call_init(struct relocate_call *c)
 {
     *c = (struct relocate_call){
-        .arg = {.connections = 4, .depth = 16, .block_bytes = 1 << 20, .timeout_ns = 60 * NS_PER_S,
+        .arg = {.connections = 4,
+                .depth = 16,
+                .block_bytes = 1 << 20,
+                .timeout_ns = 60 * NS_PER_S,
                 .state_dir = "/var/lib/godwit",
                 .shutdown_timeout_ns = 120 * NS_PER_S},
         .progress = {.fd = -1},
@@ -400,8 +404,10 @@ static void relocate_tell_quick(struct relocate_call *c)
     struct ring *ring = ring_new(c->sites.ring, &e);
     struct share_check *s = ring != NULL ? share_check_open(ring, url, &e) : NULL;
     if (s != NULL && share_check_is_quick(s, &me, &e) > 0)
-        log_warn("%s: calls a write durable as quickly as it answers a question: is it exported async? "
-                 "Then a power failure of the server loses images whose sources were removed", url);
+        log_warn(
+            "%s: calls a write durable as quickly as it answers a question: is it exported async? "
+            "Then a power failure of the server loses images whose sources were removed",
+            url);
     share_check_close(s);
     ring_free(ring);
     if (e.class != ERR_NONE)

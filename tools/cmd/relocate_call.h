@@ -28,7 +28,7 @@ struct relocate_arguments {
     const char *progress_fd;
     bool verbose;
 
-    const char *pool; /* NULL: images are named one by one. The rest is for pools. */
+    const char *pool;           /* NULL: images are named one by one. The rest is for pools. */
     struct option_list connect; /* libvirts; with a pool the first one is its */
     const char *mount, *state_dir;
     int target; /* enum pool_target */

@@ -12,8 +12,12 @@ static int pool_check_usage(const struct relocate_arguments *a, int n, struct er
         bool given;
         const char *name;
     } not_with_pools[] = {
-        {a->recursive, "--recursive"}, {a->overwrite, "--overwrite"}, {a->restart, "--restart"},
-        {a->move, "--move"}, {a->verify_only, "--verify-only"}, {a->manifest != NULL, "--manifest"},
+        {a->recursive, "--recursive"},
+        {a->overwrite, "--overwrite"},
+        {a->restart, "--restart"},
+        {a->move, "--move"},
+        {a->verify_only, "--verify-only"},
+        {a->manifest != NULL, "--manifest"},
         {a->format == IMAGE_FORMAT_ASK_QCOW2, "--format=qcow2"},
     };
     bool back = a->undo || a->delete_originals;
@@ -28,7 +32,7 @@ static int pool_check_usage(const struct relocate_arguments *a, int n, struct er
     if (n == (back ? 0 : 1))
         return 0;
     err_set(e, ERR_USAGE, 0, "relocate --pool: %s",
-            back ? "the share is known: no operand with --undo and --delete-originals"
+            back     ? "the share is known: no operand with --undo and --delete-originals"
             : n == 0 ? "an operand is missing: the share"
                      : "too many operands: the share is the only one");
     return err_hint(e, "usage: godwit relocate --pool POOL nfs://HOST/EXPORT/ --mount PATH");
@@ -38,7 +42,10 @@ static int pool_check_usage(const struct relocate_arguments *a, int n, struct er
 static int pool_do(struct pool_move *m, char **operands, const char **result, struct err *e)
 {
     const struct relocate_arguments *a = &m->call->arg;
-    *result = a->dry_run ? "planned" : a->undo ? "undone" : a->delete_originals ? "deleted" : "done";
+    *result = a->dry_run            ? "planned"
+              : a->undo             ? "undone"
+              : a->delete_originals ? "deleted"
+                                    : "done";
     if (a->undo)
         return pool_undo(m, e);
     if (a->delete_originals)

@@ -232,8 +232,8 @@ static int site_destination(struct relocate_sites *s, const char *operand, struc
     return 0;
 }
 
-int relocate_sites_open(struct relocate_sites *s, char **sources, size_t n,
-                        const char *destination, bool recursive, struct err *e)
+int relocate_sites_open(struct relocate_sites *s, char **sources, size_t n, const char *destination,
+                        bool recursive, struct err *e)
 {
     s->sources = calloc(n, sizeof *s->sources);
     if (s->sources == NULL)

@@ -12,9 +12,9 @@ struct relocate_sites;
 struct relocate_dir {
     struct relocate_site site;
     const struct relocate_sites *all;
-    char *text;      /* what is opened */
+    char *text; /* what is opened */
     bool is_share;
-    bool keeps_none; /* null: */
+    bool keeps_none;       /* null: */
     _Atomic bool was_open; /* a share that could be opened: later it is worth waiting for */
 };
 
@@ -33,8 +33,8 @@ struct relocate_sites {
 };
 
 /* Takes the operands apart. ERR_USAGE, or ERR_REFUSED where a look at the place was needed. */
-int relocate_sites_open(struct relocate_sites *s, char **sources, size_t n,
-                        const char *destination, bool recursive, struct err *e);
+int relocate_sites_open(struct relocate_sites *s, char **sources, size_t n, const char *destination,
+                        bool recursive, struct err *e);
 
 /* After relocate_free(). */
 void relocate_sites_close(struct relocate_sites *s);

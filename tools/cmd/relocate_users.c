@@ -50,7 +50,8 @@ static int users_open_share(struct relocate_call *c, struct users_share *s,
         return 0;
     pool_share_close(&s->share);
     s->of = NULL;
-    if (share_url_parse(dir->text, &s->url, e) < 0 || pool_share_open(&s->share, dir->text, c, e) < 0)
+    if (share_url_parse(dir->text, &s->url, e) < 0 ||
+        pool_share_open(&s->share, dir->text, c, e) < 0)
         return -1;
     s->of = dir;
     return 0;
@@ -79,7 +80,8 @@ static int users_add(struct relocate_call *c, struct image_set *set, struct user
     if (strncmp(dir->text, "nfs://", 6) == 0)
         return users_add_shared(c, set, s, dir, image->name, e);
     CLEANUP_FREE char *path = users_join(dir->text, image->name);
-    return path != NULL ? image_set_add(set, path, e) : err_set(e, ERR_IO, ENOMEM, "%s", image->name);
+    return path != NULL ? image_set_add(set, path, e)
+                        : err_set(e, ERR_IO, ENOMEM, "%s", image->name);
 }
 
 static int users_add_all(struct relocate_call *c, struct image_set *set, struct err *e)
@@ -133,10 +135,12 @@ static int users_silent(const struct relocate_arguments *a, const struct err *si
         log_warn("this host's libvirt was not asked who uses the images: %s", silent->msg);
         return 0;
     }
-    err_set(e, ERR_REFUSED, 0, "%s does not tell who uses the images, and --move would remove them: %s",
+    err_set(e, ERR_REFUSED, 0,
+            "%s does not tell who uses the images, and --move would remove them: %s",
             USERS_OWN_LIBVIRT, silent->msg);
-    return err_hint(e, "see '%s'; without --move the originals stay; --force moves them without "
-                       "libvirt's word",
+    return err_hint(e,
+                    "see '%s'; without --move the originals stay; --force moves them without "
+                    "libvirt's word",
                     text_command("virsh -c %s list --all", USERS_OWN_LIBVIRT));
 }
 
@@ -197,8 +201,9 @@ int relocate_may_remove(void *arg, const struct relocate_image *image,
     image_set_free(&set);
     if (rc <= 0)
         return rc;
-    return err_hint(e, "shut that down, and run it again, with --overwrite if it has written to the "
-                       "source");
+    return err_hint(e,
+                    "shut that down, and run it again, with --overwrite if it has written to the "
+                    "source");
 }
 
 int relocate_check_users(struct relocate_call *c, struct err *e)
@@ -215,9 +220,10 @@ int relocate_check_users(struct relocate_call *c, struct err *e)
     if (rc <= 0)
         return rc;
     return err_hint(e, "shut down what runs%s",
-                    !a->move   ? "; --force copies it all the same"
-                    : a->force ? ""
-                               : "; 'godwit relocate --pool' leads domains along, and without --move "
-                                 "the originals stay; --force moves what nobody has running, and what "
-                                 "cannot be found out");
+                    !a->move ? "; --force copies it all the same"
+                    : a->force
+                        ? ""
+                        : "; 'godwit relocate --pool' leads domains along, and without --move "
+                          "the originals stay; --force moves what nobody has running, and what "
+                          "cannot be found out");
 }

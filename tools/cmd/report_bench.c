@@ -66,7 +66,8 @@ static void report_head(const struct report_bench *r, FILE *to)
     const struct compare_options *o = c->options;
     const struct machine *m = &r->machine;
     char size[UNITS_TEXT_MAX], data[UNITS_TEXT_MAX];
-    fprintf(to, "%s, %s%s%s: %zu file%s, %s (%s of data); %s; %zu of %zu rounds, seed %" PRIu64 "\n",
+    fprintf(to,
+            "%s, %s%s%s: %zu file%s, %s (%s of data); %s; %zu of %zu rounds, seed %" PRIu64 "\n",
             r->direction, o->share, o->local != NULL ? ", " : "", o->local != NULL ? o->local : "",
             c->set.n, c->set.n == 1 ? "" : "s", units_format_size(size, c->set.size_bytes),
             units_format_size(data, c->set.data_bytes),
@@ -122,16 +123,19 @@ static void report_table(const struct report_bench *r, FILE *to)
         if ((int)strlen(c->entry[i].who.label) > width)
             width = (int)strlen(c->entry[i].who.label);
     bool server = c->options->server_pid != 0;
-    fprintf(to, "%-*s   n  seconds  min-max               rate   time  min-max        CPU"
-                "  time    MiB  peak%s\n",
+    fprintf(to,
+            "%-*s   n  seconds  min-max               rate   time  min-max        CPU"
+            "  time    MiB  peak%s\n",
             width, "", server ? "  server" : "");
-    fprintf(to, "%-*s      median                                   ×  of rounds    s/GiB"
-                "     ×   peak     ×%s\n",
+    fprintf(to,
+            "%-*s      median                                   ×  of rounds    s/GiB"
+            "     ×   peak     ×%s\n",
             width, "", server ? "   s/GiB" : "");
     for (size_t i = 0; i < c->n; i++)
         report_row(r, i, width, to);
-    fprintf(to, "\n×: as many times as much as %s in the same round, the median. CPU and server:\n"
-                "per GiB of data. Each copy was read back and compared, outside of the clock.\n",
+    fprintf(to,
+            "\n×: as many times as much as %s in the same round, the median. CPU and server:\n"
+            "per GiB of data. Each copy was read back and compared, outside of the clock.\n",
             c->entry[0].who.label);
 }
 
@@ -239,9 +243,11 @@ static void report_json_entry(struct json *list, const struct compare *c, size_t
     report_json_command(o, &entry->who.command);
     report_version(&entry->who, version);
     json_text(o, "version", version);
-    json_text(o, "state", entry->who.missing ? "not installed" : s.wrong > 0 ? "wrong"
-                          : entry->fault.class != ERR_NONE                    ? "failed"
-                                                                             : "right");
+    json_text(o, "state",
+              entry->who.missing               ? "not installed"
+              : s.wrong > 0                    ? "wrong"
+              : entry->fault.class != ERR_NONE ? "failed"
+                                               : "right");
     json_u64(o, "n", s.wall_s.n);
     json_u64(o, "wrong", s.wrong);
     report_json_stats(o, "seconds", &s.wall_s);

@@ -174,17 +174,22 @@ static void report_pause_text(const struct migrate_report *m, FILE *to)
         fputs(" (the switchover did not wait for the limit)", to);
     fputc('\n', to);
     if (p->sending_ns >= 0)
-        fprintf(to, "           %.1f ms to send the last of RAM and the devices, %.1f ms until the "
-                    "destination ran\n", report_ms(p->sending_ns), report_ms(p->starting_ns));
+        fprintf(to,
+                "           %.1f ms to send the last of RAM and the devices, %.1f ms until the "
+                "destination ran\n",
+                report_ms(p->sending_ns), report_ms(p->starting_ns));
     if (p->limit == MIGRATE_LIMIT_MISSED && p->sending_ns < 0)
-        fputs("           which part of it is not known: what the two sides said came in another order\n", to);
+        fputs(
+            "           which part of it is not known: what the two sides said came in another order\n",
+            to);
     else if (p->limit == MIGRATE_LIMIT_MISSED)
-        fprintf(to, "           %s\n",
-                p->sending_ns - m->downtime_limit_ns > p->starting_ns
-                    ? "the excess is in the sending: more was left than QEMU had estimated, or it was "
-                      "sent more slowly"
-                    : "QEMU reckons with RAM only: the excess is what the destination took to load and "
-                      "start");
+        fprintf(
+            to, "           %s\n",
+            p->sending_ns - m->downtime_limit_ns > p->starting_ns
+                ? "the excess is in the sending: more was left than QEMU had estimated, or it was "
+                  "sent more slowly"
+                : "QEMU reckons with RAM only: the excess is what the destination took to load and "
+                  "start");
 }
 
 void report_migrate_text(const struct report_migrate *r, FILE *to)

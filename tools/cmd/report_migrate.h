@@ -10,8 +10,9 @@
 #include "tools/cmd/progress.h"
 
 struct report_migrate {
-    const char *result; /* "done", "incomplete" (the guest has moved, its definition has not), "failed", "refused", "cancelled", "uncertain" */
-    const char *route; /* NULL: none was chosen yet */
+    const char *
+        result; /* "done", "incomplete" (the guest has moved, its definition has not), "failed", "refused", "cancelled", "uncertain" */
+    const char *route;        /* NULL: none was chosen yet */
     const char *route_reason; /* NULL: there was no choice */
     const struct vm_settings *settings;
     const struct migrate_report *report;

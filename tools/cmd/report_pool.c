@@ -62,9 +62,10 @@ static void report_plan_text(const struct pool_move *m, FILE *to)
     for (size_t i = 0; i < j->n_images; i++)
         if (m->call->arg.undo ? !j->images[i].was_there : j->phase == POOL_BEGUN)
             fprintf(to, "would %s: %s%s  %s\n",
-                    m->call->arg.undo ? "remove" : j->images[i].was_there ? "compare" : "copy",
-                    m->share, j->images[i].name,
-                    units_format_size(bytes, j->images[i].size_bytes));
+                    m->call->arg.undo        ? "remove"
+                    : j->images[i].was_there ? "compare"
+                                             : "copy",
+                    m->share, j->images[i].name, units_format_size(bytes, j->images[i].size_bytes));
     if (!m->call->arg.undo && m->pool_after == NULL)
         fprintf(to, "pool %s stays as it is: without --mount it has no place on the share\n",
                 j->pool);
@@ -83,7 +84,8 @@ static void report_done_text(const struct pool_move *m, FILE *to)
     for (size_t i = 0; i < j->n_domains; i++)
         fprintf(to, "domain %s: was redefined%s\n", j->domains[i].name,
                 j->domains[i].shut_down ? "; it was shut down for that" : "");
-    fprintf(to, "the originals are still in %s: --delete-originals deletes them, --undo goes back\n",
+    fprintf(to,
+            "the originals are still in %s: --delete-originals deletes them, --undo goes back\n",
             j->path);
 }
 
@@ -93,7 +95,8 @@ static void report_undone_text(const struct pool_move *m, FILE *to)
     size_t kept = 0;
     for (size_t i = 0; i < j->n_images; i++)
         kept += j->images[i].was_there;
-    fprintf(to, "pool %s and %zu domain%s are as they were before; the copies were removed from %s\n",
+    fprintf(to,
+            "pool %s and %zu domain%s are as they were before; the copies were removed from %s\n",
             j->pool, j->n_domains, j->n_domains == 1 ? "" : "s", j->share);
     if (kept > 0)
         fprintf(to, "%zu image%s stood there before: left there\n", kept, kept == 1 ? "" : "s");
@@ -123,8 +126,10 @@ void report_pool_where(const struct pool_move *m, FILE *to)
     }
     fprintf(to, "godwit: pool and domains are as they were before\n");
     if (m->copying)
-        fprintf(to, "godwit: copies are left in %s: the same command goes on with them, --undo "
-                    "removes them\n", m->share);
+        fprintf(to,
+                "godwit: copies are left in %s: the same command goes on with them, --undo "
+                "removes them\n",
+                m->share);
 }
 
 /* ---- JSON ---- */

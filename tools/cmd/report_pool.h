@@ -9,8 +9,7 @@
 
 /* `result`: "planned", "done", "undone", "deleted", or how it failed. */
 void report_pool_text(const struct pool_move *m, const char *result, FILE *to);
-void report_pool_json(const struct pool_move *m, const char *result, const struct err *e,
-                      FILE *to);
+void report_pool_json(const struct pool_move *m, const char *result, const struct err *e, FILE *to);
 
 /* After a run that ended early: what stands where. */
 void report_pool_where(const struct pool_move *m, FILE *to);

@@ -73,8 +73,10 @@ static void report_image_json(const struct report_relocate *r, const struct relo
     json_text(file, "source", name);
     report_name(name, sizeof name, r->to_url, image->as);
     json_text(file, "destination", name);
-    json_text(file, "state", image->state == RELOCATE_DONE ? "done"
-                             : image->state == RELOCATE_KEPT ? "kept" : "not done");
+    json_text(file, "state",
+              image->state == RELOCATE_DONE   ? "done"
+              : image->state == RELOCATE_KEPT ? "kept"
+                                              : "not done");
     json_u64(file, "bytes", image->bytes);
     json_u64(file, "data_bytes", image->data_bytes);
     json_u64(file, "resumed_bytes", image->resumed_bytes);
@@ -87,8 +89,7 @@ static void report_image_json(const struct report_relocate *r, const struct relo
 void report_relocate_json(const struct report_relocate *r, const struct err *e, FILE *to)
 {
     const struct relocate_totals none = {0};
-    const struct relocate_totals *t =
-        r->relocate != NULL ? relocate_totals(r->relocate) : &none;
+    const struct relocate_totals *t = r->relocate != NULL ? relocate_totals(r->relocate) : &none;
     const struct relocate_image *image;
     struct json *o = json_new();
     json_text(o, "result", r->result);
@@ -147,8 +148,9 @@ void report_relocate_text(const struct report_relocate *r, FILE *to)
     for (size_t i = 0; (image = relocate_image(r->relocate, i)) != NULL; i++)
         if (image->state == RELOCATE_DONE)
             report_image_text(r, image, to);
-    fprintf(to, "%" PRIu64 " image%s, %s (%s of data) in %.1f s, %s/s; %.2f s of CPU; %" PRIu64
-                " reads, %" PRIu64 " writes, %" PRIu64 " commits",
+    fprintf(to,
+            "%" PRIu64 " image%s, %s (%s of data) in %.1f s, %s/s; %.2f s of CPU; %" PRIu64
+            " reads, %" PRIu64 " writes, %" PRIu64 " commits",
             t->images_done, t->images_done == 1 ? "" : "s", units_format_size(bytes, t->bytes),
             units_format_size(data, t->data_bytes), (double)r->wall_ns / 1e9,
             units_format_size(rate, report_rate(r, t->data_bytes)), (double)r->cpu_ns / 1e9,
@@ -168,8 +170,10 @@ void report_relocate_where(const struct report_relocate *r, FILE *to)
         moved += image->moved;
     }
     if (r->verify_only) {
-        fprintf(to, "godwit: %" PRIu64 " of %" PRIu64 " images were compared and are the same; nothing "
-                "was written or removed\n", t->images_done, t->images);
+        fprintf(to,
+                "godwit: %" PRIu64 " of %" PRIu64 " images were compared and are the same; nothing "
+                "was written or removed\n",
+                t->images_done, t->images);
         return;
     }
     fprintf(to, "godwit: %" PRIu64 " of %" PRIu64 " images were relocated, ", t->images_done,

@@ -9,7 +9,7 @@
 #include "tools/cmd/progress.h"
 
 struct report_relocate {
-    const char *result; /* "done", "failed", "refused", "cancelled" */
+    const char *result;              /* "done", "failed", "refused", "cancelled" */
     const struct relocate *relocate; /* NULL: it was not even planned */
     const char *to_url;
     bool verify_only;

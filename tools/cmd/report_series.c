@@ -148,7 +148,8 @@ void report_series_text(const struct trial_series *s, FILE *to)
     struct err e = {0};
     if (cells_open(&cells, s, &e) < 0)
         return;
-    fputs("Silence seen from outside, in ms; \"QEMU\" is the downtime that it reports itself.\n", to);
+    fputs("Silence seen from outside, in ms; \"QEMU\" is the downtime that it reports itself.\n",
+          to);
     fprintf(to, "%-16s %-7s %12s %3s %8s %8s %8s %8s  %14s %8s %8s\n", "setting", "route",
             "dirty/s", "n", "median", "p95", "min", "max", "95 % of median", "QEMU", "total");
     for (size_t i = 0; i < cells.n; i++) {
@@ -156,10 +157,11 @@ void report_series_text(const struct trial_series *s, FILE *to)
             series_heading(cells.at[i].what, to);
         series_row(&cells.at[i], to);
     }
-    fputs("p95 is shown from 20 trials on, an interval from 5. Marks: b no observer saw the\n"
-          "switchover, e a longer silence elsewhere, l the observer was late, o the guest stayed away,\n"
-          "2 a heartbeat came twice, s processor time went elsewhere.\n",
-          to);
+    fputs(
+        "p95 is shown from 20 trials on, an interval from 5. Marks: b no observer saw the\n"
+        "switchover, e a longer silence elsewhere, l the observer was late, o the guest stayed away,\n"
+        "2 a heartbeat came twice, s processor time went elsewhere.\n",
+        to);
     cells_close(&cells);
 }
 

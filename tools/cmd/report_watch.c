@@ -26,9 +26,11 @@ const char *watch_state_name(enum vm_migration m)
 
 static const char *watch_end_name(enum watch_end end)
 {
-    static const char *const names[] = {
-        [WATCH_GOES_ON] = "goes-on", [WATCH_COMPLETED] = "completed", [WATCH_FAILED] = "failed",
-        [WATCH_CANCELLED] = "cancelled", [WATCH_LOST] = "lost"};
+    static const char *const names[] = {[WATCH_GOES_ON] = "goes-on",
+                                        [WATCH_COMPLETED] = "completed",
+                                        [WATCH_FAILED] = "failed",
+                                        [WATCH_CANCELLED] = "cancelled",
+                                        [WATCH_LOST] = "lost"};
     return names[end];
 }
 
@@ -101,15 +103,10 @@ static void summary_begin(const struct watch_view *v, FILE *to)
     const char *where = v->postcopy ? "it was in postcopy: look at both sides, where the guest runs"
                                     : "the guest is on the source";
     switch (v->end) {
-    case WATCH_COMPLETED:
-        fputs("The migration has completed.\n", to);
-        break;
-    case WATCH_CANCELLED:
-        fprintf(to, "The migration was cancelled: %s.\n", where);
-        break;
+    case WATCH_COMPLETED: fputs("The migration has completed.\n", to); break;
+    case WATCH_CANCELLED: fprintf(to, "The migration was cancelled: %s.\n", where); break;
     case WATCH_FAILED:
-        fprintf(to, "The migration has failed%s%s: %s.\n",
-                v->sample.vm.reason != NULL ? ", " : "",
+        fprintf(to, "The migration has failed%s%s: %s.\n", v->sample.vm.reason != NULL ? ", " : "",
                 v->sample.vm.reason != NULL ? v->sample.vm.reason : "", where);
         break;
     case WATCH_LOST:

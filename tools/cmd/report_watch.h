@@ -20,13 +20,13 @@ enum watch_end {
 };
 
 struct watch_view {
-    const char *target; /* as the user named it */
+    const char *target;         /* as the user named it */
     struct watch_sample sample; /* the last one; of all zeros before the first */
     bool sampled;
     bool begun;
-    bool postcopy; /* was seen: unless it completes, the guest may be on either side */
-    bool unreachable; /* the connection was lost, and QEMU is not known to have ended */
-    bool diverges; /* it falls behind, pass after pass: left alone, it never ends */
+    bool postcopy;      /* was seen: unless it completes, the guest may be on either side */
+    bool unreachable;   /* the connection was lost, and QEMU is not known to have ended */
+    bool diverges;      /* it falls behind, pass after pass: left alone, it never ends */
     int64_t elapsed_ns; /* since it was seen to begin */
     int64_t began_epoch_ns, ended_epoch_ns, sampled_epoch_ns; /* CLOCK_REALTIME; 0: not yet */
     const char *counted_by; /* the downtime: "QEMU" or "libvirt"; NULL: it is not known */

@@ -82,10 +82,11 @@ struct watch_call {
     bool terminal; /* rows are rewritten in place */
     bool headed;
     int64_t began_ns, next_ns, deadline_ns; /* CLOCK_MONOTONIC; deadline INT64_MAX: none */
-    int64_t paused_ns;        /* 0: not in the pause */
-    bool unanswered;          /* connected again, and not answered since */
-    struct watch_sample first; /* what it said before anything was seen to begin */
-    uint64_t behind_pass; /* since which pass the guest has dirtied more than was sent; 0: it has not */
+    int64_t paused_ns;                      /* 0: not in the pause */
+    bool unanswered;                        /* connected again, and not answered since */
+    struct watch_sample first;              /* what it said before anything was seen to begin */
+    uint64_t
+        behind_pass; /* since which pass the guest has dirtied more than was sent; 0: it has not */
     bool metrics_failed;
 };
 
@@ -311,7 +312,7 @@ static int watch_connect_again(struct watch_call *c, struct err *e)
     int64_t give_up_ns = clock_now_ns() + RECONNECT_MAX_NS;
     watch_close(c->watch);
     c->watch = NULL;
-    c->next_ns = c->paused_ns = 0; /* what was said meanwhile is not known */
+    c->next_ns = c->paused_ns = 0;             /* what was said meanwhile is not known */
     if (c->unanswered && watch_rest(c, e) < 0) /* it accepts, and closes */
         return -1;
     c->unanswered = true;
@@ -481,8 +482,9 @@ static int watch_fail_postcopy(const struct watch_call *c, struct err *e)
     err_clear(e);
     err_set(e, ERR_UNCERTAIN, 0, "%s: the migration %s after postcopy had begun", c->view.target,
             c->view.end == WATCH_FAILED ? "has failed" : "was cancelled");
-    err_hint(e, "look at both sides, which of them runs the guest (virsh domstate, or query-status) "
-                "before anything is started or ended");
+    err_hint(e,
+             "look at both sides, which of them runs the guest (virsh domstate, or query-status) "
+             "before anything is started or ended");
     return command_fail(e);
 }
 
@@ -490,19 +492,16 @@ static int watch_fail_postcopy(const struct watch_call *c, struct err *e)
 static int watch_exit(const struct watch_call *c, struct err *e)
 {
     switch (c->view.end) {
-    case WATCH_COMPLETED:
-        return EXIT_DONE;
+    case WATCH_COMPLETED: return EXIT_DONE;
     case WATCH_FAILED:
-    case WATCH_CANCELLED:
-        return c->view.postcopy ? watch_fail_postcopy(c, e) : EXIT_FAILED;
+    case WATCH_CANCELLED: return c->view.postcopy ? watch_fail_postcopy(c, e) : EXIT_FAILED;
     case WATCH_LOST:
         err_clear(e);
         err_set(e, ERR_UNCERTAIN, 0, "%s %s, and did not say how its migration went",
                 c->view.target, c->view.unreachable ? "cannot be reached any more" : "has ended");
         err_hint(e, "look whether the guest runs on the destination before anything is started");
         return command_fail(e);
-    case WATCH_GOES_ON:
-        break;
+    case WATCH_GOES_ON: break;
     }
     /* nothing was watched: nothing can be said of where the guest is; nor if it goes on unwatched */
     if (e->class != ERR_CANCELLED && e->class != ERR_UNCERTAIN) {

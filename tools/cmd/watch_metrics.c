@@ -40,7 +40,8 @@ static void metrics_one(FILE *to, const struct watch_view *v, const char *name, 
 
 static void metrics_states(FILE *to, const struct watch_view *v)
 {
-    metrics_head(to, "state", "gauge", "1 for the state that the migration is in, 0 for all others.");
+    metrics_head(to, "state", "gauge",
+                 "1 for the state that the migration is in, 0 for all others.");
     /* one that QEMU could not be asked for any more is still known to have ended */
     enum vm_migration now = v->end == WATCH_COMPLETED   ? VM_MIGRATION_COMPLETED
                             : v->end == WATCH_FAILED    ? VM_MIGRATION_FAILED
@@ -76,7 +77,8 @@ static void metrics_times(FILE *to, const struct watch_view *v)
     metrics_one(to, v, "end_timestamp_seconds", "When the migration was seen to end.",
                 metrics_s(v->ended_epoch_ns));
     if (v->counted_by != NULL)
-        metrics_one(to, v, "downtime_seconds", "How long the guest stood still, as QEMU or libvirt counts.",
+        metrics_one(to, v, "downtime_seconds",
+                    "How long the guest stood still, as QEMU or libvirt counts.",
                     metrics_s(s->vm.downtime_ns));
 }
 
@@ -92,14 +94,15 @@ static void metrics_write(FILE *to, const struct watch_view *v)
         {"transferred_bytes", "RAM that was sent.", (double)s->vm.ram_transferred_bytes},
         {"remaining_bytes", "RAM that is still to be sent.", (double)s->vm.ram_remaining_bytes},
         {"dirty_bytes_per_second", "RAM that the guest dirties.", (double)s->vm.dirty_bytes_per_s},
-        {"bandwidth_bytes_per_second", "How fast QEMU sends.",
-         (double)s->vm.bandwidth_bytes_per_s},
-        {"diverges", "1 where the guest dirties RAM faster than it is sent, pass after pass.", v->diverges},
+        {"bandwidth_bytes_per_second", "How fast QEMU sends.", (double)s->vm.bandwidth_bytes_per_s},
+        {"diverges", "1 where the guest dirties RAM faster than it is sent, pass after pass.",
+         v->diverges},
         {"expected_downtime_seconds", "What QEMU expects, of RAM only.",
          metrics_s(s->vm.expected_downtime_ns)},
         {"throttle_ratio", "Processor time that is taken from the guest (auto-converge).",
          s->throttle_percent / 100.0},
-        {"postcopy", "1 once postcopy was seen: unless it completes, the guest may be on either side.",
+        {"postcopy",
+         "1 once postcopy was seen: unless it completes, the guest may be on either side.",
          v->postcopy},
         {"postcopy_bytes", "Sent in postcopy.", (double)s->postcopy_bytes},
         {"postcopy_requests", "Pages that the destination asked for.",

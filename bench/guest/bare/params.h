@@ -24,7 +24,7 @@
 struct bare_params {
     char magic[16];
     uint32_t version;
-    uint32_t size_bytes; /* of this struct */
+    uint32_t size_bytes;             /* of this struct */
     uint64_t working_set_bytes;      /* a multiple of the page size, at least one page */
     uint32_t dirty_rate_bytes_per_s; /* 0: the working set is filled once and left alone */
     uint32_t period_us;              /* of the heartbeat */

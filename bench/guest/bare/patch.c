@@ -52,8 +52,7 @@ static const char usage_text[] =
     "\n"
     "SIZE is a number, or a number with the unit K, M or G.\n";
 
-static _Noreturn void __attribute__((format(printf, 2, 3))) die(int status, const char *format,
-                                                                 ...)
+static _Noreturn void __attribute__((format(printf, 2, 3))) die(int status, const char *format, ...)
 {
     va_list args;
 
@@ -70,8 +69,8 @@ static uint64_t parse_option(const char *name, const char *text, uint64_t min, u
     uint64_t value;
 
     if (!size_arg_parse(text, max, &value) || value < min) {
-        die(EXIT_USAGE, "%s %s: not a number from %" PRIu64 " to %" PRIu64
-            " (units K, M, G)", name, text, min, max);
+        die(EXIT_USAGE, "%s %s: not a number from %" PRIu64 " to %" PRIu64 " (units K, M, G)", name,
+            text, min, max);
     }
     return value;
 }
@@ -90,29 +89,25 @@ static void parse_arguments(int argc, char **argv, struct wish *wish)
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
         switch (option) {
         case 'w':
-            wish->working_set_bytes = parse_option("--working-set", optarg, WORKSET_PAGE_BYTES,
-                                                   BARE_WORKSET_MAX_BYTES);
+            wish->working_set_bytes =
+                parse_option("--working-set", optarg, WORKSET_PAGE_BYTES, BARE_WORKSET_MAX_BYTES);
             if (wish->working_set_bytes % WORKSET_PAGE_BYTES) {
                 die(EXIT_USAGE, "--working-set %s: not a multiple of 4K", optarg);
             }
             wish->working_set_set = true;
             break;
         case 'r':
-            wish->dirty_rate_bytes_per_s = parse_option("--dirty-rate", optarg, 0,
-                                                        PACER_RATE_MAX_BYTES_PER_S);
+            wish->dirty_rate_bytes_per_s =
+                parse_option("--dirty-rate", optarg, 0, PACER_RATE_MAX_BYTES_PER_S);
             wish->dirty_rate_set = true;
             break;
         case 'p':
-            wish->period_us = parse_option("--period-us", optarg, BARE_PERIOD_MIN_US,
-                                           BARE_PERIOD_MAX_US);
+            wish->period_us =
+                parse_option("--period-us", optarg, BARE_PERIOD_MIN_US, BARE_PERIOD_MAX_US);
             wish->period_set = true;
             break;
-        case 'h':
-            fputs(usage_text, stdout);
-            exit(0);
-        default:
-            fputs(usage_text, stderr);
-            exit(EXIT_USAGE);
+        case 'h': fputs(usage_text, stdout); exit(0);
+        default: fputs(usage_text, stderr); exit(EXIT_USAGE);
         }
     }
     if (argc - optind != 2) {
@@ -165,9 +160,10 @@ static void image_patch(struct image *image, const char *path, const struct wish
 
     memcpy(&params, image->bytes + offset, sizeof(params));
     if (params.version != BARE_PARAMS_VERSION || params.size_bytes != sizeof(params)) {
-        die(EXIT_USAGE, "%s: parameter block of version %" PRIu32 ", %" PRIu32
-            " bytes; this program knows version %d, %zu bytes", path, params.version,
-            params.size_bytes, BARE_PARAMS_VERSION, sizeof(params));
+        die(EXIT_USAGE,
+            "%s: parameter block of version %" PRIu32 ", %" PRIu32
+            " bytes; this program knows version %d, %zu bytes",
+            path, params.version, params.size_bytes, BARE_PARAMS_VERSION, sizeof(params));
     }
     if (wish->working_set_set) {
         params.working_set_bytes = wish->working_set_bytes;

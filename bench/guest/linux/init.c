@@ -126,8 +126,7 @@ static void start_network(const struct params *params)
     }
     if (fd >= 0 && params->has_ip &&
         (interface_set(fd, "eth0", SIOCSIFADDR, params->ip) ||
-         interface_set(fd, "eth0", SIOCSIFNETMASK, params->netmask) ||
-         interface_up(fd, "eth0"))) {
+         interface_set(fd, "eth0", SIOCSIFNETMASK, params->netmask) || interface_up(fd, "eth0"))) {
         serial_sendf("ERROR eth0: %s", strerror(errno));
     }
     if (fd >= 0) {
@@ -191,8 +190,9 @@ static void *load_run(void *argument)
         if (reported != ws->corrupt) {
             reported = ws->corrupt;
             serial_sendf("CORRUPT page=%08" PRIx32 " want=%08" PRIx32 " got=%08" PRIx32
-                         " total=%08" PRIx32, ws->last_corrupt.page, ws->last_corrupt.want,
-                         ws->last_corrupt.got, ws->corrupt);
+                         " total=%08" PRIx32,
+                         ws->last_corrupt.page, ws->last_corrupt.want, ws->last_corrupt.got,
+                         ws->corrupt);
         }
     }
     return NULL;
@@ -308,11 +308,11 @@ int main(void)
     start_network(&guest.params);
     guest.has_disk = disk_is_there();
     guest.disk.records_per_s = guest.params.records_per_s;
-    serial_sendf("GODWIT-GUEST linux %d period_us=%" PRIu32 " working_set=%" PRIu64
-                 " rate=%" PRIu32 " records_per_s=%" PRIu32 " disk=%s",
-                 HEARTBEAT_FORMAT_VERSION, guest.params.period_us,
-                 guest.params.working_set_bytes, guest.params.dirty_rate_bytes_per_s,
-                 guest.params.records_per_s, guest.has_disk ? "vda" : "none");
+    serial_sendf("GODWIT-GUEST linux %d period_us=%" PRIu32 " working_set=%" PRIu64 " rate=%" PRIu32
+                 " records_per_s=%" PRIu32 " disk=%s",
+                 HEARTBEAT_FORMAT_VERSION, guest.params.period_us, guest.params.working_set_bytes,
+                 guest.params.dirty_rate_bytes_per_s, guest.params.records_per_s,
+                 guest.has_disk ? "vda" : "none");
     start_thread(beat_run, NULL, 50);
     if (prepare_workset()) {
         start_thread(load_run, NULL, 0);

@@ -50,8 +50,7 @@ static bool parse_working_set(const char *text, uint64_t *value)
 {
     uint64_t bytes;
 
-    if (!size_arg_parse(text, PARAMS_WORKING_SET_MAX_BYTES, &bytes) ||
-        bytes % WORKSET_PAGE_BYTES) {
+    if (!size_arg_parse(text, PARAMS_WORKING_SET_MAX_BYTES, &bytes) || bytes % WORKSET_PAGE_BYTES) {
         return false;
     }
     *value = bytes;

@@ -37,8 +37,8 @@ void *power_run(void *argument)
     while (n > 0 && poll(devices, (nfds_t)n, -1) > 0) {
         for (int i = 0; i < n; i++) {
             if (devices[i].revents != 0 &&
-                read(devices[i].fd, &event, sizeof event) == sizeof event &&
-                event.type == EV_KEY && event.code == KEY_POWER && event.value == 1) {
+                read(devices[i].fd, &event, sizeof event) == sizeof event && event.type == EV_KEY &&
+                event.code == KEY_POWER && event.value == 1) {
                 serial_sendf("POWER the button was pressed");
                 sync();
                 reboot(RB_POWER_OFF);

@@ -23,28 +23,17 @@ static const struct {
     bool needs_destination;
     bool slow; /* left out of a quick run */
 } checks[] = {
-    {"same host", check_same_host, true, false},
-    {"unfinished", check_unfinished, false, false},
-    {"state", check_state, false, false},
-    {"name", check_name, true, false},
-    {"clocks", check_clocks, true, true},
-    {"disks", check_disks, false, false},
-    {"cache", check_cache, false, false},
-    {"accelerator", check_accelerator, false, false},
-    {"machine", check_machine, true, false},
-    {"cpu", check_cpu, true, false},
-    {"versions", check_versions, true, false},
-    {"capabilities", check_capabilities, true, true},
-    {"leftover", check_leftover, false, false},
-    {"devices", check_devices, false, false},
-    {"snapshots", check_snapshots, false, false},
-    {"jobs", check_jobs, false, false},
-    {"networks", check_networks, true, false},
-    {"pools", check_pools, true, false},
-    {"memory", check_memory, true, false},
-    {"vcpus", check_vcpus, true, false},
-    {"address", check_address, true, false},
-    {"ports", check_ports, true, true},
+    {"same host", check_same_host, true, false},  {"unfinished", check_unfinished, false, false},
+    {"state", check_state, false, false},         {"name", check_name, true, false},
+    {"clocks", check_clocks, true, true},         {"disks", check_disks, false, false},
+    {"cache", check_cache, false, false},         {"accelerator", check_accelerator, false, false},
+    {"machine", check_machine, true, false},      {"cpu", check_cpu, true, false},
+    {"versions", check_versions, true, false},    {"capabilities", check_capabilities, true, true},
+    {"leftover", check_leftover, false, false},   {"devices", check_devices, false, false},
+    {"snapshots", check_snapshots, false, false}, {"jobs", check_jobs, false, false},
+    {"networks", check_networks, true, false},    {"pools", check_pools, true, false},
+    {"memory", check_memory, true, false},        {"vcpus", check_vcpus, true, false},
+    {"address", check_address, true, false},      {"ports", check_ports, true, true},
 };
 
 void check_skip_err(struct check_list *l, const char *what, struct err *e)
@@ -76,8 +65,7 @@ enum check_verdict check_risk(const struct check_run *r)
 
 bool check_may_shell(const struct check_run *r, const struct check_side *side)
 {
-    return side->shell.kind == SHELL_LOCAL ||
-           (side->shell.kind == SHELL_SSH && !r->o->quick);
+    return side->shell.kind == SHELL_LOCAL || (side->shell.kind == SHELL_SSH && !r->o->quick);
 }
 
 static int check_open_side(struct check_side *side, struct virt_host *h, struct err *e)
@@ -142,7 +130,8 @@ static int check_still_there(const struct check_side *side, struct err *e)
 {
     if (side->conn == NULL || virConnectIsAlive(side->conn) == 1)
         return 0;
-    return err_set(e, ERR_LOST, 0, "%s: the connection to libvirt was lost during the check", side->role);
+    return err_set(e, ERR_LOST, 0, "%s: the connection to libvirt was lost during the check",
+                   side->role);
 }
 
 int virt_check_domain(struct virt_host *source, struct virt_host *destination,

@@ -12,13 +12,14 @@
 #include "qmp/virt/domain.h"
 
 struct virt_check_options {
-    bool unsafe;       /* what only puts the guest at risk is a warning, no refusal */
-    bool fix;          /* takes away what a migration of ours has left in the domain: nothing else */
-    bool quick;        /* without what takes longer than some answers of libvirt's */
+    bool unsafe; /* what only puts the guest at risk is a warning, no refusal */
+    bool fix;    /* takes away what a migration of ours has left in the domain: nothing else */
+    bool quick;  /* without what takes longer than some answers of libvirt's */
     const char *dname; /* the domain's name on the destination; NULL: the same */
-    const char *stream_host;     /* where the source is to reach the destination; NULL: it is found out */
-    unsigned stream_port;        /* 0: those of the destination's qemu.conf */
-    bool address_is_known;       /* a migration has found out itself where the stream goes */
+    const char
+        *stream_host;      /* where the source is to reach the destination; NULL: it is found out */
+    unsigned stream_port;  /* 0: those of the destination's qemu.conf */
+    bool address_is_known; /* a migration has found out itself where the stream goes */
 };
 
 /*
@@ -46,7 +47,7 @@ int virt_check_domain(struct virt_host *source, struct virt_host *destination,
 struct virt_nfs_disk {
     char target[32];
     const char *server, *path; /* "filer", "/export/vm.img"; kept texts (core/text.h) */
-    int64_t uid, gid; /* that QEMU shows to the server */
+    int64_t uid, gid;          /* that QEMU shows to the server */
 };
 
 /* At most `max` of them; their number, or -1. */
@@ -75,8 +76,7 @@ struct virt_pool_facts {
 
 /* Adds findings about the pool, none of which says whether it can be moved: that it is there and active,
  * too, is reported by who would move it (tools/cmd/pool_check.c). 1 and *facts; 0: there is no such pool; -1. */
-int virt_check_pool(struct virt_host *h, const char *name_or_uuid,
-                    struct virt_pool_facts *facts,
+int virt_check_pool(struct virt_host *h, const char *name_or_uuid, struct virt_pool_facts *facts,
                     struct check_list *l, struct err *e);
 
 #endif

@@ -20,8 +20,8 @@ static void accelerator_of(struct check_run *r, const struct check_side *side, u
     }
     /* measured, see tests/assume/tcg-migration.sh */
     check_list_add(r->l, check_risk(r), what,
-                   "migration with TCG on QEMU %lu.%lu corrupts the guest's memory",
-                   qemu / 1000000, qemu / 1000 % 1000);
+                   "migration with TCG on QEMU %lu.%lu corrupts the guest's memory", qemu / 1000000,
+                   qemu / 1000 % 1000);
     check_list_fix(r->l, "apt-get install -t bookworm-backports qemu-system-x86");
 }
 
@@ -48,8 +48,7 @@ static void machine_refuse(struct check_run *r, const char *what)
     else if (strstr(said, "machine") != NULL)
         check_fix_there(r->l, &r->to.shell, "%s -machine help", emulator);
     else
-        check_fix_there(r->l, &r->to.shell, "apt-get install qemu-system-x86; ls -l %s",
-                         emulator);
+        check_fix_there(r->l, &r->to.shell, "apt-get install qemu-system-x86; ls -l %s", emulator);
 }
 
 void check_machine(struct check_run *r)
@@ -91,9 +90,9 @@ static void cpu_refuse(struct check_run *r, const char *what, const char *whose)
                    strcmp(r->type, "kvm") == 0 ? "the CPU" : "QEMU's CPU", r->to.name, whose,
                    colon != NULL ? colon + strlen("required features: ") : said);
     check_list_fix(r->l,
-                    "virsh -c %s hypervisor-cpu-baseline --migratable CPUS.xml  # of both hosts; "
-                    "then: virt-xml -c %s %s --edit --cpu MODEL", r->to.uri, r->from.uri,
-                    r->domain->name);
+                   "virsh -c %s hypervisor-cpu-baseline --migratable CPUS.xml  # of both hosts; "
+                   "then: virt-xml -c %s %s --edit --cpu MODEL",
+                   r->to.uri, r->from.uri, r->domain->name);
 }
 
 /* host-passthrough: the guest sees the host's own CPU, so the hosts are compared. */
@@ -115,10 +114,11 @@ static void cpu_hosts(struct check_run *r)
     if (n == VIR_CPU_COMPARE_IDENTICAL)
         check_list_add(r->l, CHECK_OK, what, "both hosts have the same CPU, and the guest sees it");
     else if (n == VIR_CPU_COMPARE_SUPERSET)
-        check_list_add(r->l, CHECK_WARN, what,
-                       "%s has a different CPU than %s, with all of its features, and the guest sees "
-                       "the host's (host-passthrough): migrating back may not work", r->to.name,
-                       r->from.name);
+        check_list_add(
+            r->l, CHECK_WARN, what,
+            "%s has a different CPU than %s, with all of its features, and the guest sees "
+            "the host's (host-passthrough): migrating back may not work",
+            r->to.name, r->from.name);
     else if (n == VIR_CPU_COMPARE_INCOMPATIBLE || virt_last_error_is(VIR_ERR_CPU_INCOMPATIBLE))
         cpu_refuse(r, what, "what the guest sees of its host's");
     else
@@ -130,8 +130,8 @@ void check_cpu(struct check_run *r)
     static const char what[] = "CPU";
     CLEANUP_FREE char *mode = xml_value(r->xml, NULL, "/domain/cpu/@mode");
     xmlNodePtr cpu = xml_first(r->xml, NULL, "/domain/cpu");
-    bool passthrough = mode != NULL && (strcmp(mode, "host-passthrough") == 0 ||
-                                        strcmp(mode, "maximum") == 0);
+    bool passthrough = mode != NULL &&
+                       (strcmp(mode, "host-passthrough") == 0 || strcmp(mode, "maximum") == 0);
     if (passthrough) {
         cpu_hosts(r);
         return;

@@ -43,13 +43,14 @@ static const struct {
      "the state of its virtiofsd is on this host", "target/@dir"},
     {CHECK_REFUSE, "filesystem[not(driver/@type='virtiofs')]", "9p",
      "QEMU does not migrate a guest that has such a file system mounted", "target/@dir"},
-    {CHECK_REFUSE, "tpm/backend[@type='passthrough']", "TPM",
-     "it is this host's own TPM", "device/@path"},
-    {CHECK_WARN, "memory[@model='nvdimm']", "NVDIMM",
-     "its file must be on shared storage", "source/path"},
+    {CHECK_REFUSE, "tpm/backend[@type='passthrough']", "TPM", "it is this host's own TPM",
+     "device/@path"},
+    {CHECK_WARN, "memory[@model='nvdimm']", "NVDIMM", "its file must be on shared storage",
+     "source/path"},
     {CHECK_WARN,
      "serial[@type='dev']|parallel[@type='dev']|console[@type='dev']|channel[@type='dev']",
-     "host device", "the guest uses a device node of this host: QEMU opens the one of that name on the destination",
+     "host device",
+     "the guest uses a device node of this host: QEMU opens the one of that name on the destination",
      "source/@path"},
     {CHECK_REFUSE, "input[@type='passthrough']", "host device",
      "the guest uses an input device of this host, which cannot migrate", "source/@evdev"},
@@ -68,22 +69,21 @@ static const struct {
 };
 
 static void device_fix(const char *what, const char *name, const char *uri, const char *domain,
-                        struct check_list *l)
+                       struct check_list *l)
 {
     if (strcmp(what, "transient disk") == 0)
         check_list_fix(l, "virt-xml -c %s %s --edit target=%s --disk transient=no", uri, domain,
-                        name);
+                       name);
     else if (strcmp(what, "host device") == 0 && strncmp(name, "hostdev", 7) == 0)
         check_list_fix(l, "virsh -c %s detach-device-alias --live %s %s", uri, domain, name);
     else if (strcmp(what, "host device") == 0 && strchr(name, ':') != NULL)
         check_list_fix(l, "virsh -c %s detach-interface --live %s hostdev --mac %s", uri, domain,
-                        name);
+                       name);
     else
         check_list_fix(l, "virsh -c %s edit %s", uri, domain);
 }
 
-static void devices_listed(xmlDocPtr doc, const char *uri, const char *domain,
-                           struct check_list *l)
+static void devices_listed(xmlDocPtr doc, const char *uri, const char *domain, struct check_list *l)
 {
     for (size_t i = 0; i < COUNT(blockers); i++) {
         xmlNodePtr devices = xml_first(doc, NULL, "/domain/devices");
@@ -138,10 +138,12 @@ void check_snapshots(struct check_run *r)
         check_skip(r, &r->from, what, "cannot count the snapshots");
     } else if (n > 0) {
         check_list_add(r->l, CHECK_REFUSE, what,
-                       "the domain has %d, and libvirt does not migrate a domain with snapshots", n);
-        check_list_fix(r->l, "for s in $(virsh -c %s snapshot-list --name %s); do virsh -c %s "
-                        "snapshot-delete --metadata %s $s; done", r->from.uri, r->domain->name,
-                        r->from.uri, r->domain->name);
+                       "the domain has %d, and libvirt does not migrate a domain with snapshots",
+                       n);
+        check_list_fix(r->l,
+                       "for s in $(virsh -c %s snapshot-list --name %s); do virsh -c %s "
+                       "snapshot-delete --metadata %s $s; done",
+                       r->from.uri, r->domain->name, r->from.uri, r->domain->name);
     } else {
         check_list_add(r->l, CHECK_OK, what, "the domain has none");
     }
@@ -166,7 +168,7 @@ static bool jobs_of_blocks(struct check_run *r)
         any = true;
         check_list_add(r->l, CHECK_REFUSE, "jobs", "a block job on disk %s is under way", target);
         check_list_fix(r->l, "virsh -c %s blockjob %s %s --abort", r->from.uri, r->domain->name,
-                        target);
+                       target);
     }
     return any;
 }

@@ -37,10 +37,11 @@ static int disk_fs(struct check_side *side, const char *path, enum virt_fs *fs, 
     char *script = NULL, said[400], *end;
     if (side->shell.kind == SHELL_LOCAL && disk_fs_here(path, fs))
         return 0;
-    if (asprintf(&script,
-                 "p=%s; until s=$(stat -f -c %%t -- \"$p\" 2>&1); do [ \"$p\" != / ] && "
-                 "p=$(dirname -- \"$p\") || break; done; echo \"$s $(findmnt -n -o FSTYPE -T \"$p\")\"",
-                 text_shell_word(path)) < 0)
+    if (asprintf(
+            &script,
+            "p=%s; until s=$(stat -f -c %%t -- \"$p\" 2>&1); do [ \"$p\" != / ] && "
+            "p=$(dirname -- \"$p\") || break; done; echo \"$s $(findmnt -n -o FSTYPE -T \"$p\")\"",
+            text_shell_word(path)) < 0)
         return err_set(e, ERR_IO, ENOMEM, "no memory for %s", path);
     int status = shell_run(&side->shell, script, said, sizeof said, CHECK_SHELL_NS, e);
     free(script);
@@ -96,16 +97,16 @@ static void disk_rule(struct check_run *r, const struct virt_disk *d)
                        d->type == VIRT_DISK_EMPTY     ? "it is empty"
                        : d->readonly                  ? "it is read-only"
                        : d->type == VIRT_DISK_NETWORK ? "QEMU itself opens it over the network"
-                       : d->shareable                 ? "it is shareable"
-                                      : "it is on shared storage, and no host caches it at the switchover");
+                       : d->shareable
+                           ? "it is shareable"
+                           : "it is on shared storage, and no host caches it at the switchover");
         return;
     }
-    check_list_add(r->l, check_risk(r), what,
-                   "libvirt calls it unsafe: %s (%s)%s%s", why, d->path,
+    check_list_add(r->l, check_risk(r), what, "libvirt calls it unsafe: %s (%s)%s%s", why, d->path,
                    e.class != ERR_NONE ? ": " : "", e.msg);
     if (strncmp(why, "its cache", 9) == 0)
         check_list_fix(r->l, "virt-xml -c %s %s --edit target=%s --disk cache=none", r->from.uri,
-                        r->domain->name, d->target);
+                       r->domain->name, d->target);
     else
         check_list_fix(r->l, "godwit relocate %s nfs://SERVER/EXPORT/", d->path);
 }
@@ -143,11 +144,13 @@ static void disk_network(struct check_run *r, const struct virt_disk *d, const c
     } else if (one < 0) {
         check_list_add(r->l, CHECK_WARN, what,
                        "%s of %s server %s matches only by name; godwit did not check whether both "
-                       "hosts see one image there", d->path, name, d->host);
+                       "hosts see one image there",
+                       d->path, name, d->host);
         check_list_fix(r->l, "godwit check -c %s %s %s", r->from.uri, r->domain->name, r->to.uri);
     } else {
-        check_list_add(r->l, CHECK_REFUSE, what, "%s server %s resolves differently on %s: %s", name,
-                       d->host, r->to.name, address[0] != '\0' ? address : "the name is unknown there");
+        check_list_add(r->l, CHECK_REFUSE, what, "%s server %s resolves differently on %s: %s",
+                       name, d->host, r->to.name,
+                       address[0] != '\0' ? address : "the name is unknown there");
         check_fix_there(r->l, &r->to.shell, "getent ahosts %s", d->host);
     }
 }
@@ -162,7 +165,7 @@ static void disk_block(struct check_run *r, const struct virt_disk *d, const cha
         snprintf(script, sizeof script, "lsblk -ndo WWN,UUID,SERIAL -- %s | tr -s ' '",
                  text_shell_word(d->path));
         answered = shell_run(&r->from.shell, script, here, sizeof here, CHECK_SHELL_NS, &e) == 0 &&
-               shell_run(&r->to.shell, script, there, sizeof there, CHECK_SHELL_NS, &e) == 0;
+                   shell_run(&r->to.shell, script, there, sizeof there, CHECK_SHELL_NS, &e) == 0;
     }
     bool named = answered && strspn(here, " ") != strlen(here);
     if (named && strcmp(here, there) == 0) {
@@ -173,9 +176,10 @@ static void disk_block(struct check_run *r, const struct virt_disk *d, const cha
                        d->path, r->to.name, there, here);
         check_list_fix(r->l, "lsblk -o NAME,WWN,UUID,SERIAL");
     } else {
-        check_list_add(r->l, CHECK_WARN, what,
-                       "%s has the same name on both hosts, but no WWN, UUID or serial number to compare",
-                       d->path);
+        check_list_add(
+            r->l, CHECK_WARN, what,
+            "%s has the same name on both hosts, but no WWN, UUID or serial number to compare",
+            d->path);
     }
 }
 
@@ -196,8 +200,7 @@ static void disk_there(struct check_run *r, const struct virt_disk *d)
 static void disk_bases(struct check_run *r, xmlNodePtr node, const struct virt_disk *d)
 {
     char what[80];
-    CLEANUP_NODES struct xml_nodes bases =
-        xml_select(r->xml, node, ".//backingStore/source/@file");
+    CLEANUP_NODES struct xml_nodes bases = xml_select(r->xml, node, ".//backingStore/source/@file");
     snprintf(what, sizeof what, "disk %s: backing file", d->target);
     for (size_t i = 0; i < bases.n; i++) {
         CLEANUP_FREE char *path = xml_value(r->xml, bases.at[i], ".");
@@ -248,7 +251,7 @@ static void disk_cache(struct check_run *r, const struct virt_disk *d)
                            : "before 4.0 does not drop it: data may be lost");
     if (r->l->n > 0 && r->l->at[r->l->n - 1].verdict == CHECK_WARN)
         check_list_fix(r->l, "virt-xml -c %s %s --edit target=%s --disk cache=none", r->from.uri,
-                        r->domain->name, d->target);
+                       r->domain->name, d->target);
 }
 
 void check_cache(struct check_run *r)

@@ -113,7 +113,8 @@ static virStorageVolPtr file_make_marker(struct file_side *s, char *name, size_t
     snprintf(name, room, ".godwit-check-%016" PRIx64, file_random());
     snprintf(xml, sizeof xml,
              "<volume><name>%s</name><capacity>%d</capacity><allocation>0</allocation>"
-             "<target><format type='raw'/></target></volume>", name, FILE_MARKER_BYTES);
+             "<target><format type='raw'/></target></volume>",
+             name, FILE_MARKER_BYTES);
     virStorageVolPtr marker = virStorageVolCreateXML(s->pool, xml, 0);
     if (marker == NULL)
         file_why(s);
@@ -191,16 +192,19 @@ static void file_compare(struct check_run *r, const char *what, const char *path
                        b.capacity_bytes, a.capacity_bytes);
         check_list_fix(r->l, "godwit relocate %s nfs://SERVER/EXPORT/", path);
     } else if (readonly) {
-        check_list_add(r->l, CHECK_OK, what, "%s is on %s, of the same size (the guest only reads it)",
-                       path, to->side->name);
+        check_list_add(r->l, CHECK_OK, what,
+                       "%s is on %s, of the same size (the guest only reads it)", path,
+                       to->side->name);
     } else if (a.changed != NULL && b.changed != NULL && strcmp(a.changed, b.changed) == 0) {
         check_list_add(r->l, CHECK_WARN, what,
                        "%s has the same size and change time on both hosts; that it is one file "
-                       "is likely but not proven: %s", path, because);
+                       "is likely but not proven: %s",
+                       path, because);
     } else {
         check_list_add(r->l, CHECK_WARN, what,
                        "%s matches only by name and size; that it is one file is not "
-                       "proven: %s", path, because);
+                       "proven: %s",
+                       path, because);
     }
     free(a.changed);
     free(b.changed);
@@ -212,15 +216,18 @@ static void file_prove(struct check_run *r, const char *what, const char *path,
     char because[400];
     int one = file_one_directory(from, to, r->l);
     if (one > 0) {
-        check_list_add(r->l, CHECK_OK, what,
-                       "%s is one file on both hosts: a marker made next to it through %s's libvirt "
-                       "was seen through %s's, and removed%s", path, from->side->name,
-                       to->side->name,
-                       from->ours || to->ours ? " (in a temporary pool)" : "");
+        check_list_add(
+            r->l, CHECK_OK, what,
+            "%s is one file on both hosts: a marker made next to it through %s's libvirt "
+            "was seen through %s's, and removed%s",
+            path, from->side->name, to->side->name,
+            from->ours || to->ours ? " (in a temporary pool)" : "");
     } else if (one == 0) {
-        check_list_add(r->l, CHECK_REFUSE, what,
-                       "%s is a different file on %s: a marker made next to it on %s was not visible "
-                       "there", path, to->side->name, from->side->name);
+        check_list_add(
+            r->l, CHECK_REFUSE, what,
+            "%s is a different file on %s: a marker made next to it on %s was not visible "
+            "there",
+            path, to->side->name, from->side->name);
         check_list_fix(r->l, "godwit relocate %s nfs://SERVER/EXPORT/", path);
     } else {
         snprintf(because, sizeof because, "no marker could be made: %s", from->why);

@@ -120,16 +120,16 @@ void check_same_host(struct check_run *r)
         check_list_add(r->l, CHECK_REFUSE, what,
                        "source and destination are the same host, %s (host UUID %s)", r->to.name,
                        to);
-        check_list_fix(r->l, "godwit check -c %s %s qemu+ssh://root@OTHER-HOST/system",
-                        r->from.uri, r->domain->name);
+        check_list_fix(r->l, "godwit check -c %s %s qemu+ssh://root@OTHER-HOST/system", r->from.uri,
+                       r->domain->name);
         return;
     }
     check_list_add(r->l, CHECK_REFUSE, what,
                    "%s and %s have the same host UUID %s, so libvirt takes them for one host",
                    r->from.name, r->to.name, to);
     check_fix_there(r->l, &r->to.shell,
-                     "echo \"host_uuid = \\\"$(uuidgen)\\\"\" >> "
-                     "/etc/libvirt/libvirtd.conf && systemctl restart libvirtd");
+                    "echo \"host_uuid = \\\"$(uuidgen)\\\"\" >> "
+                    "/etc/libvirt/libvirtd.conf && systemctl restart libvirtd");
 }
 
 /* ---- the domain's state, and its name there ---- */
@@ -149,11 +149,12 @@ void check_state(struct check_run *r)
     } else if (state == VIR_DOMAIN_RUNNING) {
         check_list_add(r->l, CHECK_OK, what, "%s is running", r->domain->name);
     } else if (state == VIR_DOMAIN_PAUSED && reason == VIR_DOMAIN_PAUSED_IOERROR) {
-        check_list_add(r->l, CHECK_REFUSE, what,
-                       "%s is paused by a disk I/O error, and libvirt does not migrate such a domain",
-                       r->domain->name);
+        check_list_add(
+            r->l, CHECK_REFUSE, what,
+            "%s is paused by a disk I/O error, and libvirt does not migrate such a domain",
+            r->domain->name);
         check_list_fix(r->l, "virsh -c %s domblkerror %s; virsh -c %s resume %s", r->from.uri,
-                        r->domain->name, r->from.uri, r->domain->name);
+                       r->domain->name, r->from.uri, r->domain->name);
     } else if (state == VIR_DOMAIN_PAUSED && !r->unfinished) {
         check_list_add(r->l, CHECK_WARN, what, "%s is paused, and stays paused on the destination",
                        r->domain->name);
@@ -176,7 +177,8 @@ static void name_is_ours(struct check_run *r, virDomainPtr there)
             return;
         virDomainGetState(there, &state, &reason, 0);
         check_list_add(r->l, CHECK_REFUSE, what, "%s %s on %s already, as %s", r->domain->uuid,
-                       state == VIR_DOMAIN_RUNNING ? "is running" : "is there, not running,", r->to.name, name);
+                       state == VIR_DOMAIN_RUNNING ? "is running" : "is there, not running,",
+                       r->to.name, name);
         check_list_fix(r->l, "virsh -c %s domstate --reason %s", r->to.uri, r->domain->uuid);
     } else if (strcmp(name, r->dname) != 0) {
         check_list_add(r->l, CHECK_REFUSE, what,
@@ -184,9 +186,10 @@ static void name_is_ours(struct check_run *r, virDomainPtr there)
                        r->to.name, name);
         check_list_fix(r->l, "virsh -c %s undefine --keep-nvram %s", r->to.uri, name);
     } else {
-        check_list_add(r->l, CHECK_WARN, what,
-                       "'%s' is defined on %s and shut off: this domain's definition will replace it",
-                       name, r->to.name);
+        check_list_add(
+            r->l, CHECK_WARN, what,
+            "'%s' is defined on %s and shut off: this domain's definition will replace it", name,
+            r->to.name);
         check_list_fix(r->l, "virsh -c %s undefine --keep-nvram %s", r->to.uri, name);
     }
 }
@@ -270,9 +273,8 @@ void check_clocks(struct check_run *r)
     }
     int64_t skew_ns = to_ns - from_ns, error_ns = from_error_ns + to_error_ns;
     enum check_verdict verdict = check_clock_verdict(skew_ns, error_ns);
-    check_list_add(r->l, verdict, what,
-                   "%s is %.2f s %s %s, to within %.2f s (by date over ssh)", r->to.name,
-                   (double)(skew_ns < 0 ? -skew_ns : skew_ns) / 1e9,
+    check_list_add(r->l, verdict, what, "%s is %.2f s %s %s, to within %.2f s (by date over ssh)",
+                   r->to.name, (double)(skew_ns < 0 ? -skew_ns : skew_ns) / 1e9,
                    skew_ns < 0 ? "behind" : "ahead of", r->from.name, (double)error_ns / 1e9);
     if (verdict != CHECK_OK)
         check_fix_there(r->l, &r->to.shell, "chronyc makestep");

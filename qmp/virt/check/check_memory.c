@@ -51,7 +51,7 @@ static void memory_huge(struct check_run *r, uint64_t need_kib)
                    page_kib, need);
     if (pages < need)
         check_list_fix(r->l, "virsh -c %s allocpages --add %u %llu", r->to.uri, page_kib,
-                        need - pages);
+                       need - pages);
 }
 
 void check_memory(struct check_run *r)
@@ -82,7 +82,7 @@ void check_memory(struct check_run *r)
     if (r->l->n > 0 && r->l->at[r->l->n - 1].verdict != CHECK_OK &&
         strcmp(r->l->at[r->l->n - 1].what, what) == 0)
         check_list_fix(r->l, "virsh -c %s list; virsh -c %s setmem --live %s SIZE", r->to.uri,
-                        r->from.uri, r->domain->name);
+                       r->from.uri, r->domain->name);
 }
 
 void check_vcpus(struct check_run *r)
@@ -99,5 +99,5 @@ void check_vcpus(struct check_run *r)
                    "the guest has %lu, and %s has %u processors", n, r->to.name, node.cpus);
     if (n > node.cpus)
         check_list_fix(r->l, "virsh -c %s setvcpus --live %s %u", r->from.uri, r->domain->name,
-                        node.cpus);
+                       node.cpus);
 }

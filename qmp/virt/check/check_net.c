@@ -27,9 +27,10 @@ static void net_network(struct check_run *r, const char *name)
         check_list_fix(r->l, "virsh -c %s net-start %s", r->to.uri, name);
     } else {
         check_list_add(r->l, CHECK_REFUSE, what, "it does not exist on %s", r->to.name);
-        check_list_fix(r->l, "virsh -c %s net-dumpxml %s > /tmp/net.xml && virsh -c %s net-define "
-                        "/tmp/net.xml && virsh -c %s net-start %s", r->from.uri, name, r->to.uri,
-                        r->to.uri, name);
+        check_list_fix(r->l,
+                       "virsh -c %s net-dumpxml %s > /tmp/net.xml && virsh -c %s net-define "
+                       "/tmp/net.xml && virsh -c %s net-start %s",
+                       r->from.uri, name, r->to.uri, r->to.uri, name);
     }
 }
 
@@ -81,14 +82,16 @@ static void net_interface(struct check_run *r, const char *name, bool bridge)
     if (shows > 0) {
         check_list_add(r->l, CHECK_OK, what, "it exists on %s", r->to.name);
     } else if (shows < 0) {
-        check_list_add(r->l, CHECK_WARN, what, "libvirt on %s does not show it, which proves "
-                       "nothing", r->to.name);
+        check_list_add(r->l, CHECK_WARN, what,
+                       "libvirt on %s does not show it, which proves "
+                       "nothing",
+                       r->to.name);
         check_fix_there(r->l, &r->to.shell, "ip -d link");
     } else {
         check_list_add(r->l, CHECK_REFUSE, what, "there is no %s %s on %s", kind, name, r->to.name);
         if (bridge)
-            check_fix_there(r->l, &r->to.shell,
-                             "ip link add %s type bridge && ip link set %s up", name, name);
+            check_fix_there(r->l, &r->to.shell, "ip link add %s type bridge && ip link set %s up",
+                            name, name);
         else
             check_fix_there(r->l, &r->to.shell, "ip link show");
     }
@@ -155,9 +158,10 @@ static void net_pool(struct check_run *r, const char *name)
         check_list_fix(r->l, "virsh -c %s pool-start %s", r->to.uri, name);
     } else {
         check_list_add(r->l, CHECK_REFUSE, what, "it does not exist on %s", r->to.name);
-        check_list_fix(r->l, "virsh -c %s pool-dumpxml %s > /tmp/pool.xml && virsh -c %s "
-                        "pool-define /tmp/pool.xml && virsh -c %s pool-start %s", r->from.uri, name,
-                        r->to.uri, r->to.uri, name);
+        check_list_fix(r->l,
+                       "virsh -c %s pool-dumpxml %s > /tmp/pool.xml && virsh -c %s "
+                       "pool-define /tmp/pool.xml && virsh -c %s pool-start %s",
+                       r->from.uri, name, r->to.uri, r->to.uri, name);
     }
 }
 

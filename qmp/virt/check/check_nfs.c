@@ -20,8 +20,8 @@ int virt_check_qemu_user(struct virt_host *h, int64_t *uid, int64_t *gid, struct
     CLEANUP_XML xmlDocPtr doc = xml_parse(text, "the capabilities", e);
     if (doc == NULL)
         return -1;
-    CLEANUP_FREE char *label = xml_value(
-        doc, NULL, "/capabilities/host/secmodel[model='dac']/baselabel[@type='kvm']");
+    CLEANUP_FREE char *label =
+        xml_value(doc, NULL, "/capabilities/host/secmodel[model='dac']/baselabel[@type='kvm']");
     unsigned u, g;
     if (label == NULL || sscanf(label, "+%u:+%u", &u, &g) != 2)
         return err_set(e, ERR_VIRT, 0, "%s: libvirt does not report which user QEMU runs as",

@@ -45,7 +45,7 @@ static void pool_options(xmlDocPtr doc, const char *what, struct check_list *l)
                    asked[0] != '\0' ? asked : "the system's defaults");
     if (strstr(asked, "soft") != NULL)
         check_list_fix(l, "virsh pool-edit POOL  # hard instead of soft: else a slow server makes "
-                        "the guest's writes fail");
+                          "the guest's writes fail");
 }
 
 /* What the kernel has really mounted there. */
@@ -99,8 +99,7 @@ static int pool_look(struct virt_host *h, virStoragePoolPtr pool, struct virt_po
     return 1;
 }
 
-int virt_check_pool(struct virt_host *h, const char *name_or_uuid,
-                    struct virt_pool_facts *facts,
+int virt_check_pool(struct virt_host *h, const char *name_or_uuid, struct virt_pool_facts *facts,
                     struct check_list *l, struct err *e)
 {
     *facts = (struct virt_pool_facts){0};
@@ -111,7 +110,8 @@ int virt_check_pool(struct virt_host *h, const char *name_or_uuid,
     if (pool == NULL && virt_last_error_is(VIR_ERR_NO_STORAGE_POOL))
         pool = virStoragePoolLookupByUUIDString(conn, name_or_uuid);
     if (pool == NULL)
-        return virt_last_error_is(VIR_ERR_NO_STORAGE_POOL) || virt_last_error_is(VIR_ERR_INVALID_ARG)
+        return virt_last_error_is(VIR_ERR_NO_STORAGE_POOL) ||
+                       virt_last_error_is(VIR_ERR_INVALID_ARG)
                    ? 0
                    : virt_host_fail(h, e, "cannot look up the pool");
     int rc = pool_look(h, pool, facts, l, e);

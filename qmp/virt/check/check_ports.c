@@ -85,11 +85,11 @@ static bool ports_one(struct check_run *r, const char *what, const char *host, u
     }
     if (status == 0 || strstr(said, "Connection refused") != NULL)
         return true;
-    check_list_add(r->l, CHECK_REFUSE, what, "%s cannot reach %s port %u: %s",
-                   r->from.name, host, port,
-                   status == PORTS_TIMEOUT ? "no answer, perhaps because of a firewall" : ports_reason(said));
-    check_fix_there(r->l, &r->to.shell,
-                     "nft insert rule inet filter input tcp dport %u-%u accept", min, max);
+    check_list_add(
+        r->l, CHECK_REFUSE, what, "%s cannot reach %s port %u: %s", r->from.name, host, port,
+        status == PORTS_TIMEOUT ? "no answer, perhaps because of a firewall" : ports_reason(said));
+    check_fix_there(r->l, &r->to.shell, "nft insert rule inet filter input tcp dport %u-%u accept",
+                    min, max);
     return false;
 }
 
@@ -104,8 +104,7 @@ void check_ports(struct check_run *r)
         (max != min && !ports_one(r, what, host, max, min, max)))
         return;
     if (max == min)
-        check_list_add(r->l, CHECK_OK, what, "%s can reach %s, port %u", r->from.name, host,
-                       min);
+        check_list_add(r->l, CHECK_OK, what, "%s can reach %s, port %u", r->from.name, host, min);
     else
         check_list_add(r->l, CHECK_OK, what, "%s can reach %s, ports %u and %u of %u to %u",
                        r->from.name, host, min, max, min, max);

@@ -30,7 +30,7 @@ struct check_run {
     bool active;
     bool same_host;
     bool unfinished; /* a migration that was not finished was reported: the state is part of it */
-    xmlDocPtr xml;            /* of the domain, as it runs */
+    xmlDocPtr xml;   /* of the domain, as it runs */
     char *arch, *machine, *emulator, *type; /* "x86_64", "pc-q35-10.0", its path, "kvm" or "qemu" */
     const char *dname;
     struct virt_address address; /* of the stream, once address_found */
@@ -40,15 +40,15 @@ struct check_run {
 
 typedef void check_fn(struct check_run *r);
 
-check_fn check_unfinished, check_leftover;                            /* check_unfinished.c */
-check_fn check_same_host, check_state, check_name, check_clocks;             /* check_host.c */
-check_fn check_disks, check_cache;                                           /* check_disks.c */
-check_fn check_accelerator, check_machine, check_cpu;                        /* check_cpu.c */
-check_fn check_versions, check_capabilities;                            /* check_versions.c */
-check_fn check_devices, check_snapshots, check_jobs;                      /* check_devices.c */
-check_fn check_networks, check_pools;                                         /* check_net.c */
-check_fn check_memory, check_vcpus;                                        /* check_memory.c */
-check_fn check_address, check_ports;                                        /* check_ports.c */
+check_fn check_unfinished, check_leftover;                       /* check_unfinished.c */
+check_fn check_same_host, check_state, check_name, check_clocks; /* check_host.c */
+check_fn check_disks, check_cache;                               /* check_disks.c */
+check_fn check_accelerator, check_machine, check_cpu;            /* check_cpu.c */
+check_fn check_versions, check_capabilities;                     /* check_versions.c */
+check_fn check_devices, check_snapshots, check_jobs;             /* check_devices.c */
+check_fn check_networks, check_pools;                            /* check_net.c */
+check_fn check_memory, check_vcpus;                              /* check_memory.c */
+check_fn check_address, check_ports;                             /* check_ports.c */
 
 /* Whether `path` is one file for both hosts (check_file.c). Of a read-only one a copy will do. */
 void check_file(struct check_run *r, const char *what, const char *path, bool readonly);

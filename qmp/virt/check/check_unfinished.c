@@ -44,37 +44,49 @@ static void left_refuse(struct check_run *r, const char *sentence)
 
 static void left_at_gate(struct check_run *r)
 {
-    left_refuse(r, "a migration is unfinished, before its switchover: the guest is "
-                   "here, stopped, cannot be resumed before that migration is cancelled, and has not run on the "
-                   "destination (if godwit is working on it right now, wait)");
-    check_list_fix(r->l, "virsh -c %s qemu-monitor-command %s '{\"execute\":\"migrate_cancel\"}'", r->from.uri,
-                    r->domain->name);
+    left_refuse(
+        r,
+        "a migration is unfinished, before its switchover: the guest is "
+        "here, stopped, cannot be resumed before that migration is cancelled, and has not run on the "
+        "destination (if godwit is working on it right now, wait)");
+    check_list_fix(r->l, "virsh -c %s qemu-monitor-command %s '{\"execute\":\"migrate_cancel\"}'",
+                   r->from.uri, r->domain->name);
 }
 
 static void left_tell_moved(struct check_run *r, enum virt_left left)
 {
-    const char *from = r->from.uri, *to = r->to.uri, *name = r->domain->name, *uuid = r->domain->uuid;
+    const char *from = r->from.uri, *to = r->to.uri, *name = r->domain->name,
+               *uuid = r->domain->uuid;
     switch (left) {
     case VIRT_LEFT_MOVED:
-        left_refuse(r, "the guest has moved and runs on the destination; never resume what is left of it here");
+        left_refuse(
+            r,
+            "the guest has moved and runs on the destination; never resume what is left of it here");
         check_list_fix(r->l, "virsh -c %s destroy %s", from, name);
         break;
     case VIRT_LEFT_LOADED:
-        left_refuse(r, "the source has sent the whole guest, and the destination has it, stopped; what is left of it "
-                       "here must never be resumed");
-        check_list_fix(r->l, "virsh -c %s resume %s && virsh -c %s destroy %s", to, uuid, from, name);
+        left_refuse(
+            r,
+            "the source has sent the whole guest, and the destination has it, stopped; what is left of it "
+            "here must never be resumed");
+        check_list_fix(r->l, "virsh -c %s resume %s && virsh -c %s destroy %s", to, uuid, from,
+                       name);
         break;
     case VIRT_LEFT_LOADING:
-        left_refuse(r, "the source has sent the whole guest, and the destination is loading it: check again in a "
-                       "moment, and resume neither");
+        left_refuse(
+            r,
+            "the source has sent the whole guest, and the destination is loading it: check again in a "
+            "moment, and resume neither");
         check_list_fix(r->l, "godwit check --quick -c %s %s %s", from, name, to);
         break;
     default: /* VIRT_LEFT_SENT */
-        left_refuse(r, r->to.conn != NULL
-                           ? "the whole guest was sent to another host, and this destination does not have it; only if "
-                             "it runs nowhere may it be resumed here"
-                           : "the whole guest was sent to another host; what is left of it here must not be "
-                             "resumed while it runs there (name the destination, and godwit checks that)");
+        left_refuse(
+            r,
+            r->to.conn != NULL
+                ? "the whole guest was sent to another host, and this destination does not have it; only if "
+                  "it runs nowhere may it be resumed here"
+                : "the whole guest was sent to another host; what is left of it here must not be "
+                  "resumed while it runs there (name the destination, and godwit checks that)");
         check_list_fix(r->l, "virsh -c %s domstate --reason %s", from, name);
         break;
     }
@@ -82,47 +94,57 @@ static void left_tell_moved(struct check_run *r, enum virt_left left)
 
 static void left_tell(struct check_run *r, enum virt_left left)
 {
-    const char *from = r->from.uri, *to = r->to.uri, *name = r->domain->name, *uuid = r->domain->uuid;
+    const char *from = r->from.uri, *to = r->to.uri, *name = r->domain->name,
+               *uuid = r->domain->uuid;
     switch (left) {
-    case VIRT_LEFT_NOTHING:
-        break;
-    case VIRT_LEFT_AT_GATE:
-        left_at_gate(r);
-        break;
+    case VIRT_LEFT_NOTHING: break;
+    case VIRT_LEFT_AT_GATE: left_at_gate(r); break;
     case VIRT_LEFT_WAITING:
-        left_refuse(r, "a migration that failed or was killed left a QEMU on the destination that still waits for "
-                       "it; the guest is here, and has not run there");
+        left_refuse(
+            r,
+            "a migration that failed or was killed left a QEMU on the destination that still waits for "
+            "it; the guest is here, and has not run there");
         check_list_fix(r->l, "virsh -c %s destroy %s", to, uuid);
         break;
     case VIRT_LEFT_UNDER_WAY:
-        left_refuse(r, "a migration to the destination is already under way; if its godwit was killed, the guest will "
-                       "stop here, before the switchover; cancel the migration to give it up");
-        check_list_fix(r->l, "virsh -c %s qemu-monitor-command %s '{\"execute\":\"migrate_cancel\"}'", from, name);
+        left_refuse(
+            r,
+            "a migration to the destination is already under way; if its godwit was killed, the guest will "
+            "stop here, before the switchover; cancel the migration to give it up");
+        check_list_fix(r->l,
+                       "virsh -c %s qemu-monitor-command %s '{\"execute\":\"migrate_cancel\"}'",
+                       from, name);
         break;
     case VIRT_LEFT_TWICE:
-        left_refuse(r, "the guest runs on both hosts, and both write to its disks: stop both at once, then find out "
-                       "which of the two to end");
-        check_list_fix(r->l, "virsh -c %s suspend %s; virsh -c %s suspend %s", to, uuid, from, name);
+        left_refuse(
+            r,
+            "the guest runs on both hosts, and both write to its disks: stop both at once, then find out "
+            "which of the two to end");
+        check_list_fix(r->l, "virsh -c %s suspend %s; virsh -c %s suspend %s", to, uuid, from,
+                       name);
         break;
     case VIRT_LEFT_COPY:
-        left_refuse(r, "the guest runs here, and the destination has a stopped copy of it, which must never be "
-                       "resumed");
+        left_refuse(
+            r,
+            "the guest runs here, and the destination has a stopped copy of it, which must never be "
+            "resumed");
         check_list_fix(r->l, "virsh -c %s destroy %s", to, uuid);
         break;
     case VIRT_LEFT_RUNS_THERE:
-        left_refuse(r, "the guest runs on the destination, and is stopped here: do not resume what is here");
-        check_list_fix(r->l, "virsh -c %s domstate --reason %s; virsh -c %s domstate --reason %s", to, uuid, from,
-                        name);
+        left_refuse(
+            r,
+            "the guest runs on the destination, and is stopped here: do not resume what is here");
+        check_list_fix(r->l, "virsh -c %s domstate --reason %s; virsh -c %s domstate --reason %s",
+                       to, uuid, from, name);
         break;
     case VIRT_LEFT_UNKNOWN:
-        left_refuse(r, "the destination has a domain of its UUID, and whether it has run is not known: end "
-                       "and resume neither before you have looked at both");
-        check_list_fix(r->l, "virsh -c %s domstate --reason %s; virsh -c %s domstate --reason %s", to, uuid, from,
-                        name);
+        left_refuse(
+            r, "the destination has a domain of its UUID, and whether it has run is not known: end "
+               "and resume neither before you have looked at both");
+        check_list_fix(r->l, "virsh -c %s domstate --reason %s; virsh -c %s domstate --reason %s",
+                       to, uuid, from, name);
         break;
-    default:
-        left_tell_moved(r, left);
-        break;
+    default: left_tell_moved(r, left); break;
     }
 }
 
@@ -132,10 +154,11 @@ static bool left_to_its_godwit(struct check_run *r)
     struct virt_mark_owner owner;
     if (virt_mark_owner(r->dom, &owner) == 0 || owner.state != OWNER_ALIVE)
         return false;
-    check_list_add(r->l, CHECK_REFUSE, "unfinished migration",
-                   "a migration of %s is already under way: godwit, process %u on this host (%s), is working on it; "
-                   "wait",
-                   r->domain->name, owner.pid, owner.host);
+    check_list_add(
+        r->l, CHECK_REFUSE, "unfinished migration",
+        "a migration of %s is already under way: godwit, process %u on this host (%s), is working on it; "
+        "wait",
+        r->domain->name, owner.pid, owner.host);
     return r->unfinished = true;
 }
 
@@ -181,15 +204,18 @@ static void leftover_in_definition(struct check_run *r, const char *inactive)
     static const char what[] = "leftover of a migration";
     struct err e = {0};
     if (!r->o->fix) {
-        check_list_add(r->l, CHECK_WARN, what,
-                       "the definition of %s has '-incoming defer' among QEMU's arguments, left by a direct "
-                       "migration: a QEMU started from it would wait for a migration forever", r->domain->name);
+        check_list_add(
+            r->l, CHECK_WARN, what,
+            "the definition of %s has '-incoming defer' among QEMU's arguments, left by a direct "
+            "migration: a QEMU started from it would wait for a migration forever",
+            r->domain->name);
         check_list_fix(r->l, "godwit check --fix -c %s %s", r->from.uri, r->domain->name);
     } else if (left_clean(r, inactive, &e) == 0) {
-        check_list_add(r->l, CHECK_OK, what, "'-incoming defer' was taken out of the definition of %s",
-                       r->domain->name);
+        check_list_add(r->l, CHECK_OK, what,
+                       "'-incoming defer' was taken out of the definition of %s", r->domain->name);
     } else {
-        check_list_add(r->l, CHECK_REFUSE, what, "'-incoming defer' cannot be taken out of the definition of %s: %s",
+        check_list_add(r->l, CHECK_REFUSE, what,
+                       "'-incoming defer' cannot be taken out of the definition of %s: %s",
                        r->domain->name, e.msg);
         check_list_fix(r->l, "virsh -c %s edit %s", r->from.uri, r->domain->name);
     }
@@ -203,7 +229,8 @@ static void mark_left(struct check_run *r)
     struct err e = {0};
     if (!r->o->fix) {
         check_list_add(r->l, CHECK_WARN, mark_what,
-                       "%s bears the mark of a migration that was never finished and is over", r->domain->name);
+                       "%s bears the mark of a migration that was never finished and is over",
+                       r->domain->name);
         check_list_fix(r->l, "godwit check --fix -c %s %s", r->from.uri, r->domain->name);
     } else if (virt_mark_clear(r->domain, &e) == 0) {
         check_list_add(r->l, CHECK_OK, mark_what, "it was taken off %s", r->domain->name);
@@ -216,16 +243,19 @@ static void mark_left(struct check_run *r)
 static void mark_of_unknown(struct check_run *r, const struct virt_mark_owner *owner)
 {
     if (owner->pid > 0)
-        check_list_add(r->l, CHECK_WARN, mark_what,
-                       "%s bears the mark of a migration by godwit, process %u on %s, which cannot be checked from "
-                       "here: if it is gone, the mark is left over, and 'godwit check --fix' there takes it off",
-                       r->domain->name, owner->pid, owner->host);
+        check_list_add(
+            r->l, CHECK_WARN, mark_what,
+            "%s bears the mark of a migration by godwit, process %u on %s, which cannot be checked from "
+            "here: if it is gone, the mark is left over, and 'godwit check --fix' there takes it off",
+            r->domain->name, owner->pid, owner->host);
     else
-        check_list_add(r->l, CHECK_WARN, mark_what,
-                       "%s bears the mark of a migration, but not whose it is: if no godwit is working on "
-                       "it, the mark is left over", r->domain->name);
-    check_list_fix(r->l, "virsh -c %s metadata %s " VIRT_MARK_NAMESPACE " --remove --live", r->from.uri,
-                    r->domain->name);
+        check_list_add(
+            r->l, CHECK_WARN, mark_what,
+            "%s bears the mark of a migration, but not whose it is: if no godwit is working on "
+            "it, the mark is left over",
+            r->domain->name);
+    check_list_fix(r->l, "virsh -c %s metadata %s " VIRT_MARK_NAMESPACE " --remove --live",
+                   r->from.uri, r->domain->name);
 }
 
 /* A mark on a domain that runs. Taken off a migration that goes on it would leave nobody to tell the source, and
@@ -239,8 +269,8 @@ static void leftover_mark(struct check_run *r)
     if (owner.state == OWNER_ALIVE)
         left_to_its_godwit(r);
     else if (migration == NULL || !virt_migration_is_over(migration))
-        check_list_add(r->l, CHECK_WARN, mark_what, "%s bears the mark of a migration that is under way",
-                       r->domain->name);
+        check_list_add(r->l, CHECK_WARN, mark_what,
+                       "%s bears the mark of a migration that is under way", r->domain->name);
     else if (owner.state == OWNER_DEAD || owner.state == OWNER_SELF)
         mark_left(r);
     else

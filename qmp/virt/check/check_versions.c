@@ -25,13 +25,11 @@ void check_versions(struct check_run *r)
     }
     bool older = to / 1000 < from / 1000;
     check_list_add(r->l, older ? CHECK_WARN : CHECK_OK, what,
-                   "%lu.%lu.%lu, and %lu.%lu.%lu on %s%s", from / 1000000,
-                   from / 1000 % 1000, from % 1000, to / 1000000, to / 1000 % 1000,
-                   to % 1000, r->to.name,
+                   "%lu.%lu.%lu, and %lu.%lu.%lu on %s%s", from / 1000000, from / 1000 % 1000,
+                   from % 1000, to / 1000000, to / 1000 % 1000, to % 1000, r->to.name,
                    older ? ": QEMU's developers do not test migration to an older version" : "");
     if (older) {
-        check_fix_there(r->l, &r->to.shell,
-                         "apt-get install --only-upgrade qemu-system-x86");
+        check_fix_there(r->l, &r->to.shell, "apt-get install --only-upgrade qemu-system-x86");
     }
 }
 
@@ -115,12 +113,13 @@ static int capability_ask(const struct check_run *r, struct check_side *side, ch
              "printf '%%s\\n' '{\"execute\":\"qmp_capabilities\"}' "
              "'{\"execute\":\"query-migrate-capabilities\"}' '{\"execute\":\"quit\"}' | "
              "timeout 15 %s -machine none,accel=tcg -nodefaults -no-user-config -display none "
-             "-monitor none -serial none -qmp stdio", text_shell_word(r->emulator));
+             "-monitor none -serial none -qmp stdio",
+             text_shell_word(r->emulator));
     if (shell_run(&side->shell, script, said, 65536, CHECK_SHELL_NS, e) < 0)
         return -1;
     if (!check_capability_names(said, names, room))
-        return err_set(e, ERR_PROTO, 0, "%s: %s does not report its capabilities: %.100s", side->name, r->emulator,
-                       said);
+        return err_set(e, ERR_PROTO, 0, "%s: %s does not report its capabilities: %.100s",
+                       side->name, r->emulator, said);
     return 0;
 }
 
@@ -138,7 +137,9 @@ void check_capabilities(struct check_run *r)
     check_capability_compare(a, b, both, only_a, only_b, sizeof both);
     check_list_add(r->l, CHECK_OK, what, "both installed QEMUs have %s", both);
     if (only_a[0] != '\0' || only_b[0] != '\0')
-        check_list_add(r->l, CHECK_WARN, what, "do not use between these hosts what only one has: only %s has %s; "
-                       "only %s has %s", r->from.name, only_a[0] != '\0' ? only_a : "nothing",
-                       r->to.name, only_b[0] != '\0' ? only_b : "nothing");
+        check_list_add(r->l, CHECK_WARN, what,
+                       "do not use between these hosts what only one has: only %s has %s; "
+                       "only %s has %s",
+                       r->from.name, only_a[0] != '\0' ? only_a : "nothing", r->to.name,
+                       only_b[0] != '\0' ? only_b : "nothing");
 }

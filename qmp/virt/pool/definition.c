@@ -121,7 +121,8 @@ static bool definition_is_devices(xmlNodePtr n)
 static bool definition_same_children(xmlNodePtr a, xmlNodePtr b)
 {
     xmlNodePtr x = definition_next(a->children), y = definition_next(b->children);
-    if (x == NULL && y == NULL && xmlFirstElementChild(a) == NULL && xmlFirstElementChild(b) == NULL) {
+    if (x == NULL && y == NULL && xmlFirstElementChild(a) == NULL &&
+        xmlFirstElementChild(b) == NULL) {
         xmlChar *text = xmlNodeGetContent(a), *other = xmlNodeGetContent(b);
         bool same = definition_same_text(text, other);
         xmlFree(text);

@@ -144,27 +144,31 @@ static xmlNodePtr edit_child_but(xmlNodePtr node)
 static int edit_check_network(const struct editor *ed, xmlNodePtr holder, xmlNodePtr source,
                               const char *name, struct err *e)
 {
-    static const char *const formats[] = {"cow", "dir", "fat", "iso", "ploop", "qcow", "qed", "vmdk"};
+    static const char *const formats[] = {"cow",   "dir",  "fat", "iso",
+                                          "ploop", "qcow", "qed", "vmdk"};
     CLEANUP_FREE char *device = edit_device(holder), *format = edit_format(holder);
     xmlNodePtr odd = edit_child_but(source);
-    const char *hint = "change that in the domain first; or leave it a file: --target=file, with --mount";
+    const char *hint =
+        "change that in the domain first; or leave it a file: --target=file, with --mount";
     if (device == NULL)
         return edit_no_memory(ed, e);
     if (edit_child(holder, "transient") != NULL)
         err_set(e, ERR_REFUSED, 0, "%s: %s is a transient disk, which cannot be a network disk",
                 ed->what, name);
     else if (strcmp(device, "lun") == 0)
-        err_set(e, ERR_REFUSED, 0, "%s: %s is a disk of device='lun', which cannot be on NFS", ed->what,
-                name);
+        err_set(e, ERR_REFUSED, 0, "%s: %s is a disk of device='lun', which cannot be on NFS",
+                ed->what, name);
     else if (edit_child(holder, "auth") != NULL)
-        err_set(e, ERR_REFUSED, 0, "%s: %s has an <auth>, which a disk on NFS cannot have", ed->what,
-                name);
+        err_set(e, ERR_REFUSED, 0, "%s: %s has an <auth>, which a disk on NFS cannot have",
+                ed->what, name);
     else if (odd != NULL)
-        err_set(e, ERR_REFUSED, 0, "%s: %s has a <%s> in its <source>, which a disk on NFS cannot have",
-                ed->what, name, (const char *)odd->name);
+        err_set(e, ERR_REFUSED, 0,
+                "%s: %s has a <%s> in its <source>, which a disk on NFS cannot have", ed->what,
+                name, (const char *)odd->name);
     else if (format != NULL && edit_is_one_of(format, formats, sizeof formats / sizeof *formats))
-        err_set(e, ERR_REFUSED, 0, "%s: %s is of format %s, which godwit does not turn into a network disk",
-                ed->what, name, format);
+        err_set(e, ERR_REFUSED, 0,
+                "%s: %s is of format %s, which godwit does not turn into a network disk", ed->what,
+                name, format);
     else
         return 0;
     return err_hint(e, "%s", hint);
@@ -174,7 +178,7 @@ static int edit_check_network(const struct editor *ed, xmlNodePtr holder, xmlNod
 static int edit_network(struct editor *ed, xmlNodePtr source, const char *name, bool qcow2,
                         struct domain_image *image, struct err *e)
 {
-    static const char *const local[] = {"file",   "dev",  "pool",          "volume",
+    static const char *const local[] = {"file",    "dev",  "pool",         "volume",
                                         "fdgroup", "mode", "startupPolicy"};
     char uid[16], gid[16];
     CLEANUP_FREE char *path = edit_join(ed->m->export[1] == '\0' ? "" : ed->m->export, name);
@@ -220,7 +224,8 @@ static int edit_add_chain(struct editor *ed, xmlNodePtr holder, struct domain_im
         if (backing == NULL)
             break;
         if (depth == CHAIN_MAX)
-            return err_set(e, ERR_REFUSED, 0, "%s: a backing chain is a loop or too long", ed->what);
+            return err_set(e, ERR_REFUSED, 0, "%s: a backing chain is a loop or too long",
+                           ed->what);
         bool qcow2 = format != NULL && strcmp(format, "qcow2") == 0;
         xml_source_set(store, "type", "network");
         xmlNodePtr tag = xml_source_add(store, NULL, "format");
@@ -261,7 +266,8 @@ static int edit_find(struct editor *ed, xmlNodePtr holder, xmlNodePtr source, ch
             return edit_no_memory(ed, e);
         return edit_is_volume(*name)
                    ? 0
-                   : err_set(e, ERR_REFUSED, 0, "%s: '%s' is not the name of a volume", ed->what, *name);
+                   : err_set(e, ERR_REFUSED, 0, "%s: '%s' is not the name of a volume", ed->what,
+                             *name);
     }
     CLEANUP_FREE char *path = strcmp(type, "file") == 0    ? xml_attribute(source, "file")
                               : strcmp(type, "block") == 0 ? xml_attribute(source, "dev")
@@ -272,8 +278,8 @@ static int edit_find(struct editor *ed, xmlNodePtr holder, xmlNodePtr source, ch
     return 0;
 }
 
-static int edit_move_file(struct editor *ed, xmlNodePtr holder, xmlNodePtr source,
-                          const char *name, struct err *e)
+static int edit_move_file(struct editor *ed, xmlNodePtr holder, xmlNodePtr source, const char *name,
+                          struct err *e)
 {
     if (edit_has(holder, "type", "volume")) /* it follows the pool */
         return 0;
@@ -286,8 +292,7 @@ static int edit_move_file(struct editor *ed, xmlNodePtr holder, xmlNodePtr sourc
     return 0;
 }
 
-static int edit_look_outside(struct editor *ed, xmlNodePtr holder, xmlNodePtr source,
-                             struct err *e)
+static int edit_look_outside(struct editor *ed, xmlNodePtr holder, xmlNodePtr source, struct err *e)
 {
     CLEANUP_FREE char *file = source != NULL ? xml_attribute(source, "file") : NULL;
     CLEANUP_FREE char *dev = source != NULL ? xml_attribute(source, "dev") : NULL;

@@ -66,8 +66,7 @@ int domain_edit_make(const char *xml, const char *what, const struct domain_move
                      struct domain_edit *edit, struct err *e);
 
 /* Whether the XML, which may be that of a running domain, names something in the pool: 1, 0, -1. */
-int domain_edit_uses(const char *xml, const char *what, const struct domain_move *m,
-                     struct err *e);
+int domain_edit_uses(const char *xml, const char *what, const struct domain_move *m, struct err *e);
 
 /* The same without disks of type 'volume', which the XML does not tell the place of. */
 int domain_edit_uses_path(const char *xml, const char *what, const struct domain_move *m,

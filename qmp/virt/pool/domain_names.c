@@ -55,8 +55,7 @@ int domain_edit_uses_path(const char *xml, const char *what, const struct domain
     return doc == NULL ? -1 : domain_names_first(m, doc) != NULL;
 }
 
-int domain_edit_uses(const char *xml, const char *what, const struct domain_move *m,
-                     struct err *e)
+int domain_edit_uses(const char *xml, const char *what, const struct domain_move *m, struct err *e)
 {
     CLEANUP_XML xmlDocPtr doc = xml_parse(xml, what, e);
     if (doc == NULL)

@@ -89,7 +89,7 @@ static unsigned text_json(const char **at)
 {
     if ((*at)[0] != '\\' || (*at)[1] == '\0')
         return 0;
-    unsigned is = (*at)[1] == 'u'                      ? text_hex(*at + 2, 4)
+    unsigned is = (*at)[1] == 'u'                     ? text_hex(*at + 2, 4)
                   : strchr("bfnrt", (*at)[1]) != NULL ? ' ' /* white space, whichever */
                                                       : (unsigned char)(*at)[1];
     if (is != 0)

@@ -34,7 +34,8 @@ static const struct {
     {"netfs", "it is on a share already; 'godwit relocate' copies its images to another one"},
     {"fs", "as its images are files of a mounted file system, 'virsh pool-edit' can make it a dir "
            "pool of the same path"},
-    {"logical", "its volumes are block devices: 'godwit relocate /dev/VG/LV nfs://...' copies each"},
+    {"logical",
+     "its volumes are block devices: 'godwit relocate /dev/VG/LV nfs://...' copies each"},
     {"disk", "its volumes are block devices: 'godwit relocate /dev/... nfs://...' copies each"},
     {"iscsi", "its volumes are block devices: 'godwit relocate /dev/... nfs://...' copies each"},
     {"scsi", "its volumes are block devices: 'godwit relocate /dev/... nfs://...' copies each"},
@@ -300,7 +301,7 @@ static struct virt_domain pool_domain(const struct virt_pool *p, const char *uui
 
 /* One that ended between two questions is no error: it is asked for as it is now. */
 static int pool_domain_read(struct virt_pool *p, virDomainPtr dom, struct virt_pool_domain *d,
-                       struct err *e)
+                            struct err *e)
 {
     snprintf(d->name, sizeof d->name, "%s", virDomainGetName(dom));
     if (virDomainGetUUIDString(dom, d->uuid) < 0)
@@ -311,9 +312,8 @@ static int pool_domain_read(struct virt_pool *p, virDomainPtr dom, struct virt_p
     int snapshots = virDomainSnapshotNum(dom, 0);
     int checkpoints = virDomainListAllCheckpoints(dom, NULL, 0);
     d->snapshots = (snapshots > 0 ? snapshots : 0) + (checkpoints > 0 ? checkpoints : 0);
-    if (d->persistent &&
-        (d->xml = virDomainGetXMLDesc(dom, VIR_DOMAIN_XML_INACTIVE | VIR_DOMAIN_XML_SECURE)) ==
-            NULL)
+    if (d->persistent && (d->xml = virDomainGetXMLDesc(dom, VIR_DOMAIN_XML_INACTIVE |
+                                                                VIR_DOMAIN_XML_SECURE)) == NULL)
         return virt_host_fail(p->host, e, d->name);
     if (d->active && (d->live_xml = virDomainGetXMLDesc(dom, 0)) == NULL &&
         virDomainIsActive(dom) == 1)
@@ -324,10 +324,12 @@ static int pool_domain_read(struct virt_pool *p, virDomainPtr dom, struct virt_p
 
 static int pool_domain_order(const void *a, const void *b)
 {
-    return strcmp(((const struct virt_pool_domain *)a)->name, ((const struct virt_pool_domain *)b)->name);
+    return strcmp(((const struct virt_pool_domain *)a)->name,
+                  ((const struct virt_pool_domain *)b)->name);
 }
 
-int virt_pool_domains(struct virt_pool *p, struct virt_pool_domain **domains, size_t *n, struct err *e)
+int virt_pool_domains(struct virt_pool *p, struct virt_pool_domain **domains, size_t *n,
+                      struct err *e)
 {
     virDomainPtr *doms = NULL;
     CLEANUP_CONNECTION virConnectPtr conn = virt_host_connection(p->host, e);

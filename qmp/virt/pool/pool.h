@@ -52,8 +52,7 @@ struct virt_volume {
 };
 
 /* Its volumes, as of its last refresh. */
-int virt_pool_volumes(struct virt_pool *p, struct virt_volume **volumes, size_t *n,
-                      struct err *e);
+int virt_pool_volumes(struct virt_pool *p, struct virt_volume **volumes, size_t *n, struct err *e);
 void virt_volumes_free(struct virt_volume *volumes, size_t n);
 
 /* ---- domains, by their UUID ---- */
@@ -69,7 +68,8 @@ struct virt_pool_domain {
 };
 
 /* All domains of the host, by name. */
-int virt_pool_domains(struct virt_pool *p, struct virt_pool_domain **domains, size_t *n, struct err *e);
+int virt_pool_domains(struct virt_pool *p, struct virt_pool_domain **domains, size_t *n,
+                      struct err *e);
 void virt_pool_domains_free(struct virt_pool_domain *domains, size_t n);
 
 int virt_pool_domain_active(struct virt_pool *p, const char *uuid, struct err *e); /* 1, 0, -1 */

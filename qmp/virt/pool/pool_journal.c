@@ -175,8 +175,7 @@ int pool_journal_write(const struct pool_journal *j, const char *dir, struct err
     const char *text = json_pretty(o);
     if (path == NULL || new == NULL || text == NULL)
         return journal_no_memory(dir, e);
-    CLEANUP_CLOSE int fd =
-        open(new, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    CLEANUP_CLOSE int fd = open(new, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return err_set(e, ERR_IO, errno, "%s", new);
     if (journal_write_all(fd, text) < 0 || rename(new, path) < 0) {
@@ -270,12 +269,10 @@ static int get_lists(struct json *o, struct pool_journal *j, struct err *e)
     if (j->domains == NULL || j->images == NULL)
         return err_set(e, ERR_IO, ENOMEM, "no memory for its lists");
     for (; j->n_domains < n_domains; j->n_domains++)
-        if (get_domain(json_nth(domains, j->n_domains),
-                       &j->domains[j->n_domains], e) < 0)
+        if (get_domain(json_nth(domains, j->n_domains), &j->domains[j->n_domains], e) < 0)
             return -1;
     for (; j->n_images < n_images; j->n_images++)
-        if (get_image(json_nth(images, j->n_images), &j->images[j->n_images],
-                      e) < 0)
+        if (get_image(json_nth(images, j->n_images), &j->images[j->n_images], e) < 0)
             return -1;
     return 0;
 }
@@ -294,8 +291,7 @@ static int get_phase(struct json *o, struct pool_journal *j, struct err *e)
     return err_set(e, ERR_PROTO, 0, "phase: '%s' is not known", name);
 }
 
-static int get_journal(struct json *o, const char *uuid, struct pool_journal *j,
-                       struct err *e)
+static int get_journal(struct json *o, const char *uuid, struct pool_journal *j, struct err *e)
 {
     const char *kind = NULL;
     uint64_t schema = 0;

@@ -38,10 +38,10 @@ struct pool_journal_copy {
 };
 
 struct pool_journal_image {
-    char *name; /* in the pool's directory, and on the share */
+    char *name;                 /* in the pool's directory, and on the share */
     uint64_t inode, size_bytes; /* of the original, before it was copied */
     int64_t mtime_ns, ctime_ns;
-    bool was_there; /* on the share, before */
+    bool was_there;             /* on the share, before */
     unsigned directories_there; /* so many of the directories in its name, before */
     struct pool_journal_copy copy;
 };

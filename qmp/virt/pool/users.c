@@ -116,8 +116,7 @@ static bool search_on_share(const struct search *s, const char *path)
 
 static bool search_path(struct search *s, const char *path)
 {
-    if (*path != '/' ||
-        !(s->files->path(s->files->arg, path, s->here) || search_on_share(s, path)))
+    if (*path != '/' || !(s->files->path(s->files->arg, path, s->here) || search_on_share(s, path)))
         return false;
     if (s->found == NULL)
         s->found = strdup(path);
@@ -187,8 +186,7 @@ static int search_chain(struct search *s, const char *path)
 /* A raw image's bytes are its guest's: they say nothing. */
 static bool image_may_have_base(xmlDocPtr doc, xmlNodePtr source)
 {
-    CLEANUP_FREE char *format =
-        xml_value(doc, source->parent, "driver/@type|format/@type");
+    CLEANUP_FREE char *format = xml_value(doc, source->parent, "driver/@type|format/@type");
     return format != NULL && strcmp(format, "raw") != 0;
 }
 
@@ -289,8 +287,9 @@ static int search_snapshots(struct search *s, virDomainPtr dom, struct err *e)
         if (rc == 0 && xml == NULL)
             rc = search_gone(s, VIR_ERR_NO_DOMAIN_SNAPSHOT, "cannot read a snapshot", e);
         else if (rc == 0)
-            rc = search_xml(s, user_text("snapshot ", virDomainSnapshotGetName(snapshots[i]),
-                                         " of domain ", virDomainGetName(dom)),
+            rc = search_xml(s,
+                            user_text("snapshot ", virDomainSnapshotGetName(snapshots[i]),
+                                      " of domain ", virDomainGetName(dom)),
                             xml, false, &user, e);
         virDomainSnapshotFree(snapshots[i]);
     }
@@ -312,8 +311,9 @@ static int search_checkpoints(struct search *s, virDomainPtr dom, struct err *e)
         if (rc == 0 && xml == NULL)
             rc = search_gone(s, VIR_ERR_NO_DOMAIN_CHECKPOINT, "cannot read a checkpoint", e);
         else if (rc == 0)
-            rc = search_xml(s, user_text("checkpoint ", virDomainCheckpointGetName(checkpoints[i]),
-                                         " of domain ", virDomainGetName(dom)),
+            rc = search_xml(s,
+                            user_text("checkpoint ", virDomainCheckpointGetName(checkpoints[i]),
+                                      " of domain ", virDomainGetName(dom)),
                             xml, false, &user, e);
         virDomainCheckpointFree(checkpoints[i]);
     }
@@ -332,11 +332,11 @@ static int search_definition(struct search *s, virDomainPtr dom, bool active, st
         s->intent->definition != NULL ? s->intent->definition(s->intent->arg, uuid) : NULL;
     if (will_be != NULL)
         return search_xml(s, user_text("domain ", name, "", ""), will_be, false, &user, e);
-    CLEANUP_FREE char *live =
-        active ? virDomainGetXMLDesc(dom, VIR_DOMAIN_XML_SECURE) : NULL;
+    CLEANUP_FREE char *live = active ? virDomainGetXMLDesc(dom, VIR_DOMAIN_XML_SECURE) : NULL;
     if (active && live == NULL)
         return search_gone(s, VIR_ERR_OPERATION_INVALID, name, e);
-    if (live != NULL && search_xml(s, user_text("domain ", name, "", ending), live, true, &user, e) < 0)
+    if (live != NULL &&
+        search_xml(s, user_text("domain ", name, "", ending), live, true, &user, e) < 0)
         return -1;
     if (user || virDomainIsPersistent(dom) != 1)
         return 0;
@@ -511,8 +511,10 @@ int virt_users_find(const char *uri, const struct virt_files *files,
                     const struct virt_intent *intent, struct virt_users *users, struct err *e)
 {
     static const struct virt_intent as_it_is = {0};
-    struct search s = {.files = files, .intent = intent != NULL ? intent : &as_it_is,
-                       .here = virt_uri_is_here(uri), .users = users};
+    struct search s = {.files = files,
+                       .intent = intent != NULL ? intent : &as_it_is,
+                       .here = virt_uri_is_here(uri),
+                       .users = users};
     s.host = virt_host_open(uri, "libvirt", e);
     if (s.host == NULL)
         return -1;

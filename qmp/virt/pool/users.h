@@ -33,8 +33,9 @@ struct virt_files {
 
 /* What is looked at as it is going to be. */
 struct virt_intent {
-    const char *pool;   /* this one is no user itself; NULL: each is */
-    const char *target; /* where its volumes are then, and its images are not looked at; NULL: as it is */
+    const char *pool; /* this one is no user itself; NULL: each is */
+    const char
+        *target; /* where its volumes are then, and its images are not looked at; NULL: as it is */
     /* The definition that a domain will have, in which case what it runs with does not count either;
      * NULL: as it is. */
     const char *(*definition)(void *arg, const char *uuid);
@@ -42,10 +43,11 @@ struct virt_intent {
 };
 
 struct virt_user {
-    char *who;     /* "domain g, which runs", "snapshot s of domain g", "pool p", "volume v of pool p" */
-    char *how;     /* what it names: a path */
-    bool active;   /* a domain that runs */
-    bool unknown;  /* it could not be found out: `how` is why */
+    char
+        *who; /* "domain g, which runs", "snapshot s of domain g", "pool p", "volume v of pool p" */
+    char *how;    /* what it names: a path */
+    bool active;  /* a domain that runs */
+    bool unknown; /* it could not be found out: `how` is why */
 };
 
 struct virt_users {

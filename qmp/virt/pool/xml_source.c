@@ -21,8 +21,8 @@
 
 struct span {
     const char *start, *tag_end, *end; /* of the element; tag_end: behind its start tag */
-    bool edited;  /* its start tag */
-    bool unclean; /* it, or something inside of it */
+    bool edited;                       /* its start tag */
+    bool unclean;                      /* it, or something inside of it */
 };
 
 struct xml_source {
@@ -131,7 +131,8 @@ struct xml_source *xml_source_parse(const char *text, const char *what, struct e
         xml_source_free(s);
         return NULL;
     }
-    if (doc->intSubset != NULL) { /* its entities could hold elements, which the scan would not see */
+    if (doc->intSubset !=
+        NULL) { /* its entities could hold elements, which the scan would not see */
         err_set(e, ERR_PROTO, 0, "%s: has a DTD", what);
         xml_source_free(s);
         return NULL;
@@ -247,23 +248,12 @@ static void source_put_escaped(FILE *to, const char *text)
 {
     for (; *text != '\0'; text++) {
         switch (*text) {
-        case '&':
-            fputs("&amp;", to);
-            break;
-        case '<':
-            fputs("&lt;", to);
-            break;
-        case '>':
-            fputs("&gt;", to);
-            break;
-        case '\'':
-            fputs("&apos;", to);
-            break;
-        case '"':
-            fputs("&quot;", to);
-            break;
-        default:
-            fputc(*text, to);
+        case '&': fputs("&amp;", to); break;
+        case '<': fputs("&lt;", to); break;
+        case '>': fputs("&gt;", to); break;
+        case '\'': fputs("&apos;", to); break;
+        case '"': fputs("&quot;", to); break;
+        default: fputc(*text, to);
         }
     }
 }
@@ -306,18 +296,13 @@ static void source_put_other(FILE *to, xmlNodePtr node)
         else
             source_put_escaped(to, (const char *)node->content);
         break;
-    case XML_CDATA_SECTION_NODE:
-        fprintf(to, "<![CDATA[%s]]>", (const char *)node->content);
-        break;
-    case XML_COMMENT_NODE:
-        fprintf(to, "<!--%s-->", (const char *)node->content);
-        break;
+    case XML_CDATA_SECTION_NODE: fprintf(to, "<![CDATA[%s]]>", (const char *)node->content); break;
+    case XML_COMMENT_NODE: fprintf(to, "<!--%s-->", (const char *)node->content); break;
     case XML_PI_NODE:
         fprintf(to, "<?%s %s?>", (const char *)node->name,
                 node->content != NULL ? (const char *)node->content : "");
         break;
-    default:
-        break;
+    default: break;
     }
 }
 

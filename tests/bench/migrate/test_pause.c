@@ -15,7 +15,7 @@
 #include "core/clock.h"
 
 #define STARTED_NS (1795667456 * NS_PER_S)
-#define US(n) ((n) * NS_PER_US)
+#define US(n) ((n)*NS_PER_US)
 
 static const char *const source_lines[] = {
     "22702@1795667456.112750:vmstate_downtime_checkpoint src-downtime-start",
@@ -86,8 +86,9 @@ static void all_is_known_of_a_new_qemu(void **state)
 {
     (void)state;
     struct err e = {0};
-    struct trial t = {.timeline = {.events = events, .events_n = COUNT(events), .beats = beats,
-                                   .beats_n = COUNT(beats)}};
+    struct trial t = {
+        .timeline = {
+            .events = events, .events_n = COUNT(events), .beats = beats, .beats_n = COUNT(beats)}};
     struct trace_log log[] = {log_of(source_lines, COUNT(source_lines)),
                               log_of(destination_lines, COUNT(destination_lines))};
     assert_int_equal(pause_fill(&t, log, &e), 0);

@@ -11,18 +11,17 @@
 #include "bench/migrate/scenario.h"
 #include "core/clock.h"
 
-static const char whole[] =
-    "# a comment\n"
-    "where = lab\n"
-    "guest = linux\n"
-    "ram = 256M, 512M\n"
-    "dirty-rate = 0, 20M\n"
-    "link = none, 1gbit\n"
-    "route = virsh, qmp, direct\n"
-    "setting default =\n"
-    "setting fast = multifd=2 compression=zstd auto-converge=on\n"
-    "rounds = 7\n"
-    "timeout = 15s\n";
+static const char whole[] = "# a comment\n"
+                            "where = lab\n"
+                            "guest = linux\n"
+                            "ram = 256M, 512M\n"
+                            "dirty-rate = 0, 20M\n"
+                            "link = none, 1gbit\n"
+                            "route = virsh, qmp, direct\n"
+                            "setting default =\n"
+                            "setting fast = multifd=2 compression=zstd auto-converge=on\n"
+                            "rounds = 7\n"
+                            "timeout = 15s\n";
 
 static void test_each_line_of_a_scenario_is_read(void **state)
 {
@@ -128,7 +127,8 @@ static const struct {
     {"setting a =\nwhere = local\nroute = direct\n", "f: where = local has only the route qmp"},
     {"setting a =\nwhere = local\nlink = 1gbit\n", "f: where = local has no link"},
     {"setting a =\nqemu-source = /\n", "f: the lab's hosts have their QEMUs already"},
-    {"setting a =\nguest = command\ncommand = q\nwhere = local\nram = 1M\n", "f: ram, vcpus, working-set and"},
+    {"setting a =\nguest = command\ncommand = q\nwhere = local\nram = 1M\n",
+     "f: ram, vcpus, working-set and"},
     {"setting a =\nguest = command\nwhere = local\n", "f: guest = command needs a 'command'"},
     {"setting a =\nguest = command\nwhere = local\ncommand = qemu\n",
      "f: nothing of this guest can be observed"},
@@ -151,8 +151,10 @@ static void test_a_wrong_line_is_named(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_each_line_of_a_scenario_is_read),    cmocka_unit_test(test_the_built_in_scenario_is_good),
-        cmocka_unit_test(test_each_combination_is_one_cell),    cmocka_unit_test(test_each_round_has_each_cell_once),
+        cmocka_unit_test(test_each_line_of_a_scenario_is_read),
+        cmocka_unit_test(test_the_built_in_scenario_is_good),
+        cmocka_unit_test(test_each_combination_is_one_cell),
+        cmocka_unit_test(test_each_round_has_each_cell_once),
         cmocka_unit_test(test_a_wrong_line_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,10 +14,13 @@
 #include "core/clock.h"
 #include "tests/qmp/fake_qmp.h"
 
-#define ACTIVE                                                                                \
-    "{\"status\":\"active\",\"ram\":{\"total\":1000,\"transferred\":600,\"remaining\":400,"   \
+#define ACTIVE                                                                              \
+    "{\"status\":\"active\",\"ram\":{\"total\":1000,\"transferred\":600,\"remaining\":400," \
     "\"dirty-sync-count\":2}}"
-#define ASKED(text_) {.what = FAKE_LOOSE, .command = "query-migrate", .text = text_}
+#define ASKED(text_)                                                  \
+    {                                                                 \
+        .what = FAKE_LOOSE, .command = "query-migrate", .text = text_ \
+    }
 
 static void a_source_that_goes_away(void **state)
 {
@@ -36,8 +39,7 @@ static void a_source_that_goes_away(void **state)
     };
     struct fake_qmp *fake = FAKE_QMP("10.0", steps);
     const struct timeline_side side[TRIAL_SIDES] = {
-        {.pid = getpid(), .qmp = fake_qmp_endpoint(fake)},
-        {.process_pattern = "no such words"}};
+        {.pid = getpid(), .qmp = fake_qmp_endpoint(fake)}, {.process_pattern = "no such words"}};
     struct timeline_result r;
     struct err e = {0};
     int64_t started_ns = clock_now_ns();

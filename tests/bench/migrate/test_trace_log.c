@@ -64,8 +64,11 @@ static void refuses_what_is_none(void **state)
 {
     (void)state;
     static const char *const others[] = {
-        "", "\n", "2026-11-26T04:38:45.718664Z qemu-system-x86_64: terminating on signal 15",
-        "vmstate_downtime_checkpoint ", "vmstate_downtime_save type=iterable",
+        "",
+        "\n",
+        "2026-11-26T04:38:45.718664Z qemu-system-x86_64: terminating on signal 15",
+        "vmstate_downtime_checkpoint ",
+        "vmstate_downtime_save type=iterable",
         "vmstate_downtime_save type=iterable idstr=ram instance_id=0 downtime=",
         "vmstate_downtime_save instance_id=0 downtime=3 type=x idstr=ram",
         "1@2.3:migrate_set_state new state active",
@@ -89,8 +92,9 @@ static void reads_from_an_offset(void **state)
     dprintf(fd, "1@5.000001:vmstate_downtime_checkpoint src-downtime-start\n");
     int64_t from = trace_log_end(path);
     assert_true(from > 0);
-    dprintf(fd, "some other line\n1@%lld.%06ld:vmstate_downtime_checkpoint src-vm-stopped\n"
-                "1@5.000003:vmstate_downtime_checkpoint src-iter",
+    dprintf(fd,
+            "some other line\n1@%lld.%06ld:vmstate_downtime_checkpoint src-vm-stopped\n"
+            "1@5.000003:vmstate_downtime_checkpoint src-iter",
             (long long)now.tv_sec, now.tv_nsec / 1000);
     assert_int_equal(trace_log_read(path, from, &log, &e), 0);
     assert_int_equal(log.n, 1); /* the last one is cut */

@@ -47,10 +47,10 @@ static void refuses_what_is_no_beat(void **state)
         "GODWIT-GUEST bare 1 period_us=1000 working_set=4096 rate=0\n",
         "CORRUPT page=00000000 want=00000000 got=00000000 total=00000001\n",
         "H 0000abcd\n",
-        "H 0000abcd 0000123\n",            /* lost a byte */
-        "H 0000bcd 00001234\n",            /* likewise */
-        "H 0000abcd 000012344\n",          /* gained one */
-        "H 0000ABCD 00001234\n",           /* another case */
+        "H 0000abcd 0000123\n",   /* lost a byte */
+        "H 0000bcd 00001234\n",   /* likewise */
+        "H 0000abcd 000012344\n", /* gained one */
+        "H 0000ABCD 00001234\n",  /* another case */
         "H 0000abcd  00001234\n",
         "H\t0000abcd 00001234\n",
         " H 0000abcd 00001234\n",
@@ -59,7 +59,7 @@ static void refuses_what_is_no_beat(void **state)
         "H 0000abcd 00001234 00000001 00000002\n",
         "H 0000abcd 00001234\n\n",
         "H 0000abcd 00001234\r",
-        "H 0000H 0000abce 00001234\n",     /* a cut beat run into the next */
+        "H 0000H 0000abce 00001234\n", /* a cut beat run into the next */
         "H 0x00abcd 00001234\n",
         "H -000abcd 00001234\n",
     };

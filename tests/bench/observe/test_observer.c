@@ -194,10 +194,22 @@ static void refuses_specs_it_cannot_read(void **state)
 {
     (void)state;
     static const char *const specs[] = {
-        "",        "ping",         "ping:",         "serial:",          "serial",
-        "Ping:::1", "tcp:1.2.3.4",  "ping:@2ms",     "ping:127.0.0.1@",  "ping:127.0.0.1@2",
-        "/dev/pts/0", "ping:127.0.0.1@0ms", "ping:127.0.0.1@2m s", "ping:127.0.0.1@100us",
-        "ping:127.0.0.1@2h", "ping:127.0.0.1@-5ms",
+        "",
+        "ping",
+        "ping:",
+        "serial:",
+        "serial",
+        "Ping:::1",
+        "tcp:1.2.3.4",
+        "ping:@2ms",
+        "ping:127.0.0.1@",
+        "ping:127.0.0.1@2",
+        "/dev/pts/0",
+        "ping:127.0.0.1@0ms",
+        "ping:127.0.0.1@2m s",
+        "ping:127.0.0.1@100us",
+        "ping:127.0.0.1@2h",
+        "ping:127.0.0.1@-5ms",
     };
     for (size_t i = 0; i < sizeof specs / sizeof specs[0]; i++)
         assert_refuses(specs[i], ERR_USAGE);
@@ -324,7 +336,8 @@ static void follows_a_handover(void **state)
     assert_int_equal(r.lost, 3);
     assert_int_equal(r.duplicates + r.reordered + r.restarts, 0);
     assert_saw_gap(&r, 30);
-    assert_int_equal(r.crossing.from, 0); /* which is not always the longest: see gaps_from_here() */
+    assert_int_equal(r.crossing.from,
+                     0); /* which is not always the longest: see gaps_from_here() */
     assert_int_equal(r.crossing.to, 1);
     assert_true(r.crossing.length_ns + worst_late_ns(&r) >= 28 * NS_PER_MS);
     port_close(&a);
@@ -375,7 +388,7 @@ static void joins_no_halves_that_do_not_fit(void **state)
     port_accept(&a);
     port_accept(&b);
     beat(&a, 8);
-    say(&a, "H 0007");           /* of a beat far away */
+    say(&a, "H 0007"); /* of a beat far away */
     say(&b, "0009 00000001\n");
     beat(&b, 10);
     struct observer_result r = stop_one(o);

@@ -20,11 +20,13 @@ int main(int argc, char **argv)
               stderr);
         return 2;
     }
-    struct trial_fixture f = {
-        .settings = (unsigned)atoi(argv[2]), .rates = (unsigned)atoi(argv[3]),
-        .routes = (unsigned)atoi(argv[4]), .rounds = (unsigned)atoi(argv[5]),
-        .timelines = atoi(argv[6]) != 0, .slower = atof(argv[7]),
-        .seed = (uint64_t)atoi(argv[8])};
+    struct trial_fixture f = {.settings = (unsigned)atoi(argv[2]),
+                              .rates = (unsigned)atoi(argv[3]),
+                              .routes = (unsigned)atoi(argv[4]),
+                              .rounds = (unsigned)atoi(argv[5]),
+                              .timelines = atoi(argv[6]) != 0,
+                              .slower = atof(argv[7]),
+                              .seed = (uint64_t)atoi(argv[8])};
     struct trial_series s;
     struct err e = {0};
     trial_fixture_series(&s, &f);

@@ -65,10 +65,13 @@ static void charts_are_elements(void **state)
 static void text_is_only_text(void **state)
 {
     (void)state;
-    static const char *const evil[] = {
-        "`touch plot-was-here`", "'; system('touch plot-was-here'); set label '",
-        "\"; system(\"touch plot-was-here\") #", "a\nsystem('touch plot-was-here')\n", "\\",
-        "@GPVAL_VERSION $d <script>alert(1)</script> & {/Bold x}_^", "ends with '"};
+    static const char *const evil[] = {"`touch plot-was-here`",
+                                       "'; system('touch plot-was-here'); set label '",
+                                       "\"; system(\"touch plot-was-here\") #",
+                                       "a\nsystem('touch plot-was-here')\n",
+                                       "\\",
+                                       "@GPVAL_VERSION $d <script>alert(1)</script> & {/Bold x}_^",
+                                       "ends with '"};
     char dir[] = "/tmp/godwit-test-plot.XXXXXX", kept[1024];
     struct plot *p = open_or_skip();
     struct err e = {0};

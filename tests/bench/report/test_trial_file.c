@@ -70,8 +70,13 @@ static void write_all(const struct trial_series *s)
 
 static void series(struct trial_series *s, bool timelines)
 {
-    const struct trial_fixture small = {.settings = 2, .rates = 4, .routes = 2, .rounds = 2,
-                                        .timelines = timelines, .slower = 1, .seed = 3};
+    const struct trial_fixture small = {.settings = 2,
+                                        .rates = 4,
+                                        .routes = 2,
+                                        .rounds = 2,
+                                        .timelines = timelines,
+                                        .slower = 1,
+                                        .seed = 3};
     trial_fixture_series(s, &small);
     struct trial_device *device = &s->trials[0].pause.devices[0];
     snprintf(device->name, sizeof device->name, "\"quoted\" \\ <b> é");

@@ -61,8 +61,13 @@ static int64_t fixture_ns(double ms)
 
 static void fixture_devices(struct trial_pause *p, struct fixture_random *r)
 {
-    static const char *const names[] = {"ram", "timer", "cpu", "apic", "0000:00:01.2/piix4_pm",
-                                        "0000:00:02.0/virtio-net", "0000:00:03.0/virtio-blk"};
+    static const char *const names[] = {"ram",
+                                        "timer",
+                                        "cpu",
+                                        "apic",
+                                        "0000:00:01.2/piix4_pm",
+                                        "0000:00:02.0/virtio-net",
+                                        "0000:00:03.0/virtio-blk"};
     p->devices_n = sizeof names / sizeof *names;
     p->devices = fixture_room(p->devices_n, sizeof *p->devices);
     for (size_t i = 0; i < p->devices_n; i++) {
@@ -77,8 +82,8 @@ static void fixture_pause(struct trial *t, double began_ms, double silence_ms,
                           struct fixture_random *r)
 {
     int64_t *const moments[] = {&t->pause.last_beat_ns, &t->pause.stopped_ns,
-                                &t->pause.ram_sent_ns, &t->pause.devices_sent_ns,
-                                &t->pause.loaded_ns, &t->pause.resumed_ns,
+                                &t->pause.ram_sent_ns,  &t->pause.devices_sent_ns,
+                                &t->pause.loaded_ns,    &t->pause.resumed_ns,
                                 &t->pause.first_beat_ns};
     static const double share[] = {0, 0.08, 0.45, 0.55, 0.8, 0.86, 1};
     for (size_t i = 0; i < sizeof share / sizeof *share; i++)
@@ -91,17 +96,26 @@ static void fixture_pause(struct trial *t, double began_ms, double silence_ms,
 static void fixture_observers(struct trial *t, double began_ms, double silence_ms)
 {
     t->observers_n = 2;
-    t->observers[0] = (struct trial_observer){
-        .kind = OBSERVER_SERIAL, .what = "serial:/run/a.log + serial:/run/b.log",
-        .silence_ns = fixture_ns(silence_ms), .began_ns = fixture_ns(began_ms),
-        .longest_ns = fixture_ns(silence_ms), .median_interval_ns = fixture_ns(5),
-        .resolution_ns = fixture_ns(6.5), .late_ns = fixture_ns(0.4), .signs = 900};
-    t->observers[1] = (struct trial_observer){
-        .kind = OBSERVER_PING, .what = "ping:10.0.0.9",
-        .silence_ns = fixture_ns(silence_ms + 4), .began_ns = fixture_ns(began_ms - 2),
-        .longest_ns = fixture_ns(silence_ms + 4), .median_interval_ns = fixture_ns(5),
-        .resolution_ns = fixture_ns(7), .late_ns = fixture_ns(0.2), .signs = 880, .sent = 890,
-        .lost = 10};
+    t->observers[0] = (struct trial_observer){.kind = OBSERVER_SERIAL,
+                                              .what = "serial:/run/a.log + serial:/run/b.log",
+                                              .silence_ns = fixture_ns(silence_ms),
+                                              .began_ns = fixture_ns(began_ms),
+                                              .longest_ns = fixture_ns(silence_ms),
+                                              .median_interval_ns = fixture_ns(5),
+                                              .resolution_ns = fixture_ns(6.5),
+                                              .late_ns = fixture_ns(0.4),
+                                              .signs = 900};
+    t->observers[1] = (struct trial_observer){.kind = OBSERVER_PING,
+                                              .what = "ping:10.0.0.9",
+                                              .silence_ns = fixture_ns(silence_ms + 4),
+                                              .began_ns = fixture_ns(began_ms - 2),
+                                              .longest_ns = fixture_ns(silence_ms + 4),
+                                              .median_interval_ns = fixture_ns(5),
+                                              .resolution_ns = fixture_ns(7),
+                                              .late_ns = fixture_ns(0.2),
+                                              .signs = 880,
+                                              .sent = 890,
+                                              .lost = 10};
 }
 
 static void fixture_event(struct trial_timeline *l, int64_t at_ns, enum trial_side side,
@@ -162,7 +176,9 @@ static void fixture_usage(struct trial *t, double total_ms, struct fixture_rando
                 u->side[0].all_cpu_ns = UINT64_MAX;
         if (migrating && i % 5 == 0)
             l->gauges[l->gauges_n++] = (struct trial_gauge){
-                .at_ns = at_ns, .pass = 1 + i / 50, .transferred_bytes = i << 20,
+                .at_ns = at_ns,
+                .pass = 1 + i / 50,
+                .transferred_bytes = i << 20,
                 .remaining_bytes = (n - i) << 20,
                 .dirty_bytes_per_s =
                     (uint64_t)((double)t->cell.dirty_bytes_per_s * fixture_noise(r)),
@@ -185,7 +201,9 @@ static void fixture_beats(struct trial *t, double total_ms, struct fixture_rando
         work += (uint32_t)((double)(at_ns > 0 && (double)at_ns / 1e6 < total_ms ? 80 : 120) *
                            fixture_noise(r));
         l->beats[l->beats_n] = (struct trial_beat){
-            .at_ns = at_ns, .seq = (uint32_t)l->beats_n, .work = work,
+            .at_ns = at_ns,
+            .seq = (uint32_t)l->beats_n,
+            .work = work,
             .side = done && at_ns >= t->pause.first_beat_ns ? TRIAL_DESTINATION : TRIAL_SOURCE};
         l->beats_n++;
     }
@@ -194,9 +212,13 @@ static void fixture_beats(struct trial *t, double total_ms, struct fixture_rando
 static void fixture_cell(struct trial_cell *c, unsigned setting, unsigned rate,
                          enum trial_route route)
 {
-    *c = (struct trial_cell){.guest = "linux", .accel = "tcg", .route = route,
-                             .ram_bytes = UINT64_C(1) << 30, .working_set_bytes = 256 << 20,
-                             .vcpus = 2, .dirty_bytes_per_s = rates_mib[rate] << 20};
+    *c = (struct trial_cell){.guest = "linux",
+                             .accel = "tcg",
+                             .route = route,
+                             .ram_bytes = UINT64_C(1) << 30,
+                             .working_set_bytes = 256 << 20,
+                             .vcpus = 2,
+                             .dirty_bytes_per_s = rates_mib[rate] << 20};
     snprintf(c->setting, sizeof c->setting, "%s", settings[setting].name);
     snprintf(c->options, sizeof c->options, "%s", settings[setting].options);
     snprintf(c->qemu[0], sizeof c->qemu[0], "10.0.2 (Debian 1:10.0.2+ds-2)");
@@ -224,10 +246,11 @@ static void fixture_trial(struct trial *t, const struct trial_fixture *f, unsign
     double total_ms = f->slower * 1800 * settings[setting].total * load * fixture_noise(r);
     double began_ms = total_ms - silence_ms - 100;
     t->end = fixture_end(f, setting, rate, t->cell.route, r);
-    int64_t *const unknown[] = {
-        &t->pause.last_beat_ns, &t->pause.stopped_ns, &t->pause.ram_sent_ns,
-        &t->pause.devices_sent_ns, &t->pause.loaded_ns, &t->pause.resumed_ns,
-        &t->pause.first_beat_ns, &t->total_ns, &t->qemu_downtime_ns, &t->qemu_total_ns};
+    int64_t *const unknown[] = {&t->pause.last_beat_ns,  &t->pause.stopped_ns,
+                                &t->pause.ram_sent_ns,   &t->pause.devices_sent_ns,
+                                &t->pause.loaded_ns,     &t->pause.resumed_ns,
+                                &t->pause.first_beat_ns, &t->total_ns,
+                                &t->qemu_downtime_ns,    &t->qemu_total_ns};
     for (size_t i = 0; i < sizeof unknown / sizeof *unknown; i++)
         *unknown[i] = TRIAL_NEVER;
     if (t->end == TRIAL_REFUSED) {
@@ -256,10 +279,15 @@ static void fixture_trial(struct trial *t, const struct trial_fixture *f, unsign
 
 void trial_fixture_series(struct trial_series *s, const struct trial_fixture *f)
 {
-    *s = (struct trial_series){
-        .command = "godwit bench migrate --scenario tests/<synthetic>.json", .godwit = "0.1-test",
-        .scenario = "synthetic", .seed = f->seed, .rounds = f->rounds, .kernel = "Linux 6.12.0",
-        .cpu = "AMD EPYC & sons", .libvirt = "11.3.0", .cores = 8};
+    *s = (struct trial_series){.command = "godwit bench migrate --scenario tests/<synthetic>.json",
+                               .godwit = "0.1-test",
+                               .scenario = "synthetic",
+                               .seed = f->seed,
+                               .rounds = f->rounds,
+                               .kernel = "Linux 6.12.0",
+                               .cpu = "AMD EPYC & sons",
+                               .libvirt = "11.3.0",
+                               .cores = 8};
     static const enum trial_route routes[] = {TRIAL_DIRECT, TRIAL_VIRSH, TRIAL_NATIVE, TRIAL_QMP};
     struct fixture_random r = {f->seed};
     size_t cells = (size_t)f->settings * f->rates * f->routes;

@@ -190,8 +190,8 @@ static bool source_past_package(struct fake_pair *p)
 static bool source_last_byte(struct fake_pair *p)
 {
     enum vm_migration m = p->source.migration;
-    if (!(m == VM_MIGRATION_DEVICE || (m == VM_MIGRATION_POSTCOPY && p->past_package)) || p->broken ||
-        p->stalled || p->all_sent)
+    if (!(m == VM_MIGRATION_DEVICE || (m == VM_MIGRATION_POSTCOPY && p->past_package)) ||
+        p->broken || p->stalled || p->all_sent)
         return false;
     p->all_sent = true;
     return true;
@@ -226,7 +226,8 @@ static bool source_notice_break(struct fake_pair *p)
         return false;
     if (s->migration == VM_MIGRATION_POSTCOPY && p->past_package)
         s->migration = VM_MIGRATION_PAUSED;
-    else if (s->migration == VM_MIGRATION_POSTCOPY || s->migration == VM_MIGRATION_ACTIVE || s->migration == VM_MIGRATION_DEVICE)
+    else if (s->migration == VM_MIGRATION_POSTCOPY || s->migration == VM_MIGRATION_ACTIVE ||
+             s->migration == VM_MIGRATION_DEVICE)
         s->migration = VM_MIGRATION_FAILED;
     else
         return false;
@@ -689,32 +690,48 @@ static void fake_close(struct vm *vm)
 }
 
 static const struct vm_ops fake_ops = {
-    .route = "fake", .probe = fake_probe, .check = fake_check, .configure = fake_configure,
-    .listen = fake_listen, .start = fake_start, .sample = fake_sample,
-    .switch_over = fake_switch_over, .run = fake_run, .cancel = fake_cancel,
-    .death = fake_death, .quit = fake_quit, .close = fake_close,
+    .route = "fake",
+    .probe = fake_probe,
+    .check = fake_check,
+    .configure = fake_configure,
+    .listen = fake_listen,
+    .start = fake_start,
+    .sample = fake_sample,
+    .switch_over = fake_switch_over,
+    .run = fake_run,
+    .cancel = fake_cancel,
+    .death = fake_death,
+    .quit = fake_quit,
+    .close = fake_close,
 };
 
 /* As long as commands with long names and URIs are; each ends in a word that shows it is whole. */
 #define LONG_50 "uuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuu"
 #define LONG_400 LONG_50 LONG_50 LONG_50 LONG_50 LONG_50 LONG_50 LONG_50 LONG_50
 #define COMMAND(what) FAKE_COMMAND_BEGIN " " what " " LONG_400 LONG_400 " " FAKE_COMMAND_END
-#define COMMANDS(side)                                                         \
-    {                                                                          \
-        .look = COMMAND(side "-look"), .end = COMMAND(side "-end"),            \
-        .stop = COMMAND(side "-stop"), .go_on = COMMAND(side "-go-on"),        \
+#define COMMANDS(side)                                                                             \
+    {                                                                                              \
+        .look = COMMAND(side "-look"), .end = COMMAND(side "-end"), .stop = COMMAND(side "-stop"), \
+        .go_on = COMMAND(side "-go-on"),                                                           \
     }
 
 static void side_init(struct fake_pair *p, struct fake_side *s, struct loop *loop, const char *role,
                       enum vm_run run)
 {
-    *s = (struct fake_side){
-        .vm = {.ops = &fake_ops, .loop = loop, .role = role,
-               .commands = s == &p->source ? (struct vm_commands)COMMANDS("source")
-                                          : (struct vm_commands)COMMANDS("destination")},
-        .pair = p, .run = run,
-        .facts = {.hypervisor = "QEMU 10.0.0", .version = {10, 0, 0}, .machine = "pc-q35-10.0",
-                  .ram_bytes = 1 << 28, .vcpus = 2, .peer_pid = s == &p->source ? 10 : 11}};
+    *s = (struct fake_side){.vm = {.ops = &fake_ops,
+                                   .loop = loop,
+                                   .role = role,
+                                   .commands = s == &p->source
+                                                   ? (struct vm_commands)COMMANDS("source")
+                                                   : (struct vm_commands)COMMANDS("destination")},
+                            .pair = p,
+                            .run = run,
+                            .facts = {.hypervisor = "QEMU 10.0.0",
+                                      .version = {10, 0, 0},
+                                      .machine = "pc-q35-10.0",
+                                      .ram_bytes = 1 << 28,
+                                      .vcpus = 2,
+                                      .peer_pid = s == &p->source ? 10 : 11}};
 }
 
 void fake_pair_init(struct fake_pair *p, struct loop *loop)

@@ -48,8 +48,8 @@ struct fake_side {
     enum vm_migration migration;
     bool dead, mute, check_refuses;
     bool can_prove, configured_to_prove; /* vm.proof, as check() says and configure() saw it */
-    bool lags; /* moves seldom */
-    bool restarts; /* somebody lets its running guest run again when it is stopped */
+    bool lags;                           /* moves seldom */
+    bool restarts;   /* somebody lets its running guest run again when it is stopped */
     bool configured; /* has our settings */
     uint64_t passes;
 };
@@ -58,39 +58,40 @@ struct fake_pair {
     struct fake_side source, destination;
 
     /* how this run goes */
-    bool source_paused;    /* the guest was stopped before */
+    bool source_paused; /* the guest was stopped before */
     bool never_converges;
-    bool load_fails;       /* the destination cannot load the device state, and exits */
-    bool fails_softly;     /* … or stays, and says "failed" (exit-on-error=false) */
-    bool resume_unseen;    /* the destination's RESUME never reaches us, nor a later STOP */
-    unsigned hesitation;   /* of 8: how often the model does nothing when it could move */
-    uint32_t seed;         /* of the order in which it moves */
+    bool load_fails;     /* the destination cannot load the device state, and exits */
+    bool fails_softly;   /* … or stays, and says "failed" (exit-on-error=false) */
+    bool resume_unseen;  /* the destination's RESUME never reaches us, nor a later STOP */
+    unsigned hesitation; /* of 8: how often the model does nothing when it could move */
+    uint32_t seed;       /* of the order in which it moves */
     enum fake_fault fault;
-    unsigned fault_at_op;  /* 1: the first operation */
-    bool mute_with_it;     /* … and the destination answers nothing from then on */
+    unsigned fault_at_op;     /* 1: the first operation */
+    bool mute_with_it;        /* … and the destination answers nothing from then on */
     bool source_mute_with_it; /* … or the source does not */
-    bool then_mute;        /* a destination that was held after the fault answers nothing more */
+    bool then_mute;           /* a destination that was held after the fault answers nothing more */
 
     /* the stream */
     bool listening, connected, broken, stalled, all_sent, package_sent, past_package;
     uint64_t sent_bytes;
     bool return_path; /* the source waits for the destination's word at the end */
     bool start_postcopy, loaded, destination_armed;
-    bool sent_stopped; /* the guest stood before its last pass: so it arrives, or goes on, stopped */
+    bool
+        sent_stopped; /* the guest stood before its last pass: so it arrives, or goes on, stopped */
 
     /* what happened */
-    unsigned ops;        /* operations so far */
-    unsigned changes;    /* those that changed something */
+    unsigned ops;     /* operations so far */
+    unsigned changes; /* those that changed something */
     bool destination_ran;
     bool source_quit, destination_quit;
-    bool qemu_race;      /* with a return path QEMU itself may start both sides, and did */
-    bool twice_by_qemu;  /* … and so it is now: until one of them stands */
-    bool both_ran;       /* … and has: whoever says where the guest is, is wrong */
-    bool stop_refused;   /* the destination could not be disarmed */
-    bool engine_done;    /* fake_pair_quiesce() was called */
-    bool answer_lost;    /* of an operation that had its effect */
-    char trail[4096];    /* operations and moves, for messages */
-    bool raised;         /* a signal that the loop has not seen yet */
+    bool qemu_race;     /* with a return path QEMU itself may start both sides, and did */
+    bool twice_by_qemu; /* … and so it is now: until one of them stands */
+    bool both_ran;      /* … and has: whoever says where the guest is, is wrong */
+    bool stop_refused;  /* the destination could not be disarmed */
+    bool engine_done;   /* fake_pair_quiesce() was called */
+    bool answer_lost;   /* of an operation that had its effect */
+    char trail[4096];   /* operations and moves, for messages */
+    bool raised;        /* a signal that the loop has not seen yet */
 };
 
 /* All members under "how this run goes" may be set after this, before the run. */

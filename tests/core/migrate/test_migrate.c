@@ -20,9 +20,11 @@
 
 struct scenario {
     const char *name;
-    bool postcopy, pause, quit_source, quit_destination, source_paused, never_converges, load_fails, fails_softly;
+    bool postcopy, pause, quit_source, quit_destination, source_paused, never_converges, load_fails,
+        fails_softly;
     bool resume_unseen;
-    bool managed; /* libvirt on the source lets its guest go on where the destination's word is lost */
+    bool
+        managed; /* libvirt on the source lets its guest go on where the destination's word is lost */
     int64_t timeout_ns;
 };
 
@@ -75,11 +77,15 @@ static void run(struct outcome *o, const struct scenario *sc)
     struct fake_pair *p = &o->pair;
     struct loop *loop = p->source.vm.loop;
     struct migrate_plan plan = {
-        .source = &p->source.vm, .destination = &p->destination.vm,
-        .settings = {.postcopy = sc->postcopy, .pause = sc->pause}, .via = "unix:/stream",
-        .timeout_ns = sc->timeout_ns, .quit_source = sc->quit_source,
+        .source = &p->source.vm,
+        .destination = &p->destination.vm,
+        .settings = {.postcopy = sc->postcopy, .pause = sc->pause},
+        .via = "unix:/stream",
+        .timeout_ns = sc->timeout_ns,
+        .quit_source = sc->quit_source,
         .quit_destination = sc->quit_destination,
-        .progress = on_progress, .progress_arg = o,
+        .progress = on_progress,
+        .progress_arg = o,
     };
     o->rc = migrate_run(&plan, &o->report, &o->e);
     fake_pair_quiesce(p);
@@ -96,18 +102,19 @@ static void play(struct outcome *o, const struct scenario *sc, enum fake_fault f
 
 static void describe(const struct outcome *o, const struct scenario *sc, uint32_t seed)
 {
-    print_error("%s, %s at operation %u, seed %u: guest=%s rc=%d class=%s touched=%d '%s'\n  trail:%s\n",
-                sc->name, fake_fault_name(o->pair.fault), o->pair.fault_at_op, seed,
-                migrate_guest_name(o->report.guest), o->rc, err_class_name(o->e.class),
-                o->report.touched, o->e.msg, o->pair.trail);
+    print_error(
+        "%s, %s at operation %u, seed %u: guest=%s rc=%d class=%s touched=%d '%s'\n  trail:%s\n",
+        sc->name, fake_fault_name(o->pair.fault), o->pair.fault_at_op, seed,
+        migrate_guest_name(o->report.guest), o->rc, err_class_name(o->e.class), o->report.touched,
+        o->e.msg, o->pair.trail);
 }
 
-#define CHECK(condition)                        \
-    do {                                        \
-        if (!(condition)) {                     \
-            describe(o, sc, seed);              \
-            fail_msg("not true: " #condition);  \
-        }                                       \
+#define CHECK(condition)                       \
+    do {                                       \
+        if (!(condition)) {                    \
+            describe(o, sc, seed);             \
+            fail_msg("not true: " #condition); \
+        }                                      \
     } while (0)
 
 static void check_destination(const struct outcome *o, const struct scenario *sc, uint32_t seed)
@@ -193,15 +200,9 @@ static void check(const struct outcome *o, const struct scenario *sc, uint32_t s
     if (o->pair.both_ran)
         CHECK(o->report.guest == MIGRATE_GUEST_UNKNOWN);
     switch (o->report.guest) {
-    case MIGRATE_GUEST_DESTINATION:
-        check_destination(o, sc, seed);
-        break;
-    case MIGRATE_GUEST_SOURCE:
-        check_source(o, sc, seed);
-        break;
-    case MIGRATE_GUEST_UNKNOWN:
-        check_unknown(o, sc, seed);
-        break;
+    case MIGRATE_GUEST_DESTINATION: check_destination(o, sc, seed); break;
+    case MIGRATE_GUEST_SOURCE: check_source(o, sc, seed); break;
+    case MIGRATE_GUEST_UNKNOWN: check_unknown(o, sc, seed); break;
     }
     CHECK(o->report.ended_ns >= o->report.started_ns);
     CHECK(o->report.downtime_observed_ns >= -1);
@@ -216,9 +217,14 @@ static const struct scenario scenarios[] = {
     {.name = "managed, RESUME unseen", .managed = true, .resume_unseen = true},
     {.name = "quit source", .quit_source = true},
     {.name = "domains", .quit_source = true, .quit_destination = true},
-    {.name = "domains, load fails", .quit_source = true, .quit_destination = true,
-     .load_fails = true, .fails_softly = true},
-    {.name = "quit source, postcopy", .quit_source = true, .postcopy = true,
+    {.name = "domains, load fails",
+     .quit_source = true,
+     .quit_destination = true,
+     .load_fails = true,
+     .fails_softly = true},
+    {.name = "quit source, postcopy",
+     .quit_source = true,
+     .postcopy = true,
      .never_converges = true},
     {.name = "paused", .source_paused = true},
     {.name = "paused, postcopy", .source_paused = true, .postcopy = true, .never_converges = true},
@@ -275,18 +281,18 @@ static unsigned sweep(enum fake_fault fault)
             }
         }
     }
-    print_message("%s: %u runs: source %u, destination %u, unknown %u; %u in QEMU's own race, both ran in %u\n",
-                  fake_fault_name(fault),
-                  runs, ends[MIGRATE_GUEST_SOURCE], ends[MIGRATE_GUEST_DESTINATION],
-                  ends[MIGRATE_GUEST_UNKNOWN], races, both);
+    print_message(
+        "%s: %u runs: source %u, destination %u, unknown %u; %u in QEMU's own race, both ran in %u\n",
+        fake_fault_name(fault), runs, ends[MIGRATE_GUEST_SOURCE], ends[MIGRATE_GUEST_DESTINATION],
+        ends[MIGRATE_GUEST_UNKNOWN], races, both);
     return both;
 }
 
 static void test_timeout(void **state)
 {
     (void)state;
-    const struct scenario *sc = &(struct scenario){
-        .name = "timeout", .never_converges = true, .timeout_ns = 5 * NS_PER_S};
+    const struct scenario *sc =
+        &(struct scenario){.name = "timeout", .never_converges = true, .timeout_ns = 5 * NS_PER_S};
     unsigned reported = 0;
     for (uint32_t seed = 0; seed < seeds(); seed++) {
         struct outcome outcome, *o = &outcome;
@@ -310,9 +316,10 @@ static void test_timeout(void **state)
 static void test_limit(void **state)
 {
     (void)state;
-    static const struct scenario all[] = {{.name = "limit"},
-                                          {.name = "limit, postcopy", .postcopy = true, .never_converges = true},
-                                          {.name = "limit, paused", .source_paused = true}};
+    static const struct scenario all[] = {
+        {.name = "limit"},
+        {.name = "limit, postcopy", .postcopy = true, .never_converges = true},
+        {.name = "limit, paused", .source_paused = true}};
     unsigned kept = 0, missed = 0;
     for (uint32_t seed = 0; seed < seeds(); seed++) {
         for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
@@ -326,7 +333,8 @@ static void test_limit(void **state)
                 CHECK(p->excess_ns == -1);
                 continue;
             }
-            CHECK(p->limit == (pause_ns > 300 * NS_PER_MS ? MIGRATE_LIMIT_MISSED : MIGRATE_LIMIT_KEPT));
+            CHECK(p->limit ==
+                  (pause_ns > 300 * NS_PER_MS ? MIGRATE_LIMIT_MISSED : MIGRATE_LIMIT_KEPT));
             kept += p->limit == MIGRATE_LIMIT_KEPT;
             missed += p->limit == MIGRATE_LIMIT_MISSED;
             CHECK(p->excess_ns == (pause_ns > 300 * NS_PER_MS ? pause_ns - 300 * NS_PER_MS : 0));
@@ -416,7 +424,8 @@ static void same_process(struct fake_pair *p)
 
 static void differ_uuid(struct fake_pair *p)
 {
-    snprintf(p->source.facts.uuid, sizeof p->source.facts.uuid, "6ba7b810-9dad-11d1-80b4-00c04fd430c8");
+    snprintf(p->source.facts.uuid, sizeof p->source.facts.uuid,
+             "6ba7b810-9dad-11d1-80b4-00c04fd430c8");
     snprintf(p->destination.facts.uuid, sizeof p->destination.facts.uuid,
              "6ba7b811-9dad-11d1-80b4-00c04fd430c8");
 }
@@ -472,7 +481,8 @@ static void test_refused(void **state)
         const char *says;
     } cases[] = {
         {differ_machine, "machine types differ: pc-q35-10.0 on the source, pc-q35-7.2 on the"},
-        {differ_uuid, "UUIDs differ: 6ba7b810-9dad-11d1-80b4-00c04fd430c8 on the source, 6ba7b811-"},
+        {differ_uuid,
+         "UUIDs differ: 6ba7b810-9dad-11d1-80b4-00c04fd430c8 on the source, 6ba7b811-"},
         {differ_ram, "RAM sizes differ: 256 MiB on the source, 512 MiB"},
         {differ_vcpus, "vCPUs differ: 2 on the source, 3"},
         {differ_accelerator, "accelerators differ: KVM on the source, TCG"},
@@ -519,11 +529,11 @@ static void test_proof(void **state)
     }
 }
 
-#define SWEEP(name, fault)                 \
-    static void test_##name(void **state)  \
-    {                                      \
-        (void)state;                       \
-        sweep(fault);                      \
+#define SWEEP(name, fault)                \
+    static void test_##name(void **state) \
+    {                                     \
+        (void)state;                      \
+        sweep(fault);                     \
     }
 
 SWEEP(refuses, FAKE_REFUSES)
@@ -584,7 +594,8 @@ static void test_beside_the_unknown(void **state)
             o->pair.mute_with_it = true;
             run(o, sc);
             check(o, sc, seed);
-            if (o->e.hint == NULL || strstr(o->e.msg, "the guest runs on the source, and the") == NULL)
+            if (o->e.hint == NULL ||
+                strstr(o->e.msg, "the guest runs on the source, and the") == NULL)
                 continue;
             CHECK(o->pair.source.run == VM_RUN_RUNNING && strstr(o->e.hint, "source-stop") != NULL);
             beside++;

@@ -14,9 +14,11 @@
 static struct vm_sample look(struct passes *p, enum vm_migration migration, uint64_t handled_mib,
                              uint64_t left_mib)
 {
-    struct vm_sample s = {.migration = migration, .ram_total_bytes = 1024 * MIB,
+    struct vm_sample s = {.migration = migration,
+                          .ram_total_bytes = 1024 * MIB,
                           .ram_handled_bytes = handled_mib * MIB,
-                          .ram_remaining_bytes = left_mib * MIB, .passes = 77};
+                          .ram_remaining_bytes = left_mib * MIB,
+                          .passes = 77};
     passes_follow(p, &s);
     return s;
 }
@@ -87,12 +89,13 @@ static void test_passes_that_gain_nothing_are_stuck(void **state)
         uint64_t handled, left;
         unsigned stuck;
     } looks[] = {
-        {0, 1024, 0}, {1024, 300, 0}, {1324, 298, 1}, {1622, 400, 2}, {2022, 200, 0}, {2222, 100, 0},
-        {2322, 99, 1},
+        {0, 1024, 0},   {1024, 300, 0}, {1324, 298, 1}, {1622, 400, 2},
+        {2022, 200, 0}, {2222, 100, 0}, {2322, 99, 1},
     };
     for (size_t i = 0; i < sizeof looks / sizeof *looks; i++)
-        assert_int_equal(look(&p, VM_MIGRATION_ACTIVE, looks[i].handled, looks[i].left).stuck_passes,
-                         looks[i].stuck);
+        assert_int_equal(
+            look(&p, VM_MIGRATION_ACTIVE, looks[i].handled, looks[i].left).stuck_passes,
+            looks[i].stuck);
 }
 
 int main(void)

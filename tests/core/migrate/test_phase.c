@@ -16,12 +16,11 @@
 
 /* As drawn in core/migrate/phase.h, written down a second time on purpose. */
 static const char *const legal[] = {
-    "planned preparing",     "planned failed",        "preparing precopy",
-    "preparing undoing",     "precopy switchover",    "precopy undoing",
-    "switchover precopy",    "switchover postcopy",   "switchover confirming",
-    "switchover undoing",    "postcopy confirming",   "postcopy undoing",
-    "confirming done",       "confirming undoing",
-    "undoing failed",        "undoing done",          "undoing uncertain",
+    "planned preparing",     "planned failed",     "preparing precopy",   "preparing undoing",
+    "precopy switchover",    "precopy undoing",    "switchover precopy",  "switchover postcopy",
+    "switchover confirming", "switchover undoing", "postcopy confirming", "postcopy undoing",
+    "confirming done",       "confirming undoing", "undoing failed",      "undoing done",
+    "undoing uncertain",
 };
 
 static bool is_legal(enum phase from, enum phase to)
@@ -88,7 +87,8 @@ static void test_a_move_is_logged_and_observed(void **state)
     assert_int_equal(p.logged, 1);
     assert_true(p.log[0].phase == PHASE_PLANNED && p.log[0].at_ns > 0);
     phase_set(&p, PHASE_PLANNED, PHASE_PREPARING, 42);
-    assert_true(w.calls == 1 && w.from == PHASE_PLANNED && w.to == PHASE_PREPARING && w.at_ns == 42);
+    assert_true(w.calls == 1 && w.from == PHASE_PLANNED && w.to == PHASE_PREPARING &&
+                w.at_ns == 42);
     assert_true(p.logged == 2 && p.log[1].phase == PHASE_PREPARING && p.log[1].at_ns == 42);
     phase_set(&p, PHASE_PREPARING, PHASE_PRECOPY, 43);
     for (int i = 0; i < 40; i++) { /* more than the log holds */

@@ -136,8 +136,7 @@ static int open_image(struct memory_server *s, const char *name, enum store_how 
     bool directory = there != NULL && there->attr.type == STORE_DIRECTORY;
     switch (how) {
     case STORE_READ:
-    case STORE_UPDATE:
-        return there == NULL ? -ENOENT : directory ? -EISDIR : 0;
+    case STORE_UPDATE: return there == NULL ? -ENOENT : directory ? -EISDIR : 0;
     case STORE_MAKE_DIRECTORY:
         if (there != NULL)
             return directory ? 0 : -EEXIST;
@@ -146,8 +145,7 @@ static int open_image(struct memory_server *s, const char *name, enum store_how 
         *image = memory_add_directory(s, name);
         (*image)->attr.mode = 0700;
         return 0;
-    case STORE_CREATE:
-        break;
+    case STORE_CREATE: break;
     }
     if (there != NULL)
         return -EEXIST;
@@ -236,8 +234,8 @@ static void name_beside(const char *name, const char *final, char beside[MEMORY_
 }
 
 /* 0; or why the file does not get this name. */
-static int check_names(const struct memory_server *s, const struct memory_file *f,
-                       const char *name, const struct store_attr *replaces)
+static int check_names(const struct memory_server *s, const struct memory_file *f, const char *name,
+                       const struct store_attr *replaces)
 {
     const struct memory_image *there = memory_find(s, name);
     if (memory_find(s, f->name) != f->image)
@@ -249,9 +247,8 @@ static int check_names(const struct memory_server *s, const struct memory_file *
     return store_unchanged(&there->attr, replaces) ? 0 : -ESTALE;
 }
 
-static int memory_publish(struct store_file *file, const char *final,
-                          const struct store_attr *attr, const struct store_attr *replaces,
-                          struct err *e)
+static int memory_publish(struct store_file *file, const char *final, const struct store_attr *attr,
+                          const struct store_attr *replaces, struct err *e)
 {
     struct memory_server *s = lock_place(file->place);
     struct memory_file *f = (struct memory_file *)file;

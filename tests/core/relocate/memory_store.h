@@ -74,26 +74,27 @@ struct memory_image {
 };
 
 struct memory_faults {
-    const char *only;      /* fail_at, corrupt_at and mute are for names that end so */
-    unsigned fail_at;      /* the how manyth call is to fail; 0: none */
-    int fail_errno;        /* with this */
-    unsigned corrupt_at;   /* the how manyth write gets a bit wrong, unnoticed; 0: none */
-    unsigned short_every;  /* each how manyth read or write is done by half; 0: none */
-    int64_t delay_ns;      /* of each answer to a read, write or commit */
-    bool shuffle;          /* answers come late, and in any order */
-    bool end_early;        /* reads beyond the first half give nothing */
-    bool mute;             /* reads and writes are never answered, until stop() */
+    const char *only;         /* fail_at, corrupt_at and mute are for names that end so */
+    unsigned fail_at;         /* the how manyth call is to fail; 0: none */
+    int fail_errno;           /* with this */
+    unsigned corrupt_at;      /* the how manyth write gets a bit wrong, unnoticed; 0: none */
+    unsigned short_every;     /* each how manyth read or write is done by half; 0: none */
+    int64_t delay_ns;         /* of each answer to a read, write or commit */
+    bool shuffle;             /* answers come late, and in any order */
+    bool end_early;           /* reads beyond the first half give nothing */
+    bool mute;                /* reads and writes are never answered, until stop() */
     unsigned crash_at_write;  /* before this write, forget what was not committed; 0: never */
     unsigned crash_at_commit; /* the same at this commit */
-    unsigned forget_at_write; /* before this write, forget also what was committed of parts; 0: never */
-    unsigned renew_at_write;  /* before this write memory_rename_handles(); 0: never */
+    unsigned
+        forget_at_write; /* before this write, forget also what was committed of parts; 0: never */
+    unsigned renew_at_write;          /* before this write memory_rename_handles(); 0: never */
     struct memory_server *renews_too; /* NULL, or another one */
-    bool empties_renewed;     /* ... with "-part" */
-    int64_t renewal_delay_ns; /* of the answer to a commit from before it */
-    bool late_before_crash;   /* writes from before the crash are answered after later ones */
-    bool crash_always;        /* at every commit */
-    bool always_stable;       /* each write is durable at once */
-    bool lie;                 /* answers to stable writes that they are not */
+    bool empties_renewed;             /* ... with "-part" */
+    int64_t renewal_delay_ns;         /* of the answer to a commit from before it */
+    bool late_before_crash; /* writes from before the crash are answered after later ones */
+    bool crash_always;      /* at every commit */
+    bool always_stable;     /* each write is durable at once */
+    bool lie;               /* answers to stable writes that they are not */
 };
 
 struct memory_server {

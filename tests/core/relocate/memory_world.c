@@ -303,8 +303,8 @@ int memory_enter(struct memory_server *s, enum memory_op op, const char *name,
 
 void memory_world_init(struct memory_world *w)
 {
-    *w = (struct memory_world){
-        .random = 88172645463325252, .clock_ns = INT64_C(1700000000123456789)};
+    *w = (struct memory_world){.random = 88172645463325252,
+                               .clock_ns = INT64_C(1700000000123456789)};
     pthread_mutex_init(&w->lock, NULL);
 }
 

@@ -74,10 +74,7 @@ void rig_set_up(struct rig *r)
 void rig_set_up_image(struct rig *r)
 {
     static const struct store_extent extents[] = {
-        {5000, 100},
-        {70 * KIB, 50},
-        {70 * KIB + 100, 70 * KIB},
-        {300 * KIB, 500 * KIB},
+        {5000, 100},           {70 * KIB, 50}, {70 * KIB + 100, 70 * KIB}, {300 * KIB, 500 * KIB},
         {900 * KIB, 10 * KIB},
     };
     rig_set_up(r);
@@ -241,8 +238,8 @@ void rig_assert_refused(struct rig *r, const char *said)
 
 void rig_assert_untouched(struct rig *r)
 {
-    static const enum memory_op changes[] = {MEMORY_CREATE, MEMORY_UPDATE, MEMORY_MAKE_DIRECTORY,
-                                             MEMORY_WRITE, MEMORY_PUBLISH, MEMORY_REMOVE};
+    static const enum memory_op changes[] = {MEMORY_CREATE, MEMORY_UPDATE,  MEMORY_MAKE_DIRECTORY,
+                                             MEMORY_WRITE,  MEMORY_PUBLISH, MEMORY_REMOVE};
     for (size_t i = 0; i < sizeof changes / sizeof *changes; i++)
         assert_int_equal(r->from.done[changes[i]] + r->to.done[changes[i]], 0);
     rig_assert_given_back(r);

@@ -80,7 +80,10 @@ static void test_the_average_is_the_rate(void **state)
 {
     (void)state;
     static const uint64_t rates[] = {
-        500 * KIB, 10 * MIB, 117 * 1000 * 1000, UINT64_C(1250) * 1000 * 1000,
+        500 * KIB,
+        10 * MIB,
+        117 * 1000 * 1000,
+        UINT64_C(1250) * 1000 * 1000,
         UINT64_C(10) * 1000 * 1000 * 1000,
     };
     static const uint32_t blocks[] = {4096, 64 * KIB, MIB, 4 * MIB};
@@ -174,7 +177,10 @@ static void test_a_pause_saves_little(void **state)
         uint64_t rate;
         uint32_t saved;
     } cases[] = {
-        {20 * MIB, MIB}, {MIB, MIB / 20}, {UINT64_C(1000) * MIB, 4 * MIB}, {UINT64_MAX, 4 * MIB},
+        {20 * MIB, MIB},
+        {MIB, MIB / 20},
+        {UINT64_C(1000) * MIB, 4 * MIB},
+        {UINT64_MAX, 4 * MIB},
     };
     for (size_t i = 0; i < 4; i++) {
         struct bucket b;
@@ -245,18 +251,22 @@ static void test_threads_share_one_rate(void **state)
     /* 0.8 s in steps of 1 us; to the byte, as the bucket was never full */
     assert_near(blocks * 4096, (uint64_t)(0.8 * 100 * (double)MIB), 10);
     assert_int_equal(s.bucket.since_ns, 800 * NS_PER_MS);
-    assert_int_equal(s.bucket.balance, s.bucket.since_ns * 100 * MIB -
-                                           (int64_t)(blocks * 4096) * NS_PER_S);
+    assert_int_equal(s.bucket.balance,
+                     s.bucket.since_ns * 100 * MIB - (int64_t)(blocks * 4096) * NS_PER_S);
     bucket_destroy(&s.bucket);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_the_average_is_the_rate),  cmocka_unit_test(test_no_moment_has_much_more_than_its_share),
-        cmocka_unit_test(test_takers_share_alike),     cmocka_unit_test(test_large_blocks_are_not_starved),
-        cmocka_unit_test(test_a_wait_is_as_long_as_asked), cmocka_unit_test(test_a_pause_saves_little),
-        cmocka_unit_test(test_a_rate_of_0_is_no_limit), cmocka_unit_test(test_times_may_come_out_of_order),
+        cmocka_unit_test(test_the_average_is_the_rate),
+        cmocka_unit_test(test_no_moment_has_much_more_than_its_share),
+        cmocka_unit_test(test_takers_share_alike),
+        cmocka_unit_test(test_large_blocks_are_not_starved),
+        cmocka_unit_test(test_a_wait_is_as_long_as_asked),
+        cmocka_unit_test(test_a_pause_saves_little),
+        cmocka_unit_test(test_a_rate_of_0_is_no_limit),
+        cmocka_unit_test(test_times_may_come_out_of_order),
         cmocka_unit_test(test_threads_share_one_rate),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,8 +13,8 @@
 enum { SIZE = 100000, START = 4096, END = 90000 };
 
 /* Before the range, across its start, inside, across its end, behind it. */
-static struct store_extent at[] = {
-    {0, 100}, {4000, 200}, {5000, 1}, {5001 + 20, 30000}, {80000, 15000}, {99000, 10}};
+static struct store_extent at[] = {{0, 100},           {4000, 200},    {5000, 1},
+                                   {5001 + 20, 30000}, {80000, 15000}, {99000, 10}};
 static const struct extents data = {.at = at, .n = sizeof at / sizeof *at, .size_bytes = SIZE};
 
 static unsigned char image[SIZE];

@@ -79,8 +79,8 @@ static void refused(const char *why)
     struct image_format f;
     for (int ask = IMAGE_FORMAT_ASK_PROBE; ask <= IMAGE_FORMAT_ASK_QCOW2; ask++) {
         struct err e = {0};
-        int rc = image_format_read(head, sizeof head, FILE_BYTES, (enum image_format_ask)ask, &f,
-                                   &e);
+        int rc =
+            image_format_read(head, sizeof head, FILE_BYTES, (enum image_format_ask)ask, &f, &e);
         if (ask == IMAGE_FORMAT_ASK_RAW) {
             assert_true(rc == 0 && f.kind == IMAGE_FORMAT_RAW);
             continue;
@@ -565,8 +565,10 @@ static void test_images_by_qemu_img_are_understood(void **state)
     char command[1200], name[1000]; /* as long as this file system lets the directory's name be */
     memset(name, 'n', 255);
     name[255] = '\0';
-    snprintf(command, sizeof command, "cp base %s && qemu-img create -q -f qcow2 -b ./%s -F qcow2"
-             " long", name, name);
+    snprintf(command, sizeof command,
+             "cp base %s && qemu-img create -q -f qcow2 -b ./%s -F qcow2"
+             " long",
+             name, name);
     run(command);
     f = read_image("long");
     assert_int_equal(strlen(f.backing), 257);
@@ -578,15 +580,19 @@ static void test_layouts_of_qemu_img_are_understood(void **state)
     (void)state;
     need_qemu_img();
     static const char *const options[] = {
-        "cluster_size=512", "cluster_size=2M", "cluster_size=2M,extended_l2=on", "extended_l2=on",
-        "refcount_bits=1", "refcount_bits=64", "compression_type=zstd", "lazy_refcounts=on",
-        "preallocation=metadata", "compat=0.10",
+        "cluster_size=512",      "cluster_size=2M",   "cluster_size=2M,extended_l2=on",
+        "extended_l2=on",        "refcount_bits=1",   "refcount_bits=64",
+        "compression_type=zstd", "lazy_refcounts=on", "preallocation=metadata",
+        "compat=0.10",
     };
     static const struct {
         const char *text;
         uint64_t bytes;
     } sizes[] = {
-        {"0", 0}, {"512", 512}, {"1M", 1 << 20}, {"33555968", 33555968},
+        {"0", 0},
+        {"512", 512},
+        {"1M", 1 << 20},
+        {"33555968", 33555968},
         {"1025M", UINT64_C(1025) << 20},
     };
     for (size_t o = 0; o < sizeof options / sizeof *options; o++) {
@@ -605,12 +611,17 @@ static void test_layouts_of_qemu_img_are_understood(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_the_header_is_read),       cmocka_unit_test(test_a_header_of_version_3_is_read),
-        cmocka_unit_test(test_backing_names_are_read),        cmocka_unit_test(test_bad_backing_names_are_refused),
+        cmocka_unit_test(test_the_header_is_read),
+        cmocka_unit_test(test_a_header_of_version_3_is_read),
+        cmocka_unit_test(test_backing_names_are_read),
+        cmocka_unit_test(test_bad_backing_names_are_refused),
         cmocka_unit_test(test_extensions_stay_in_bounds),
-        cmocka_unit_test(test_a_short_file_is_not_read_beyond),    cmocka_unit_test(test_random_bytes_do_no_harm),
-        cmocka_unit_test(test_what_is_asked_for_wins_over_the_content),        cmocka_unit_test(test_a_backing_format_that_is_named_is_asked_for),
-        cmocka_unit_test(test_a_backing_name_counts_from_its_image), cmocka_unit_test(test_images_by_qemu_img_are_understood),
+        cmocka_unit_test(test_a_short_file_is_not_read_beyond),
+        cmocka_unit_test(test_random_bytes_do_no_harm),
+        cmocka_unit_test(test_what_is_asked_for_wins_over_the_content),
+        cmocka_unit_test(test_a_backing_format_that_is_named_is_asked_for),
+        cmocka_unit_test(test_a_backing_name_counts_from_its_image),
+        cmocka_unit_test(test_images_by_qemu_img_are_understood),
         cmocka_unit_test(test_layouts_of_qemu_img_are_understood),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -92,20 +92,33 @@ static void test_the_layout_never_changes(void **state)
 {
     (void)state;
     struct journal_header h = {
-        .size_bytes = 0x0102030405060708, .chunk_bytes = 0x11121314,
-        .source_inode = 0x2122232425262728, .source_mtime_ns = 0x3132333435363738,
-        .source_ctime_ns = 0x4142434445464748, .source = "nfs://h/x", .part_inode = 0x51525354,
-        .run_id = "0123456789abcde", .begun_ns = 0x61626364, .part_generation = 0x15161718,
+        .size_bytes = 0x0102030405060708,
+        .chunk_bytes = 0x11121314,
+        .source_inode = 0x2122232425262728,
+        .source_mtime_ns = 0x3132333435363738,
+        .source_ctime_ns = 0x4142434445464748,
+        .source = "nfs://h/x",
+        .part_inode = 0x51525354,
+        .run_id = "0123456789abcde",
+        .begun_ns = 0x61626364,
+        .part_generation = 0x15161718,
         .state = JOURNAL_WHOLE,
-        .writer = {.pid = 0x71727374, .pid_space = 0x35363738, .start_ticks = 0x81828384,
-                   .machine = 0x45464748, .boot_id = "BOOT", .host = "host"},
+        .writer = {.pid = 0x71727374,
+                   .pid_space = 0x35363738,
+                   .start_ticks = 0x81828384,
+                   .machine = 0x45464748,
+                   .boot_id = "BOOT",
+                   .host = "host"},
     };
     uint8_t raw[JOURNAL_HEADER_BYTES];
     journal_encode_header(raw, &h);
     assert_memory_equal(raw, "godwitJ\n\2\0\0\0\0\0\0\0\x8\7\6\5\4\3\2\1", 24);
     assert_memory_equal(raw + 24, "\x14\x13\x12\x11\1\0\0\0", 8);
     assert_memory_equal(raw + 32, "('&%$#\"!87654321HGFEDCBA", 24);
-    assert_memory_equal(raw + 56, "TSRQ\0\0\0\0" "0123456789abcde\0", 24);
+    assert_memory_equal(raw + 56,
+                        "TSRQ\0\0\0\0"
+                        "0123456789abcde\0",
+                        24);
     assert_memory_equal(raw + 80, "dcba\0\0\0\0\x84\x83\x82\x81\0\0\0\0tsrq8765BOOT\0", 29);
     assert_memory_equal(raw + 120, "host\0", 5);
     assert_memory_equal(raw + 184, "nfs://h/x\0", 10);
@@ -114,8 +127,10 @@ static void test_the_layout_never_changes(void **state)
     XXH128_canonicalFromHash(&sum, XXH3_128bits(raw, 496));
     assert_memory_equal(raw + 496, &sum, sizeof sum);
 
-    struct journal_record r = {.data_bytes = 0x01020304, .digest = "DIGESTDIGESTDIG",
-                               .written = true, .verifier = "VERIFIE"};
+    struct journal_record r = {.data_bytes = 0x01020304,
+                               .digest = "DIGESTDIGESTDIG",
+                               .written = true,
+                               .verifier = "VERIFIE"};
     uint8_t record[JOURNAL_RECORD_BYTES];
     journal_encode_record(record, h.run_id, 5, &r);
     assert_memory_equal(record, "\1\1\0\0\4\3\2\1DIGESTDIGESTDIG\0VERIFIE\0", 32);
@@ -245,14 +260,14 @@ static void test_the_same_work_is_continued(void **state)
     assert_memory_equal(now.run_id, found.run_id, sizeof now.run_id);
     assert_int_equal(now.begun_ns, 99);
 
-#define REFUSED(change, why)                                           \
-    do {                                                               \
-        struct journal_header old = found;                             \
-        change;                                                        \
-        struct journal_header again = now;                             \
-        assert_int_equal(journal_continue(&old, &again, &e), -1);      \
-        refused(&e, why);                                              \
-        assert_memory_equal(&again, &now, sizeof now);                 \
+#define REFUSED(change, why)                                      \
+    do {                                                          \
+        struct journal_header old = found;                        \
+        change;                                                   \
+        struct journal_header again = now;                        \
+        assert_int_equal(journal_continue(&old, &again, &e), -1); \
+        refused(&e, why);                                         \
+        assert_memory_equal(&again, &now, sizeof now);            \
     } while (0)
 
     REFUSED(old.source[3] = 'X', "from another source, /imXges/vm.img");
@@ -433,12 +448,17 @@ static void test_a_damaged_record_is_none(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_no_record_crosses_a_sector),          cmocka_unit_test(test_the_header_is_read_back),
-        cmocka_unit_test(test_the_layout_never_changes),         cmocka_unit_test(test_a_damaged_header_is_refused),
+        cmocka_unit_test(test_no_record_crosses_a_sector),
+        cmocka_unit_test(test_the_header_is_read_back),
+        cmocka_unit_test(test_the_layout_never_changes),
+        cmocka_unit_test(test_a_damaged_header_is_refused),
         cmocka_unit_test(test_a_header_that_was_never_written_is_none),
-        cmocka_unit_test(test_a_newer_header_is_refused),   cmocka_unit_test(test_texts_that_fill_their_field_are_read_back),
-        cmocka_unit_test(test_the_same_work_is_continued),       cmocka_unit_test(test_the_same_device_is_continued),
-        cmocka_unit_test(test_a_living_writer_is_known),   cmocka_unit_test(test_only_its_own_kernel_knows_that_a_writer_ended),
+        cmocka_unit_test(test_a_newer_header_is_refused),
+        cmocka_unit_test(test_texts_that_fill_their_field_are_read_back),
+        cmocka_unit_test(test_the_same_work_is_continued),
+        cmocka_unit_test(test_the_same_device_is_continued),
+        cmocka_unit_test(test_a_living_writer_is_known),
+        cmocka_unit_test(test_only_its_own_kernel_knows_that_a_writer_ended),
         cmocka_unit_test(test_a_record_is_read_back),
         cmocka_unit_test(test_a_damaged_record_is_none),
     };

@@ -70,8 +70,8 @@ static void test_a_full_disk_is_reported(void **state)
 }
 
 static const char *const names[] = {
-    "plain.img", "a b.img", " leading", "trailing ", "back\\slash", "\\n", "cr\rx", "tab\tx",
-    "-dash", "*star", "#hash", "(paren) = x", "XXH128 (a) = b", "é.img", "stdin", "-",
+    "plain.img", "a b.img", " leading", "trailing ",   "back\\slash",    "\\n",   "cr\rx", "tab\tx",
+    "-dash",     "*star",   "#hash",    "(paren) = x", "XXH128 (a) = b", "é.img", "stdin", "-",
 };
 enum { NAMES = sizeof names / sizeof *names };
 

@@ -137,10 +137,19 @@ static void test_parts_are_told_from_other_names(void **state)
 {
     (void)state;
     static const char *const no[] = {
-        "", "vm.img", "vm.img.godwit-part", ".vm.img", "..godwit-part.img", ".godwit-part",
+        "",
+        "vm.img",
+        "vm.img.godwit-part",
+        ".vm.img",
+        "..godwit-part.img",
+        ".godwit-part",
         "..godwit-part",
-        ".vm.godwit-parts", ".dir.godwit-part/vm.img", ".vm.godwit-journal ",
-        ".vm.godwit-part-", ".vm.godwit-part-x", ".vm.godwit-part-0f.img",
+        ".vm.godwit-parts",
+        ".dir.godwit-part/vm.img",
+        ".vm.godwit-journal ",
+        ".vm.godwit-part-",
+        ".vm.godwit-part-x",
+        ".vm.godwit-part-0f.img",
     };
     for (size_t i = 0; i < sizeof no / sizeof *no; i++)
         if (part_name_is(no[i]))
@@ -152,8 +161,11 @@ static void test_parts_are_told_from_other_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_a_short_name_stays_readable), cmocka_unit_test(test_a_long_name_is_cut), cmocka_unit_test(test_a_forged_name_is_not_that_of_another),
-        cmocka_unit_test(test_a_character_is_not_cut_in_two),  cmocka_unit_test(test_parts_are_told_from_other_names),
+        cmocka_unit_test(test_a_short_name_stays_readable),
+        cmocka_unit_test(test_a_long_name_is_cut),
+        cmocka_unit_test(test_a_forged_name_is_not_that_of_another),
+        cmocka_unit_test(test_a_character_is_not_cut_in_two),
+        cmocka_unit_test(test_parts_are_told_from_other_names),
         cmocka_unit_test(test_a_part_of_one_process_is_found_by_its_image),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -65,10 +65,20 @@ static void test_the_tuner_stays_within_what_is_allowed(void **state)
 static void test_images_of_odd_sizes_land(void **state)
 {
     (void)state;
-    static const uint64_t sizes[] = {
-        0, 1, 4095, 4096, 4097, RIG_BLOCK_BYTES - 1, RIG_BLOCK_BYTES, RIG_BLOCK_BYTES + 1,
-        RIG_CHUNK_BYTES - 1, RIG_CHUNK_BYTES, RIG_CHUNK_BYTES + 1, 2 * RIG_CHUNK_BYTES,
-        2 * RIG_CHUNK_BYTES + 1, 3 * RIG_CHUNK_BYTES - 1};
+    static const uint64_t sizes[] = {0,
+                                     1,
+                                     4095,
+                                     4096,
+                                     4097,
+                                     RIG_BLOCK_BYTES - 1,
+                                     RIG_BLOCK_BYTES,
+                                     RIG_BLOCK_BYTES + 1,
+                                     RIG_CHUNK_BYTES - 1,
+                                     RIG_CHUNK_BYTES,
+                                     RIG_CHUNK_BYTES + 1,
+                                     2 * RIG_CHUNK_BYTES,
+                                     2 * RIG_CHUNK_BYTES + 1,
+                                     3 * RIG_CHUNK_BYTES - 1};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         struct rig r;
         rig_set_up(&r);

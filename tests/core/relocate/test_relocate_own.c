@@ -405,7 +405,8 @@ static void test_journal_of_another_host(void **state)
         if (bind < 2) {
             assert_int_equal(rig_run(&r), -1);
             if (bind == 0) /* when, and how to find out */
-                assert_true(strstr(r.e.msg, " UTC, which may") != NULL && strstr(r.e.hint, "ps -o") != NULL);
+                assert_true(strstr(r.e.msg, " UTC, which may") != NULL &&
+                            strstr(r.e.hint, "ps -o") != NULL);
             rig_assert_refused(&r, bind == 0 ? "on elsewhere" : "another godwit is at work on it");
         } else {
             assert_int_equal(rig_run(&r), 0);
@@ -428,7 +429,8 @@ static void test_directory_of_another(void **state)
     r.sources[0].name = r.sources[0].as = "tree";
     r.options.recursive = true;
     neighbour_begin(&n);
-    assert_int_equal(journal_begin(&h, "x", "tree", &memory_find(&r.from, "tree")->attr, NULL, 1, &r.e), 0);
+    assert_int_equal(
+        journal_begin(&h, "x", "tree", &memory_find(&r.from, "tree")->attr, NULL, 1, &r.e), 0);
     h.writer = n.owner;
     char *name = part_name_new("tree", PART_NAME_DIRECTORY);
     struct memory_image *record = memory_add(&r.to, name, JOURNAL_HEADER_BYTES, NULL, 0);
@@ -635,7 +637,8 @@ static void test_forgets_at_each_write(void **state)
         r.to.faults.forget_at_write = n;
         int rc = rig_run(&r);
         forgot = r.to.crashes > 0;
-        if (rc < 0) { /* the journal may have been the one that was written: it is refused, or anew */
+        if (rc <
+            0) { /* the journal may have been the one that was written: it is refused, or anew */
             rig_again(&r);
             rc = rig_run(&r);
         }
@@ -714,7 +717,8 @@ static void test_wrong_is_not_forgotten(void **state)
         struct rig r;
         set_up_kept(&r);
         struct memory_image *part = memory_find(&r.to, RIG_PART);
-        const unsigned char *record = memory_find(&r.to, RIG_JOURNAL)->cached + JOURNAL_HEADER_BYTES;
+        const unsigned char *record = memory_find(&r.to, RIG_JOURNAL)->cached +
+                                      JOURNAL_HEADER_BYTES;
         size_t chunk = 4;
         while (record[chunk * JOURNAL_RECORD_BYTES] == 0)
             chunk++;

@@ -271,9 +271,9 @@ static void set_up_tree(struct rig *r)
 
 static void assert_tree(struct rig *r)
 {
-    static const char *const names[] = {
-        "tree", "tree/a", "tree/sub", "tree/sub/b", "tree/sub/deep", "tree/sub/deep/c",
-        "tree/empty"};
+    static const char *const names[] = {"tree",       "tree/a",        "tree/sub",
+                                        "tree/sub/b", "tree/sub/deep", "tree/sub/deep/c",
+                                        "tree/empty"};
     rig_assert_landed(r);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         assert_true(rig_same(r, names[i]));

@@ -503,8 +503,7 @@ static void test_some_were_there(void **state)
     rig_add_dense(&r, "b", 3 * RIG_CHUNK_BYTES);
     rig_add_dense(&r, "c", 3 * RIG_CHUNK_BYTES);
     rig_alone(&r);
-    r.to.faults = (struct memory_faults){.only = "c.godwit-part", .fail_at = 5,
-                                         .fail_errno = EIO};
+    r.to.faults = (struct memory_faults){.only = "c.godwit-part", .fail_at = 5, .fail_errno = EIO};
     assert_int_equal(rig_run(&r), -1);
     assert_true(rig_same(&r, "a"));
     assert_true(rig_same(&r, "b"));

@@ -341,8 +341,7 @@ static void test_a_move_of_some_removes_what_landed(void **state)
     rig_alone(&r);
     r.to.publishing = NULL;
     r.options.move = r.options.verify = true;
-    r.to.faults = (struct memory_faults){.only = "b.godwit-part", .fail_at = 60,
-                                         .fail_errno = EIO};
+    r.to.faults = (struct memory_faults){.only = "b.godwit-part", .fail_at = 60, .fail_errno = EIO};
     assert_int_equal(rig_run(&r), -1);
     assert_null(memory_find(&r.from, "a"));
     assert_non_null(memory_find(&r.to, "a"));

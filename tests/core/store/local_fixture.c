@@ -120,7 +120,10 @@ struct store_io fixture_write(struct fixture *f, struct store_file *file, void *
                               uint64_t offset, bool want_stable)
 {
     return await(f, f->ops->write,
-                 (struct store_io){.file = file, .buf = buf, .offset = offset, .len_bytes = len,
+                 (struct store_io){.file = file,
+                                   .buf = buf,
+                                   .offset = offset,
+                                   .len_bytes = len,
                                    .want_stable = want_stable});
 }
 

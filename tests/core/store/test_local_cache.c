@@ -327,16 +327,21 @@ static void test_it_works_on_an_old_kernel(void **state)
 
 static struct where disk = {"/var/tmp", RING_AUTO}, disk_calls = {"/var/tmp", RING_SYSCALLS};
 
-#define BOTH(test)                                                                   \
-    {#test " (any ring)", test, NULL, NULL, &disk}, {                                \
-        #test " (system calls)", test, NULL, NULL, &disk_calls                       \
+#define BOTH(test)                                             \
+    {#test " (any ring)", test, NULL, NULL, &disk},            \
+    {                                                          \
+#test " (system calls)", test, NULL, NULL, &disk_calls \
     }
 
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        BOTH(test_a_cold_source_stays_cold),    BOTH(test_a_warm_source_stays_warm), BOTH(test_a_sparse_image_is_warm_when_its_data_is),
-        BOTH(test_buffered_reads_leave_no_trace), BOTH(test_nice_writes_leave_the_page_cache),      BOTH(test_a_locked_image_is_in_use),
+        BOTH(test_a_cold_source_stays_cold),
+        BOTH(test_a_warm_source_stays_warm),
+        BOTH(test_a_sparse_image_is_warm_when_its_data_is),
+        BOTH(test_buffered_reads_leave_no_trace),
+        BOTH(test_nice_writes_leave_the_page_cache),
+        BOTH(test_a_locked_image_is_in_use),
     };
     const struct CMUnitTest once[] = {
         cmocka_unit_test_prestate(test_an_image_of_a_qemu_is_in_use, &disk),

@@ -26,7 +26,10 @@
 enum { SIZE = 3 * MIB + 777 };
 
 static const struct store_attr someone = {
-    .mode = 0644, .uid = 4711, .gid = 4712, .atime_ns = 1000000000123456789,
+    .mode = 0644,
+    .uid = 4711,
+    .gid = 4712,
+    .atime_ns = 1000000000123456789,
     .mtime_ns = -1500000000}; /* half a second before the end of 1969 */
 
 static struct store_attr look(struct fixture *f, const char *name)
@@ -184,8 +187,8 @@ static void write_image(struct fixture *f, struct store_file *file)
 {
     static const struct {
         uint32_t len, offset;
-    } part[] = {{MIB, 0}, {8192, 2 * MIB}, {3000, 2 * MIB + 8192}, {5192, 2 * MIB + 11192},
-                {777, 3 * MIB}};
+    } part[] = {
+        {MIB, 0}, {8192, 2 * MIB}, {3000, 2 * MIB + 8192}, {5192, 2 * MIB + 11192}, {777, 3 * MIB}};
     unsigned char *buf = aligned_alloc(65536, MIB);
     uint8_t verifier[STORE_VERIFIER_BYTES];
     for (size_t i = 0; i < sizeof part / sizeof *part; i++) {
@@ -271,8 +274,12 @@ static void test_many_at_once(void **state)
     fixture_set_up(&f, *state, false);
     struct store_file *file = fixture_open(&f, "image", STORE_CREATE, N * BLOCK);
     for (int i = 0; i < N; i++) {
-        ios[i] = (struct store_io){.file = file, .buf = data + i * BLOCK, .len_bytes = BLOCK,
-                                   .offset = (uint64_t)i * BLOCK, .done = count, .arg = &wrote};
+        ios[i] = (struct store_io){.file = file,
+                                   .buf = data + i * BLOCK,
+                                   .len_bytes = BLOCK,
+                                   .offset = (uint64_t)i * BLOCK,
+                                   .done = count,
+                                   .arg = &wrote};
         f.ops->write(&ios[i]);
     }
     for (int i = 0; i < COMMITS; i++) {
@@ -715,10 +722,11 @@ static struct where disk = {"/var/tmp", RING_AUTO}, memory = {"/dev/shm", RING_A
                     disk_calls = {"/var/tmp", RING_SYSCALLS},
                     memory_calls = {"/dev/shm", RING_SYSCALLS};
 
-#define EVERYWHERE(test)                                                                         \
-    {#test " (disk)", test, NULL, NULL, &disk}, {#test " (tmpfs)", test, NULL, NULL, &memory},    \
-        {#test " (disk, system calls)", test, NULL, NULL, &disk_calls}, {                        \
-        #test " (tmpfs, system calls)", test, NULL, NULL, &memory_calls                          \
+#define EVERYWHERE(test)                                                                       \
+    {#test " (disk)", test, NULL, NULL, &disk}, {#test " (tmpfs)", test, NULL, NULL, &memory}, \
+        {#test " (disk, system calls)", test, NULL, NULL, &disk_calls},                        \
+    {                                                                                          \
+#test " (tmpfs, system calls)", test, NULL, NULL, &memory_calls                        \
     }
 
 int main(int argc, char **argv)

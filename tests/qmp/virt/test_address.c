@@ -98,7 +98,8 @@ static void falls_back_to_the_uri(void **state)
     refuses(&q, "127.0.0.1 is src itself", "--migrateuri tcp://ADDRESS");
     q.own_name = "a..b";
     q.uri_host = "c..d";
-    refuses(&q, "src does not know the destination's name, a..b, nor c..d", "--migrateuri tcp://ADDRESS");
+    refuses(&q, "src does not know the destination's name, a..b, nor c..d",
+            "--migrateuri tcp://ADDRESS");
     q.given = "a..b"; /* what an operator says is not replaced */
     q.uri_host = "192.0.2.7";
     refuses(&q, "src does not know the destination's name, a..b", "--migrateuri tcp://192.0.2.7");
@@ -116,8 +117,9 @@ static void takes_a_name_where_nobody_can_be_asked(void **state)
 static void reads_uris(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"", "tcp://", "tcp:b", "b:1", "tcp://b:x", "tcp://b:0", "tcp://[::1",
-                                      "tcp://b:65536", "tcp://b/", "tcp://[::1]x", "unix:///x"};
+    static const char *const bad[] = {"",          "tcp://",       "tcp:b",      "b:1",
+                                      "tcp://b:x", "tcp://b:0",    "tcp://[::1", "tcp://b:65536",
+                                      "tcp://b/",  "tcp://[::1]x", "unix:///x"};
     char host[VIRT_ADDRESS_HOST], uri[300];
     unsigned port = 1;
     struct err e = {0};

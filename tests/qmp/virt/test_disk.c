@@ -20,14 +20,14 @@ static struct virt_disk disk_of(const char *xml)
     return d;
 }
 
-#define FILE_DISK(driver, more)                                                              \
-    "<disk type='file' device='disk'><driver name='qemu' type='raw'" driver "/>"             \
+#define FILE_DISK(driver, more)                                                  \
+    "<disk type='file' device='disk'><driver name='qemu' type='raw'" driver "/>" \
     "<source file='/images/a.img'/><target dev='vda' bus='virtio'/>" more "</disk>"
-#define BLOCK_DISK(driver)                                                                   \
-    "<disk type='block'><driver name='qemu'" driver "/><source dev='/dev/vg/a'/>"            \
+#define BLOCK_DISK(driver)                                                        \
+    "<disk type='block'><driver name='qemu'" driver "/><source dev='/dev/vg/a'/>" \
     "<target dev='vda'/></disk>"
-#define NFS_DISK(driver)                                                                     \
-    "<disk type='network'><driver" driver "/><source protocol='nfs' name='/export/a.img'>"   \
+#define NFS_DISK(driver)                                                                   \
+    "<disk type='network'><driver" driver "/><source protocol='nfs' name='/export/a.img'>" \
     "<host name='filer'/><identity user='+107' group='36'/></source><target dev='vdb'/></disk>"
 
 static void a_disk_is_read(void **state)

@@ -13,7 +13,8 @@
 
 #define QEMU_NS " xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'"
 #define ROOT "<seclabel type='dynamic' model='dac' relabel='yes'><label>+0:+0</label></seclabel>"
-#define USER "<seclabel type='dynamic' model='dac' relabel='yes'><label>+64055:+64055</label></seclabel>"
+#define USER \
+    "<seclabel type='dynamic' model='dac' relabel='yes'><label>+64055:+64055</label></seclabel>"
 
 static unsigned count(const char *text, const char *word)
 {
@@ -33,12 +34,18 @@ static void test_incoming_is_added_once_and_other_arguments_stay(void **state)
     } cases[] = {
         {"", "", 2},
         {QEMU_NS, "", 2},
-        {QEMU_NS, "<qemu:commandline><qemu:arg value='-incoming'/><qemu:arg value='defer'/>"
-                  "</qemu:commandline>", 2},
-        {QEMU_NS, "<qemu:commandline><qemu:arg value='-foo'/><qemu:arg value='bar'/>"
-                  "</qemu:commandline>", 4},
-        {QEMU_NS, "<qemu:commandline><qemu:arg value='-foo'/><qemu:arg value='-incoming'/>"
-                  "<qemu:arg value='defer'/><qemu:env name='A' value='b'/></qemu:commandline>", 3},
+        {QEMU_NS,
+         "<qemu:commandline><qemu:arg value='-incoming'/><qemu:arg value='defer'/>"
+         "</qemu:commandline>",
+         2},
+        {QEMU_NS,
+         "<qemu:commandline><qemu:arg value='-foo'/><qemu:arg value='bar'/>"
+         "</qemu:commandline>",
+         4},
+        {QEMU_NS,
+         "<qemu:commandline><qemu:arg value='-foo'/><qemu:arg value='-incoming'/>"
+         "<qemu:arg value='defer'/><qemu:env name='A' value='b'/></qemu:commandline>",
+         3},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct err e = {0};
@@ -64,8 +71,7 @@ static void test_incoming_is_added_once_and_other_arguments_stay(void **state)
     }
 }
 
-#define MARK(attributes) \
-    "<m:migration xmlns:m='urn:godwit:migration:1' id='1'" attributes "/>"
+#define MARK(attributes) "<m:migration xmlns:m='urn:godwit:migration:1' id='1'" attributes "/>"
 
 /* What a killed migration may have left goes, and so does no more; the title is the guest's again. */
 static void test_only_leftovers_of_a_migration_go(void **state)
@@ -76,28 +82,33 @@ static void test_only_leftovers_of_a_migration_go(void **state)
         int leftover;
     } cases[] = {
         {"<title>mine</title>", "<title>mine</title>", "urn:", 0},
-        {"<title>moving</title><metadata>" MARK(" title='mine'") "</metadata>", "<title>mine</title>",
-         "metadata", 0},
-        {"<title>moving</title><metadata>" MARK(" title=''") "</metadata>", "<devices/>", "title", 0},
-        {"<title>mine</title><metadata>" MARK("") "</metadata>", "<title>mine</title>", "metadata", 0},
+        {"<title>moving</title><metadata>" MARK(" title='mine'") "</metadata>",
+         "<title>mine</title>", "metadata", 0},
+        {"<title>moving</title><metadata>" MARK(" title=''") "</metadata>", "<devices/>", "title",
+         0},
+        {"<title>mine</title><metadata>" MARK("") "</metadata>", "<title>mine</title>", "metadata",
+         0},
         {"<metadata><x:y xmlns:x='urn:other'/>" MARK("") "</metadata>", "urn:other", "godwit", 0},
         {"<metadata/>", "<metadata/>", "urn:", 0},
         {"<qemu:commandline><qemu:arg value='-incoming'/><qemu:arg value='defer'/></qemu:commandline>",
          "<devices/>", "commandline", 1},
         {"<qemu:commandline><qemu:arg value='-incoming'/><qemu:arg value='defer'/>"
-         "<qemu:env name='A' value='b'/></qemu:commandline>", "qemu:env", "qemu:arg", 1},
+         "<qemu:env name='A' value='b'/></qemu:commandline>",
+         "qemu:env", "qemu:arg", 1},
         /* not ours */
         {"<qemu:commandline><qemu:arg value='-incoming'/><qemu:arg value='tcp:0:1'/></qemu:commandline>",
          "tcp:0:1", "defer", 0},
         {"<qemu:commandline><qemu:arg value='-x'/><qemu:arg value='defer'/></qemu:commandline>",
          "defer", "incoming", 0},
         {"<qemu:commandline><qemu:arg value='-incoming'/><qemu:arg value='tcp:0:1'/><qemu:arg value='defer'/>"
-         "</qemu:commandline>", "value=\"-incoming\"", "godwit", 0},
+         "</qemu:commandline>",
+         "value=\"-incoming\"", "godwit", 0},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct err e = {0};
         char xml[1024];
-        snprintf(xml, sizeof xml, "<domain type='kvm'" QEMU_NS "><name>g</name><devices/>%s</domain>",
+        snprintf(xml, sizeof xml,
+                 "<domain type='kvm'" QEMU_NS "><name>g</name><devices/>%s</domain>",
                  cases[i].rest);
         assert_int_equal(virt_incoming_leftover(xml, &e), cases[i].leftover);
         CLEANUP_FREE char *out = virt_incoming_definition(xml, "g", &e);
@@ -167,11 +178,15 @@ static const struct {
     {"", "<input type='tablet' bus='usb'/><input type='keyboard' bus='virtio'/>", "", NULL},
     {"", "<input type='passthrough' bus='virtio'><source evdev='/dev/input/event1'/></input>", "",
      "its input of type passthrough"},
-    {"", "<input type='evdev'><source dev='/dev/input/event1'/></input>", "", "its input of type evdev"},
-    {"", "<video><model type='virtio' heads='1'><acceleration accel3d='no'/></model></video>", "", NULL},
-    {"", "<video><model type='virtio'><acceleration accel3d='yes'/></model></video>", "", "its video"},
-    {"", "<video><model type='virtio'><acceleration rendernode='/dev/dri/renderD128'/></model></video>", "",
+    {"", "<input type='evdev'><source dev='/dev/input/event1'/></input>", "",
+     "its input of type evdev"},
+    {"", "<video><model type='virtio' heads='1'><acceleration accel3d='no'/></model></video>", "",
+     NULL},
+    {"", "<video><model type='virtio'><acceleration accel3d='yes'/></model></video>", "",
      "its video"},
+    {"",
+     "<video><model type='virtio'><acceleration rendernode='/dev/dri/renderD128'/></model></video>",
+     "", "its video"},
     {"", "<video><model type='virtio' blob='on'/></video>", "", "its video"},
     {"", "<video><driver name='vhostuser'/><model type='virtio'/></video>", "", "its video"},
     {"", "<interface type='vhostuser'/>", "", "its interface of type vhostuser"},
@@ -180,20 +195,28 @@ static const struct {
     {"", "<sound model='ich9'/>", "", NULL},
     {"", "<sound model='usb'/>", "", "its sound"},
     {"", "<vsock model='virtio'/>", "", "its vsock"},
-    {"", "", "<qemu:override><qemu:device alias='video0'/></qemu:override>", "QEMU device properties"},
+    {"", "", "<qemu:override><qemu:device alias='video0'/></qemu:override>",
+     "QEMU device properties"},
     {"", "<something new='1'/>", "", "its something"},
     {"<os><loader type='pflash'>/x</loader></os>", "", "", "UEFI"},
     {"<memoryBacking><hugepages/></memoryBacking>", "", "", "memory backing"},
     {"<launchSecurity type='sev'/>", "", "", "encryption"},
-    {"", "", "<qemu:commandline><qemu:arg value='-incoming'/><qemu:arg value='defer'/>"
-             "</qemu:commandline>", NULL},
-    {"", "", "<qemu:commandline><qemu:arg value='-trace'/><qemu:arg value='enable=vmstate_*'/>"
-             "</qemu:commandline>", NULL},
-    {"", "", "<qemu:commandline><qemu:arg value='-trace'/>"
-             "<qemu:arg value='enable=x,file=/etc/passwd'/></qemu:commandline>",
+    {"", "",
+     "<qemu:commandline><qemu:arg value='-incoming'/><qemu:arg value='defer'/>"
+     "</qemu:commandline>",
+     NULL},
+    {"", "",
+     "<qemu:commandline><qemu:arg value='-trace'/><qemu:arg value='enable=vmstate_*'/>"
+     "</qemu:commandline>",
+     NULL},
+    {"", "",
+     "<qemu:commandline><qemu:arg value='-trace'/>"
+     "<qemu:arg value='enable=x,file=/etc/passwd'/></qemu:commandline>",
      "QEMU arguments"},
-    {"", "", "<qemu:commandline><qemu:arg value='-x'/><qemu:arg value='enable=y'/>"
-             "</qemu:commandline>", "QEMU arguments"},
+    {"", "",
+     "<qemu:commandline><qemu:arg value='-x'/><qemu:arg value='enable=y'/>"
+     "</qemu:commandline>",
+     "QEMU arguments"},
     {"", "", "<qemu:commandline><qemu:arg value='-foo'/></qemu:commandline>",
      "QEMU arguments of its own"},
 };

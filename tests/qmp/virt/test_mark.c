@@ -44,7 +44,8 @@ static void test_set_and_clear(void **state)
     assert_non_null(strstr(fake_virt_title, "do not resume it here | its own"));
     assert_int_equal(virt_mark_is(&domain, "one", &e), 1);
     assert_int_equal(virt_mark_is(&domain, "two", &e), 0);
-    assert_int_equal(virt_mark_set(&domain, "two", "qemu+ssh://b/system", &e), 0); /* our own of before */
+    assert_int_equal(virt_mark_set(&domain, "two", "qemu+ssh://b/system", &e),
+                     0); /* our own of before */
     assert_int_equal(virt_mark_is(&domain, "two", &e), 1);
     assert_int_equal(virt_mark_clear(&domain, &e), 0);
     assert_string_equal(fake_virt_title, "its own");

@@ -11,7 +11,7 @@
 #include "qmp/virt/native_set.h"
 #include "tests/qmp/fake_qmp.h"
 
-#define BY_NAME(...) \
+#define BY_NAME(...)                                 \
     .set = (const struct vm_setting[]){__VA_ARGS__}, \
     .set_n = sizeof((const struct vm_setting[]){__VA_ARGS__}) / sizeof(struct vm_setting)
 
@@ -28,10 +28,12 @@ static void test_what_libvirt_cannot_set_is_refused(void **state)
         {{BY_NAME({"max-postcopy-bandwidth", "1M"}, {"downtime-limit", "20"})}, NULL},
         {{BY_NAME({"postcopy-preempt", "on"})},
          "the native route cannot set postcopy-preempt: libvirt does"},
-        {{BY_NAME({"auto-converge", "on"}, {"announce-rounds", "3"})}, "cannot set announce-rounds"},
+        {{BY_NAME({"auto-converge", "on"}, {"announce-rounds", "3"})},
+         "cannot set announce-rounds"},
         {{BY_NAME({"cpu-throttle-initial", "30"})},
          "libvirt does not set cpu-throttle-initial without auto-converge"},
-        {{BY_NAME({"auto-converge", "off"}, {"cpu-throttle-initial", "30"})}, "without auto-converge"},
+        {{BY_NAME({"auto-converge", "off"}, {"cpu-throttle-initial", "30"})},
+         "without auto-converge"},
         {{BY_NAME({"multifd-channels", "3"})}, "without multifd"},
         {{BY_NAME({"xbzrle", "on"}, {"xbzrle-cache-size", "1.5G"})}, NULL},
         {{BY_NAME({"auto-converge", "on"}, {"cpu-throttle-initial", "30.5"})},
@@ -49,28 +51,25 @@ static void test_what_libvirt_cannot_set_is_refused(void **state)
 static void test_libvirt_gets_what_it_has_a_word_for(void **state)
 {
     (void)state;
-    const struct vm_settings s = {BY_NAME(
-        {"auto-converge", "on"}, {"xbzrle", "true"}, {"zero-copy-send", "off"},
-        {"cpu-throttle-initial", "30"}, {"xbzrle-cache-size", "64M"},
-        {"max-bandwidth", "1500000"}, {"downtime-limit", "20"})};
+    const struct vm_settings s = {BY_NAME({"auto-converge", "on"}, {"xbzrle", "true"},
+                                          {"zero-copy-send", "off"}, {"cpu-throttle-initial", "30"},
+                                          {"xbzrle-cache-size", "64M"},
+                                          {"max-bandwidth", "1500000"}, {"downtime-limit", "20"})};
     virTypedParameterPtr params = NULL;
     int n = 0, max = 0, initial = 0;
     const char *method = NULL;
     unsigned long long cache = 0, bandwidth = 0;
     unsigned flags = VIR_MIGRATE_LIVE;
     native_set_tell(&s, &flags, &params, &n, &max);
-    assert_int_equal(flags,
-                     VIR_MIGRATE_LIVE | VIR_MIGRATE_AUTO_CONVERGE | VIR_MIGRATE_COMPRESSED);
+    assert_int_equal(flags, VIR_MIGRATE_LIVE | VIR_MIGRATE_AUTO_CONVERGE | VIR_MIGRATE_COMPRESSED);
     assert_int_equal(n, 4); /* the downtime limit is QEMU's */
     assert_int_equal(
         virTypedParamsGetInt(params, n, VIR_MIGRATE_PARAM_AUTO_CONVERGE_INITIAL, &initial), 1);
-    assert_int_equal(virTypedParamsGetULLong(params, n,
-                                             VIR_MIGRATE_PARAM_COMPRESSION_XBZRLE_CACHE, &cache),
+    assert_int_equal(
+        virTypedParamsGetULLong(params, n, VIR_MIGRATE_PARAM_COMPRESSION_XBZRLE_CACHE, &cache), 1);
+    assert_int_equal(virTypedParamsGetULLong(params, n, VIR_MIGRATE_PARAM_BANDWIDTH, &bandwidth),
                      1);
-    assert_int_equal(
-        virTypedParamsGetULLong(params, n, VIR_MIGRATE_PARAM_BANDWIDTH, &bandwidth), 1);
-    assert_int_equal(
-        virTypedParamsGetString(params, n, VIR_MIGRATE_PARAM_COMPRESSION, &method), 1);
+    assert_int_equal(virTypedParamsGetString(params, n, VIR_MIGRATE_PARAM_COMPRESSION, &method), 1);
     assert_string_equal(method, "xbzrle");
     assert_int_equal(initial, 30);
     assert_int_equal(cache, 64 << 20);
@@ -122,10 +121,16 @@ static void test_only_what_is_tuned_later_is_kept(void **state)
     assert_null(set.parameters);
 }
 
-#define REPLY(cmd, json) {.what = FAKE_REPLY, .command = cmd, .text = json}
-#define SET(args) {.what = FAKE_REPLY, .command = "migrate-set-parameters", .arguments = args}
-#define PARAMETERS(limit, compression)                                                      \
-    "{\"max-bandwidth\":7000,\"downtime-limit\":" limit ",\"multifd-channels\":3,"          \
+#define REPLY(cmd, json)                                 \
+    {                                                    \
+        .what = FAKE_REPLY, .command = cmd, .text = json \
+    }
+#define SET(args)                                                                  \
+    {                                                                              \
+        .what = FAKE_REPLY, .command = "migrate-set-parameters", .arguments = args \
+    }
+#define PARAMETERS(limit, compression)                                             \
+    "{\"max-bandwidth\":7000,\"downtime-limit\":" limit ",\"multifd-channels\":3," \
     "\"multifd-compression\":\"" compression "\"}"
 
 /* The source is tuned, and restored; `says`: how the first fails. */
@@ -157,21 +162,32 @@ static void test_what_was_tuned_is_put_back(void **state)
 {
     (void)state;
     static const struct fake_step done[] = {
-        {.what = FAKE_ACCEPT}, REPLY("query-migrate-parameters", PARAMETERS("300", "zlib")),
-        SET(PARAMETERS("20", "none")), SET(PARAMETERS("300", "zlib")), {.what = FAKE_EXPECT_END}};
-    static const struct fake_step fails[] = {
-        {.what = FAKE_ACCEPT}, REPLY("query-migrate-parameters", PARAMETERS("300", "zlib")),
-        {.what = FAKE_ERROR, .command = "migrate-set-parameters", .text = "too short"},
-        SET(PARAMETERS("300", "zlib")), {.what = FAKE_EXPECT_END}};
-#define UUID(on) "{\"capability\":\"validate-uuid\",\"state\":" on "}"
-#define SET_UUID(on)                                                                        \
-    {.what = FAKE_REPLY, .command = "migrate-set-capabilities",                             \
-     .arguments = "{\"capabilities\":[" UUID(on) "]}"}
-    static const struct fake_step proves[] = {
-        {.what = FAKE_ACCEPT}, REPLY("query-migrate-capabilities", "[" UUID("false") "]"),
+        {.what = FAKE_ACCEPT},
         REPLY("query-migrate-parameters", PARAMETERS("300", "zlib")),
-        SET_UUID("true"), SET(PARAMETERS("20", "none")),
-        SET(PARAMETERS("300", "zlib")), SET_UUID("false"), {.what = FAKE_EXPECT_END}};
+        SET(PARAMETERS("20", "none")),
+        SET(PARAMETERS("300", "zlib")),
+        {.what = FAKE_EXPECT_END}};
+    static const struct fake_step fails[] = {
+        {.what = FAKE_ACCEPT},
+        REPLY("query-migrate-parameters", PARAMETERS("300", "zlib")),
+        {.what = FAKE_ERROR, .command = "migrate-set-parameters", .text = "too short"},
+        SET(PARAMETERS("300", "zlib")),
+        {.what = FAKE_EXPECT_END}};
+#define UUID(on) "{\"capability\":\"validate-uuid\",\"state\":" on "}"
+#define SET_UUID(on)                                               \
+    {                                                              \
+        .what = FAKE_REPLY, .command = "migrate-set-capabilities", \
+        .arguments = "{\"capabilities\":[" UUID(on) "]}"           \
+    }
+    static const struct fake_step proves[] = {
+        {.what = FAKE_ACCEPT},
+        REPLY("query-migrate-capabilities", "[" UUID("false") "]"),
+        REPLY("query-migrate-parameters", PARAMETERS("300", "zlib")),
+        SET_UUID("true"),
+        SET(PARAMETERS("20", "none")),
+        SET(PARAMETERS("300", "zlib")),
+        SET_UUID("false"),
+        {.what = FAKE_EXPECT_END}};
     tune(done, sizeof done / sizeof *done, false, NULL);
     tune(proves, sizeof proves / sizeof *proves, true, NULL);
     tune(fails, sizeof fails / sizeof *fails, false, "source: migrate-set-parameters: too short");
@@ -181,7 +197,8 @@ int main(void)
 {
     if (virInitialize() < 0) /* else virTypedParams*() corrupt the heap */
         return 1;
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_what_libvirt_cannot_set_is_refused), cmocka_unit_test(test_libvirt_gets_what_it_has_a_word_for),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_what_libvirt_cannot_set_is_refused),
+                                       cmocka_unit_test(test_libvirt_gets_what_it_has_a_word_for),
                                        cmocka_unit_test(test_libvirt_gets_the_channels_of_multifd),
                                        cmocka_unit_test(test_only_what_is_tuned_later_is_kept),
                                        cmocka_unit_test(test_what_was_tuned_is_put_back)};

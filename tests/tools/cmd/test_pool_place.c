@@ -148,7 +148,9 @@ static void test_parts_of_a_living_run_stay(void **state)
     static const struct fake_faults usual = {0};
     uint8_t alive[JOURNAL_HEADER_BYTES], dead[JOURNAL_HEADER_BYTES];
     struct pool_journal_image images[] = {
-        {.name = (char *)"a.img"}, {.name = (char *)"sub/b.img"}, {.name = (char *)"c.img"},
+        {.name = (char *)"a.img"},
+        {.name = (char *)"sub/b.img"},
+        {.name = (char *)"c.img"},
         {.name = (char *)"d.img", .was_there = true},
     };
     const struct pool_journal j = {.images = images, .n_images = 4};
@@ -179,7 +181,8 @@ static void test_directories_go_with_their_records(void **state)
 {
     (void)state;
     static const struct fake_faults usual = {0};
-    const struct pool_journal_image image = {.name = (char *)"old/a/b/x.img", .directories_there = 1};
+    const struct pool_journal_image image = {.name = (char *)"old/a/b/x.img",
+                                             .directories_there = 1};
     const struct pool_journal_image other = {.name = (char *)"full/x.img"};
     struct pool_share s = {0};
     struct fake_server *server = fake_server_start(&usual);

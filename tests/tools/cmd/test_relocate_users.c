@@ -33,11 +33,14 @@ int __wrap_access(const char *path, int mode)
 }
 
 int __real_virt_users_find(const char *uri, const struct virt_files *files,
-                           const struct virt_intent *intent, struct virt_users *users, struct err *e);
+                           const struct virt_intent *intent, struct virt_users *users,
+                           struct err *e);
 int __wrap_virt_users_find(const char *uri, const struct virt_files *files,
-                           const struct virt_intent *intent, struct virt_users *users, struct err *e);
+                           const struct virt_intent *intent, struct virt_users *users,
+                           struct err *e);
 int __wrap_virt_users_find(const char *uri, const struct virt_files *files,
-                           const struct virt_intent *intent, struct virt_users *users, struct err *e)
+                           const struct virt_intent *intent, struct virt_users *users,
+                           struct err *e)
 {
     if (libvirt == LIBVIRT_REAL)
         return __real_virt_users_find(uri, files, intent, users, e);
@@ -60,8 +63,8 @@ static int asked(enum libvirt_is is, bool move, bool force, struct err *e)
     assert_non_null(f);
     assert_true(fputs("data", f) >= 0);
     assert_int_equal(fclose(f), 0);
-    c.options = (struct relocate_options){.chunk_bytes = 1 << 20, .block_bytes = 1 << 20,
-                                          .workers_max = 1, .depth_max = 1};
+    c.options = (struct relocate_options){
+        .chunk_bytes = 1 << 20, .block_bytes = 1 << 20, .workers_max = 1, .depth_max = 1};
     assert_int_equal(relocate_sites_open(&c.sites, &source, 1, to, false, e), 0);
     c.relocate = relocate_plan(c.sites.sources, 1, &c.sites.to->site, &c.options, e);
     assert_non_null(c.relocate);
@@ -110,12 +113,17 @@ static unsigned connections_of(unsigned images)
         fake_server_add_file(server, name, "data", 4);
     }
     int port = fake_server_port(server);
-    assert_true(asprintf(&source, "nfs://127.0.0.1/export/d?nfsport=%d&mountport=%d", port, port) > 0);
+    assert_true(asprintf(&source, "nfs://127.0.0.1/export/d?nfsport=%d&mountport=%d", port, port) >
+                0);
     c.sites.connections_left = 8;
-    c.sites.share = (struct share_options){.timeout_ns = 2 * NS_PER_S, .cancel = &cancel,
+    c.sites.share = (struct share_options){.timeout_ns = 2 * NS_PER_S,
+                                           .cancel = &cancel,
                                            .connections_left = &c.sites.connections_left};
-    c.options = (struct relocate_options){.chunk_bytes = 1 << 20, .block_bytes = 1 << 20,
-                                          .workers_max = 1, .depth_max = 1, .recursive = true};
+    c.options = (struct relocate_options){.chunk_bytes = 1 << 20,
+                                          .block_bytes = 1 << 20,
+                                          .workers_max = 1,
+                                          .depth_max = 1,
+                                          .recursive = true};
     assert_int_equal(relocate_sites_open(&c.sites, &source, 1, to, true, &e), 0);
     c.relocate = relocate_plan(c.sites.sources, 1, &c.sites.to->site, &c.options, &e);
     assert_non_null(c.relocate);

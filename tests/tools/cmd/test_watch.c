@@ -57,12 +57,22 @@ static void expect_not(const struct seen *seen, const char *words)
         fail_msg("'%s' in: %s", words, seen->said);
 }
 
-#define ASKED(status) \
-    {.what = FAKE_REPLY, .command = "query-migrate", .text = "{\"status\":\"" status "\"}"}
-#define SAYS(status) \
-    {.what = FAKE_EVENT, .command = "MIGRATION", .text = "{\"status\":\"" status "\"}"}
-#define ACCEPT {.what = FAKE_ACCEPT}
-#define END {.what = FAKE_EXPECT_END}
+#define ASKED(status)                                                                         \
+    {                                                                                         \
+        .what = FAKE_REPLY, .command = "query-migrate", .text = "{\"status\":\"" status "\"}" \
+    }
+#define SAYS(status)                                                                      \
+    {                                                                                     \
+        .what = FAKE_EVENT, .command = "MIGRATION", .text = "{\"status\":\"" status "\"}" \
+    }
+#define ACCEPT              \
+    {                       \
+        .what = FAKE_ACCEPT \
+    }
+#define END                     \
+    {                           \
+        .what = FAKE_EXPECT_END \
+    }
 
 /* Asks once in an hour: what is asked sooner has a reason. */
 #define RARELY "--interval 1h --timeout 10s "
@@ -122,11 +132,14 @@ static void postcopy_that_fails_is_uncertain(void **state)
     (void)state;
     static const struct fake_step sampled[] = {ACCEPT, ASKED("postcopy-active"), ASKED("failed"),
                                                END};
-    static const struct fake_step paused[] = {ACCEPT, ASKED("postcopy-paused"),
-                                              ASKED("cancelled"), END};
-    static const struct fake_step told[] = {ACCEPT,           ASKED("active"),
-                                            SAYS("device"),   SAYS("postcopy-active"),
-                                            SAYS("failed"),   ASKED("failed"),
+    static const struct fake_step paused[] = {ACCEPT, ASKED("postcopy-paused"), ASKED("cancelled"),
+                                              END};
+    static const struct fake_step told[] = {ACCEPT,
+                                            ASKED("active"),
+                                            SAYS("device"),
+                                            SAYS("postcopy-active"),
+                                            SAYS("failed"),
+                                            ASKED("failed"),
                                             END};
     static const struct fake_step completes[] = {ACCEPT, ASKED("postcopy-active"),
                                                  ASKED("completed"), END};
@@ -163,12 +176,18 @@ static void an_earlier_postcopy_is_forgotten(void **state)
 static void a_lost_connection_is_made_again(void **state)
 {
     (void)state;
-    static const struct fake_step steps[] = {
-        ACCEPT, ASKED("active"),
-        {.what = FAKE_EVENT, .command = "STOP"},
-        {.what = FAKE_CLOSE}, {.what = FAKE_ACCEPT_DUMB}, {.what = FAKE_CLOSE},
-        ACCEPT, {.what = FAKE_HOLD, .command = "query-migrate"}, {.what = FAKE_CLOSE},
-        ACCEPT, ASKED("completed"), END};
+    static const struct fake_step steps[] = {ACCEPT,
+                                             ASKED("active"),
+                                             {.what = FAKE_EVENT, .command = "STOP"},
+                                             {.what = FAKE_CLOSE},
+                                             {.what = FAKE_ACCEPT_DUMB},
+                                             {.what = FAKE_CLOSE},
+                                             ACCEPT,
+                                             {.what = FAKE_HOLD, .command = "query-migrate"},
+                                             {.what = FAKE_CLOSE},
+                                             ACCEPT,
+                                             ASKED("completed"),
+                                             END};
     struct seen seen;
     WATCH(&seen, RARELY, steps);
     expect(&seen, 0, "was lost, and made again");
@@ -223,8 +242,10 @@ static void an_answer_that_cannot_be_read_is_uncertain(void **state)
     (void)state;
     static const char bad[] = "{\"status\":\"active\",\"ram\":{\"transferred\":\"x\"}}";
     static const struct fake_step steps[] = {
-        ACCEPT, ASKED("active"),
-        {.what = FAKE_LOOSE, .command = "query-migrate", .text = bad}, END};
+        ACCEPT,
+        ASKED("active"),
+        {.what = FAKE_LOOSE, .command = "query-migrate", .text = bad},
+        END};
     static const struct fake_step at_first[] = {
         ACCEPT, {.what = FAKE_LOOSE, .command = "query-migrate", .text = bad}, END};
     struct seen seen;

@@ -96,18 +96,23 @@ static void devices_that_block(void **state)
         "virtiofs t", NULL);
     one(DOMAIN("<filesystem type='mount'><target dir='t'/></filesystem>"), CHECK_REFUSE, "9p t",
         NULL);
-    one(DOMAIN("<input type='passthrough' bus='virtio'><source evdev='/dev/input/event1'/></input>"),
+    one(DOMAIN(
+            "<input type='passthrough' bus='virtio'><source evdev='/dev/input/event1'/></input>"),
         CHECK_REFUSE, "host device /dev/input/event1", NULL);
     one(DOMAIN("<input type='evdev'><source dev='/dev/input/event1'/></input>"), CHECK_WARN,
         "host device /dev/input/event1", NULL);
-    one(DOMAIN("<video><model type='virtio'><acceleration accel3d='yes'/></model><alias name='video0'/></video>"),
+    one(DOMAIN(
+            "<video><model type='virtio'><acceleration accel3d='yes'/></model><alias name='video0'/></video>"),
         CHECK_REFUSE, "3D video video0", NULL);
-    one(DOMAIN("<video><driver name='vhostuser'/><model type='virtio'/><alias name='video0'/></video>"),
+    one(DOMAIN(
+            "<video><driver name='vhostuser'/><model type='virtio'/><alias name='video0'/></video>"),
         CHECK_REFUSE, "vhost-user video video0", NULL);
     one("<domain><name>g</name><cpu><feature policy='require' name='invtsc'/></cpu><devices/>"
-        "</domain>", CHECK_REFUSE, "CPU feature invtsc", NULL);
+        "</domain>",
+        CHECK_REFUSE, "CPU feature invtsc", NULL);
     one("<domain xmlns:qemu='" XML_QEMU_NAMESPACE "'><name>g</name><devices/><qemu:commandline>"
-        "<qemu:arg value='-x'/></qemu:commandline></domain>", CHECK_WARN, "QEMU arguments", NULL);
+        "<qemu:arg value='-x'/></qemu:commandline></domain>",
+        CHECK_WARN, "QEMU arguments", NULL);
 }
 
 static void devices_that_do_not(void **state)
@@ -118,11 +123,12 @@ static void devices_that_do_not(void **state)
     one(DOMAIN(HOSTDEV("pci", "<teaming type='transient' persistent='ua-0'/>")), CHECK_OK,
         "devices", "");
     one(DOMAIN("<interface type='hostdev'><teaming type='transient' persistent='ua-0'/>"
-               "</interface>"), CHECK_OK, "devices", "");
+               "</interface>"),
+        CHECK_OK, "devices", "");
     one(DOMAIN("<shmem name='s' role='master'/>"), CHECK_OK, "devices", "");
     one("<domain><name>g</name><cpu><feature policy='require' name='invtsc'/></cpu>"
-        "<clock><timer name='tsc' frequency='1'/></clock><devices/></domain>", CHECK_OK, "devices",
-        "");
+        "<clock><timer name='tsc' frequency='1'/></clock><devices/></domain>",
+        CHECK_OK, "devices", "");
 }
 
 static void no_refusal_hides_another(void **state)
@@ -152,13 +158,15 @@ static void ports_of_a_conf(void **state)
     virt_address_of_conf("# migration_port_min = 1\nmigration_port_minimum = 2\n"
                          "migration_port_min = x\nmigration_port_max = 70000\n"
                          "#migration_host = \"no\"\nmigration_host = \"\"\n"
-                         "migration_host = \"unended\nx = \"\"\n", &a);
+                         "migration_host = \"unended\nx = \"\"\n",
+                         &a);
     assert_int_equal(a.port_first, 49152);
     assert_int_equal(a.port_last, 49215);
     assert_string_equal(a.host, "b");
     virt_address_of_conf("migration_address = \"::\"\nmigration_port_min=50000\n"
                          " migration_port_max\t=  50010 # ours\n"
-                         "migration_host = \"b.san.example\" # ours", &a);
+                         "migration_host = \"b.san.example\" # ours",
+                         &a);
     assert_int_equal(a.port_first, 50000);
     assert_int_equal(a.port_last, 50010);
     assert_string_equal(a.host, "b.san.example");
@@ -174,10 +182,12 @@ static void capabilities(void **state)
     assert_true(check_capability_names(
         "{\"QMP\": {}}\r\n{\"return\": {}}\r\n{\"return\": [{\"state\": false, \"capability\": "
         "\"multifd\"}, {\"state\": false, \"capability\": \"x-multifd\"}, {\"capability\": "
-        "\"compress\"}]}\r\n{\"return\": {}}", a, sizeof a));
+        "\"compress\"}]}\r\n{\"return\": {}}",
+        a, sizeof a));
     assert_string_equal(a, "multifd\nx-multifd\ncompress\n");
     assert_true(check_capability_names("{\"return\": [{\"capability\": \"dirty-limit\"}, "
-                                       "{\"capability\": \"multifd\"}]}", b, sizeof b));
+                                       "{\"capability\": \"multifd\"}]}",
+                                       b, sizeof b));
     check_capability_compare(a, b, both, only_a, only_b, sizeof both);
     assert_string_equal(both, "multifd");
     assert_string_equal(only_a, "x-multifd, compress");
@@ -218,8 +228,7 @@ static void shells(void **state)
     assert_string_equal(s.login, "root@b");
     assert_string_equal(s.port, "2222");
     assert_string_equal(s.keyfile, "/k");
-    assert_string_equal(shell_command(&s, "ip link"),
-                        "ssh -p 2222 root@b 'ip link'");
+    assert_string_equal(shell_command(&s, "ip link"), "ssh -p 2222 root@b 'ip link'");
     virt_host_shell("qemu+tls://b/system", &s);
     assert_int_equal(s.kind, SHELL_NONE);
     assert_string_equal(s.host, "b");
@@ -234,8 +243,8 @@ static void a_shell_answers(void **state)
     struct err e = {0};
     char said[8];
     virt_host_shell("qemu:///system", &s);
-    assert_int_equal(shell_run(&s, "echo out; echo err >&2; exit 3", said, sizeof said,
-                                    5 * NS_PER_S, &e), 3);
+    assert_int_equal(
+        shell_run(&s, "echo out; echo err >&2; exit 3", said, sizeof said, 5 * NS_PER_S, &e), 3);
     assert_string_equal(said, "out\nerr"); /* and cut */
     assert_int_equal(shell_run(&s, "cat; true", said, sizeof said, 5 * NS_PER_S, &e), 0);
     assert_string_equal(said, "");
@@ -244,8 +253,8 @@ static void a_shell_answers(void **state)
     err_clear(&e);
     assert_int_equal(shell_run(&s, "printf again", said, sizeof said, 5 * NS_PER_S, &e), 0);
     assert_string_equal(said, "again");
-    assert_int_equal(shell_run(&s, "sleep 60 & sleep 60", said, sizeof said, 200 * NS_PER_MS,
-                                    &e), -1);
+    assert_int_equal(shell_run(&s, "sleep 60 & sleep 60", said, sizeof said, 200 * NS_PER_MS, &e),
+                     -1);
     assert_int_equal(e.class, ERR_TIMEOUT);
     shell_close(&s);
 }
@@ -254,10 +263,15 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(unfinished_migrations),
-        cmocka_unit_test(devices_that_block), cmocka_unit_test(devices_that_do_not),
-        cmocka_unit_test(no_refusal_hides_another), cmocka_unit_test(clocks),
-        cmocka_unit_test(ports_of_a_conf), cmocka_unit_test(capabilities),
-        cmocka_unit_test(shells), cmocka_unit_test(shell_begun_early), cmocka_unit_test(a_shell_answers),
+        cmocka_unit_test(devices_that_block),
+        cmocka_unit_test(devices_that_do_not),
+        cmocka_unit_test(no_refusal_hides_another),
+        cmocka_unit_test(clocks),
+        cmocka_unit_test(ports_of_a_conf),
+        cmocka_unit_test(capabilities),
+        cmocka_unit_test(shells),
+        cmocka_unit_test(shell_begun_early),
+        cmocka_unit_test(a_shell_answers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -59,15 +59,22 @@ static int below_in_pool(void *arg, const char *name, const char *format, struct
 static const struct domain_move to_files = {
     .pool = "images", .directory = "/mnt/share", .name = name_in_pool, .image = image_in_pool};
 
-static const struct domain_move to_nfs = {.pool = "images", .host = "filer", .export = "/export/vm",
-                                          .name = name_in_pool, .image = image_in_pool};
+static const struct domain_move to_nfs = {.pool = "images",
+                                          .host = "filer",
+                                          .export = "/export/vm",
+                                          .name = name_in_pool,
+                                          .image = image_in_pool};
 
-static const struct domain_move to_nfs_with_mount = {
-    .pool = "images", .directory = "/mnt/share", .host = "filer", .export = "/export/vm",
-    .name = name_in_pool, .image = image_in_pool};
+static const struct domain_move to_nfs_with_mount = {.pool = "images",
+                                                     .directory = "/mnt/share",
+                                                     .host = "filer",
+                                                     .export = "/export/vm",
+                                                     .name = name_in_pool,
+                                                     .image = image_in_pool};
 
-#define DISKS(disks) \
-    "<domain type=\"kvm\"  id='1'>\n  <name>it's</name>\n  <devices>\n" disks "  </devices>\n</domain>\n"
+#define DISKS(disks)                                                          \
+    "<domain type=\"kvm\"  id='1'>\n  <name>it's</name>\n  <devices>\n" disks \
+    "  </devices>\n</domain>\n"
 
 #define AT(device) "      <target dev='" device "'/>\n    </disk>\n"
 
@@ -93,48 +100,54 @@ static void run(const struct domain_move *m, const struct edit_case *c)
 }
 
 static const struct edit_case file_cases[] = {
-    {DISKS("    <disk type='file' device='disk'>\n      <driver name='qemu' type='qcow2' io='native'/>\n"
-           "      <source file='/pool/a b&apos;s.qcow2'/>\n" AT("vda")),
-     DISKS("    <disk type='file' device='disk'>\n      <driver name='qemu' type='qcow2' io='native' cache='none'/>\n"
-           "      <source file='/mnt/share/a b&apos;s.qcow2'/>\n" AT("vda"))},
+    {DISKS(
+         "    <disk type='file' device='disk'>\n      <driver name='qemu' type='qcow2' io='native'/>\n"
+         "      <source file='/pool/a b&apos;s.qcow2'/>\n" AT("vda")),
+     DISKS(
+         "    <disk type='file' device='disk'>\n      <driver name='qemu' type='qcow2' io='native' cache='none'/>\n"
+         "      <source file='/mnt/share/a b&apos;s.qcow2'/>\n" AT("vda"))},
     /* other quotes and comments, several disks, one of them elsewhere */
-    {DISKS("    <!-- /pool/x -->\n    <disk device=\"disk\"\n type=\"file\"><source   file=\"/pool/sub/x\" "
-           "startupPolicy=\"optional\"/><driver  type=\"raw\"  cache=\"directsync\"/></disk>\n"
-           "    <disk type='file'><driver   name=\"qemu\" /><source file=\"/else/x\"/></disk>\n"),
-     DISKS("    <!-- /pool/x -->\n    <disk device=\"disk\"\n type=\"file\"><source file='/mnt/share/sub/x' "
-           "startupPolicy='optional'/><driver  type=\"raw\"  cache=\"directsync\"/></disk>\n"
-           "    <disk type='file'><driver   name=\"qemu\" /><source file=\"/else/x\"/></disk>\n")},
+    {DISKS(
+         "    <!-- /pool/x -->\n    <disk device=\"disk\"\n type=\"file\"><source   file=\"/pool/sub/x\" "
+         "startupPolicy=\"optional\"/><driver  type=\"raw\"  cache=\"directsync\"/></disk>\n"
+         "    <disk type='file'><driver   name=\"qemu\" /><source file=\"/else/x\"/></disk>\n"),
+     DISKS(
+         "    <!-- /pool/x -->\n    <disk device=\"disk\"\n type=\"file\"><source file='/mnt/share/sub/x' "
+         "startupPolicy='optional'/><driver  type=\"raw\"  cache=\"directsync\"/></disk>\n"
+         "    <disk type='file'><driver   name=\"qemu\" /><source file=\"/else/x\"/></disk>\n")},
     /* a driver is added where there is none; read-only, shareable and empty ones need no cache mode */
     {DISKS("    <disk type='file' device='disk'>\n      <source file='/pool/a'/>\n" AT("vda")),
      DISKS("    <disk type='file' device='disk'>\n      <driver name='qemu' cache='none'/>\n"
            "      <source file='/mnt/share/a'/>\n" AT("vda"))},
-    {DISKS("    <disk type='file' device='cdrom'>\n      <source file='/pool/cd.iso'/>\n      <readonly/>\n" AT("sda")
-           "    <disk type='file' device='cdrom'>\n" AT("sdb")
-           "    <disk type='file' device='disk'>\n      <source file='/pool/s'/>\n      <shareable/>\n" AT("sdc")),
-     DISKS("    <disk type='file' device='cdrom'>\n      <source file='/mnt/share/cd.iso'/>\n      <readonly/>\n" AT("sda")
-           "    <disk type='file' device='cdrom'>\n" AT("sdb")
-           "    <disk type='file' device='disk'>\n      <source file='/mnt/share/s'/>\n      <shareable/>\n" AT("sdc"))},
+    {DISKS("    <disk type='file' device='cdrom'>\n      <source file='/pool/cd.iso'/>\n      <readonly/>\n" AT("sda") "    <disk type='file' device='cdrom'>\n" AT(
+         "sdb") "    <disk type='file' device='disk'>\n      <source file='/pool/s'/>\n      <shareable/>\n" AT("sdc")),
+     DISKS("    <disk type='file' device='cdrom'>\n      <source file='/mnt/share/cd.iso'/>\n      <readonly/>\n" AT("sda") "    <disk type='file' device='cdrom'>\n" AT(
+         "sdb") "    <disk type='file' device='disk'>\n      <source file='/mnt/share/s'/>\n      <shareable/>\n" AT("sdc"))},
     /* a volume follows its pool */
-    {DISKS("    <disk type='volume' device='disk'>\n      <driver name='qemu' cache='unsafe'/>\n"
-           "      <source pool='images' volume='v'/>\n" AT("vda")
-           "    <disk type='volume' device='disk'>\n      <source pool='other' volume='v'/>\n" AT("vdb")),
-     DISKS("    <disk type='volume' device='disk'>\n      <driver name='qemu' cache='none'/>\n"
-           "      <source pool='images' volume='v'/>\n" AT("vda")
-           "    <disk type='volume' device='disk'>\n      <source pool='other' volume='v'/>\n" AT("vdb"))},
+    {DISKS(
+         "    <disk type='volume' device='disk'>\n      <driver name='qemu' cache='unsafe'/>\n"
+         "      <source pool='images' volume='v'/>\n" AT(
+             "vda") "    <disk type='volume' device='disk'>\n      <source pool='other' volume='v'/>\n" AT("vdb")),
+     DISKS(
+         "    <disk type='volume' device='disk'>\n      <driver name='qemu' cache='none'/>\n"
+         "      <source pool='images' volume='v'/>\n" AT(
+             "vda") "    <disk type='volume' device='disk'>\n      <source pool='other' volume='v'/>\n" AT("vdb"))},
     /* a name that leads into the pool by a link; a block device that is a file */
-    {DISKS("    <disk type='file'>\n      <driver cache='none'/>\n      <source file='/vm/link.img'/>\n" AT("vda")
-           "    <disk type='block'>\n      <driver cache='none'/>\n      <source dev='/pool/b'/>\n" AT("vdb")),
-     DISKS("    <disk type='file'>\n      <driver cache='none'/>\n      <source file='/mnt/share/linked.img'/>\n" AT("vda")
-           "    <disk type='file'>\n      <driver cache='none'/>\n      <source file='/mnt/share/b'/>\n" AT("vdb"))},
+    {DISKS("    <disk type='file'>\n      <driver cache='none'/>\n      <source file='/vm/link.img'/>\n" AT(
+         "vda") "    <disk type='block'>\n      <driver cache='none'/>\n      <source dev='/pool/b'/>\n" AT("vdb")),
+     DISKS("    <disk type='file'>\n      <driver cache='none'/>\n      <source file='/mnt/share/linked.img'/>\n" AT(
+         "vda") "    <disk type='file'>\n      <driver cache='none'/>\n      <source file='/mnt/share/b'/>\n" AT("vdb"))},
     /* a chain, of which only the base is in the pool */
-    {DISKS("    <disk type='file'>\n      <source file='/else/top'/>\n      <backingStore type='file'>\n"
-           "        <format type='qcow2'/>\n        <source file='/pool/mid'/>\n        <backingStore type='file'>\n"
-           "          <format type='raw'/>\n          <source file='/pool/base'/>\n          <backingStore/>\n"
-           "        </backingStore>\n      </backingStore>\n" AT("vda")),
-     DISKS("    <disk type='file'>\n      <source file='/else/top'/>\n      <backingStore type='file'>\n"
-           "        <format type='qcow2'/>\n        <source file='/mnt/share/mid'/>\n        <backingStore type='file'>\n"
-           "          <format type='raw'/>\n          <source file='/mnt/share/base'/>\n          <backingStore/>\n"
-           "        </backingStore>\n      </backingStore>\n" AT("vda"))},
+    {DISKS(
+         "    <disk type='file'>\n      <source file='/else/top'/>\n      <backingStore type='file'>\n"
+         "        <format type='qcow2'/>\n        <source file='/pool/mid'/>\n        <backingStore type='file'>\n"
+         "          <format type='raw'/>\n          <source file='/pool/base'/>\n          <backingStore/>\n"
+         "        </backingStore>\n      </backingStore>\n" AT("vda")),
+     DISKS(
+         "    <disk type='file'>\n      <source file='/else/top'/>\n      <backingStore type='file'>\n"
+         "        <format type='qcow2'/>\n        <source file='/mnt/share/mid'/>\n        <backingStore type='file'>\n"
+         "          <format type='raw'/>\n          <source file='/mnt/share/base'/>\n          <backingStore/>\n"
+         "        </backingStore>\n      </backingStore>\n" AT("vda"))},
     /* the files of <os>; what is for people stays */
     {"<domain>\n  <title>/pool/t</title>\n  <description>on /pool/d</description>\n  <metadata>\n"
      "    <x:y xmlns:x=\"urn:x\" p=\"/pool/m\">it's</x:y>\n  </metadata>\n  <os>\n    <kernel>/pool/vmlinuz</kernel>\n"
@@ -147,22 +160,27 @@ static const struct edit_case file_cases[] = {
     {"<domain><os><nvram type='file'><source file='/pool/V.fd'/></nvram></os></domain>",
      "<domain><os><nvram type='file'><source file='/mnt/share/V.fd'/></nvram></os></domain>"},
     /* not ours */
-    {DISKS("    <disk type='network'><source protocol='nfs' name='/pool/a'><host name='h'/></source></disk>\n"
-           "    <disk type='file'><source file='/pools/a'/></disk>\n"), NULL},
+    {DISKS(
+         "    <disk type='network'><source protocol='nfs' name='/pool/a'><host name='h'/></source></disk>\n"
+         "    <disk type='file'><source file='/pools/a'/></disk>\n"),
+     NULL},
     {"<domain/>", NULL},
     /* labels, and what is a path elsewhere only */
-    {DISKS("    <disk type='file'>\n      <driver cache='none'/>\n      <source file='/pool/a.luks'>"
-           "<encryption format='luks'><secret type='passphrase' usage='/pool/a.luks'/></encryption></source>\n"
-           "      <serial>/pool/s</serial><vendor>/pool/v</vendor><product>/pool/p</product>\n" AT("vda")
-           "    <filesystem><source dir='/else'/><target dir='/pool'/></filesystem>\n"),
-     DISKS("    <disk type='file'>\n      <driver cache='none'/>\n      <source file='/mnt/share/a.luks'>"
-           "<encryption format='luks'><secret type='passphrase' usage='/pool/a.luks'/></encryption></source>\n"
-           "      <serial>/pool/s</serial><vendor>/pool/v</vendor><product>/pool/p</product>\n" AT("vda")
-           "    <filesystem><source dir='/else'/><target dir='/pool'/></filesystem>\n")},
+    {DISKS(
+         "    <disk type='file'>\n      <driver cache='none'/>\n      <source file='/pool/a.luks'>"
+         "<encryption format='luks'><secret type='passphrase' usage='/pool/a.luks'/></encryption></source>\n"
+         "      <serial>/pool/s</serial><vendor>/pool/v</vendor><product>/pool/p</product>\n" AT(
+             "vda") "    <filesystem><source dir='/else'/><target dir='/pool'/></filesystem>\n"),
+     DISKS(
+         "    <disk type='file'>\n      <driver cache='none'/>\n      <source file='/mnt/share/a.luks'>"
+         "<encryption format='luks'><secret type='passphrase' usage='/pool/a.luks'/></encryption></source>\n"
+         "      <serial>/pool/s</serial><vendor>/pool/v</vendor><product>/pool/p</product>\n" AT(
+             "vda") "    <filesystem><source dir='/else'/><target dir='/pool'/></filesystem>\n")},
     {"<domain xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'><os><cmdline>init=/pool/x</cmdline></os>"
      "<sysinfo type='smbios'><system><entry name='serial'>/pool/x</entry></system></sysinfo>"
      "<resource><partition>/pool</partition></resource><seclabel><label>a:/pool</label></seclabel>"
-     "<qemu:commandline><qemu:arg value='-append'/><qemu:arg value='init=/pool/x'/></qemu:commandline></domain>", NULL},
+     "<qemu:commandline><qemu:arg value='-append'/><qemu:arg value='init=/pool/x'/></qemu:commandline></domain>",
+     NULL},
 };
 
 static void test_files_are_led_to_another_directory(void **state)
@@ -172,59 +190,67 @@ static void test_files_are_led_to_another_directory(void **state)
         run(&to_files, &file_cases[i]);
 }
 
-#define SOURCE(indent, image)                                     \
-    indent "<source protocol='nfs' name='/export/vm/" image "'>\n" \
-    indent "  <host name='filer'/>\n"                              \
-    indent "  <identity user='+107' group='+108'/>\n"              \
-    indent "</source>\n"
+#define SOURCE(indent, image)                                                                  \
+    indent "<source protocol='nfs' name='/export/vm/" image "'>\n" indent                      \
+           "  <host name='filer'/>\n" indent "  <identity user='+107' group='+108'/>\n" indent \
+           "</source>\n"
 
 static const struct edit_case nfs_cases[] = {
     {DISKS("    <disk type='file' device='disk'>\n      <driver name='qemu' type='raw'/>\n"
            "      <source file='/pool/a' startupPolicy='optional'/>\n" AT("vda")),
-     DISKS("    <disk type='network' device='disk'>\n      <driver name='qemu' type='raw' cache='none'/>\n"
-           SOURCE("      ", "a") AT("vda"))},
+     DISKS(
+         "    <disk type='network' device='disk'>\n      <driver name='qemu' type='raw' cache='none'/>\n" SOURCE(
+             "      ", "a") AT("vda"))},
     {DISKS("    <disk type='volume' device='cdrom'>\n      <driver name='qemu' type='raw'/>\n"
-           "      <source pool='images' volume='cd.iso' mode='host'/>\n      <readonly/>\n" AT("sda")),
-     DISKS("    <disk type='network' device='cdrom'>\n      <driver name='qemu' type='raw'/>\n"
-           SOURCE("      ", "cd.iso") "      <readonly/>\n" AT("sda"))},
+           "      <source pool='images' volume='cd.iso' mode='host'/>\n      <readonly/>\n" AT(
+               "sda")),
+     DISKS(
+         "    <disk type='network' device='cdrom'>\n      <driver name='qemu' type='raw'/>\n" SOURCE(
+             "      ", "cd.iso") "      <readonly/>\n" AT("sda"))},
     /* what is inside of <source> stays */
-    {DISKS("    <disk type='file' device='disk'>\n      <driver name='qemu' type='raw' cache='none'/>\n"
-           "      <source file='/pool/a'>\n        <encryption format='luks'/>\n      </source>\n" AT("vda")),
-     DISKS("    <disk type='network' device='disk'>\n      <driver name='qemu' type='raw' cache='none'/>\n"
-           "      <source protocol='nfs' name='/export/vm/a'>\n        <host name='filer'/>\n"
-           "        <identity user='+107' group='+108'/>\n        <encryption format='luks'/>\n      </source>\n" AT("vda"))},
+    {DISKS(
+         "    <disk type='file' device='disk'>\n      <driver name='qemu' type='raw' cache='none'/>\n"
+         "      <source file='/pool/a'>\n        <encryption format='luks'/>\n      </source>\n" AT(
+             "vda")),
+     DISKS(
+         "    <disk type='network' device='disk'>\n      <driver name='qemu' type='raw' cache='none'/>\n"
+         "      <source protocol='nfs' name='/export/vm/a'>\n        <host name='filer'/>\n"
+         "        <identity user='+107' group='+108'/>\n        <encryption format='luks'/>\n      </source>\n" AT(
+             "vda"))},
     /* the chain that the image names is written down; only qcow2 is asked for one */
     {DISKS("    <disk type='file' device='disk'>\n      <driver name='qemu' type='qcow2'/>\n"
            "      <source file='/pool/top.qcow2'/>\n" AT("vda")),
-     DISKS("    <disk type='network' device='disk'>\n      <driver name='qemu' type='qcow2' cache='none'/>\n"
-           SOURCE("      ", "top.qcow2")
-           "      <backingStore type='network'>\n        <format type='qcow2'/>\n" SOURCE("        ", "mid.qcow2")
-           "        <backingStore type='network'>\n          <format type='raw'/>\n" SOURCE("          ", "base.raw")
-           "          <backingStore/>\n        </backingStore>\n      </backingStore>\n" AT("vda"))},
+     DISKS("    <disk type='network' device='disk'>\n      <driver name='qemu' type='qcow2' cache='none'/>\n" SOURCE("      ", "top.qcow2") "      <backingStore type='network'>\n        <format type='qcow2'/>\n" SOURCE(
+         "        ",
+         "mid.qcow2") "        <backingStore type='network'>\n          <format type='raw'/>\n" SOURCE("          ",
+                                                                                                       "base.raw") "          <backingStore/>\n        </backingStore>\n      </backingStore>\n" AT("vda"))},
     {DISKS("    <disk type='file' device='disk'>\n      <driver name='qemu' type='raw'/>\n"
            "      <source file='/pool/top.qcow2'/>\n" AT("vda")),
-     DISKS("    <disk type='network' device='disk'>\n      <driver name='qemu' type='raw' cache='none'/>\n"
-           SOURCE("      ", "top.qcow2") AT("vda"))},
+     DISKS(
+         "    <disk type='network' device='disk'>\n      <driver name='qemu' type='raw' cache='none'/>\n" SOURCE(
+             "      ", "top.qcow2") AT("vda"))},
     /* a chain that is there is led to the share, and completed where it ends without saying so */
-    {DISKS("    <disk type='file' device='disk'>\n      <driver name='qemu' type='qcow2'/>\n"
-           "      <source file='/pool/top.qcow2'/>\n      <backingStore type='file'>\n        <format type='qcow2'/>\n"
-           "        <source file='/pool/mid.qcow2'/>\n      </backingStore>\n" AT("vda")),
-     DISKS("    <disk type='network' device='disk'>\n      <driver name='qemu' type='qcow2' cache='none'/>\n"
-           SOURCE("      ", "top.qcow2")
-           "      <backingStore type='network'>\n        <format type='qcow2'/>\n" SOURCE("        ", "mid.qcow2")
-           "        <backingStore type='network'>\n          <format type='raw'/>\n" SOURCE("          ", "base.raw")
-           "          <backingStore/>\n        </backingStore>\n      </backingStore>\n" AT("vda"))},
+    {DISKS(
+         "    <disk type='file' device='disk'>\n      <driver name='qemu' type='qcow2'/>\n"
+         "      <source file='/pool/top.qcow2'/>\n      <backingStore type='file'>\n        <format type='qcow2'/>\n"
+         "        <source file='/pool/mid.qcow2'/>\n      </backingStore>\n" AT("vda")),
+     DISKS("    <disk type='network' device='disk'>\n      <driver name='qemu' type='qcow2' cache='none'/>\n" SOURCE("      ", "top.qcow2") "      <backingStore type='network'>\n        <format type='qcow2'/>\n" SOURCE(
+         "        ",
+         "mid.qcow2") "        <backingStore type='network'>\n          <format type='raw'/>\n" SOURCE("          ",
+                                                                                                       "base.raw") "          <backingStore/>\n        </backingStore>\n      </backingStore>\n" AT("vda"))},
     {DISKS("    <disk type='file' device='disk'>\n      <driver name='qemu' type='qcow2'/>\n"
            "      <source file='/pool/top.qcow2'/>\n      <backingStore/>\n" AT("vda")),
-     DISKS("    <disk type='network' device='disk'>\n      <driver name='qemu' type='qcow2' cache='none'/>\n"
-           SOURCE("      ", "top.qcow2") "      <backingStore/>\n" AT("vda"))},
-    {DISKS("    <disk type='network'><source protocol='nfs' name='/export/vm/a'><host name='filer'/></source></disk>\n"),
+     DISKS(
+         "    <disk type='network' device='disk'>\n      <driver name='qemu' type='qcow2' cache='none'/>\n" SOURCE(
+             "      ", "top.qcow2") "      <backingStore/>\n" AT("vda"))},
+    {DISKS(
+         "    <disk type='network'><source protocol='nfs' name='/export/vm/a'><host name='filer'/></source></disk>\n"),
      NULL},
     /* a medium that is not there leaves the drive empty, whether it may or not */
-    {DISKS("    <disk type='file' device='cdrom'>\n      <source file='/pool/absent.iso' startupPolicy='optional'/>\n" AT("sda")
-           "    <disk type='volume' device='cdrom'>\n      <source pool='images' volume='absent.iso'/>\n" AT("sdb")),
-     DISKS("    <disk type='file' device='cdrom'>\n      <source startupPolicy='optional'/>\n" AT("sda")
-           "    <disk type='file' device='cdrom'>\n      <source/>\n" AT("sdb"))},
+    {DISKS("    <disk type='file' device='cdrom'>\n      <source file='/pool/absent.iso' startupPolicy='optional'/>\n" AT(
+         "sda") "    <disk type='volume' device='cdrom'>\n      <source pool='images' volume='absent.iso'/>\n" AT("sdb")),
+     DISKS("    <disk type='file' device='cdrom'>\n      <source startupPolicy='optional'/>\n" AT(
+         "sda") "    <disk type='file' device='cdrom'>\n      <source/>\n" AT("sdb"))},
 };
 
 static void test_files_become_network_disks(void **state)
@@ -239,10 +265,10 @@ static void test_absent_with_mount(void **state)
 {
     (void)state;
     static const struct edit_case c = {
-        DISKS("    <disk type='file' device='cdrom'>\n      <source file='/pool/absent.iso' startupPolicy='optional'/>\n" AT("sda")
-              "    <disk type='volume' device='cdrom'>\n      <source pool='images' volume='absent.iso'/>\n" AT("sdb")),
-        DISKS("    <disk type='file' device='cdrom'>\n      <source file='/mnt/share/absent.iso' startupPolicy='optional'/>\n" AT("sda")
-              "    <disk type='volume' device='cdrom'>\n      <source pool='images' volume='absent.iso'/>\n" AT("sdb"))};
+        DISKS("    <disk type='file' device='cdrom'>\n      <source file='/pool/absent.iso' startupPolicy='optional'/>\n" AT(
+            "sda") "    <disk type='volume' device='cdrom'>\n      <source pool='images' volume='absent.iso'/>\n" AT("sdb")),
+        DISKS("    <disk type='file' device='cdrom'>\n      <source file='/mnt/share/absent.iso' startupPolicy='optional'/>\n" AT(
+            "sda") "    <disk type='volume' device='cdrom'>\n      <source pool='images' volume='absent.iso'/>\n" AT("sdb"))};
     run(&to_nfs_with_mount, &c);
 }
 
@@ -261,7 +287,7 @@ static void test_a_second_edit_finds_nothing_to_do(void **state)
     }
 }
 
-#define QEMU(inside) \
+#define QEMU(inside)                                                                            \
     "<domain xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'><qemu:commandline>" inside \
     "</qemu:commandline></domain>"
 #define DISK(attributes, inside) \
@@ -289,26 +315,32 @@ static const struct {
      "domain g: '..' is not the name of a volume"},
     {"<domain><devices><disk type='volume'><source pool='images' volume=''/></disk></devices></domain>",
      "domain g: '' is not the name of a volume"},
-    {QEMU("<qemu:arg value='-blockdev'/><qemu:arg value='{&quot;driver&quot;:&quot;file&quot;,&quot;filename&quot;:&quot;/pool/z&quot;}'/>"),
+    {QEMU(
+         "<qemu:arg value='-blockdev'/><qemu:arg value='{&quot;driver&quot;:&quot;file&quot;,&quot;filename&quot;:&quot;/pool/z&quot;}'/>"),
      "domain g: <arg> names {\"driver\":\"file\",\"filename\":\"/pool/z\"} in the pool, which is not a disk"},
     {QEMU("<qemu:arg value='file=file:/pool/z,if=none'/>"),
      "domain g: <arg> names file=file:/pool/z,if=none in the pool, which is not a disk"},
     {QEMU("<qemu:arg value='-cdrom'/><qemu:arg value='pool/z'/>"),
      "domain g: <arg> names pool/z in the pool, which is not a disk"},
-    {QEMU("<qemu:env name='X' value='/q:/pool/lib'/>"), "domain g: <env> names /q:/pool/lib in the pool, which is not a disk"},
+    {QEMU("<qemu:env name='X' value='/q:/pool/lib'/>"),
+     "domain g: <env> names /q:/pool/lib in the pool, which is not a disk"},
     {"<domain><sysinfo type='fwcfg'><entry name='opt/x' file='/pool/x'/></sysinfo></domain>",
      "domain g: <entry> names /pool/x in the pool, which is not a disk"},
     /* what no network disk may be */
-    {DISK("", "<source file='/pool/a'/><transient/>"), "domain g: a is a transient disk, which cannot be a network disk"},
-    {DISK(" device='lun'", "<source file='/pool/a'/>"), "domain g: a is a disk of device='lun', which cannot be on NFS"},
-    {DISK("", "<source file='/pool/a'/><auth username='u'/>"), "domain g: a has an <auth>, which a disk on NFS cannot have"},
+    {DISK("", "<source file='/pool/a'/><transient/>"),
+     "domain g: a is a transient disk, which cannot be a network disk"},
+    {DISK(" device='lun'", "<source file='/pool/a'/>"),
+     "domain g: a is a disk of device='lun', which cannot be on NFS"},
+    {DISK("", "<source file='/pool/a'/><auth username='u'/>"),
+     "domain g: a has an <auth>, which a disk on NFS cannot have"},
     {DISK("", "<source file='/pool/a'><auth username='u'/></source>"),
      "domain g: a has a <auth> in its <source>, which a disk on NFS cannot have"},
     {DISK("", "<source file='/pool/a'><seclabel relabel='no'/></source>"),
      "domain g: a has a <seclabel> in its <source>, which a disk on NFS cannot have"},
     {DISK("", "<source file='/pool/a'><reservations managed='yes'/></source>"),
      "domain g: a has a <reservations> in its <source>, which a disk on NFS cannot have"},
-    {DISK("", "<driver type='fat'/><source file='/pool/a'/>"), "domain g: a is of format fat, which godwit does not turn into a network disk"},
+    {DISK("", "<driver type='fat'/><source file='/pool/a'/>"),
+     "domain g: a is of format fat, which godwit does not turn into a network disk"},
     {DISK("", "<driver type='vmdk'/><source file='/pool/a'/>"),
      "domain g: a is of format vmdk, which godwit does not turn into a network disk"},
 };
@@ -335,9 +367,11 @@ static void test_names_below_the_pool_are_reported(void **state)
     (void)state;
     struct err e = {0};
     struct domain_edit edit;
-    assert_int_equal(domain_edit_make(DISKS("<disk type='file'><source file='/pool/sub/x'/></disk>"
-                                            "<disk type='volume'><source pool='images' volume='v'/></disk>"),
-                                      "domain g", &to_files, &edit, &e), 0);
+    assert_int_equal(
+        domain_edit_make(DISKS("<disk type='file'><source file='/pool/sub/x'/></disk>"
+                               "<disk type='volume'><source pool='images' volume='v'/></disk>"),
+                         "domain g", &to_files, &edit, &e),
+        0);
     assert_int_equal(edit.n, 2);
     assert_string_equal(edit.names[0], "sub/x");
     assert_string_equal(edit.names[1], "v");
@@ -352,23 +386,30 @@ static void test_backing_files_are_used_too(void **state)
     struct domain_edit edit;
     struct domain_move m = to_files;
     m.below = below_in_pool;
-    assert_int_equal(domain_edit_make(DISK("", "<driver type='qcow2'/><source file='/pool/top.qcow2'/>"), "g", &m,
-                                      &edit, &e), 0);
+    assert_int_equal(
+        domain_edit_make(DISK("", "<driver type='qcow2'/><source file='/pool/top.qcow2'/>"), "g",
+                         &m, &edit, &e),
+        0);
     assert_int_equal(edit.n, 3);
     assert_string_equal(edit.names[0], "mid.qcow2");
     assert_string_equal(edit.names[1], "base.raw");
     assert_string_equal(edit.names[2], "top.qcow2");
     domain_edit_free(&edit);
-    assert_int_equal(domain_edit_make(DISK("", "<source file='/pool/top.qcow2'/>"), "g", &m, &edit, &e), 0);
+    assert_int_equal(
+        domain_edit_make(DISK("", "<source file='/pool/top.qcow2'/>"), "g", &m, &edit, &e), 0);
     assert_int_equal(edit.n, 1); /* raw is what libvirt takes it for */
     domain_edit_free(&edit);
-    assert_int_equal(domain_edit_make(DISK("", "<driver type='qcow2'/><source file='/pool/loop.qcow2'/>"), "g", &m,
-                                      &edit, &e), 0);
+    assert_int_equal(
+        domain_edit_make(DISK("", "<driver type='qcow2'/><source file='/pool/loop.qcow2'/>"), "g",
+                         &m, &edit, &e),
+        0);
     domain_edit_free(&edit);
     static const char *const far[] = {
         DISK("", "<driver type='qcow2'/><source file='/pool/far.qcow2'/>"),
-        DISK("", "<driver type='qcow2'/><source file='/else'/><backingStore type='file'><format type='qcow2'/>"
-                 "<source file='/pool/far.qcow2'/></backingStore>"),
+        DISK(
+            "",
+            "<driver type='qcow2'/><source file='/else'/><backingStore type='file'><format type='qcow2'/>"
+            "<source file='/pool/far.qcow2'/></backingStore>"),
     };
     for (size_t i = 0; i < sizeof far / sizeof *far; i++) {
         e = (struct err){0};

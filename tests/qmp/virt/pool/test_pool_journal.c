@@ -53,15 +53,29 @@ static void write_one(struct pool_journal *j, struct err *e)
     static struct pool_journal_domain domains[2];
     static struct pool_journal_image images[1];
     domains[0] = (struct pool_journal_domain){lent("u1"), lent("g'1"), lent(XML), NULL, true};
-    domains[1] = (struct pool_journal_domain){lent("u2"), lent("g2"), lent("<b/>"), lent(XML), false};
-    images[0] = (struct pool_journal_image){lent("sub/a b.img"), UINT64_MAX, 1ULL << 40, -5,
-                                            1700000000123456789, true, 1,
+    domains[1] =
+        (struct pool_journal_domain){lent("u2"), lent("g2"), lent("<b/>"), lent(XML), false};
+    images[0] = (struct pool_journal_image){lent("sub/a b.img"),
+                                            UINT64_MAX,
+                                            1ULL << 40,
+                                            -5,
+                                            1700000000123456789,
+                                            true,
+                                            1,
                                             {true, UINT64_MAX - 1, 7, 3, -1, 1700000000123456788}};
     *j = (struct pool_journal){
-        .uri = lent("qemu:///system"), .pool = lent("images"), .uuid = lent(UUID),
-        .path = lent("/pool"), .share = lent("nfs://h/e/"), .network = true,
-        .phase = POOL_SWITCHING, .before = lent(XML),
-        .domains = domains, .n_domains = 2, .images = images, .n_images = 1,
+        .uri = lent("qemu:///system"),
+        .pool = lent("images"),
+        .uuid = lent(UUID),
+        .path = lent("/pool"),
+        .share = lent("nfs://h/e/"),
+        .network = true,
+        .phase = POOL_SWITCHING,
+        .before = lent(XML),
+        .domains = domains,
+        .n_domains = 2,
+        .images = images,
+        .n_images = 1,
     };
     assert_int_equal(pool_journal_write(j, dir, e), 0);
 }
@@ -289,7 +303,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_what_is_written_is_read_back, make_dir, remove_dir),
         cmocka_unit_test_setup_teardown(test_only_its_owner_can_read_it, make_dir, remove_dir),
         cmocka_unit_test_setup_teardown(test_no_journal_is_enoent, make_dir, remove_dir),
-        cmocka_unit_test_setup_teardown(test_without_copies_nothing_there_is_ours, make_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(test_without_copies_nothing_there_is_ours, make_dir,
+                                        remove_dir),
         cmocka_unit_test_setup_teardown(test_a_torn_journal_is_refused, make_dir, remove_dir),
         cmocka_unit_test_setup_teardown(test_a_foreign_journal_is_refused, make_dir, remove_dir),
         cmocka_unit_test_setup_teardown(test_only_one_has_the_lock, make_dir, remove_dir),

@@ -59,7 +59,9 @@ static void test_each_spelling_of_a_backing_file_is_found(void **state)
 {
     (void)state;
     static const char *const names[] = {
-        "/pool/base", "file:/pool/base", "file:///pool/base",
+        "/pool/base",
+        "file:/pool/base",
+        "file:///pool/base",
         "json:{\"driver\":\"qcow2\",\"file\":{\"driver\":\"file\",\"filename\":\"/pool/base\"}}",
         "json:{\"file.filename\":\"\\/pool\\/base\"}",
     };
@@ -115,9 +117,11 @@ static void test_no_answer_is_not_none(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_each_spelling_of_a_backing_file_is_found, make_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(test_each_spelling_of_a_backing_file_is_found, make_dir,
+                                        remove_dir),
         cmocka_unit_test_setup_teardown(test_a_chain_is_walked_to_its_end, make_dir, remove_dir),
-        cmocka_unit_test_setup_teardown(test_what_has_no_chain_here_leads_nowhere, make_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(test_what_has_no_chain_here_leads_nowhere, make_dir,
+                                        remove_dir),
         cmocka_unit_test_setup_teardown(test_no_answer_is_not_none, make_dir, remove_dir),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -54,7 +54,8 @@ static void test_untouched_xml_is_the_same_bytes(void **state)
 static void test_edit_inside(void **state)
 {
     (void)state;
-    struct xml_source *s = parse("<a  x=\"1\"><!-- c --><b y=\"it's\"/>&quot;<c  z=\"2\" ><d   e=\"1\"/></c ></a>\n");
+    struct xml_source *s =
+        parse("<a  x=\"1\"><!-- c --><b y=\"it's\"/>&quot;<c  z=\"2\" ><d   e=\"1\"/></c ></a>\n");
     xml_source_set(first(s, "/a/c/d"), "e", "a'b\"<&>");
     expect(s, "<a  x=\"1\"><!-- c --><b y=\"it's\"/>&quot;<c  z=\"2\" >"
               "<d e='a&apos;b&quot;&lt;&amp;&gt;'/></c></a>\n");
