@@ -9,7 +9,7 @@
 #include <xxhash.h>
 
 #include "core/relocate/journal.h"
-#include "qmp/virt/pool/pool_journal.h"
+#include "core/pool/journal.h"
 #include "tests/fuzz/fuzz.h"
 
 #define UUID "6cd90ee8-c67d-4ca9-90ec-cdb3659f7662"

@@ -2,7 +2,7 @@
 /*
  * A pool on its way to a share, with the domains that use it: the plan, the run, and the way back.
  *
- * Where things are at each phase of the journal (qmp/virt/pool/pool_journal.h):
+ * Where things are at each phase of the journal (core/pool/journal.h):
  *
  *   none       all as it was; nothing of ours is on the share
  *   BEGUN      pool and domains as they were, domains perhaps shut down; copies, perhaps in part

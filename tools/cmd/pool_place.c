@@ -16,7 +16,7 @@
 #include "core/relocate/journal.h"
 #include "core/relocate/part_name.h"
 #include "core/text.h"
-#include "qmp/virt/pool/path_text.h"
+#include "core/pool/path_text.h"
 
 /* An NFS client may have looked a name up before, and believes for so long that it is not there. */
 #define MOUNT_CACHE_NS (65 * NS_PER_S)

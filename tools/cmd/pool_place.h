@@ -9,7 +9,7 @@
 #include "core/store/store.h"
 #include "nfs/share_url.h"
 #include "qmp/virt/pool/domain_edit.h"
-#include "qmp/virt/pool/pool_journal.h"
+#include "core/pool/journal.h"
 #include "tools/cmd/relocate_call.h"
 
 struct pool_place {

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "core/cleanup.h"
-#include "qmp/virt/pool/path_text.h"
+#include "core/pool/path_text.h"
 
 #define QEMU_NAMESPACE "http://libvirt.org/schemas/domain/qemu/1.0"
 

@@ -10,7 +10,7 @@
 
 #include "core/cleanup.h"
 #include "core/relocate/image_format.h"
-#include "qmp/virt/pool/path_text.h"
+#include "core/pool/path_text.h"
 
 enum { USERS_CHAIN_MAX = 64 }; /* as core/relocate/chain.c */
 

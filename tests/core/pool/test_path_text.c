@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "qmp/virt/pool/path_text.h"
+#include "core/pool/path_text.h"
 
 /* Below /p q, or /p,r; slashes may be doubled, and "/.." is "/". */
 static char *name_in(void *arg, const char *path)

@@ -14,7 +14,7 @@
 #include <cmocka.h>
 
 #include "core/cleanup.h"
-#include "qmp/virt/pool/pool_journal.h"
+#include "core/pool/journal.h"
 
 #define UUID "6695eb01-f6a4-8304-79aa-97f2502e193f"
 

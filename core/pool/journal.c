@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "qmp/virt/pool/pool_journal.h"
+#include "core/pool/journal.h"
 
 #include <errno.h>
 #include <fcntl.h>

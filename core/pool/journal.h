@@ -6,8 +6,8 @@
  * It is DIR/pool-UUID.json, for its owner only, since the domains' secrets are in it. It is replaced
  * as a whole, durably: what stands there is always one whole state. The header is free of json-c.
  */
-#ifndef QMP_VIRT_POOL_POOL_JOURNAL_H
-#define QMP_VIRT_POOL_POOL_JOURNAL_H
+#ifndef CORE_POOL_JOURNAL_H
+#define CORE_POOL_JOURNAL_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Paths in a text that others take apart: QEMU's arguments and backing names, environments. Pure. */
-#ifndef QMP_VIRT_POOL_PATH_TEXT_H
-#define QMP_VIRT_POOL_PATH_TEXT_H
+#ifndef CORE_POOL_PATH_TEXT_H
+#define CORE_POOL_PATH_TEXT_H
 
 #include <stdbool.h>
 

@@ -8,7 +8,7 @@
  * Then the text is read as JSON, as QEMU's options and as a URL have it, each once for each depth to
  * which they can be put into each other.
  */
-#include "qmp/virt/pool/path_text.h"
+#include "core/pool/path_text.h"
 
 #include <limits.h>
 #include <stdint.h>
