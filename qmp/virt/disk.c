@@ -14,44 +14,6 @@ static const char *const type_names[] = {
     [VIRT_DISK_VOLUME] = "volume", [VIRT_DISK_NVME] = "nvme",
 };
 
-/*
- * Source: libvirt 12.8, src/util/virfile.c, virFileIsSharedFSType() and virFileIsClusterFS(). It does
- * not know SMB 2 and 3 (0xfe534d42), nor Lustre: what is there, it does not let go.
- */
-enum { FUSE_MAGIC = 0x65735546 };
-
-static const struct {
-    uint32_t magic;
-    enum virt_fs fs;
-} file_systems[] = {
-    {0x6969, VIRT_FS_SHARED},      /* NFS */
-    {0xff534d42, VIRT_FS_SHARED},  /* CIFS, which is SMB 1 */
-    {0x517b, VIRT_FS_SHARED},      /* SMB of old */
-    {0x6b414653, VIRT_FS_SHARED},  /* AFS */
-    {0x47504653, VIRT_FS_SHARED},  /* GPFS */
-    {0x61636673, VIRT_FS_SHARED},  /* ACFS */
-    {0x19830326, VIRT_FS_SHARED},  /* BeeGFS */
-    {0x01161970, VIRT_FS_CLUSTER}, /* GFS2 */
-    {0x7461636f, VIRT_FS_CLUSTER}, /* OCFS2 */
-    {0x00c36400, VIRT_FS_CLUSTER}, /* Ceph */
-    {FUSE_MAGIC, VIRT_FS_UNKNOWN},
-};
-
-enum virt_fs virt_fs_of_fuse(const char *mount_type)
-{
-    return strcmp(mount_type, "fuse.glusterfs") == 0 ? VIRT_FS_CLUSTER
-           : strcmp(mount_type, "fuse.quobyte") == 0 ? VIRT_FS_SHARED
-                                                     : VIRT_FS_LOCAL;
-}
-
-enum virt_fs virt_fs_of_magic(uint64_t magic)
-{
-    for (size_t i = 0; i < COUNT(file_systems); i++)
-        if (file_systems[i].magic == magic)
-            return file_systems[i].fs;
-    return VIRT_FS_LOCAL;
-}
-
 static void disk_take(xmlDocPtr doc, xmlNodePtr node, const char *xpath, char *to, size_t room)
 {
     CLEANUP_FREE char *value = xml_value(doc, node, xpath);
@@ -106,17 +68,17 @@ void virt_disk_of_node(xmlDocPtr doc, xmlNodePtr node, struct virt_disk *d)
         d->type = VIRT_DISK_EMPTY;
 }
 
-bool virt_disk_is_safe(const struct virt_disk *d, enum virt_fs fs, bool drop_cache,
+bool virt_disk_is_safe(const struct virt_disk *d, enum file_system fs, bool drop_cache,
                        const char **why)
 {
     *why = "";
     if (d->type == VIRT_DISK_EMPTY || d->readonly || d->type == VIRT_DISK_NETWORK)
         return true;
-    if (d->type == VIRT_DISK_FILE && fs == VIRT_FS_CLUSTER)
+    if (d->type == VIRT_DISK_FILE && fs == FILE_SYSTEM_CLUSTER)
         return true;
-    if (d->type == VIRT_DISK_FILE && fs == VIRT_FS_LOCAL)
+    if (d->type == VIRT_DISK_FILE && fs == FILE_SYSTEM_LOCAL)
         *why = "it is a file on a file system that is not shared, for all that libvirt knows";
-    else if (d->type == VIRT_DISK_FILE && fs == VIRT_FS_UNKNOWN)
+    else if (d->type == VIRT_DISK_FILE && fs == FILE_SYSTEM_UNKNOWN)
         *why = "it is a file, and it is not known whether its file system is shared";
     else if (d->type == VIRT_DISK_NVME)
         *why = "it is an NVMe drive of this host";

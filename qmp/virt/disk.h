@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "core/file_system.h"
 #include "qmp/virt/xml.h"
 
 enum virt_disk_type {
@@ -33,19 +34,6 @@ struct virt_disk {
 
 void virt_disk_of_node(xmlDocPtr doc, xmlNodePtr node, struct virt_disk *d);
 
-/* What kind of file system a file is on. */
-enum virt_fs {
-    VIRT_FS_UNKNOWN,
-    VIRT_FS_LOCAL,   /* for libvirt: also those that it does not know to be shared, as SMB 3 */
-    VIRT_FS_SHARED,  /* what libvirt calls so: NFS, SMB 1, AFS, … */
-    VIRT_FS_CLUSTER, /* coherent among hosts whatever the cache mode: GFS2, OCFS2, Ceph, Gluster */
-};
-
-/* By the f_type of statfs(2). FUSE does not tell what is behind it: unknown. */
-enum virt_fs virt_fs_of_magic(uint64_t magic);
-/* What is behind FUSE, by the type in /proc/mounts: "fuse.glusterfs". */
-enum virt_fs virt_fs_of_fuse(const char *mount_type);
-
 /*
  * libvirt's rule, which its VIR_MIGRATE_UNSAFE overrides: true if this disk can be migrated without
  * its storage. `fs` is where a file lies, as the source sees it; `drop_cache` whether the source's
@@ -53,7 +41,7 @@ enum virt_fs virt_fs_of_fuse(const char *mount_type);
  * reason as a phrase, a constant. A file of which it is not known where it lies counts as unsafe.
  * Source: libvirt, src/qemu/qemu_migration.c, qemuMigrationSrcIsSafe().
  */
-bool virt_disk_is_safe(const struct virt_disk *d, enum virt_fs fs, bool drop_cache,
+bool virt_disk_is_safe(const struct virt_disk *d, enum file_system fs, bool drop_cache,
                        const char **why);
 
 #endif

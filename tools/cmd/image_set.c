@@ -21,6 +21,7 @@
 #include <sys/stat.h>
 
 #include "core/cleanup.h"
+#include "core/file_system.h"
 #include "core/text.h"
 
 /* ---- the set ---- */
@@ -51,7 +52,7 @@ int image_set_add(struct image_set *set, const char *path, struct err *e)
     i->there = stat(path, &st) == 0;
     if (i->there)
         i->id = open_file_id_of(&st);
-    i->shared = virt_path_is_shared(path);
+    i->shared = file_system_is_shared(path);
     return 0;
 }
 
@@ -111,7 +112,7 @@ static bool set_has_file(const struct image_set *set, const char *path)
         if (n->server == NULL || n->inode == 0 || n->inode != st.st_ino ||
             n->size_bytes != (uint64_t)st.st_size)
             continue;
-        shared = asked ? shared : virt_path_is_shared(path);
+        shared = asked ? shared : file_system_is_shared(path);
         asked = true;
         if (shared)
             return true;
@@ -144,7 +145,7 @@ static bool set_path(void *arg, const char *path, bool here)
     if (!here)
         return set_has_letters(set, path, true) ||
                (set->place != NULL && path_is_above(set->place->path, path) &&
-                virt_path_is_shared(set->place->real));
+                file_system_is_shared(set->place->real));
     if (set_has_letters(set, path, false) || set_has_in_place(set, path) || set_has_file(set, path))
         return true;
     CLEANUP_FREE char *real = realpath(path, NULL);

@@ -19,7 +19,7 @@ enum { QEMU_DROPS_CACHE = 4000000 /* 4.0.0 */ };
  * As libvirt finds it out: of what cannot be looked at, the directory above is asked, up to the mount,
  * which root of a host may always look at. On the source itself the shell is started for FUSE alone.
  */
-static bool disk_fs_here(const char *path, enum virt_fs *fs)
+static bool disk_fs_here(const char *path, enum file_system *fs)
 {
     char *at = strdup(path), *slash = NULL;
     struct statfs is;
@@ -28,11 +28,11 @@ static bool disk_fs_here(const char *path, enum virt_fs *fs)
            (slash = strrchr(at, '/')) != NULL)
         *slash = '\0';
     free(at);
-    *fs = rc == 0 ? virt_fs_of_magic((uint64_t)is.f_type & UINT32_MAX) : VIRT_FS_UNKNOWN;
-    return rc == 0 && *fs != VIRT_FS_UNKNOWN;
+    *fs = rc == 0 ? file_system_of_magic((uint64_t)is.f_type & UINT32_MAX) : FILE_SYSTEM_UNKNOWN;
+    return rc == 0 && *fs != FILE_SYSTEM_UNKNOWN;
 }
 
-static int disk_fs(struct check_side *side, const char *path, enum virt_fs *fs, struct err *e)
+static int disk_fs(struct check_side *side, const char *path, enum file_system *fs, struct err *e)
 {
     char *script = NULL, said[400], *end;
     if (side->shell.kind == SHELL_LOCAL && disk_fs_here(path, fs))
@@ -50,9 +50,9 @@ static int disk_fs(struct check_side *side, const char *path, enum virt_fs *fs, 
     uint64_t magic = strtoull(said, &end, 16);
     if (status != 0 || end == said || *end != ' ')
         return err_set(e, ERR_IO, 0, "%s: %s", side->name, said);
-    *fs = virt_fs_of_magic(magic);
-    if (*fs == VIRT_FS_UNKNOWN && end[1] != '\0')
-        *fs = virt_fs_of_fuse(end + 1);
+    *fs = file_system_of_magic(magic);
+    if (*fs == FILE_SYSTEM_UNKNOWN && end[1] != '\0')
+        *fs = file_system_of_fuse(end + 1);
     return 0;
 }
 
@@ -86,12 +86,12 @@ static bool disk_resolve(struct check_run *r, struct virt_disk *d, const char *w
 static void disk_rule(struct check_run *r, const struct virt_disk *d)
 {
     char what[80];
-    enum virt_fs fs = VIRT_FS_UNKNOWN;
+    enum file_system fs = FILE_SYSTEM_UNKNOWN;
     const char *why;
     struct err e = {0};
     snprintf(what, sizeof what, "disk %s: libvirt's rule", d->target);
     if (d->type == VIRT_DISK_FILE && !d->readonly && disk_fs(&r->from, d->path, &fs, &e) < 0)
-        fs = VIRT_FS_UNKNOWN;
+        fs = FILE_SYSTEM_UNKNOWN;
     if (virt_disk_is_safe(d, fs, r->from_qemu >= QEMU_DROPS_CACHE, &why)) {
         check_list_add(r->l, CHECK_OK, what, "%s",
                        d->type == VIRT_DISK_EMPTY     ? "it is empty"

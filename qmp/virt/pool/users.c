@@ -18,11 +18,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/statfs.h>
 
 #include "core/cleanup.h"
 #include "core/log.h"
-#include "qmp/virt/disk.h"
 #include "qmp/virt/domain.h"
 #include "qmp/virt/pool/domain_edit.h"
 #include "qmp/virt/pool/users_chain.h"
@@ -44,15 +42,6 @@ struct search {
     struct virt_users *users;
     char *found; /* what the definition that is being looked at reaches */
 };
-
-bool virt_path_is_shared(const char *path)
-{
-    struct statfs fs;
-    if (statfs(path, &fs) < 0)
-        return false;
-    enum virt_fs kind = virt_fs_of_magic((uint64_t)fs.f_type);
-    return kind == VIRT_FS_SHARED || kind == VIRT_FS_CLUSTER;
-}
 
 static int search_no_memory(struct err *e)
 {

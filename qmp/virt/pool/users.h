@@ -63,7 +63,4 @@ int virt_users_find(const char *uri, const struct virt_files *files,
                     const struct virt_intent *intent, struct virt_users *users, struct err *e);
 void virt_users_free(struct virt_users *users);
 
-/* Whether a path of this host is on a file system that others may have, too. */
-bool virt_path_is_shared(const char *path);
-
 #endif

@@ -72,29 +72,30 @@ static void the_rule(void **state)
     (void)state;
     static const struct {
         const char *xml;
-        enum virt_fs fs;
+        enum file_system fs;
         bool drop_cache, safe;
     } rows[] = {
-        {"<disk type='file' device='cdrom'><target dev='sda'/></disk>", VIRT_FS_LOCAL, false, true},
-        {FILE_DISK("", "<readonly/>"), VIRT_FS_LOCAL, false, true},
-        {FILE_DISK(" cache='none'", ""), VIRT_FS_LOCAL, true, false},
-        {FILE_DISK(" cache='none'", "<shareable/>"), VIRT_FS_LOCAL, true, false},
-        {FILE_DISK(" cache='none'", ""), VIRT_FS_UNKNOWN, true, false},
-        {FILE_DISK(" cache='none'", ""), VIRT_FS_SHARED, false, true},
-        {FILE_DISK(" cache='directsync'", ""), VIRT_FS_SHARED, false, true},
-        {FILE_DISK(" cache='writeback'", ""), VIRT_FS_SHARED, false, false},
-        {FILE_DISK(" cache='writethrough'", ""), VIRT_FS_SHARED, false, false},
-        {FILE_DISK("", ""), VIRT_FS_SHARED, false, false},
-        {FILE_DISK(" cache='writeback'", ""), VIRT_FS_SHARED, true, true},
-        {FILE_DISK(" cache='unsafe'", ""), VIRT_FS_SHARED, true, true},
-        {FILE_DISK(" cache='writeback'", "<shareable/>"), VIRT_FS_SHARED, false, true},
-        {FILE_DISK(" cache='writeback'", ""), VIRT_FS_CLUSTER, false, true},
-        {NFS_DISK(" cache='writeback'"), VIRT_FS_UNKNOWN, false, true},
-        {BLOCK_DISK(" cache='none'"), VIRT_FS_UNKNOWN, false, true},
-        {BLOCK_DISK(""), VIRT_FS_UNKNOWN, false, false},
-        {BLOCK_DISK(""), VIRT_FS_UNKNOWN, true, true},
+        {"<disk type='file' device='cdrom'><target dev='sda'/></disk>", FILE_SYSTEM_LOCAL, false,
+         true},
+        {FILE_DISK("", "<readonly/>"), FILE_SYSTEM_LOCAL, false, true},
+        {FILE_DISK(" cache='none'", ""), FILE_SYSTEM_LOCAL, true, false},
+        {FILE_DISK(" cache='none'", "<shareable/>"), FILE_SYSTEM_LOCAL, true, false},
+        {FILE_DISK(" cache='none'", ""), FILE_SYSTEM_UNKNOWN, true, false},
+        {FILE_DISK(" cache='none'", ""), FILE_SYSTEM_SHARED, false, true},
+        {FILE_DISK(" cache='directsync'", ""), FILE_SYSTEM_SHARED, false, true},
+        {FILE_DISK(" cache='writeback'", ""), FILE_SYSTEM_SHARED, false, false},
+        {FILE_DISK(" cache='writethrough'", ""), FILE_SYSTEM_SHARED, false, false},
+        {FILE_DISK("", ""), FILE_SYSTEM_SHARED, false, false},
+        {FILE_DISK(" cache='writeback'", ""), FILE_SYSTEM_SHARED, true, true},
+        {FILE_DISK(" cache='unsafe'", ""), FILE_SYSTEM_SHARED, true, true},
+        {FILE_DISK(" cache='writeback'", "<shareable/>"), FILE_SYSTEM_SHARED, false, true},
+        {FILE_DISK(" cache='writeback'", ""), FILE_SYSTEM_CLUSTER, false, true},
+        {NFS_DISK(" cache='writeback'"), FILE_SYSTEM_UNKNOWN, false, true},
+        {BLOCK_DISK(" cache='none'"), FILE_SYSTEM_UNKNOWN, false, true},
+        {BLOCK_DISK(""), FILE_SYSTEM_UNKNOWN, false, false},
+        {BLOCK_DISK(""), FILE_SYSTEM_UNKNOWN, true, true},
         {"<disk type='nvme'><source type='pci' namespace='1'/><target dev='vda'/></disk>",
-         VIRT_FS_UNKNOWN, true, false},
+         FILE_SYSTEM_UNKNOWN, true, false},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         const char *why = NULL;
@@ -105,37 +106,11 @@ static void the_rule(void **state)
     }
 }
 
-/* Row by row of libvirt 12.8's two tables, and what is in neither of them. */
-static void file_systems_are_reported(void **state)
-{
-    (void)state;
-    static const struct {
-        uint64_t magic;
-        enum virt_fs fs;
-    } rows[] = {
-        {0x6969, VIRT_FS_SHARED},      {0x01161970, VIRT_FS_CLUSTER}, {0x7461636f, VIRT_FS_CLUSTER},
-        {0x6b414653, VIRT_FS_SHARED},  {0x517b, VIRT_FS_SHARED},      {0xff534d42, VIRT_FS_SHARED},
-        {0x00c36400, VIRT_FS_CLUSTER}, {0x47504653, VIRT_FS_SHARED},  {0x61636673, VIRT_FS_SHARED},
-        {0x19830326, VIRT_FS_SHARED},  {0xfe534d42, VIRT_FS_LOCAL},   {0x5346414f, VIRT_FS_LOCAL},
-        {0x51626d6e, VIRT_FS_LOCAL},   {0x0bd00bd0, VIRT_FS_LOCAL},   {0xef53, VIRT_FS_LOCAL},
-        {0x01021994, VIRT_FS_LOCAL},   {0x65735546, VIRT_FS_UNKNOWN},
-    };
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        if (virt_fs_of_magic(rows[i].magic) != rows[i].fs)
-            fail_msg("0x%lx is reported as %d", (unsigned long)rows[i].magic,
-                     (int)virt_fs_of_magic(rows[i].magic));
-    assert_int_equal(virt_fs_of_fuse("fuse.glusterfs"), VIRT_FS_CLUSTER);
-    assert_int_equal(virt_fs_of_fuse("fuse.quobyte"), VIRT_FS_SHARED);
-    assert_int_equal(virt_fs_of_fuse("fuse.sshfs"), VIRT_FS_LOCAL);
-    assert_int_equal(virt_fs_of_fuse("fuse"), VIRT_FS_LOCAL);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_disk_is_read),
         cmocka_unit_test(the_rule),
-        cmocka_unit_test(file_systems_are_reported),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
