@@ -11,7 +11,7 @@
 /* ---- the XML ---- */
 
 /* What we have written: the two words, one behind the other. */
-#define ARGUMENT "/domain/qemu:commandline/qemu:arg"
+#define ARGUMENT XML_DOMAINS "/qemu:commandline/qemu:arg"
 #define WORDS                                                                                     \
     ARGUMENT "[@value='-incoming' and following-sibling::qemu:arg[1]/@value='defer'] | " ARGUMENT \
              "[@value='defer' and preceding-sibling::qemu:arg[1]/@value='-incoming']"
@@ -21,16 +21,32 @@ static void incoming_strip(xmlDocPtr doc)
     CLEANUP_NODES struct xml_nodes args = xml_select(doc, NULL, WORDS);
     for (size_t i = 0; i < args.n; i++)
         xml_remove(args.at[i]);
-    xmlNodePtr line = xml_first(doc, NULL, "/domain/qemu:commandline[not(*)]");
-    if (args.n > 0 && line != NULL)
-        xml_remove(line);
+    CLEANUP_NODES struct xml_nodes lines =
+        xml_select(doc, NULL, XML_DOMAINS "/qemu:commandline[not(*)]");
+    for (size_t i = 0; args.n > 0 && i < lines.n; i++)
+        xml_remove(lines.at[i]);
     virt_mark_strip(doc);
 }
 
 int virt_incoming_leftover(const char *xml, struct err *e)
 {
     CLEANUP_XML xmlDocPtr doc = xml_parse(xml, "the domain's XML", e);
-    return doc == NULL ? -1 : xml_has(doc, NULL, WORDS);
+    if (doc == NULL)
+        return -1;
+    return (xml_has(doc, NULL, WORDS) ? VIRT_LEFTOVER_ARGUMENTS : 0) |
+           (virt_mark_in(doc) ? VIRT_LEFTOVER_MARK : 0);
+}
+
+char *virt_incoming_clean(const char *xml, struct err *e)
+{
+    CLEANUP_XML xmlDocPtr doc = xml_parse(xml, "the domain's XML", e);
+    if (doc == NULL)
+        return NULL;
+    incoming_strip(doc);
+    char *text = xml_text(doc);
+    if (text == NULL)
+        err_set(e, ERR_IO, ENOMEM, "no memory for the domain's XML");
+    return text;
 }
 
 static void incoming_add(xmlDocPtr doc)

@@ -19,8 +19,13 @@ char *virt_incoming_xml(const char *migratable, const char *name, const char *id
  */
 char *virt_incoming_definition(const char *xml, const char *name, struct err *e);
 
-/* Whether it has these arguments: 1 or 0; -1: it is no XML. */
+/* What of ours is in the XML of a domain, of a saved one or of a snapshot: 0, or some of these; -1: it is
+ * no XML. */
+enum virt_leftover { VIRT_LEFTOVER_ARGUMENTS = 1, VIRT_LEFTOVER_MARK = 2 };
 int virt_incoming_leftover(const char *xml, struct err *e);
+
+/* The same XML without that. free() it. */
+char *virt_incoming_clean(const char *xml, struct err *e);
 
 /*
  * Whether the domain of this live XML has nothing but what the direct route has been seen to move

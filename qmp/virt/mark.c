@@ -20,8 +20,9 @@
 #include "core/text.h"
 
 #define MARK_PREFIX "godwit"
-#define MARK_XPATH \
-    "/domain/metadata/*[local-name()='migration' and namespace-uri()='" VIRT_MARK_NAMESPACE "']"
+#define MARK_XPATH                                                                               \
+    XML_DOMAINS "/metadata/*[local-name()='migration' and namespace-uri()='" VIRT_MARK_NAMESPACE \
+                "']"
 
 void virt_mark_draw(char id[VIRT_UUID_TEXT])
 {
@@ -183,9 +184,9 @@ int virt_mark_destroy(const struct virt_domain *d, const char *id, struct err *e
 
 /* ---- in XML ---- */
 
-static void mark_uncover(xmlDocPtr doc, const char *covered)
+static void mark_uncover(xmlDocPtr doc, xmlNodePtr mark, const char *covered)
 {
-    xmlNodePtr title = xml_first(doc, NULL, "/domain/title");
+    xmlNodePtr title = xml_first(doc, mark, "../../title");
     if (title != NULL && covered[0] != '\0')
         xml_set_text(title, covered);
     else if (title != NULL)
@@ -198,12 +199,17 @@ void virt_mark_strip(xmlDocPtr doc)
     for (size_t i = 0; i < marks.n; i++) {
         CLEANUP_FREE char *covered = xml_attribute(marks.at[i], "title");
         if (covered != NULL)
-            mark_uncover(doc, covered);
+            mark_uncover(doc, marks.at[i], covered);
         xml_remove(marks.at[i]);
     }
-    xmlNodePtr metadata = xml_first(doc, NULL, "/domain/metadata[not(*)]");
-    if (marks.n > 0 && metadata != NULL)
-        xml_remove(metadata);
+    CLEANUP_NODES struct xml_nodes empty = xml_select(doc, NULL, XML_DOMAINS "/metadata[not(*)]");
+    for (size_t i = 0; marks.n > 0 && i < empty.n; i++)
+        xml_remove(empty.at[i]);
+}
+
+bool virt_mark_in(xmlDocPtr doc)
+{
+    return xml_has(doc, NULL, MARK_XPATH);
 }
 
 void virt_mark_add(xmlDocPtr doc, const char *id)

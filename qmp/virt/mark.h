@@ -49,6 +49,7 @@ int virt_mark_owner(virDomainPtr dom, struct virt_mark_owner *o);
 
 /* Takes any mark away, and gives the title back that it has covered. */
 void virt_mark_strip(xmlDocPtr doc);
+bool virt_mark_in(xmlDocPtr doc);
 
 /* For a domain that is to be made. */
 void virt_mark_add(xmlDocPtr doc, const char *id);

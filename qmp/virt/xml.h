@@ -17,6 +17,9 @@
 
 #define XML_QEMU_NAMESPACE "http://libvirt.org/schemas/domain/qemu/1.0"
 
+/* The domains in a document of libvirt's: a domain's own, a saved image's, and both of a snapshot's. */
+#define XML_DOMAINS "(/domain | /domainsnapshot/domain | /domainsnapshot/inactiveDomain)"
+
 struct xml_nodes {
     xmlNodePtr *at;
     size_t n;

@@ -4,7 +4,7 @@
 # test-routes.sh BUILD [GROUP]...: godwit migrate on libvirt domains, with the lab up: the two routes, bad
 # input, and what happens to a migration in which something is killed, cut or interfered with.
 #
-# GROUP: ways, input, after, killed (godwit itself), owned (what is not ours is left alone), faults (in
+# GROUP: ways, input, after, copies (what libvirt copies from a domain that came by the direct route), killed (godwit itself), owned (what is not ours is left alone), faults (in
 # precopy), phases (in the others); and only if it is named: slow (those that wait for a deadline), each (each
 # daemon killed in each phase of each route, with a table of what came of it). After each fault the guest must run once, or godwit must have said that it does not know.
 
@@ -15,7 +15,7 @@ shift
 readonly lab=$root/tools/lab domain=$root/tools/domain godwit=$build/tools/godwit
 readonly vm=route uri_a=qemu:///system uri_b=qemu+ssh://root@b/system
 groups=("$@")
-((${#groups[@]})) || groups=(ways input after killed owned faults phases)
+((${#groups[@]})) || groups=(ways input after copies killed owned faults phases)
 # shellcheck source-path=SCRIPTDIR source=tap.bash
 . "$here/tap.bash"
 # shellcheck source-path=SCRIPTDIR source=phases.bash
@@ -358,6 +358,71 @@ group_after() {
     check "shutdown" shuts_down || true
     check "start" eval "virsh_on a start $vm && runs_on a" || true
     check "its definition has no leftover" eval "! virsh_on a dumpxml --inactive $vm | grep -q incoming" || true
+    guest_off
+}
+
+# ---- what is copied from the running XML of a domain that came by the direct route ----
+
+# guest_on_b [OPTION]...: it has a qcow2 disk, for snapshots, and came by the direct route.
+guest_on_b() {
+    guest_off
+    for host in a b; do virsh_on "$host" undefine "$vm" --snapshots-metadata --managed-save >/dev/null 2>&1; done
+    qemu-img create -q -f qcow2 "$scratch/disk.qcow2" 16M && "$domain" define a "$vm" bare --build "$build" "${calm[@]}" >/dev/null &&
+        virsh_on a dumpxml "$vm" --inactive | sed "s|</devices>|<disk type='file' device='disk'><driver name='qemu' type='qcow2' cache='none'/><source file='$scratch/disk.qcow2'/><target dev='vda' bus='virtio'/></disk></devices>|" \
+            >"$scratch/disk.xml" && virsh_on a define "$scratch/disk.xml" >/dev/null && virsh_on a start "$vm" && beats_on a &&
+        migrate --route direct --unsafe "$@" && runs_on b
+}
+check_on_b() { "$lab" exec b "$godwit" check "$@" 2>&1; }
+# cleans PATTERN ARGUMENT...: check tells of it with a fix, --fix takes it out, and then there is none.
+cleans() {
+    check_on_b "${@:2}" | grep -E "^warn +leftover.*: $1 has '-incoming defer'" &&
+        check_on_b --fix "${@:2}" | grep -E "^ok +leftover.*taken out of $1" &&
+        ! check_on_b "${@:2}" | grep -E "leftover.*: $1 has '-incoming"
+}
+is_off_on_b() { await 30 eval '[[ $(state_on b) != running ]]' || { echo "b: $(state_on b), $(qemu_on b)"; return 1; }; }
+
+# One that is reverted to as it is ends the guest; so check is asked first.
+copies_snapshot() {
+    guest_on_b --persistent --undefine-source && virsh_on b snapshot-create-as "$vm" old && virsh_on b snapshot-create-as "$vm" new \
+        --memspec "file=$scratch/memory,snapshot=external" --diskspec vda,snapshot=no || return
+    ! virsh_on b snapshot-revert "$vm" old && is_off_on_b || return
+    cleans "snapshot old of $vm" "$vm" && ! check_on_b "$vm" | grep 'snapshot new of.*has' &&
+        [[ $(virsh_on b snapshot-current "$vm" --name) == new && $(virsh_on b snapshot-parent "$vm" new) == old ]] &&
+        virsh_on b snapshot-revert "$vm" old && runs_on b && beats_on b &&
+        ! virsh_on b dumpxml "$vm" | grep incoming && ! virsh_on b save-image-dumpxml "$scratch/memory" | grep incoming
+}
+# It is restored all the same.
+copies_managed_save() {
+    guest_on_b --persistent --undefine-source && virsh_on b managedsave "$vm" && virsh_on b start "$vm" && runs_on b && beats_on b &&
+        virsh_on b managedsave "$vm" && cleans "the managed save image of $vm" "$vm" && virsh_on b start "$vm" &&
+        runs_on b && beats_on b && ! virsh_on b dumpxml "$vm" | grep incoming
+}
+copies_saved_image() {
+    guest_on_b && virsh_on b save "$vm" "$scratch/saved" && virsh_on b restore "$scratch/saved" && runs_on b && beats_on b &&
+        virsh_on b save "$vm" "$scratch/saved" && cleans "the saved image $scratch/saved" "$scratch/saved" &&
+        virsh_on b restore "$scratch/saved" && runs_on b && beats_on b && ! virsh_on b dumpxml "$vm" | grep incoming
+}
+# libvirt forgets what its definition would be.
+copies_of_transient() {
+    guest_on_b && nothing_left_on b && "$lab" kill b libvirtd && "$lab" start b && runs_on b && beats_on b || return
+    cleans "what virsh dumpxml --inactive says of $vm.*" "$vm" && nothing_left_on b && runs_on b &&
+        virsh_on b dominfo "$vm" | grep -E 'Persistent: +no'
+}
+# The definition that is made by hand.
+copies_by_hand() {
+    guest_on_b && virsh_on b dumpxml "$vm" >"$scratch/live.xml" && virsh_on b define "$scratch/live.xml" >/dev/null || return
+    virsh_on b destroy "$vm" && virsh_on b start "$vm" && [[ $(qemu_on b) == inmigrate ]] && virsh_on b destroy "$vm" || return
+    cleans "the definition of $vm" "$vm" && virsh_on b start "$vm" && runs_on b && beats_on b
+}
+
+group_copies() {
+    local of
+    for of in snapshot managed_save saved_image of_transient by_hand; do
+        check "what is copied from the running XML there, ${of//_/ }: check --fix cleans it" "copies_$of" || true
+    done
+    check "a saved image that is not there cannot be checked" exits_with 1 check_on_b "$scratch/no-image" || true
+    check "... nor one by a name of here" exits_with 2 check_on_b ./no-image || true
+    for host in a b; do virsh_on "$host" undefine "$vm" --snapshots-metadata --managed-save >/dev/null 2>&1; done
     guest_off
 }
 

@@ -55,7 +55,7 @@ static const struct option_def options[] = {
      "warn, instead of refuse, where the guest is known to be put at risk", AT(unsafe), 0, 0, NULL},
     {"fix", 0, OPTION_FLAG, NULL,
      "take away what a migration of godwit's has left in the domain: QEMU's argument -incoming in its "
-     "definition, and the mark of a migration that is over",
+     "definition, its snapshots and saved images, and the mark of a migration that is over",
      AT(fix), 0, 0, NULL},
     {"quick", 0, OPTION_FLAG, NULL,
      "only what libvirt tells at once: no commands on hosts, no marker files, nothing asked of NFS "
@@ -167,6 +167,20 @@ static int check_domain(struct check_cmd *c, const char *name, const char *desti
     return o.quick ? 0 : check_nfs_domain(c->source, c->destination, &d, &c->list, e);
 }
 
+/* A domain's name has no slash: what has one is a saved image's path, as the source's libvirt sees it. */
+static int check_saved_image(struct check_cmd *c, const char *path, const char *destination,
+                             struct err *e)
+{
+    if (path[0] != '/')
+        return err_set(e, ERR_USAGE, 0,
+                       "%s: the path of a saved image begins with /, as libvirt sees it", path);
+    if (destination != NULL)
+        return err_set(e, ERR_USAGE, 0, "%s: a saved image is checked without a destination", path);
+    if (!check_open(c, NULL))
+        return 0;
+    return virt_check_saved_image(c->source, path, c->opt.fix, &c->list, e);
+}
+
 static int check_pool(struct check_cmd *c, const char *url, const char *destination, struct err *e)
 {
     struct virt_pool_facts facts;
@@ -198,6 +212,8 @@ static int check_main(const struct command *self, int argc, char **argv)
     const char *destination = argc - first > 1 ? argv[first + 1] : NULL;
     if (c.opt.pool != NULL)
         check_pool(&c, argv[first], destination, &e);
+    else if (strchr(argv[first], '/') != NULL)
+        check_saved_image(&c, argv[first], destination, &e);
     else
         check_domain(&c, argv[first], destination, &e);
     code = check_finish(&c, &e);
@@ -209,11 +225,12 @@ static int check_main(const struct command *self, int argc, char **argv)
 
 const struct command command_check = {
     .name = "check",
-    .operands = "DOMAIN [DEST-URI] | --pool POOL nfs://HOST/EXPORT/DIR/ [DEST-URI]",
+    .operands = "DOMAIN [DEST-URI] | /SAVED-IMAGE | --pool POOL nfs://HOST/EXPORT/DIR/ [DEST-URI]",
     .summary = "Say whether a domain can be migrated, or a share is fit for a pool's images",
     .details =
         "DEST-URI is the destination's libvirt, qemu+ssh://[user@]HOST/system; without it\n"
-        "only what one host can tell is checked. Each finding is ok, warn, refuse or skipped,\n"
+        "only what one host can tell is checked. SAVED-IMAGE is a file of virsh save's, checked for what a\n"
+        "migration has left in it. Each finding is ok, warn, refuse or skipped,\n"
         "with the command that fixes it. Nothing is changed without --fix; marker files, and a transient\n"
         "storage pool where there is none, are removed at once. Exit code: 0 nothing is\n"
         "refused, 2 something is, 1 the check could not be carried out.\n",

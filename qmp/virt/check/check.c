@@ -23,17 +23,18 @@ static const struct {
     bool needs_destination;
     bool slow; /* left out of a quick run */
 } checks[] = {
-    {"same host", check_same_host, true, false},  {"unfinished", check_unfinished, false, false},
-    {"state", check_state, false, false},         {"name", check_name, true, false},
-    {"clocks", check_clocks, true, true},         {"disks", check_disks, false, false},
-    {"cache", check_cache, false, false},         {"accelerator", check_accelerator, false, false},
-    {"machine", check_machine, true, false},      {"cpu", check_cpu, true, false},
-    {"versions", check_versions, true, false},    {"capabilities", check_capabilities, true, true},
-    {"leftover", check_leftover, false, false},   {"devices", check_devices, false, false},
-    {"snapshots", check_snapshots, false, false}, {"jobs", check_jobs, false, false},
-    {"networks", check_networks, true, false},    {"pools", check_pools, true, false},
-    {"memory", check_memory, true, false},        {"vcpus", check_vcpus, true, false},
-    {"address", check_address, true, false},      {"ports", check_ports, true, true},
+    {"same host", check_same_host, true, false}, {"unfinished", check_unfinished, false, false},
+    {"state", check_state, false, false},        {"name", check_name, true, false},
+    {"clocks", check_clocks, true, true},        {"disks", check_disks, false, false},
+    {"cache", check_cache, false, false},        {"accelerator", check_accelerator, false, false},
+    {"machine", check_machine, true, false},     {"cpu", check_cpu, true, false},
+    {"versions", check_versions, true, false},   {"capabilities", check_capabilities, true, true},
+    {"leftover", check_leftover, false, false},  {"mark", check_mark, false, false},
+    {"devices", check_devices, false, false},    {"snapshots", check_snapshots, false, false},
+    {"jobs", check_jobs, false, false},          {"networks", check_networks, true, false},
+    {"pools", check_pools, true, false},         {"memory", check_memory, true, false},
+    {"vcpus", check_vcpus, true, false},         {"address", check_address, true, false},
+    {"ports", check_ports, true, true},
 };
 
 void check_skip_err(struct check_list *l, const char *what, struct err *e)

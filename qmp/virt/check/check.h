@@ -43,6 +43,12 @@ int virt_check_domain(struct virt_host *source, struct virt_host *destination,
                       const struct virt_domain *d, const struct virt_check_options *o,
                       struct check_list *l, struct err *e);
 
+/* Adds what a migration has left in the saved image `path` of that host (virsh save, or the memory of an
+ * external snapshot); `fix`: takes it out. -1: it cannot be
+ * read, or the host was lost. */
+int virt_check_saved_image(struct virt_host *h, const char *path, bool fix, struct check_list *l,
+                           struct err *e);
+
 /* A disk of the domain's that QEMU itself opens on an NFS server. */
 struct virt_nfs_disk {
     char target[32];

@@ -40,7 +40,8 @@ struct check_run {
 
 typedef void check_fn(struct check_run *r);
 
-check_fn check_unfinished, check_leftover;                       /* check_unfinished.c */
+check_fn check_unfinished, check_mark;                           /* check_unfinished.c */
+check_fn check_leftover;                                         /* check_leftover.c */
 check_fn check_same_host, check_state, check_name, check_clocks; /* check_host.c */
 check_fn check_disks, check_cache;                               /* check_disks.c */
 check_fn check_accelerator, check_machine, check_cpu;            /* check_cpu.c */

@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "qmp/virt/check/check_run.h"
-#include "qmp/virt/incoming.h"
 #include "qmp/virt/mark.h"
 #include "qmp/virt/unfinished.h"
 
@@ -180,46 +179,7 @@ void check_unfinished(struct check_run *r)
     left_tell(r, virt_left_is(run, migration, there));
 }
 
-/* ---- in definitions ---- */
-
-static int left_clean(const struct check_run *r, const char *inactive, struct err *e)
-{
-    CLEANUP_FREE char *clean = virt_incoming_definition(inactive, r->domain->name, e);
-    if (clean == NULL)
-        return -1;
-    int persistent = virDomainIsPersistent(r->dom);
-    CLEANUP_DOMAIN virDomainPtr defined =
-        persistent >= 0 ? virDomainDefineXMLFlags(r->from.conn, clean, 0) : NULL;
-    if (defined == NULL)
-        return virt_host_fail(r->from.host, e, "cannot define the domain without the arguments");
-    if (persistent == 0 && virDomainUndefineFlags(defined, VIR_DOMAIN_UNDEFINE_KEEP_NVRAM) < 0)
-        return virt_host_fail(r->from.host, e, "cannot make the domain transient again");
-    CLEANUP_FREE char *after = virt_domain_xml(r->domain, VIR_DOMAIN_XML_INACTIVE, e);
-    int left = after != NULL ? virt_incoming_leftover(after, e) : -1;
-    return left <= 0 ? left : err_set(e, ERR_VIRT, 0, "libvirt has kept the arguments");
-}
-
-static void leftover_in_definition(struct check_run *r, const char *inactive)
-{
-    static const char what[] = "leftover of a migration";
-    struct err e = {0};
-    if (!r->o->fix) {
-        check_list_add(
-            r->l, CHECK_WARN, what,
-            "the definition of %s has '-incoming defer' among QEMU's arguments, left by a direct "
-            "migration: a QEMU started from it would wait for a migration forever",
-            r->domain->name);
-        check_list_fix(r->l, "godwit check --fix -c %s %s", r->from.uri, r->domain->name);
-    } else if (left_clean(r, inactive, &e) == 0) {
-        check_list_add(r->l, CHECK_OK, what,
-                       "'-incoming defer' was taken out of the definition of %s", r->domain->name);
-    } else {
-        check_list_add(r->l, CHECK_REFUSE, what,
-                       "'-incoming defer' cannot be taken out of the definition of %s: %s",
-                       r->domain->name, e.msg);
-        check_list_fix(r->l, "virsh -c %s edit %s", r->from.uri, r->domain->name);
-    }
-}
+/* ---- a mark that is left ---- */
 
 static const char mark_what[] = "mark of a migration";
 
@@ -260,7 +220,7 @@ static void mark_of_unknown(struct check_run *r, const struct virt_mark_owner *o
 
 /* A mark on a domain that runs. Taken off a migration that goes on it would leave nobody to tell the source, and
  * its godwit without what it may act on. */
-static void leftover_mark(struct check_run *r)
+void check_mark(struct check_run *r)
 {
     struct virt_mark_owner owner;
     if (!r->active || r->unfinished || virt_mark_owner(r->dom, &owner) == 0)
@@ -275,21 +235,4 @@ static void leftover_mark(struct check_run *r)
         mark_left(r);
     else
         mark_of_unknown(r, &owner);
-}
-
-void check_leftover(struct check_run *r)
-{
-    static const char what[] = "leftover of a migration";
-    struct err e = {0};
-    CLEANUP_FREE char *inactive = virt_domain_xml(r->domain, VIR_DOMAIN_XML_INACTIVE, &e);
-    int left = inactive != NULL ? virt_incoming_leftover(inactive, &e) : -1;
-    if (left < 0) {
-        check_skip_err(r->l, what, &e);
-        return;
-    }
-    if (left > 0)
-        leftover_in_definition(r, inactive);
-    else
-        check_list_add(r->l, CHECK_OK, what, "the definition of %s has none", r->domain->name);
-    leftover_mark(r);
 }

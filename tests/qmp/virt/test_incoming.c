@@ -83,12 +83,12 @@ static void test_only_leftovers_of_a_migration_go(void **state)
     } cases[] = {
         {"<title>mine</title>", "<title>mine</title>", "urn:", 0},
         {"<title>moving</title><metadata>" MARK(" title='mine'") "</metadata>",
-         "<title>mine</title>", "metadata", 0},
+         "<title>mine</title>", "metadata", 2},
         {"<title>moving</title><metadata>" MARK(" title=''") "</metadata>", "<devices/>", "title",
-         0},
+         2},
         {"<title>mine</title><metadata>" MARK("") "</metadata>", "<title>mine</title>", "metadata",
-         0},
-        {"<metadata><x:y xmlns:x='urn:other'/>" MARK("") "</metadata>", "urn:other", "godwit", 0},
+         2},
+        {"<metadata><x:y xmlns:x='urn:other'/>" MARK("") "</metadata>", "urn:other", "godwit", 2},
         {"<metadata/>", "<metadata/>", "urn:", 0},
         {"<qemu:commandline><qemu:arg value='-incoming'/><qemu:arg value='defer'/></qemu:commandline>",
          "<devices/>", "commandline", 1},
@@ -119,8 +119,35 @@ static void test_only_leftovers_of_a_migration_go(void **state)
         assert_non_null(waits);
         assert_int_equal(count(waits, "id=\"id-7\""), 1);
         assert_int_equal(count(waits, "migration:1"), 1);
-        assert_int_equal(virt_incoming_leftover(waits, &e), 1);
+        assert_int_equal(virt_incoming_leftover(waits, &e), 3);
     }
+}
+
+/* A snapshot has two domains in it, neither at the root. */
+static void test_a_snapshot_is_cleaned(void **state)
+{
+    (void)state;
+    static const char xml[] =
+        "<domainsnapshot><name>s</name><title>s</title><domain" QEMU_NS
+        "><name>g</name><title>moving</title>"
+        "<metadata>" MARK(
+            " title='mine'") "</metadata><qemu:commandline><qemu:arg value='-incoming'/>"
+                             "<qemu:arg value='defer'/></qemu:commandline></domain><inactiveDomain" QEMU_NS
+                             "><name>g</name>"
+                             "<qemu:commandline><qemu:arg value='-foo'/><qemu:arg value='-incoming'/><qemu:arg value='defer'/>"
+                             "</qemu:commandline></inactiveDomain><cookie><x/></cookie></domainsnapshot>";
+    struct err e = {0};
+    assert_int_equal(virt_incoming_leftover(xml, &e), 3);
+    CLEANUP_FREE char *out = virt_incoming_clean(xml, &e);
+    assert_non_null(out);
+    assert_int_equal(virt_incoming_leftover(out, &e), 0);
+    assert_int_equal(count(out, "incoming") + count(out, "defer") + count(out, "urn:godwit"), 0);
+    assert_int_equal(count(out, "<qemu:commandline>"), 1);
+    assert_int_equal(count(out, "-foo"), 1);
+    assert_int_equal(count(out, "<title>mine</title>"), 1);
+    assert_int_equal(count(out, "<title>s</title>"), 1);
+    assert_int_equal(count(out, "<cookie><x/></cookie>"), 1);
+    assert_null(virt_incoming_clean("<domain", &e));
 }
 
 static void test_bad_xml_is_refused(void **state)
@@ -243,6 +270,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_incoming_is_added_once_and_other_arguments_stay),
         cmocka_unit_test(test_only_leftovers_of_a_migration_go),
+        cmocka_unit_test(test_a_snapshot_is_cleaned),
         cmocka_unit_test(test_bad_xml_is_refused),
         cmocka_unit_test(test_a_name_is_no_markup),
         cmocka_unit_test(test_what_the_direct_route_cannot_move_is_refused),
