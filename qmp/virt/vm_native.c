@@ -359,7 +359,7 @@ static int native_sample_destination(struct vm *vm, struct vm_sample *s, struct 
 static int native_prove_left_over(struct vm_native *n, struct err *e)
 {
     int64_t deadline_ns = clock_now_ns() + NATIVE_RECOVERY_NS;
-    for (;;) {
+    for (bool first = true;; first = false) {
         struct err why = {0};
         if (native_prove(&n->move->destination, native_made(n), &why) == 0)
             return 0;
@@ -368,6 +368,8 @@ static int native_prove_left_over(struct vm_native *n, struct err *e)
             *e = why;
             return -1;
         }
+        if (first)
+            log_info("%s; waiting for the restarted libvirtd to end what was coming in", why.msg);
         loop_sleep(n->qmp.vm.loop, NATIVE_EVENT_NS);
     }
 }

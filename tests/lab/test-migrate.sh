@@ -185,12 +185,28 @@ another_is_there() {
         runs a && beats a && [[ $(qmp b query-status | jq -r .status) == inmigrate ]]
 }
 
-# begin_slowly [OPTION]...: the same in the background, so slowly that it never ends; its pid is in `pid`.
-begin_slowly() {
-    "$godwit" migrate "$(endpoint a)" "$(endpoint b)" --via "unix:$scratch/stream" --max-bandwidth "$slow" \
-        --json "$@" >"$scratch/result.json" &
+# in_precopy PROGRAM...: in the background, until it tells that precopy has begun; its pid is in `pid`.
+in_precopy() {
+    : >"$scratch/progress"
+    "$@" --json --progress=3 3>"$scratch/progress" >"$scratch/result.json" 2>"$scratch/err" &
     pid=$!
-    sleep 1.5
+    await 60 grep -q '"precopy"' "$scratch/progress" || {
+        echo "it never was in precopy"
+        cat "$scratch/err"
+        return 1
+    }
+}
+
+# begin_slowly [OPTION]...: so slowly that it never ends.
+begin_slowly() {
+    in_precopy "$godwit" migrate "$(endpoint a)" "$(endpoint b)" --via "unix:$scratch/stream" \
+        --max-bandwidth "$slow" "$@"
+}
+
+# begin_over_ssh [OPTION]...: the same, and both sides over ssh.
+begin_over_ssh() {
+    in_precopy "$lab" exec nfs "$godwit" migrate "qmp+ssh://root@a${sock[a]}" "qmp+ssh://root@b${sock[b]}" \
+        --via tcp:b:4444 --max-bandwidth "$slow" "$@"
 }
 
 untouched() { runs a && [[ $(qmp a query-migrate) == '{}' ]]; }
@@ -310,64 +326,55 @@ set_and_put_back() {
 # Both ssh connections are cut in the middle: godwit makes them anew, the migration goes on, and Ctrl-C
 # can still be told to both sides.
 ssh_is_cut() {
-    local pid host ssh
-    "$lab" exec nfs "$godwit" migrate "qmp+ssh://root@a${sock[a]}" "qmp+ssh://root@b${sock[b]}" \
-        --via tcp:b:4444 --max-bandwidth "$slow" --json >"$scratch/result.json" 2>"$scratch/err" &
-    pid=$!
-    sleep 3
+    local pid host result=0 status=0
+    begin_over_ssh -v || return
     for host in a b; do
-        # the path of the socket is this lab's alone
-        ssh=$(pgrep -f -- "^ssh .*:${sock[$host]} ") || {
-            echo "no ssh to $host"
-            return 1
-        }
-        kill "$ssh"
+        kill "$(ssh_to "$host")" || result=1
     done
-    sleep 2
-    kill -0 "$pid" || {
+    # the destination is asked nothing before the end
+    await 60 grep -q 'source: connected again' "$scratch/err" && tells_more && kill -0 "$pid" || {
+        echo "it does not go on over a new connection"
         cat "$scratch/err"
-        return 1
+        result=1
     }
     kill -INT "$pid"
-    wait "$pid"
+    wait "$pid" || status=$?
+    grep -q 'destination: connected again' "$scratch/err" && ((result == 0)) && return "$status"
 }
 
-# begin_over_ssh: both sides over ssh, slowly, in the background, until it is in precopy; sets pid.
-begin_over_ssh() {
-    : >"$scratch/progress"
-    "$lab" exec nfs "$godwit" migrate "qmp+ssh://root@a${sock[a]}" "qmp+ssh://root@b${sock[b]}" --progress=3 \
-        --via tcp:b:4444 --max-bandwidth "$slow" --json 3>"$scratch/progress" >"$scratch/result.json" \
-        2>"$scratch/err" &
-    pid=$!
-    await 20 grep -q '"precopy"' "$scratch/progress" || {
-        echo "it never was in precopy"
-        cat "$scratch/err"
-        return 1
-    }
+tells_more() {
+    local lines
+    lines=$(wc -l <"$scratch/progress")
+    await 60 eval "((\$(wc -l <'$scratch/progress') > $lines))"
 }
+
+# The path of the socket is this lab's alone.
+ssh_to() { pgrep -f -- "^ssh .*:${sock[$1]} " || { echo "no ssh to $1"; return 1; }; }
 
 # Others hold the destination's monitor and fill its backlog: over ssh this looks like a socket that
 # nobody listens on. It lives, so it is asked until it answers, and is not armed any more then.
 backlog_is_full() {
-    local pid ssh
-    begin_over_ssh || return
-    ssh=$(pgrep -f -- "^ssh .*:${sock[b]} ") || return
-    kill "$ssh"
+    local pid ssh holders=() result=0 status=0
+    begin_over_ssh -v || return
+    ssh=$(ssh_to b) && kill "$ssh" || return
     : >"$scratch/held"
     for _ in 1 2 3 4 5 6; do
-        "$lab" exec b timeout 6 socat -u "UNIX-CONNECT:${sock[b]}" "OPEN:$scratch/held,append" 2>/dev/null &
+        "$lab" exec b timeout 90 socat -u "UNIX-CONNECT:${sock[b]}" "OPEN:$scratch/held,append" 2>/dev/null &
+        holders+=($!)
     done
-    await 5 test -s "$scratch/held" || return # the greeting of one of them
-    sleep 0.3
+    # the greeting of one of them, and a backlog that takes nobody more
+    await 20 test -s "$scratch/held" && await 20 is_backlog_full || { echo "nobody has its monitor"; result=1; }
     kill -INT "$pid"
-    sleep 2
-    kill -0 "$pid" || {
+    await 20 grep -q ': asking again' "$scratch/err" && kill -0 "$pid" || {
         echo "it took no answer for an answer"
         cat "$scratch/err"
-        return 1
+        result=1
     }
-    wait "$pid"
+    kill "${holders[@]}"
+    wait "$pid" || status=$?
+    ((result == 0)) && return "$status"
 }
+is_backlog_full() { "$lab" exec b ss -Hxl src "${sock[b]}" | awk '$3 > $4 { full = 1 } END { exit !full }'; }
 
 # Its process there is gone: that is the proof, and the source goes on at once.
 dies_over_ssh() {

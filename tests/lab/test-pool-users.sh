@@ -127,9 +127,9 @@ test_delete_volume() {
 # Beside a process of the host that has an image open.
 while_open() {
     local status=0 reader
-    "$lab" exec a sleep 3 <"$pool/cd.iso" &
+    "$lab" exec a sleep 600 <"$pool/cd.iso" &
     reader=$!
-    sleep 0.3
+    await 20 test "/proc/$reader/fd/0" -ef "$pool/cd.iso" || status=1
     "$@" || status=$?
     kill "$reader" 2>/dev/null
     wait "$reader" 2>/dev/null

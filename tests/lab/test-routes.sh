@@ -486,9 +486,9 @@ killed_while_it_loads() {
     begin_stopped || return
     kill_godwit
     await 20 is_held_on_a || { echo "the source is not held"; return 1; }
-    virsh_on a resume "$vm" &
+    LIBVIRT_LOG_FILTERS=1:libvirt.domain LIBVIRT_LOG_OUTPUTS=1:stderr virsh_on a resume "$vm" 2>"$scratch/resume" &
     resume=$!
-    sleep 1
+    await 20 grep -q virDomainResume: "$scratch/resume" || { echo "nobody resumes it"; result=1; }
     silent_on_a || result=1
     signal_qemu_on b CONT
     await 20 runs_on b && ended_on_a && runs_once && beats_on b && no_guard_left || result=1
@@ -667,11 +667,16 @@ fault_suspended() {
     moved_to_b
 }
 
-# b's libvirtd comes back while the QEMU there answers nobody: the domain is listed, and not yet ended.
+# b's libvirtd comes back while the QEMU there answers nobody: the domain is listed, and not yet ended, when godwit
+# asks whose it is, which it does after Ctrl-C.
 fault_recovers_slowly() {
-    in_endless_precopy native || return
-    "$lab" kill b libvirtd && signal_qemu_on b STOP && "$lab" start b 2>/dev/null && sleep 4 && signal_qemu_on b CONT
-    ends 1 source && stays_on_a
+    local result=0
+    in_endless_precopy native -v || return
+    "$lab" kill b libvirtd && signal_qemu_on b STOP && "$lab" start b 2>/dev/null || return
+    kill -INT "$godwit_pid"
+    await 60 grep -q 'waiting for the restarted libvirtd' "$scratch/err" || { echo "godwit did not wait"; result=1; }
+    signal_qemu_on b CONT
+    ends 3 cancelled && stays_on_a && return "$result"
 }
 
 # fault_libvirtd_restarts HOST ROUTE: the direct route goes on without it; the native one is libvirt's.

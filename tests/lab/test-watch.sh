@@ -62,7 +62,7 @@ migrate() {
 
 # begin_slowly: in the background, too slow to end; sets pid.
 begin_slowly() {
-    pair && sleep 1 || return
+    pair && await 60 test -s "$("$guest" path a g console)" || return
     "$godwit" migrate "$first" "qmp+unix:${sock[b]}" --via "unix:$scratch/stream" --max-bandwidth 4M \
         >"$scratch/migrate.out" 2>&1 &
     pid=$!
@@ -94,10 +94,14 @@ result_is() { tail -n 1 "$scratch/watch.json" | jq -e "$1" || { cat "$scratch/wa
 # Its first line is there: it watches.
 has_told() { await 60 test -s "$scratch/watch.json" || { echo "it told nothing"; cat "$scratch/watch.err"; }; }
 
+# The same for one that waits for a migration: what it has asked is in its metrics.
+waits() { await 60 grep -qs '^godwit_migration_sample_timestamp_seconds' "$metrics" || { echo "it does not wait"; cat "$scratch/watch.err"; }; }
+
 # A watcher in the background, which sets watcher: a program, since a function would not pass signals
 # on. watched waits for it, in the shell that has begun it (check runs in another), and sets watch_code.
 begin_watching() {
-    : >"$scratch/watch.json" # has_told() looks at it at once
+    : >"$scratch/watch.json" # has_told() and waits() look at once
+    rm -f -- "$metrics"
     "$@" >"$scratch/watch.json" 2>"$scratch/watch.err" &
     watcher=$!
 }
@@ -151,7 +155,7 @@ test_bare() {
     local others
     pair || return
     begin_watching "${watch[@]}" --wait --json --metrics "$metrics"
-    sleep 1
+    waits
     check "godwit migrates while it is watched" migrate --max-bandwidth 30M || true
     watched
     check "the watcher has seen it complete: exit 0" watch_code_is 0 || true
@@ -220,9 +224,8 @@ test_domain() {
     "$domain" start a "$vm" || return
     check "a domain without a migration: exit 2" refused 2 'no migration is under way' \
         on_a "$godwit" watch "$vm" || true
-    rm -f -- "$metrics"
     begin_watching on_a "$godwit" watch --wait --interval 200ms --json --metrics "$metrics" "$vm"
-    sleep 2
+    waits
     check "virsh migrates while it is watched" on_a virsh -q migrate --live --bandwidth 20 "$vm" qemu+ssh://root@b/system || true
     watched
     check "the watcher has seen it complete: exit 0" watch_code_is 0 || true
@@ -235,8 +238,8 @@ test_domain() {
         check "$host's QEMU has logged its trace points" grep -q '@.*vmstate_downtime_checkpoint' \
             "$("$domain" path "$host" "$vm" log)" || true
     done
-    begin_watching on_a "$godwit" watch --wait "$vm"
-    sleep 2
+    begin_watching on_a "$godwit" watch --wait --metrics "$metrics" "$vm"
+    waits
     on_a virsh -q destroy "$vm"
     watched
     check "a domain that ends while it waits: exit 4" watch_code_is 4 || true
