@@ -22,6 +22,7 @@
 
 #include "core/cleanup.h"
 #include "core/file_system.h"
+#include "core/log.h"
 #include "core/text.h"
 
 /* ---- the set ---- */
@@ -211,49 +212,106 @@ struct virt_files image_set_files(struct image_set *set)
     return (struct virt_files){.path = set_path, .nfs = set_nfs, .arg = set};
 }
 
-/* ---- who has them open ---- */
+/* ---- who uses them ---- */
 
-struct opener_list {
-    const struct image_set *set;
-    const struct image_name **of; /* the name that each id is of */
-    bool to_write;
-    char *text;
-    size_t room;
-};
+enum { USERS_MESSAGE_BYTES = 700 }; /* in a message, with room for what is said before them */
 
-enum { LIST_MORE_BYTES = 16 }; /* "; and more" */
-
-static void list_add(char *text, size_t room, const char *item)
+/* Takes `item`. */
+static int users_take(struct image_users *l, char *item, struct err *e)
 {
-    size_t len = strlen(text);
-    if (strstr(text, item) != NULL)
-        return;
-    if (len == 0) /* one at least is named, however long its path is */
-        text_fit(text, room - LIST_MORE_BYTES, item);
-    else if (len + strlen(item) + LIST_MORE_BYTES < room)
-        snprintf(text + len, room - len, "; %s", item);
-    else if (strstr(text, "; and more") == NULL)
-        snprintf(text + len, room - len, "; and more");
+    for (size_t i = 0; item != NULL && i < l->n; i++) {
+        if (strcmp(l->at[i], item) == 0) {
+            free(item);
+            return 0;
+        }
+    }
+    char **more = item != NULL ? realloc(l->at, (l->n + 1) * sizeof *more) : NULL;
+    if (more == NULL) {
+        free(item);
+        return err_set(e, ERR_IO, ENOMEM, "cannot allocate the list of who uses the images");
+    }
+    l->at = more;
+    l->at[l->n++] = item;
+    return 0;
 }
+
+int image_users_add(struct image_users *l, const struct virt_user *u, struct err *e)
+{
+    char *item = NULL;
+    return users_take(l, asprintf(&item, "%s (%s)", u->who, u->how) < 0 ? NULL : item, e);
+}
+
+void image_users_free(struct image_users *l)
+{
+    for (size_t i = 0; i < l->n; i++)
+        free(l->at[i]);
+    free(l->at);
+    *l = (struct image_users){0};
+}
+
+/* "a; b", of those from `first` up to `to`, kept. */
+static const char *users_text(const struct image_users *l, size_t first, size_t to)
+{
+    char *text = NULL;
+    size_t len;
+    FILE *f = open_memstream(&text, &len);
+    for (size_t i = first; f != NULL && i < to; i++)
+        fprintf(f, "%s%s", i > first ? "; " : "", l->at[i]);
+    const char *kept = f != NULL && fclose(f) == 0 ? text_keep("%s", text)
+                                                   : "(no memory for this text)";
+    free(text);
+    return kept;
+}
+
+int image_users_refuse(const struct image_users *l, const char *what, const char *hint,
+                       struct err *e)
+{
+    size_t to = 0, len = 0;
+    if (l->n == 0)
+        return 0;
+    do /* one at least is named, however long its path is */
+        len += strlen(l->at[to++]) + 2;
+    while (to < l->n && len + strlen(l->at[to]) < USERS_MESSAGE_BYTES);
+    if (to == l->n) {
+        err_set(e, ERR_REFUSED, 0, "%s: %s", what, users_text(l, 0, to));
+        return err_hint(e, "%s", hint);
+    }
+    err_set(e, ERR_REFUSED, 0, "%s: %s; and %zu more", what, users_text(l, 0, to), l->n - to);
+    return err_hint(e, "%s; the others are: %s", hint, users_text(l, to, l->n));
+}
+
+struct opener_search {
+    struct image_users *l;
+    const struct image_name **of; /* the name that each id is of */
+    enum image_openers which;
+    struct err *e;
+    int rc;
+};
 
 static bool opener_take(void *arg, const struct open_file *f)
 {
-    struct opener_list *l = arg;
-    char item[4400];
-    if (l->to_write && !f->writing)
+    struct opener_search *s = arg;
+    char *item = NULL;
+    if (s->which == IMAGE_OPENERS_WRITE && (f->why != 0 || !f->writing))
         return true;
-    snprintf(item, sizeof item, "%s has %s open", f->who, l->of[f->which]->path);
-    list_add(l->text, l->room, item);
-    return true;
+    int len = f->why != 0 ? asprintf(&item, "%s does not tell what it has open: %s", f->who,
+                                     strerror(f->why))
+                          : asprintf(&item, "%s has %s open", f->who, s->of[f->which]->path);
+    if (len >= 0 && f->why != 0 && s->which == IMAGE_OPENERS_KNOWN) {
+        log_warn("%s", item);
+        free(item);
+        return true;
+    }
+    s->rc = users_take(s->l, len < 0 ? NULL : item, s->e);
+    return s->rc == 0;
 }
 
-int image_set_openers(const struct image_set *set, bool to_write, char *text, size_t room,
-                      struct err *e)
+int image_users_add_openers(struct image_users *l, const struct image_set *set,
+                            enum image_openers which, struct err *e)
 {
     CLEANUP_FREE struct open_file_id *ids = calloc(set->n + 1, sizeof *ids);
     CLEANUP_FREE const struct image_name **of = calloc(set->n + 1, sizeof(struct image_name *));
     size_t n = 0;
-    *text = '\0';
     if (ids == NULL || of == NULL)
         return err_set(e, ERR_IO, ENOMEM, "cannot allocate the list of who has the images open");
     for (size_t i = 0; i < set->n; i++) {
@@ -262,13 +320,6 @@ int image_set_openers(const struct image_set *set, bool to_write, char *text, si
         of[n] = &set->at[i];
         ids[n++] = set->at[i].id;
     }
-    struct opener_list l = {set, of, to_write, text, room};
-    return open_files_find(ids, n, opener_take, &l, e);
-}
-
-void image_users_text(char *text, size_t room, const struct virt_user *u)
-{
-    char item[4600];
-    snprintf(item, sizeof item, "%s (%.4000s)", u->who, u->how);
-    list_add(text, room, item);
+    struct opener_search s = {l, of, which, e, 0};
+    return open_files_find(ids, n, opener_take, &s, e) < 0 ? -1 : s.rc;
 }

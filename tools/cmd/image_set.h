@@ -37,11 +37,29 @@ void image_set_free(struct image_set *set);
 /* What virt_users_find() needs to know. */
 struct virt_files image_set_files(struct image_set *set);
 
-/* The processes that have one of them open, `to_write` only those that may write: "a, b", or "". */
-int image_set_openers(const struct image_set *set, bool to_write, char *text, size_t room,
-                      struct err *e);
+/* ---- who uses them ---- */
 
-/* One user more in "domain g, which runs (/pool/a.img); ...". */
-void image_users_text(char *text, size_t room, const struct virt_user *u);
+/* Each once: "domain g, which runs (/pool/a.img)", "qemu (12) has /pool/a.img open". */
+struct image_users {
+    char **at;
+    size_t n;
+};
+
+enum image_openers {
+    IMAGE_OPENERS_WRITE,   /* who can write to one: for a copy, which takes nothing away */
+    IMAGE_OPENERS_KNOWN,   /* who has one open; who cannot be asked is told in the log */
+    IMAGE_OPENERS_POSSIBLE /* and who cannot be asked: not to know is no permission to remove */
+};
+
+/* Adds the processes that have one of the set open. */
+int image_users_add_openers(struct image_users *l, const struct image_set *set,
+                            enum image_openers which, struct err *e);
+int image_users_add(struct image_users *l, const struct virt_user *u, struct err *e);
+void image_users_free(struct image_users *l);
+
+/* -1, ERR_REFUSED: "<what>: " and them, as many as a message holds, with `hint`, and those in it that it
+ * does not hold: each has a name that the operator needs. 0: there is none. */
+int image_users_refuse(const struct image_users *l, const char *what, const char *hint,
+                       struct err *e);
 
 #endif

@@ -19,24 +19,23 @@
 #include "core/text.h"
 #include "tools/cmd/image_set.h"
 
-enum { USERS_TEXT_MAX = 700 };
-
 /* ---- the question ---- */
 
 /* What cannot be found out counts, unless nothing is removed: then it is told. */
-static int users_take(const struct virt_users *u, bool removes, char *text)
+static int users_take(const struct virt_users *u, bool removes, struct image_users *l,
+                      struct err *e)
 {
     for (size_t i = 0; i < u->n; i++) {
         if (u->at[i].unknown && !removes)
             log_warn("%s: %s", u->at[i].who, u->at[i].how);
-        else
-            image_users_text(text, USERS_TEXT_MAX, &u->at[i]);
+        else if (image_users_add(l, &u->at[i], e) < 0)
+            return -1;
     }
     return 0;
 }
 
 static int users_ask(struct pool_move *m, struct image_set *set, const struct virt_intent *intent,
-                     bool removes, char *text, struct err *e)
+                     bool removes, struct image_users *l, struct err *e)
 {
     const struct option_list *uris = &m->call->arg.connect;
     const struct virt_files files = image_set_files(set);
@@ -44,11 +43,13 @@ static int users_ask(struct pool_move *m, struct image_set *set, const struct vi
         struct virt_users users = {0};
         /* what is going to be is so at the pool's own libvirt alone */
         int rc = virt_users_find(uris->at[i], &files, i == 0 ? intent : NULL, &users, e);
-        if (rc == 0)
-            users_take(&users, removes, text);
+        if (rc < 0)
+            err_wrap(e, "%s does not tell who uses the images", uris->at[i]);
+        else
+            rc = users_take(&users, removes, l, e);
         virt_users_free(&users);
         if (rc < 0)
-            return err_wrap(e, "%s does not tell who uses the images", uris->at[i]);
+            return -1;
     }
     return 0;
 }
@@ -87,38 +88,44 @@ static int users_add_originals(const struct pool_move *m, struct image_set *set,
 
 int pool_check_left_behind(struct pool_move *m, struct err *e)
 {
-    char text[USERS_TEXT_MAX] = "";
+    struct image_users users = {0};
     struct image_set set = {.place = &m->place, .all = true};
     const struct virt_intent intent = {
         .pool = m->journal->pool, .target = m->mount, .definition = users_after, .arg = m};
     int rc = users_add_originals(m, &set, e);
     if (rc == 0)
-        rc = users_ask(m, &set, &intent, false, text, e);
+        rc = users_ask(m, &set, &intent, false, &users, e);
+    if (rc == 0)
+        rc = image_users_refuse(
+            &users, text_keep("%s would be left behind for", m->journal->path),
+            "godwit does not know how to lead these to the share: change or remove them first", e);
+    image_users_free(&users);
     image_set_free(&set);
-    if (rc < 0)
-        return -1;
-    if (text[0] == '\0')
-        return 0;
-    err_set(e, ERR_REFUSED, 0, "%s would be left behind for: %s", m->journal->path, text);
-    return err_hint(e, "godwit does not know how to lead these to the share: change or remove them "
-                       "first");
+    return rc;
 }
 
 int pool_check_open(struct pool_move *m, struct err *e)
 {
-    char text[USERS_TEXT_MAX];
+    struct image_users users = {0};
     struct image_set set = {0};
     int rc = users_add_originals(m, &set, e);
     if (rc == 0)
-        rc = image_set_openers(&set, true, text, sizeof text, e);
+        rc = image_users_add_openers(&users, &set, IMAGE_OPENERS_WRITE, e);
+    if (rc == 0)
+        rc = image_users_refuse(&users,
+                                text_keep("an image of pool '%s' is in use", m->journal->pool),
+                                "end what has it open first", e);
+    image_users_free(&users);
     image_set_free(&set);
-    if (rc < 0 || text[0] == '\0')
-        return rc;
-    return err_set(e, ERR_REFUSED, 0, "an image of pool '%s' is in use: %s", m->journal->pool,
-                   text);
+    return rc;
 }
 
 /* ---- before the originals are deleted ---- */
+
+static enum image_openers users_openers(const struct pool_move *m)
+{
+    return m->call != NULL && m->call->arg.force ? IMAGE_OPENERS_KNOWN : IMAGE_OPENERS_POSSIBLE;
+}
 
 static int delete_check_pool(struct pool_move *m, struct err *e)
 {
@@ -137,40 +144,42 @@ static int delete_check_pool(struct pool_move *m, struct err *e)
 
 int pool_check_originals_unused(struct pool_move *m, struct err *e)
 {
-    char text[USERS_TEXT_MAX] = "", open[USERS_TEXT_MAX] = "";
+    struct image_users users = {0};
     struct image_set set = {.place = &m->place};
     const struct virt_intent intent = {.pool = m->journal->pool};
     if (delete_check_pool(m, e) < 0)
         return -1;
     int rc = users_add_originals(m, &set, e);
     if (rc == 0)
-        rc = users_ask(m, &set, &intent, true, text, e);
+        rc = users_ask(m, &set, &intent, !m->call->arg.force, &users, e);
     if (rc == 0)
-        rc = image_set_openers(&set, false, open, sizeof open, e);
+        rc = image_users_add_openers(&users, &set, users_openers(m), e);
+    if (rc == 0)
+        rc = image_users_refuse(
+            &users, text_keep("%s is still used by", m->journal->path),
+            "nothing was deleted; lead these to the share, or remove them, first", e);
+    image_users_free(&users);
     image_set_free(&set);
-    if (rc < 0 || (text[0] == '\0' && open[0] == '\0'))
-        return rc;
-    err_set(e, ERR_REFUSED, 0, "%s is still used by: %s%s%s", m->journal->path, text,
-            text[0] != '\0' && open[0] != '\0' ? "; " : "", open);
-    return err_hint(e, "nothing was deleted; lead these to the share, or remove them, first");
+    return rc;
 }
 
 int pool_check_original_closed(struct pool_move *m, const struct pool_journal_image *image,
                                struct err *e)
 {
     CLEANUP_FREE char *path = NULL;
-    char open[USERS_TEXT_MAX] = "";
+    struct image_users users = {0};
     struct image_set set = {0};
     if (asprintf(&path, "%s/%s", m->journal->path, image->name) < 0)
         return pool_no_memory(e);
     int rc = image_set_add(&set, path, e);
     if (rc == 0)
-        rc = image_set_openers(&set, false, open, sizeof open, e);
+        rc = image_users_add_openers(&users, &set, users_openers(m), e);
+    if (rc == 0)
+        rc = image_users_refuse(&users, "an original is in use by now, and stays",
+                                "shut down what has it open, and run --delete-originals again", e);
+    image_users_free(&users);
     image_set_free(&set);
-    if (rc < 0 || open[0] == '\0')
-        return rc;
-    err_set(e, ERR_REFUSED, 0, "an original is in use by now, and stays: %s", open);
-    return err_hint(e, "shut down what has it open, and run --delete-originals again");
+    return rc;
 }
 
 /* ---- before the copies are removed ---- */
@@ -199,18 +208,21 @@ static int users_add_copies(const struct pool_move *m, struct image_set *set, st
 /* `put_back`: pool and domains are back already; else they are going to be. */
 int pool_check_copies_unused(struct pool_move *m, bool put_back, struct err *e)
 {
-    char text[USERS_TEXT_MAX] = "";
+    struct image_users users = {0};
     struct image_set set = {0};
     const struct virt_intent will_be = {
         .pool = m->journal->pool, .target = m->journal->path, .definition = users_before, .arg = m};
     const struct virt_intent is = {.pool = m->journal->pool};
     int rc = users_add_copies(m, &set, e);
     if (rc == 0)
-        rc = users_ask(m, &set, put_back ? &is : &will_be, true, text, e);
+        rc = users_ask(m, &set, put_back ? &is : &will_be, true, &users, e);
+    if (rc == 0)
+        rc = image_users_add_openers(&users, &set, users_openers(m), e);
+    if (rc == 0)
+        rc = image_users_refuse(
+            &users, text_keep("the copies in %s are used by", m->journal->share),
+            "--undo removes the copies: lead these to other images, or remove them, first", e);
+    image_users_free(&users);
     image_set_free(&set);
-    if (rc < 0 || text[0] == '\0')
-        return rc;
-    err_set(e, ERR_REFUSED, 0, "the copies in %s are used by: %s", m->journal->share, text);
-    return err_hint(e,
-                    "--undo removes the copies: lead these to other images, or remove them, first");
+    return rc;
 }

@@ -77,7 +77,8 @@ static const struct option_def options[] = {
     {"force", 0, OPTION_FLAG, NULL,
      "copy images that a running QEMU writes to, too, and replace such; with --move: also move what "
      "domains that do not run, snapshots or other images name, or where that cannot be found out, but "
-     "never what a running QEMU writes to; with --undo: give up what was written or changed since",
+     "never what a running QEMU writes to; with --undo: give up what was written or changed since; with "
+     "--delete-originals: also delete where it cannot be found out whether somebody uses them",
      AT(force), 0, 0, NULL},
     {"connections", 0, OPTION_COUNT, "N", "use up to N connections, each with a thread (4)",
      AT(connections), 1, 64, NULL},

@@ -27,8 +27,9 @@ static int pool_check_usage(const struct relocate_arguments *a, int n, struct er
                            not_with_pools[i].name);
     if (a->undo && a->delete_originals)
         return err_set(e, ERR_USAGE, 0, "--undo and --delete-originals exclude each other");
-    if (a->force && !a->undo)
-        return err_set(e, ERR_USAGE, 0, "with --pool, --force is for --undo");
+    if (a->force && !back)
+        return err_set(e, ERR_USAGE, 0,
+                       "with --pool, --force is for --undo and --delete-originals");
     if (n == (back ? 0 : 1))
         return 0;
     err_set(e, ERR_USAGE, 0, "relocate --pool: %s",

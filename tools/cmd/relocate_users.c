@@ -14,8 +14,6 @@
 
 #define USERS_OWN_LIBVIRT "qemu:///system"
 
-enum { USERS_TEXT_MAX = 700 };
-
 /* ---- the images ---- */
 
 static const struct relocate_dir *users_dir(const struct relocate_call *c,
@@ -103,27 +101,36 @@ static bool users_has_libvirt(void)
            access("/run/libvirt/virtqemud-sock", F_OK) == 0;
 }
 
-/* Only what runs is in the way of a copy; of a move, whoever would look for the image there, and what
- * does not tell whether it would: not to know is no permission to remove the source. */
-static void users_take(const struct virt_users *users, bool active_only, char *text)
+/* What a question is for. */
+struct users_question {
+    bool
+        active_only; /* only what runs is in the way: of a copy, and of a move with --force; else whoever
+                         would look for the image there, and what does not tell whether it would */
+    enum image_openers openers;
+    struct image_users *users;
+};
+
+static int users_take(const struct virt_users *users, const struct users_question *q, struct err *e)
 {
     for (size_t i = 0; i < users->n; i++) {
         const struct virt_user *u = &users->at[i];
-        if (u->unknown && active_only)
+        if (u->unknown && q->active_only)
             log_warn("%s: %s", u->who, u->how);
-        else if (u->active || u->unknown || !active_only)
-            image_users_text(text, USERS_TEXT_MAX, u);
+        else if ((u->active || u->unknown || !q->active_only) &&
+                 image_users_add(q->users, u, e) < 0)
+            return -1;
     }
+    return 0;
 }
 
-static int users_ask(const char *uri, struct image_set *set, bool active_only, char *text,
+static int users_ask(const char *uri, struct image_set *set, const struct users_question *q,
                      struct err *e)
 {
     const struct virt_files files = image_set_files(set);
     struct virt_users users = {0};
     int rc = virt_users_find(uri, &files, NULL, &users, e);
     if (rc == 0)
-        users_take(&users, active_only, text);
+        rc = users_take(&users, q, e);
     virt_users_free(&users);
     return rc;
 }
@@ -144,16 +151,15 @@ static int users_silent(const struct relocate_arguments *a, const struct err *si
                     text_command("virsh -c %s list --all", USERS_OWN_LIBVIRT));
 }
 
-static int users_ask_all(const struct relocate_call *c, struct image_set *set, bool active_only,
-                         char *text, struct err *e)
+static int users_ask_all(const struct relocate_call *c, struct image_set *set,
+                         const struct users_question *q, struct err *e)
 {
     const struct option_list *uris = &c->arg.connect;
     struct err silent = {0};
     for (size_t i = 0; i < uris->n; i++)
-        if (users_ask(uris->at[i], set, active_only, text, e) < 0)
+        if (users_ask(uris->at[i], set, q, e) < 0)
             return err_wrap(e, "%s does not tell who uses the images", uris->at[i]);
-    if (uris->n > 0 || !users_has_libvirt() ||
-        users_ask(USERS_OWN_LIBVIRT, set, active_only, text, &silent) == 0)
+    if (uris->n > 0 || !users_has_libvirt() || users_ask(USERS_OWN_LIBVIRT, set, q, &silent) == 0)
         return 0;
     return users_silent(&c->arg, &silent, e);
 }
@@ -175,19 +181,21 @@ static int users_add_one(struct relocate_call *c, struct image_set *set,
     return image_set_add_exported(set, url.host, exported, attr->inode, attr->size_bytes, e);
 }
 
-/* 1: somebody uses one of them, as *e says. */
-static int users_in_use(const struct relocate_call *c, struct image_set *set, bool active_only,
-                        const char *since, struct err *e)
+/* -1, ERR_REFUSED: somebody uses one of them. With --force a move is kept from what runs, or can write. */
+static int users_check(const struct relocate_call *c, struct image_set *set, const char *since,
+                       const char *hint, struct err *e)
 {
-    char text[USERS_TEXT_MAX] = "", open[USERS_TEXT_MAX] = "";
-    int rc = users_ask_all(c, set, active_only, text, e);
+    const bool removes = c->arg.move && !c->arg.force;
+    struct image_users users = {0};
+    const struct users_question q = {
+        !removes, removes ? IMAGE_OPENERS_POSSIBLE : IMAGE_OPENERS_WRITE, &users};
+    int rc = users_ask_all(c, set, &q, e);
     if (rc == 0)
-        rc = image_set_openers(set, true, open, sizeof open, e);
-    if (rc < 0 || (text[0] == '\0' && open[0] == '\0'))
-        return rc;
-    err_set(e, ERR_REFUSED, 0, "in use%s: %s%s%s", since, text,
-            text[0] != '\0' && open[0] != '\0' ? "; " : "", open);
-    return 1;
+        rc = image_users_add_openers(&users, set, q.openers, e);
+    if (rc == 0)
+        rc = image_users_refuse(&users, text_keep("in use%s", since), hint, e);
+    image_users_free(&users);
+    return rc;
 }
 
 int relocate_may_remove(void *arg, const struct relocate_image *image,
@@ -197,13 +205,12 @@ int relocate_may_remove(void *arg, const struct relocate_image *image,
     struct image_set set = {0};
     int rc = users_add_one(c, &set, image, attr, e);
     if (rc == 0)
-        rc = users_in_use(c, &set, c->arg.force, " by now", e);
+        rc = users_check(c, &set, " by now",
+                         "shut that down, and run it again, with --overwrite if it has written to "
+                         "the source",
+                         e);
     image_set_free(&set);
-    if (rc <= 0)
-        return rc;
-    return err_hint(e,
-                    "shut that down, and run it again, with --overwrite if it has written to the "
-                    "source");
+    return rc;
 }
 
 int relocate_check_users(struct relocate_call *c, struct err *e)
@@ -213,17 +220,15 @@ int relocate_check_users(struct relocate_call *c, struct err *e)
     /* --force lets copy what is in use, but takes nothing away from under a guest */
     if (a->verify_only || (a->force && !a->move))
         return 0;
+    const char *hint =
+        !a->move   ? "shut down what runs; --force copies it all the same"
+        : a->force ? "shut down what runs"
+                   : "shut down what runs; 'godwit relocate --pool' leads domains along, and "
+                     "without --move the originals stay; --force moves what nobody has "
+                     "running, and what cannot be found out";
     int rc = users_add_all(c, &set, e);
     if (rc == 0)
-        rc = users_in_use(c, &set, !a->move || a->force, "", e);
+        rc = users_check(c, &set, "", hint, e);
     image_set_free(&set);
-    if (rc <= 0)
-        return rc;
-    return err_hint(e, "shut down what runs%s",
-                    !a->move ? "; --force copies it all the same"
-                    : a->force
-                        ? ""
-                        : "; 'godwit relocate --pool' leads domains along, and without --move "
-                          "the originals stay; --force moves what nobody has running, and what "
-                          "cannot be found out");
+    return rc;
 }

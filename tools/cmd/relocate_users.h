@@ -7,11 +7,12 @@
 
 /*
  * ERR_REFUSED: a domain that runs uses an image of the plan, or a process has one open for writing,
- * by whatever name; or, with --move, a domain, snapshot or image that could reach it would find
- * nothing there then. Asked are the libvirts that were named with --connect, of which each has to
+ * by whatever name; or, with --move, a process has one open at all, or cannot be asked
+ * (core/relocate/open_files.h says whom that is about), or a domain, snapshot or image that could reach
+ * it would find nothing there then. Asked are the libvirts that were named with --connect, of which each has to
  * answer, or else this host's own, if there is one: where its socket is there and it does not answer,
- * or an image's chain cannot be read, --move is refused, too, unless --force says that it may go on
- * without knowing.
+ * or an image's chain cannot be read, --move is refused, too. --force says that it may go on without
+ * knowing: then only what runs, or can write, is in the way.
  */
 int relocate_check_users(struct relocate_call *c, struct err *e);
 

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is asked about images before they move. */
+#include <errno.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -147,34 +149,97 @@ static void test_a_share_is_asked_over_one_connection(void **state)
     assert_int_equal(connections_of(20), of_one);
 }
 
-static void test_one_user_at_least_is_named(void **state)
+static void test_no_user_is_left_out(void **state)
 {
     (void)state;
-    char how[900], text[300] = "";
-    const struct virt_user a = {.who = (char *)"domain g, which runs", .how = how};
-    const struct virt_user b = {.who = (char *)"domain h", .how = (char *)"/x.img"};
+    struct image_users l = {0};
+    struct err e = {0}, none = {0};
+    char who[64], how[900];
+    assert_int_equal(image_users_refuse(&l, "in use", "shut down", &none), 0);
     memset(how, 'x', sizeof how);
     how[0] = '/';
     strcpy(how + sizeof how - sizeof ".img", ".img");
-    image_users_text(text, sizeof text, &a);
-    assert_memory_equal(text, "domain g, which runs (/xxx", 26);
-    assert_non_null(strstr(text, "x.img)"));
-    image_users_text(text, sizeof text, &b);
-    assert_non_null(strstr(text, "; and more"));
-    image_users_text(text, sizeof text, &b);
-    assert_string_equal(strstr(text, "; and more"), "; and more");
+    for (unsigned i = 0; i < 300; i++) {
+        const struct virt_user u = {.who = who, .how = i == 0 ? how : (char *)"/y.img"};
+        snprintf(who, sizeof who, "domain g%u", i);
+        assert_int_equal(image_users_add(&l, &u, &none), 0);
+        assert_int_equal(image_users_add(&l, &u, &none), 0); /* once */
+    }
+    assert_int_equal(image_users_refuse(&l, "in use", "shut down", &e), -1);
+    assert_int_equal(e.class, ERR_REFUSED);
+    /* one at least is named in the message, however long its path is */
+    assert_memory_equal(e.msg, "in use: domain g0 (/xxx", 23);
+    assert_non_null(strstr(e.msg, "x.img); and 299 more"));
+    /* and all others are, in the hint, which is not cut */
+    assert_memory_equal(e.hint, "shut down; the others are: domain g1 (/y.img); ", 47);
+    for (unsigned i = 1; i < 300; i++) {
+        snprintf(who, sizeof who, "domain g%u (/y.img)", i);
+        assert_non_null(strstr(e.hint, who));
+    }
+    image_users_free(&l);
 }
 
 static void test_users_are_named_once(void **state)
 {
     (void)state;
-    char text[300] = "";
+    struct image_users l = {0};
+    struct err e = {0}, none = {0};
     const struct virt_user a = {.who = (char *)"domain g", .how = (char *)"/a.img"};
     const struct virt_user b = {.who = (char *)"domain h", .how = (char *)"/a.img"};
-    image_users_text(text, sizeof text, &a);
-    image_users_text(text, sizeof text, &b);
-    image_users_text(text, sizeof text, &a);
-    assert_string_equal(text, "domain g (/a.img); domain h (/a.img)");
+    assert_int_equal(image_users_add(&l, &a, &none), 0);
+    assert_int_equal(image_users_add(&l, &b, &none), 0);
+    assert_int_equal(image_users_add(&l, &a, &none), 0);
+    assert_int_equal(image_users_refuse(&l, "in use", "shut down", &e), -1);
+    assert_string_equal(e.msg, "in use: domain g (/a.img); domain h (/a.img)");
+    assert_string_equal(e.hint, "shut down");
+    image_users_free(&l);
+}
+
+/* ---- who has them open, as the kernel is said to tell ---- */
+
+static const struct open_file *opener;
+
+int __real_open_files_find(const struct open_file_id *ids, size_t n,
+                           bool (*fn)(void *arg, const struct open_file *f), void *arg,
+                           struct err *e);
+int __wrap_open_files_find(const struct open_file_id *ids, size_t n,
+                           bool (*fn)(void *arg, const struct open_file *f), void *arg,
+                           struct err *e);
+int __wrap_open_files_find(const struct open_file_id *ids, size_t n,
+                           bool (*fn)(void *arg, const struct open_file *f), void *arg,
+                           struct err *e)
+{
+    (void)e;
+    if (opener != NULL && n > 0)
+        fn(arg, opener);
+    return opener != NULL ? 0 : __real_open_files_find(ids, n, fn, arg, e);
+}
+
+static void test_who_does_not_tell_stops_a_move(void **state)
+{
+    (void)state;
+    const struct open_file silent = {SIZE_MAX, "qemu-system-x86 (12)", true, EACCES};
+    const struct open_file reads = {.who = "qemu-system-x86 (12)"};
+    const struct open_file writes = {.who = "qemu-system-x86 (12)", .writing = true};
+    struct err of_silent = {0}, of_reader = {0}, of_writer = {0}, of_copied = {0}, none = {0};
+    opener = &silent;
+    assert_int_equal(asked(LIBVIRT_MISSING, true, false, &of_silent), -1);
+    assert_int_equal(of_silent.class, ERR_REFUSED);
+    assert_non_null(strstr(of_silent.msg,
+                           "qemu-system-x86 (12) does not tell what it has open: Permission"));
+    assert_non_null(strstr(of_silent.hint, "--force"));
+    assert_int_equal(asked(LIBVIRT_MISSING, true, true, &none), 0);
+    assert_int_equal(asked(LIBVIRT_MISSING, false, false, &none), 0);
+    /* the base of a running overlay is only read: it must not go, and can be copied */
+    opener = &reads;
+    assert_int_equal(asked(LIBVIRT_MISSING, true, false, &of_reader), -1);
+    assert_non_null(strstr(of_reader.msg, "a.img open"));
+    assert_int_equal(asked(LIBVIRT_MISSING, true, true, &none), 0);
+    assert_int_equal(asked(LIBVIRT_MISSING, false, false, &none), 0);
+    opener = &writes;
+    assert_int_equal(asked(LIBVIRT_MISSING, true, true, &of_writer), -1);
+    assert_int_equal(asked(LIBVIRT_MISSING, false, false, &of_copied), -1);
+    opener = NULL;
 }
 
 int main(void)
@@ -182,8 +247,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_no_answer_moves_nothing),
         cmocka_unit_test(test_a_share_is_asked_over_one_connection),
-        cmocka_unit_test(test_one_user_at_least_is_named),
+        cmocka_unit_test(test_no_user_is_left_out),
         cmocka_unit_test(test_users_are_named_once),
+        cmocka_unit_test(test_who_does_not_tell_stops_a_move),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
