@@ -173,6 +173,51 @@ ended_early() {
 
 in_share() { on_server test -f "/export/$1"; }
 
+# Where libvirt does not list the pool that a disk names, it cannot be told which file that is.
+test_pool_unlisted() {
+    truncate -s 1M "$other/alone.img"
+    second_pool "$other"
+    define_extra "$(volume_disk raw second vm.img)"
+    no_second_pool
+    refuses "to move while a disk names a pool that is gone" \
+        "domain extra \(volume vm.img of pool second, which libvirt does not know" \
+        relocate --move "$other/alone.img" "${share}u9/"
+    check "a copy takes nothing away" relocate "$other/alone.img" "${share}u9/"
+    check "--force moves it" relocate --move --force --overwrite "$other/alone.img" "${share}u9/"
+    no_extra
+}
+
+# What nobody lists: files of virsh save, and images that a pool does not know (yet).
+test_unlisted_files() {
+    truncate -s 1M "$other/g.img"
+    define_extra "$(disk raw "$other/g.img" vda)"
+    start extra
+    virsh_a save extra "$other/extra.save" >/dev/null
+    no_extra
+    refuses "to move what a saved state names" "saved state $other/extra.save \($other/g.img\)" \
+        relocate --move "$other/g.img" "${share}u9/"
+    check "the original is there" test -f "$other/g.img"
+    mkdir "$scratch/third" && mv "$other/extra.save" "$scratch/third/"
+    second_pool "$scratch/third"
+    virsh_a pool-destroy second >/dev/null
+    refuses "one in the directory of a pool, even of one that is not active" \
+        "saved state $scratch/third/extra.save" relocate --move "$other/g.img" "${share}u9/"
+    virsh_a pool-undefine second >/dev/null
+    rm "$scratch/third/extra.save"
+    qemu-img create -q -f qcow2 -b "$other/g.img" -F raw "$other/new.qcow2"
+    refuses "to move what an image beside it is based on" "image $other/new.qcow2 \($other/g.img\)" \
+        relocate --move "$other/g.img" "${share}u9/"
+    mv "$other/new.qcow2" "$pool/new.qcow2"
+    refuses "the same in a pool that was not refreshed" "image $pool/new.qcow2 \($other/g.img\)" \
+        relocate --move "$other/g.img" "${share}u9/"
+    rm "$pool/new.qcow2"
+    check "without that it is moved" relocate --move "$other/g.img" "${share}u9/"
+    qemu-img create -q -f qcow2 "$other/base.qcow2" 1M
+    (cd "$other" && qemu-img create -q -f qcow2 -b base.qcow2 -F qcow2 top.qcow2)
+    check "a chain is moved" relocate --move --format=qcow2 "$other/top.qcow2" "${share}u9/"
+    check "all of it" test ! -e "$other/base.qcow2" -a ! -e "$other/top.qcow2"
+}
+
 # The only copy of an image is on the share by now, by hand, under a name that the journal lists.
 test_moved_by_hand() {
     local to=(--mount "$scratch/mount" "${share}u6")
@@ -250,4 +295,7 @@ test_volume_gone
 test_moved_by_hand
 test_replaced_by_hand
 test_single_images
+new_share u9
+test_pool_unlisted
+test_unlisted_files
 tap_end

@@ -39,6 +39,27 @@ static struct image_name *set_grow(struct image_set *set, struct err *e)
     return &more[set->n++];
 }
 
+/* Neighbours follow each other, usually. */
+static int set_add_directory(struct image_set *set, const char *path, struct err *e)
+{
+    const char *slash = strrchr(path, '/');
+    size_t len = slash == NULL ? 0 : slash == path ? 1 : (size_t)(slash - path);
+    for (size_t i = set->n_directories; i > 0; i--)
+        if (strncmp(set->directories[i - 1], path, len) == 0 &&
+            set->directories[i - 1][len] == '\0')
+            return 0;
+    if (len == 0)
+        return 0;
+    char **more = realloc(set->directories, (set->n_directories + 1) * sizeof *more);
+    char *directory = more != NULL ? strndup(path, len) : NULL;
+    if (more != NULL)
+        set->directories = more;
+    if (directory == NULL)
+        return err_set(e, ERR_IO, ENOMEM, "cannot allocate the directories of the images");
+    set->directories[set->n_directories++] = directory;
+    return 0;
+}
+
 int image_set_add(struct image_set *set, const char *path, struct err *e)
 {
     struct stat st;
@@ -54,7 +75,7 @@ int image_set_add(struct image_set *set, const char *path, struct err *e)
     if (i->there)
         i->id = open_file_id_of(&st);
     i->shared = file_system_is_shared(path);
-    return 0;
+    return set_add_directory(set, i->path, e);
 }
 
 int image_set_add_exported(struct image_set *set, const char *server, const char *path,
@@ -70,6 +91,19 @@ int image_set_add_exported(struct image_set *set, const char *server, const char
     return i->server != NULL && i->exported != NULL ? 0 : err_set(e, ERR_IO, ENOMEM, "%s", path);
 }
 
+void image_set_drop_gone(struct image_set *set)
+{
+    struct stat st;
+    for (size_t i = 0; i < set->n; i++) {
+        struct image_name *n = &set->at[i];
+        if (!n->there)
+            continue;
+        const struct open_file_id id = stat(n->path, &st) == 0 ? open_file_id_of(&st)
+                                                               : (struct open_file_id){0};
+        n->there = open_file_id_same(&id, &n->id);
+    }
+}
+
 void image_set_free(struct image_set *set)
 {
     for (size_t i = 0; i < set->n; i++) {
@@ -78,6 +112,9 @@ void image_set_free(struct image_set *set)
         free(set->at[i].exported);
     }
     free(set->at);
+    for (size_t i = 0; i < set->n_directories; i++)
+        free(set->directories[i]);
+    free(set->directories);
     *set = (struct image_set){0};
 }
 
@@ -207,9 +244,20 @@ static bool set_nfs(void *arg, const char *server, const char *path)
     return false;
 }
 
+static bool set_along(void *arg, const char *path)
+{
+    const struct image_set *set = arg;
+    return set->along != NULL && set_path((void *)(uintptr_t)set->along, path, true);
+}
+
 struct virt_files image_set_files(struct image_set *set)
 {
-    return (struct virt_files){.path = set_path, .nfs = set_nfs, .arg = set};
+    return (struct virt_files){.path = set_path,
+                               .nfs = set_nfs,
+                               .along = set_along,
+                               .arg = set,
+                               .directories = set->directories,
+                               .n_directories = set->n_directories};
 }
 
 /* ---- who uses them ---- */

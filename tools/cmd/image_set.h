@@ -23,8 +23,11 @@ struct image_name {
 struct image_set {
     const struct pool_place *place; /* also: this directory; NULL: none */
     bool all;                       /* and all that is in it */
+    const struct image_set *along;  /* these go with them, and may be based on them; NULL: none */
     struct image_name *at;
     size_t n;
+    char **directories; /* of those of this host */
+    size_t n_directories;
 };
 
 /* A file of this host, which need not be there. */
@@ -32,6 +35,8 @@ int image_set_add(struct image_set *set, const char *path, struct err *e);
 /* What the server of a share exports as `path`. */
 int image_set_add_exported(struct image_set *set, const char *server, const char *path,
                            uint64_t inode, uint64_t size_bytes, struct err *e);
+/* Forgets what files were that are not there any more: their inode numbers can be others' by now. */
+void image_set_drop_gone(struct image_set *set);
 void image_set_free(struct image_set *set);
 
 /* What virt_users_find() needs to know. */

@@ -6,7 +6,8 @@
  * which share a path is on. Then each definition that there is, of domains, of their saved states
  * and snapshots, is gone through: every text in it for paths, every volume and network source for
  * what it stands for, every image for what it is based on. The images tell that themselves
- * (users_chain.c), as QEMU will ask them, too.
+ * (users_chain.c), as QEMU will ask them, too. At last the files are looked at that no definition
+ * names (users_files.c).
  *
  * What ends while it is looked at is no user any more. Whatever else libvirt does not tell is an
  * error: nobody said that there is no user.
@@ -24,34 +25,17 @@
 #include "qmp/virt/domain.h"
 #include "qmp/virt/pool/domain_edit.h"
 #include "qmp/virt/pool/users_chain.h"
-#include "qmp/virt/xml.h"
+#include "qmp/virt/pool/users_search.h"
 
-struct known_pool {
-    char *name, *target;
-    char *server, *export; /* of type netfs with protocol nfs; else NULL */
-    virStoragePoolPtr pool;
-};
-
-struct search {
-    const struct virt_files *files;
-    const struct virt_intent *intent; /* never NULL */
-    struct virt_host *host;
-    bool here;
-    struct known_pool *pools;
-    size_t n_pools;
-    struct virt_users *users;
-    char *found; /* what the definition that is being looked at reaches */
-};
-
-static int search_no_memory(struct err *e)
+int search_no_memory(struct err *e)
 {
     return err_set(e, ERR_IO, ENOMEM, "no memory for the list of who uses the images");
 }
 
 /* ---- what is found ---- */
 
-static int search_add(struct search *s, char *who, const char *how, bool active, bool unknown,
-                      struct err *e)
+int search_add(struct search *s, char *who, const char *how, bool active, bool unknown,
+               struct err *e)
 {
     struct virt_users *u = s->users;
     struct virt_user *more = realloc(u->at, (u->n + 1) * sizeof *more);
@@ -103,7 +87,7 @@ static bool search_on_share(const struct search *s, const char *path)
     return false;
 }
 
-static bool search_path(struct search *s, const char *path)
+bool search_path(struct search *s, const char *path)
 {
     if (*path != '/' || !(s->files->path(s->files->arg, path, s->here) || search_on_share(s, path)))
         return false;
@@ -118,16 +102,35 @@ static char *search_name(void *arg, const char *path)
     return search_path(arg, path) ? strdup(path) : NULL;
 }
 
-static bool search_volume(struct search *s, xmlNodePtr source)
+/* Where libvirt has volume `name`: only of a pool that runs it tells. */
+static char *search_volume_path(const struct known_pool *p, const char *name)
+{
+    virStorageVolPtr vol = p->given ? NULL : virStorageVolLookupByName(p->pool, name);
+    char *path = vol != NULL ? virStorageVolGetPath(vol) : NULL;
+    if (vol != NULL)
+        virStorageVolFree(vol);
+    if (path == NULL && (p->target == NULL || asprintf(&path, "%s/%s", p->target, name) < 0))
+        return NULL;
+    return path;
+}
+
+/* 1; 0; -1: which file it means cannot be told, s->found says why. */
+static int search_volume(struct search *s, xmlNodePtr source)
 {
     CLEANUP_FREE char *pool = xml_attribute(source, "pool");
     CLEANUP_FREE char *volume = xml_attribute(source, "volume");
     const struct known_pool *p = pool != NULL ? search_pool(s, pool) : NULL;
-    CLEANUP_FREE char *path = NULL;
-    if (p == NULL || volume == NULL || p->target == NULL ||
-        asprintf(&path, "%s/%s", p->target, volume) < 0)
-        return false;
-    return search_path(s, path);
+    if (pool == NULL || volume == NULL)
+        return 0;
+    if (p == NULL) {
+        free(TAKE(s->found));
+        if (asprintf(&s->found, "volume %s of pool %s, which libvirt does not know (any more)",
+                     volume, pool) < 0)
+            s->found = NULL;
+        return -1;
+    }
+    CLEANUP_FREE char *path = search_volume_path(p, volume);
+    return path != NULL && search_path(s, path);
 }
 
 static bool search_nfs(struct search *s, xmlDocPtr doc, xmlNodePtr source)
@@ -159,9 +162,7 @@ static bool chain_step(void *arg, const char *path)
     return !look->reached;
 }
 
-/* 1: what the image is based on is one of the files; 0; -1: that cannot be found out, s->found says
- * why. */
-static int search_chain(struct search *s, const char *path)
+int search_chain(struct search *s, const char *path)
 {
     struct chain_look look = {s, false};
     struct err e = {0};
@@ -190,9 +191,8 @@ static int search_bases(struct search *s, xmlDocPtr doc)
         CLEANUP_FREE char *volume = xml_attribute(source, "volume");
         CLEANUP_FREE char *pool = xml_attribute(source, "pool");
         const struct known_pool *p = pool != NULL ? search_pool(s, pool) : NULL;
-        if (path == NULL && volume != NULL && p != NULL && p->target != NULL &&
-            asprintf(&path, "%s/%s", p->target, volume) < 0)
-            path = NULL;
+        if (path == NULL && volume != NULL && p != NULL)
+            path = search_volume_path(p, volume);
         if (path == NULL || *path != '/' || !image_may_have_base(doc, source))
             continue;
         int rc = search_chain(s, path);
@@ -205,9 +205,22 @@ static int search_bases(struct search *s, xmlDocPtr doc)
 
 /* ---- definitions ---- */
 
-/* What is in `xml` (anything that holds a definition); takes `who`. Remembers the first only. */
-static int search_xml(struct search *s, char *who, const char *xml, bool active, bool *is_user,
-                      struct err *e)
+/* 1: some volume of it is one of the files; 0; -1: of one that cannot be told. */
+static int search_all_volumes(struct search *s, xmlDocPtr doc)
+{
+    int unknown = 0;
+    CLEANUP_NODES struct xml_nodes volumes = xml_select(doc, NULL, "//source[@pool and @volume]");
+    for (size_t i = 0; i < volumes.n; i++) {
+        int is = search_volume(s, volumes.at[i]);
+        if (is > 0)
+            return 1;
+        unknown |= is < 0;
+    }
+    return unknown ? -1 : 0;
+}
+
+int search_xml(struct search *s, char *who, const char *xml, bool active, bool *is_user,
+               struct err *e)
 {
     CLEANUP_FREE char *name = who;
     const struct domain_move m = {.pool = "", .name = search_name, .arg = s};
@@ -218,16 +231,18 @@ static int search_xml(struct search *s, char *who, const char *xml, bool active,
         return -1;
     free(TAKE(s->found));
     int uses = domain_edit_uses_path(xml, name, &m, e);
-    CLEANUP_NODES struct xml_nodes volumes = xml_select(doc, NULL, "//source[@pool and @volume]");
-    for (size_t i = 0; uses == 0 && i < volumes.n; i++)
-        uses = search_volume(s, volumes.at[i]);
+    if (uses < 0)
+        return -1;
     CLEANUP_NODES struct xml_nodes remote = xml_select(doc, NULL, "//source[@protocol='nfs']");
     for (size_t i = 0; uses == 0 && i < remote.n; i++)
         uses = search_nfs(s, doc, remote.at[i]);
-    if (uses < 0)
-        return -1;
+    int volumes = uses == 0 ? search_all_volumes(s, doc) : 0;
+    if (uses == 0 && volumes > 0)
+        uses = 1;
     if (uses == 0)
         uses = search_bases(s, doc);
+    if (uses == 0)
+        uses = volumes;
     if (uses == 0)
         return 0;
     *is_user = uses > 0;
@@ -235,14 +250,14 @@ static int search_xml(struct search *s, char *who, const char *xml, bool active,
                       uses < 0, e);
 }
 
-static char *user_text(const char *what, const char *name, const char *of, const char *domain)
+char *user_text(const char *what, const char *name, const char *of, const char *domain)
 {
     char *text = NULL;
     return asprintf(&text, "%s%s%s%s", what, name, of, domain) < 0 ? NULL : text;
 }
 
 /* libvirt gave no XML: because what it is of has just gone? Else the error. */
-static int search_gone(const struct search *s, int code, const char *what, struct err *e)
+int search_gone(const struct search *s, int code, const char *what, struct err *e)
 {
     if (virt_last_error_is(code) || virt_last_error_is(VIR_ERR_NO_DOMAIN))
         return 0;
@@ -360,7 +375,7 @@ static int search_domains(struct search *s, virConnectPtr conn, struct err *e)
 
 /* ---- pools ---- */
 
-static bool search_is_intended(const struct search *s, const struct known_pool *p)
+bool search_is_intended(const struct search *s, const struct known_pool *p)
 {
     return s->intent->pool != NULL && strcmp(p->name, s->intent->pool) == 0;
 }
@@ -376,9 +391,10 @@ static int search_read_pool(struct search *s, virStoragePoolPtr pool, struct err
     CLEANUP_XML xmlDocPtr doc = xml_parse(xml, "a pool's XML", e);
     if (doc == NULL || p->name == NULL)
         return doc == NULL ? -1 : search_no_memory(e);
-    p->target = search_is_intended(s, p) && s->intent->target != NULL
-                    ? strdup(s->intent->target)
-                    : xml_value(doc, NULL, "/pool/target/path");
+    p->given = search_is_intended(s, p) && s->intent->target != NULL;
+    p->target = p->given ? strdup(s->intent->target) : xml_value(doc, NULL, "/pool/target/path");
+    p->holds_files =
+        xml_has(doc, NULL, "/pool[@type='dir' or @type='fs' or @type='netfs' or @type='vstorage']");
     CLEANUP_FREE char *format = xml_value(doc, NULL, "/pool/source/format/@type");
     if (xml_has(doc, NULL, "/pool[@type='netfs']") &&
         (format == NULL || strcmp(format, "auto") == 0 || strcmp(format, "nfs") == 0)) {
@@ -437,45 +453,10 @@ static int search_pool_itself(struct search *s, const struct known_pool *p, stru
     return 0;
 }
 
-/* An image that no domain has yet can still be based on one of the files. */
-static int search_volume_base(struct search *s, const struct known_pool *p, virStorageVolPtr vol,
-                              struct err *e)
-{
-    CLEANUP_FREE char *path = virStorageVolGetPath(vol);
-    if (path == NULL)
-        return search_gone(s, VIR_ERR_NO_STORAGE_VOL, "cannot tell where a volume is", e);
-    free(TAKE(s->found));
-    if (*path != '/' || search_path(s, path)) /* that one is of the files itself */
-        return 0;
-    int uses = search_chain(s, path);
-    if (uses == 0)
-        return 0;
-    return search_add(s, user_text("volume ", virStorageVolGetName(vol), " of pool ", p->name),
-                      s->found != NULL ? s->found : path, false, uses < 0, e);
-}
-
-static int search_volumes(struct search *s, const struct known_pool *p, struct err *e)
-{
-    virStorageVolPtr *vols = NULL;
-    if (!s->here || (search_is_intended(s, p) && s->intent->target != NULL) ||
-        virStoragePoolIsActive(p->pool) != 1)
-        return 0;
-    int n = virStoragePoolListAllVolumes(p->pool, &vols, 0), rc = 0;
-    if (n < 0)
-        return search_gone(s, VIR_ERR_OPERATION_INVALID, "cannot list a pool's volumes", e);
-    for (int i = 0; i < n; i++) {
-        if (rc == 0)
-            rc = search_volume_base(s, p, vols[i], e);
-        virStorageVolFree(vols[i]);
-    }
-    free(vols);
-    return rc;
-}
-
 static int search_pools(struct search *s, struct err *e)
 {
     for (size_t i = 0; i < s->n_pools; i++)
-        if (search_pool_itself(s, &s->pools[i], e) < 0 || search_volumes(s, &s->pools[i], e) < 0)
+        if (search_pool_itself(s, &s->pools[i], e) < 0)
             return -1;
     return 0;
 }
@@ -493,6 +474,7 @@ static void search_close(struct search *s)
     }
     free(s->pools);
     free(s->found);
+    search_files_close(s);
     virt_host_close(s->host);
 }
 
@@ -511,7 +493,8 @@ int virt_users_find(const char *uri, const struct virt_files *files,
     {
         CLEANUP_CONNECTION virConnectPtr conn = virt_host_connection(s.host, e);
         if (conn != NULL && search_read_pools(&s, conn, e) == 0 &&
-            search_domains(&s, conn, e) == 0 && search_pools(&s, e) == 0)
+            search_domains(&s, conn, e) == 0 && search_pools(&s, e) == 0 &&
+            search_files(&s, conn, e) == 0)
             rc = 0;
     }
     search_close(&s);

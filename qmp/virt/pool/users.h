@@ -8,10 +8,16 @@
  *   domains    what they are defined as, and run with: disks (file, block, volume, network), nvram,
  *              kernel, arguments for QEMU; and what those images are based on, whoever says so
  *   saved      a managed save image, snapshots and checkpoints of a domain, which hold definitions
- *   pools      one whose directory is there, and images in others that are based on the files
+ *   pools      one whose directory is there
+ *   files      volumes, and whatever else lies in the directory of a pool or of the files themselves
+ *              (not in those below): images that are based on the files, files of 'virsh save' and of
+ *              the memory of snapshots
  *
- * What is no affair of libvirt's is not seen here: other programs (core/relocate/open_files.h tells those that
- * have a file open), and files of 'virsh save' or of snapshots without metadata, which nobody lists.
+ * Not to know is no answer: an image or a directory that cannot be read, one of more files than can be
+ * looked at, a volume of a pool that libvirt does not list, count as unknown.
+ *
+ * Not seen are what who is not root cannot read of the directories, other programs (core/relocate/open_files.h tells those that have a file open), and
+ * images and files of 'virsh save' that lie elsewhere and are of no domain.
  */
 #ifndef QMP_VIRT_POOL_USERS_H
 #define QMP_VIRT_POOL_USERS_H
@@ -28,7 +34,12 @@ struct virt_files {
     bool (*path)(void *arg, const char *path, bool here);
     /* The same of what an NFS server exports as `path`. NULL: none of them is. */
     bool (*nfs)(void *arg, const char *server, const char *path);
+    /* Whether a file of this host goes along with them, so that it may be based on them. NULL: none. */
+    bool (*along)(void *arg, const char *path);
     void *arg;
+    /* The directories of this host that they are in, for what else is there. */
+    char *const *directories;
+    size_t n_directories;
 };
 
 /* What is looked at as it is going to be. */
@@ -43,9 +54,9 @@ struct virt_intent {
 };
 
 struct virt_user {
-    char
-        *who; /* "domain g, which runs", "snapshot s of domain g", "pool p", "volume v of pool p" */
-    char *how;    /* what it names: a path */
+    char *who; /* "domain g, which runs", "snapshot s of domain g", "pool p", "volume v of pool p",
+              "image /d/a", "saved state /d/a" */
+    char *how; /* what it names: a path */
     bool active;  /* a domain that runs */
     bool unknown; /* it could not be found out: `how` is why */
 };
