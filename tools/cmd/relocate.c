@@ -368,6 +368,7 @@ static int relocate_finish(struct relocate_call *c, int rc, const struct err *e)
 static void relocate_close(struct relocate_call *c)
 {
     relocate_call_forget(c);
+    relocate_users_free(TAKE(c->users));
     if (c->manifest != NULL)
         fclose(c->manifest);
 }

@@ -42,6 +42,7 @@ struct relocate_call {
     struct relocate_options options;
     struct relocate_sites sites;
     struct relocate *relocate;
+    struct relocate_users *users; /* of images that are named one by one; NULL: not asked */
     FILE *manifest;
     struct progress progress;
     struct report_relocate report;

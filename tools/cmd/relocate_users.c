@@ -2,12 +2,14 @@
 #include "tools/cmd/relocate_users.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "core/cleanup.h"
+#include "core/clock.h"
 #include "core/log.h"
 #include "core/text.h"
 #include "tools/cmd/image_set.h"
@@ -126,8 +128,10 @@ static int users_take(const struct virt_users *users, const struct users_questio
 static int users_ask(const char *uri, struct image_set *set, const struct users_question *q,
                      struct err *e)
 {
-    const struct virt_files files = image_set_files(set);
+    struct virt_files files = image_set_files(set);
     struct virt_users users = {0};
+    if (q->active_only) /* nobody runs from what lies there unlisted */
+        files.n_directories = 0;
     int rc = virt_users_find(uri, &files, NULL, &users, e);
     if (rc == 0)
         rc = users_take(&users, q, e);
@@ -181,21 +185,70 @@ static int users_add_one(struct relocate_call *c, struct image_set *set,
     return image_set_add_exported(set, url.host, exported, attr->inode, attr->size_bytes, e);
 }
 
-/* -1, ERR_REFUSED: somebody uses one of them. With --force a move is kept from what runs, or can write. */
-static int users_check(const struct relocate_call *c, struct image_set *set, const char *since,
-                       const char *hint, struct err *e)
+/* With --force a move is kept from what runs, or can write. */
+static struct users_question users_question(const struct relocate_call *c,
+                                            struct image_users *users)
 {
     const bool removes = c->arg.move && !c->arg.force;
-    struct image_users users = {0};
-    const struct users_question q = {
-        !removes, removes ? IMAGE_OPENERS_POSSIBLE : IMAGE_OPENERS_WRITE, &users};
-    int rc = users_ask_all(c, set, &q, e);
-    if (rc == 0)
-        rc = image_users_add_openers(&users, set, q.openers, e);
-    if (rc == 0)
-        rc = image_users_refuse(&users, text_keep("in use%s", since), hint, e);
-    image_users_free(&users);
-    return rc;
+    return (struct users_question){!removes, removes ? IMAGE_OPENERS_POSSIBLE : IMAGE_OPENERS_WRITE,
+                                   users};
+}
+
+/* ---- before a removal ---- */
+
+/*
+ * The libvirts are asked about all images of the plan at once, and for each removal anew, unless the
+ * last answer, that nobody uses any of them, is as fresh as a new one would be when it has come: by a
+ * short time, or by as long as they take to answer. The kernel is asked about each image by itself.
+ */
+struct relocate_users {
+    pthread_mutex_t lock;
+    struct image_set plan;
+    int64_t unused_until_ns; /* 0: it is not known that nobody uses any */
+};
+
+enum { USERS_FRESH_NS = 1000000000 };
+
+static int users_begin(struct relocate_call *c, struct err *e)
+{
+    relocate_users_free(c->users);
+    c->users = calloc(1, sizeof *c->users);
+    if (c->users == NULL)
+        return err_set(e, ERR_IO, ENOMEM, "cannot allocate the list of the images");
+    pthread_mutex_init(&c->users->lock, NULL);
+    return users_add_all(c, &c->users->plan, e);
+}
+
+void relocate_users_free(struct relocate_users *u)
+{
+    if (u == NULL)
+        return;
+    image_set_free(&u->plan);
+    pthread_mutex_destroy(&u->lock);
+    free(u);
+}
+
+/* What only one of all is used by is in the way of that one alone. */
+static int users_ask_before(const struct relocate_call *c, struct image_set *one,
+                            const struct users_question *q, struct err *e)
+{
+    struct relocate_users *u = c->users;
+    struct image_users of_any = {0};
+    struct users_question any = *q;
+    const int64_t asked_ns = clock_now_ns();
+    if (asked_ns < u->unused_until_ns)
+        return 0;
+    any.users = &of_any;
+    image_set_drop_gone(&u->plan);
+    int rc = users_ask_all(c, &u->plan, &any, e);
+    bool used = of_any.n > 0;
+    image_users_free(&of_any);
+    if (rc < 0)
+        return -1;
+    const int64_t now_ns = clock_now_ns(), took_ns = now_ns - asked_ns;
+    u->unused_until_ns = used ? 0 : now_ns + (took_ns > USERS_FRESH_NS ? took_ns : USERS_FRESH_NS);
+    one->along = &u->plan;
+    return used ? users_ask_all(c, one, q, e) : 0;
 }
 
 int relocate_may_remove(void *arg, const struct relocate_image *image,
@@ -203,32 +256,51 @@ int relocate_may_remove(void *arg, const struct relocate_image *image,
 {
     struct relocate_call *c = arg;
     struct image_set set = {0};
+    struct image_users users = {0};
+    const struct users_question q = users_question(c, &users);
+    pthread_mutex_lock(&c->users->lock);
     int rc = users_add_one(c, &set, image, attr, e);
     if (rc == 0)
-        rc = users_check(c, &set, " by now",
-                         "shut that down, and run it again, with --overwrite if it has written to "
-                         "the source",
-                         e);
+        rc = users_ask_before(c, &set, &q, e);
+    pthread_mutex_unlock(&c->users->lock);
+    if (rc == 0)
+        rc = image_users_add_openers(&users, &set, q.openers, e);
+    if (rc == 0)
+        rc = image_users_refuse(
+            &users, "in use by now",
+            "shut that down, and run it again, with --overwrite if it has written to the source",
+            e);
+    image_users_free(&users);
     image_set_free(&set);
     return rc;
+}
+
+/* ---- before all ---- */
+
+static const char *users_hint(const struct relocate_arguments *a)
+{
+    return !a->move   ? "shut down what runs; --force copies it all the same"
+           : a->force ? "shut down what runs"
+                      : "shut down what runs; 'godwit relocate --pool' leads domains along, and "
+                        "without --move the originals stay; --force moves what nobody has running, "
+                        "and what cannot be found out";
 }
 
 int relocate_check_users(struct relocate_call *c, struct err *e)
 {
     const struct relocate_arguments *a = &c->arg;
-    struct image_set set = {0};
+    struct image_users users = {0};
+    const struct users_question q = users_question(c, &users);
     /* --force lets copy what is in use, but takes nothing away from under a guest */
     if (a->verify_only || (a->force && !a->move))
         return 0;
-    const char *hint =
-        !a->move   ? "shut down what runs; --force copies it all the same"
-        : a->force ? "shut down what runs"
-                   : "shut down what runs; 'godwit relocate --pool' leads domains along, and "
-                     "without --move the originals stay; --force moves what nobody has "
-                     "running, and what cannot be found out";
-    int rc = users_add_all(c, &set, e);
+    int rc = users_begin(c, e);
     if (rc == 0)
-        rc = users_check(c, &set, "", hint, e);
-    image_set_free(&set);
+        rc = users_ask_all(c, &c->users->plan, &q, e);
+    if (rc == 0)
+        rc = image_users_add_openers(&users, &c->users->plan, q.openers, e);
+    if (rc == 0)
+        rc = image_users_refuse(&users, "in use", users_hint(a), e);
+    image_users_free(&users);
     return rc;
 }

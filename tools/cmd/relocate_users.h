@@ -17,11 +17,14 @@
 int relocate_check_users(struct relocate_call *c, struct err *e);
 
 /*
- * The may_remove of struct relocate_options, arg the call: the same question about one image, right
- * before --move removes it, since a copy takes its time, in which domains are started. For several
- * threads at once.
+ * The may_remove of struct relocate_options, arg the call, after relocate_check_users(): the same question
+ * about one image, right before --move removes it, since a copy takes its time, in which domains are
+ * started. What libvirt has said of all images of the plan counts for a second, or for as long as it takes
+ * to say it; the kernel is asked each time. For several threads at once.
  */
 int relocate_may_remove(void *arg, const struct relocate_image *image,
                         const struct store_attr *attr, struct err *e);
+
+void relocate_users_free(struct relocate_users *u); /* NULL is fine */
 
 #endif

@@ -21,9 +21,36 @@ volatile sig_atomic_t relocate_interrupted;
 
 /* ---- this host's libvirt, as it is said to be ---- */
 
-enum libvirt_is { LIBVIRT_REAL, LIBVIRT_MISSING, LIBVIRT_SILENT, LIBVIRT_UNSURE };
+enum libvirt_is { LIBVIRT_REAL, LIBVIRT_MISSING, LIBVIRT_SILENT, LIBVIRT_UNSURE, LIBVIRT_KNOWS };
 
 static enum libvirt_is libvirt;
+static unsigned libvirt_asked;
+static char in_use[256]; /* the path of an image that a domain has; "": of none */
+
+static int libvirt_knows(const struct virt_files *files, struct virt_users *users)
+{
+    libvirt_asked++;
+    if (*in_use == '\0' || !files->path(files->arg, in_use, true))
+        return 0;
+    users->at = calloc(1, sizeof *users->at);
+    users->at[users->n++] =
+        (struct virt_user){.who = strdup("domain late"), .how = strdup(in_use), .active = true};
+    return 0;
+}
+
+/* ---- a clock of the test's ---- */
+
+static int64_t stopped_ns; /* 0: it goes */
+
+int __real_clock_gettime(clockid_t id, struct timespec *t);
+int __wrap_clock_gettime(clockid_t id, struct timespec *t);
+int __wrap_clock_gettime(clockid_t id, struct timespec *t)
+{
+    if (stopped_ns == 0)
+        return __real_clock_gettime(id, t);
+    *t = (struct timespec){stopped_ns / NS_PER_S, stopped_ns % NS_PER_S};
+    return 0;
+}
 
 int __real_access(const char *path, int mode);
 int __wrap_access(const char *path, int mode);
@@ -46,6 +73,8 @@ int __wrap_virt_users_find(const char *uri, const struct virt_files *files,
 {
     if (libvirt == LIBVIRT_REAL)
         return __real_virt_users_find(uri, files, intent, users, e);
+    if (libvirt == LIBVIRT_KNOWS)
+        return libvirt_knows(files, users);
     if (libvirt != LIBVIRT_UNSURE)
         return err_set(e, ERR_LOST, 0, "libvirt: connection refused");
     users->at = calloc(1, sizeof *users->at);
@@ -73,6 +102,7 @@ static int asked(enum libvirt_is is, bool move, bool force, struct err *e)
     libvirt = is;
     int rc = relocate_check_users(&c, e);
     libvirt = LIBVIRT_REAL;
+    relocate_users_free(c.users);
     relocate_free(c.relocate);
     relocate_sites_close(&c.sites);
     assert_int_equal(remove(source), 0);
@@ -133,6 +163,7 @@ static unsigned connections_of(unsigned images)
     assert_int_equal(relocate_check_users(&c, &e), -1);
     assert_non_null(strstr(e.msg, "no-libvirt:///")); /* by then the share has told all */
     unsigned taken = fake_server_connections(server) - before;
+    relocate_users_free(c.users);
     relocate_free(c.relocate);
     relocate_sites_close(&c.sites);
     free(source);
@@ -242,6 +273,107 @@ static void test_who_does_not_tell_stops_a_move(void **state)
     opener = NULL;
 }
 
+/* ---- right before each removal ---- */
+
+enum { REMOVED = 50 };
+
+struct removals {
+    struct relocate_call c;
+    char dir[32], *sources[REMOVED];
+};
+
+static void removals_begin(struct removals *r)
+{
+    struct err e = {0};
+    char *to = (char *)"null:";
+    *r = (struct removals){.c = {.arg = {.move = true}}, .dir = "/tmp/godwit-users.XXXXXX"};
+    assert_non_null(mkdtemp(r->dir));
+    for (int i = 0; i < REMOVED; i++) {
+        assert_true(asprintf(&r->sources[i], "%s/%d.img", r->dir, i) > 0);
+        FILE *f = fopen(r->sources[i], "w");
+        assert_non_null(f);
+        assert_int_equal(fclose(f), 0);
+    }
+    r->c.options = (struct relocate_options){
+        .chunk_bytes = 1 << 20, .block_bytes = 1 << 20, .workers_max = 1, .depth_max = 1};
+    assert_int_equal(relocate_sites_open(&r->c.sites, r->sources, REMOVED, to, false, &e), 0);
+    r->c.relocate =
+        relocate_plan(r->c.sites.sources, REMOVED, &r->c.sites.to->site, &r->c.options, &e);
+    assert_non_null(r->c.relocate);
+    libvirt = LIBVIRT_KNOWS;
+    assert_int_equal(relocate_check_users(&r->c, &e), 0);
+    libvirt_asked = 0;
+}
+
+static int may_remove(struct removals *r, size_t i, struct err *e)
+{
+    const struct store_attr attr = {0};
+    return relocate_may_remove(&r->c, relocate_image(r->c.relocate, i), &attr, e);
+}
+
+static void removals_end(struct removals *r)
+{
+    libvirt = LIBVIRT_REAL;
+    *in_use = '\0';
+    stopped_ns = 0;
+    relocate_users_free(r->c.users);
+    relocate_free(r->c.relocate);
+    relocate_sites_close(&r->c.sites);
+    for (int i = 0; i < REMOVED; i++) {
+        assert_int_equal(remove(r->sources[i]), 0);
+        free(r->sources[i]);
+    }
+    assert_int_equal(remove(r->dir), 0);
+}
+
+static void test_many_removals_ask_once(void **state)
+{
+    (void)state;
+    struct removals r;
+    struct err e = {0};
+    removals_begin(&r);
+    stopped_ns = 100 * NS_PER_S;
+    for (size_t i = 0; i < REMOVED; i++)
+        assert_int_equal(may_remove(&r, i, &e), 0);
+    assert_int_equal(libvirt_asked, 1);
+    removals_end(&r);
+}
+
+static void test_who_came_since_stops_the_removal(void **state)
+{
+    (void)state;
+    struct removals r;
+    struct err e = {0}, none = {0};
+    removals_begin(&r);
+    stopped_ns = 100 * NS_PER_S;
+    assert_int_equal(may_remove(&r, 0, &none), 0);
+    snprintf(in_use, sizeof in_use, "%s", r.sources[7]);
+    stopped_ns += 5 * NS_PER_S;
+    assert_int_equal(may_remove(&r, 7, &e), -1);
+    assert_int_equal(e.class, ERR_REFUSED);
+    assert_non_null(strstr(e.msg, "in use by now: domain late"));
+    /* but not that of the others */
+    assert_int_equal(may_remove(&r, 8, &none), 0);
+    removals_end(&r);
+}
+
+static void test_one_that_is_opened_since_stays(void **state)
+{
+    (void)state;
+    struct removals r;
+    struct err e = {0}, none = {0};
+    const struct open_file reads = {.who = "qemu-system-x86 (12)"};
+    removals_begin(&r);
+    stopped_ns = 100 * NS_PER_S;
+    assert_int_equal(may_remove(&r, 0, &none), 0);
+    opener = &reads;
+    assert_int_equal(may_remove(&r, 1, &e),
+                     -1); /* what libvirt has said is fresh, but not the kernel */
+    assert_non_null(strstr(e.msg, "qemu-system-x86 (12) has "));
+    opener = NULL;
+    removals_end(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -250,6 +382,9 @@ int main(void)
         cmocka_unit_test(test_no_user_is_left_out),
         cmocka_unit_test(test_users_are_named_once),
         cmocka_unit_test(test_who_does_not_tell_stops_a_move),
+        cmocka_unit_test(test_many_removals_ask_once),
+        cmocka_unit_test(test_who_came_since_stops_the_removal),
+        cmocka_unit_test(test_one_that_is_opened_since_stays),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
