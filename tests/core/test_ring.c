@@ -201,7 +201,7 @@ static void test_a_send_goes_on_until_all_is_sent(void **state)
     struct iovec part = {.iov_base = from, .iov_len = LEN};
     struct msghdr msg = {.msg_iov = &part, .msg_iovlen = 1};
     size_t sent = 0, got = 0;
-    int64_t deadline_ns = clock_now_ns() + 5 * NS_PER_S;
+    int64_t deadline_ns = clock_now_ns() + 60 * NS_PER_S;
     while (got < LEN) {
         if (!ring_busy(&send) && sent < LEN) {
             part = (struct iovec){.iov_base = from + sent, .iov_len = LEN - sent};
@@ -283,15 +283,16 @@ static void test_timers_come_in_order(void **state)
     set_up(&f, state);
     int64_t start_ns = clock_now_ns();
     ring_after(f.ring, &late, 3600 * NS_PER_S, see, &c);
-    ring_after(f.ring, &soon, 20 * NS_PER_MS, see, &b);
+    ring_after(f.ring, &soon, 200 * NS_PER_MS, see, &b);
     ring_after(f.ring, &at_once, 0, see, &a);
     assert_int_equal(a.count, 0);
     ring_turn(f.ring, NS_PER_S);
     assert_int_equal(a.count, 1);
     assert_int_equal(b.count, 0);
-    await(&f, &b);
-    assert_true(clock_now_ns() - start_ns >= 20 * NS_PER_MS);
-    assert_true(clock_now_ns() - start_ns < 900 * NS_PER_MS); /* the timeout was cut */
+    ring_turn(f.ring, 60 * NS_PER_S);
+    assert_int_equal(b.count, 1);
+    assert_true(clock_now_ns() - start_ns >= 200 * NS_PER_MS);
+    assert_true(clock_now_ns() - start_ns < 30 * NS_PER_S); /* the timeout was cut */
     assert_int_equal(c.count, 0);
     tear_down(&f);
     assert_int_equal(c.count, 1);
@@ -307,7 +308,7 @@ static void test_a_turn_ends_in_time(void **state)
     assert_true(clock_now_ns() - start_ns >= 29 * NS_PER_MS);
     start_ns = clock_now_ns();
     assert_int_equal(ring_turn(f.ring, 0), 0);
-    assert_true(clock_now_ns() - start_ns < NS_PER_S);
+    assert_true(clock_now_ns() - start_ns < 30 * NS_PER_S);
     tear_down(&f);
 }
 
