@@ -10,7 +10,8 @@
  * in any order, so WAITING blocks stand in the window, a queue in the order of reading. Only its
  * head moves on: it is digested and written at once, while it is in the processor's cache. A
  * short read or write is continued where it stopped. Zeros are not written: the destination is new
- * and reads as zeros there. Free blocks are a stack: a copy that needs few touches few.
+ * and reads as zeros there. Free blocks are a stack: a copy that needs few
+ * touches little of its arena.
  *
  * Ranges. Durability is decided a range at a time:
  *
@@ -38,10 +39,10 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "core/clock.h"
 #include "core/log.h"
+#include "core/relocate/arena.h"
 #include "core/relocate/bucket.h"
 #include "core/relocate/digest.h"
 #include "core/relocate/zeros.h"
@@ -49,8 +50,6 @@
 enum {
     RANGES_MAX = 32, /* being sent or committed at once: small images are one range each */
     MISMATCHES_MAX = 2,
-    ARENA_ALIGN_BYTES = 2 << 20, /* a huge page */
-    ARENA_PIECE_BYTES = 4 << 20, /* at most, is registered with the ring, and so taken, at once */
     ZEROS_GRANULE_BYTES = 64 << 10, /* the least that is worth a gap between two writes */
 };
 
@@ -102,8 +101,7 @@ struct copy {
     struct err error;     /* the first */
 
     struct block *blocks;
-    unsigned char *arena;
-    size_t registered; /* pieces of it */
+    struct arena arena;
     struct block *free;
     unsigned used; /* blocks that are not free */
     struct block *window_first, *window_last;
@@ -445,35 +443,13 @@ static bool copy_may_read(struct copy *c, struct range *r)
     return wait_ns == 0;
 }
 
-/* Whole huge pages, if it fills one. */
-static size_t copy_arena_bytes(const struct copy *c)
-{
-    size_t bytes = (size_t)c->options.blocks * c->options.block_bytes;
-    if (bytes < ARENA_ALIGN_BYTES)
-        return bytes;
-    return (bytes + ARENA_ALIGN_BYTES - 1) / ARENA_ALIGN_BYTES * ARENA_ALIGN_BYTES;
-}
-
-/* The blocks are used from the first on; memory that is never needed is never touched. */
-static void copy_register(struct copy *c, const struct block *b)
-{
-    size_t at = (size_t)(b->buf - c->arena);
-    while (c->registered * ARENA_PIECE_BYTES <= at) {
-        size_t first = c->registered * ARENA_PIECE_BYTES;
-        size_t left = copy_arena_bytes(c) - first;
-        ring_arena_add(c->options.ring, c->arena + first,
-                       left < ARENA_PIECE_BYTES ? left : ARENA_PIECE_BYTES);
-        c->registered++;
-    }
-}
-
 /* Starts reading as much as there are free blocks for. */
 static void copy_feed(struct copy *c)
 {
     struct range *r;
     while (c->used < c->depth && (r = range_pick(c)) != NULL && copy_may_read(c, r)) {
         struct block *b = c->free;
-        copy_register(c, b);
+        arena_use(&c->arena, b->buf);
         c->free = b->next;
         c->used++;
         b->range = r;
@@ -603,29 +579,21 @@ void copy_free(struct copy *c)
         digest_free(&c->ranges[i].digest);
     if (c->under_way > 0)
         return; /* the kernel may still write into the blocks: they are left to it */
-    while (c->registered > 0)
-        ring_arena_remove(c->options.ring, c->arena + --c->registered * ARENA_PIECE_BYTES);
-    free(c->arena);
+    arena_free(&c->arena);
     free(c->blocks);
     free(c);
 }
 
-/* Huge pages spare most of the faults when the blocks are touched first; few blocks fill none. */
 static int copy_make_blocks(struct copy *c)
 {
-    size_t bytes = copy_arena_bytes(c);
-    bool huge = bytes >= ARENA_ALIGN_BYTES;
-    void *arena = NULL;
     c->blocks = calloc(c->options.blocks, sizeof *c->blocks);
-    if (c->blocks == NULL || posix_memalign(&arena, huge ? ARENA_ALIGN_BYTES : 4096, bytes) != 0)
+    if (c->blocks == NULL || arena_new(&c->arena, c->options.ring,
+                                       (size_t)c->options.blocks * c->options.block_bytes) < 0)
         return -1;
-    c->arena = arena;
-    if (huge)
-        madvise(arena, bytes, MADV_HUGEPAGE);
     for (unsigned i = c->options.blocks; i-- > 0;) {
         struct block *b = &c->blocks[i];
         b->copy = c;
-        b->buf = c->arena + (size_t)i * c->options.block_bytes;
+        b->buf = c->arena.memory + (size_t)i * c->options.block_bytes;
         b->next = c->free;
         c->free = b;
     }
