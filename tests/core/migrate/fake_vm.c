@@ -1,48 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * Theory of operation
- *
- * pair_move() is the whole of QEMU: a list of transitions, of which one that is possible is taken,
- * in an order that the seed decides. It is called between operations, inside of them, and instead of
- * each wait of the loop, which also drives the clock: so nothing here waits, and a run of thousands of
- * turns asks the kernel for nothing.
- */
+/* The operations of the port, with the faults that they meet; what happens between them is in fake_move.c. */
 #include "fake_vm.h"
 
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <time.h>
 
 #include <cmocka.h>
 
 #include "core/clock.h"
-
-#define TICK_NS (20 * NS_PER_MS)
-#define CLOCK_START_NS (1000 * NS_PER_S)
-#define CLOCK_END_NS (CLOCK_START_NS + 3600 * NS_PER_S) /* an hour: it hangs */
-
-static int64_t the_clock_ns = CLOCK_START_NS;
-static struct fake_pair *the_pair; /* between its init and its close */
-
-int __wrap_clock_gettime(clockid_t id, struct timespec *ts);
-
-int __wrap_clock_gettime(clockid_t id, struct timespec *ts)
-{
-    (void)id;
-    the_clock_ns += NS_PER_US; /* whoever spins on the clock alone gets on, too */
-    ts->tv_sec = the_clock_ns / NS_PER_S;
-    ts->tv_nsec = the_clock_ns % NS_PER_S;
-    return 0;
-}
-
-int64_t fake_clock_ns(void)
-{
-    return the_clock_ns;
-}
+#include "fake_move.h"
 
 const char *fake_fault_name(enum fake_fault fault)
 {
@@ -63,359 +34,6 @@ const char *fake_fault_name(enum fake_fault fault)
     return names[fault];
 }
 
-static void pair_note(struct fake_pair *p, const char *what)
-{
-    size_t len = strlen(p->trail);
-    if (len + strlen(what) + 2 < sizeof p->trail)
-        sprintf(p->trail + len, " %s", what);
-}
-
-static void pair_assert(struct fake_pair *p)
-{
-    bool source = !p->source.dead && p->source.run == VM_RUN_RUNNING;
-    bool destination = !p->destination.dead && p->destination.run == VM_RUN_RUNNING;
-    p->destination_ran |= destination;
-    p->both_ran |= source && p->destination_ran;
-    if (source && destination && !p->twice_by_qemu)
-        fail_msg("both sides run the guest:%s", p->trail);
-    if (source && p->destination_ran && !p->twice_by_qemu)
-        fail_msg("the source runs a guest that has already run on the destination:%s", p->trail);
-    p->twice_by_qemu &= source && p->destination_ran; /* the next time needs an excuse of its own */
-    if (p->source_quit && !(p->loaded || p->destination.dead))
-        fail_msg("the source was ended while its memory was needed:%s", p->trail);
-    if (the_clock_ns > CLOCK_END_NS)
-        fail_msg("it hangs:%s", p->trail);
-}
-
-/* QEMU is about to start a second guest by itself: that one start is not the engine's fault. */
-static void pair_excuse(struct fake_pair *p, bool second)
-{
-    p->twice_by_qemu |= second;
-    p->qemu_race |= second;
-}
-
-static uint32_t pair_random(struct fake_pair *p)
-{
-    p->seed = p->seed * 1664525u + 1013904223u;
-    return p->seed >> 16;
-}
-
-static void side_says(struct fake_side *s, bool resumed)
-{
-    if (s == &s->pair->destination && s->pair->resume_unseen)
-        s->vm.seen.gap = true;
-    if (s->mute || s->vm.seen.gap)
-        return;
-    *(resumed ? &s->vm.seen.resumed_ns : &s->vm.seen.stopped_ns) = clock_now_ns();
-    s->vm.changed = true;
-}
-
-static void side_resume(struct fake_side *s)
-{
-    if (s->run == VM_RUN_RUNNING)
-        return;
-    s->run = VM_RUN_RUNNING;
-    side_says(s, true);
-}
-
-static void side_die(struct fake_side *s)
-{
-    s->dead = true;
-    s->vm.changed = true;
-    s->pair->broken = true;
-}
-
-/* ---- what the source does by itself ---- */
-
-static bool source_setup(struct fake_pair *p)
-{
-    struct fake_side *s = &p->source;
-    if (s->migration != VM_MIGRATION_SETUP || p->stalled)
-        return false;
-    p->connected = p->listening && !p->destination.dead && !p->broken;
-    s->migration = p->connected ? VM_MIGRATION_ACTIVE : VM_MIGRATION_FAILED;
-    s->passes = 1;
-    return true;
-}
-
-static bool source_pass(struct fake_pair *p)
-{
-    struct fake_side *s = &p->source;
-    if (s->migration != VM_MIGRATION_ACTIVE || p->broken || p->stalled ||
-        s->run == VM_RUN_FINISHING)
-        return false;
-    if (p->never_converges || s->passes < 3)
-        return ++s->passes <= 3;
-    return false;
-}
-
-static bool source_stop(struct fake_pair *p)
-{
-    struct fake_side *s = &p->source;
-    bool converged = s->passes >= 3 && (!p->never_converges || s->run == VM_RUN_STOPPED);
-    if (s->migration != VM_MIGRATION_ACTIVE || p->broken || p->stalled ||
-        s->run == VM_RUN_FINISHING || !(converged || p->start_postcopy))
-        return false;
-    p->sent_stopped = s->run != VM_RUN_RUNNING;
-    if (!p->sent_stopped)
-        side_says(s, false);
-    s->run = VM_RUN_FINISHING;
-    return true;
-}
-
-static bool source_device(struct fake_pair *p)
-{
-    struct fake_side *s = &p->source;
-    if (s->migration != VM_MIGRATION_ACTIVE || s->run != VM_RUN_FINISHING || p->broken ||
-        p->stalled)
-        return false;
-    if (p->start_postcopy) {
-        s->migration = VM_MIGRATION_POSTCOPY;
-        p->package_sent = true;
-    } else {
-        s->migration = VM_MIGRATION_DEVICE;
-    }
-    return true;
-}
-
-/* Its last look for an error of the stream comes after the package; until then it may fail. */
-static bool source_past_package(struct fake_pair *p)
-{
-    if (p->source.migration != VM_MIGRATION_POSTCOPY || p->broken || p->past_package)
-        return false;
-    p->past_package = true;
-    return true;
-}
-
-static bool source_last_byte(struct fake_pair *p)
-{
-    enum vm_migration m = p->source.migration;
-    if (!(m == VM_MIGRATION_DEVICE || (m == VM_MIGRATION_POSTCOPY && p->past_package)) ||
-        p->broken || p->stalled || p->all_sent)
-        return false;
-    p->all_sent = true;
-    return true;
-}
-
-static bool source_complete(struct fake_pair *p)
-{
-    struct fake_side *s = &p->source;
-    if ((s->migration != VM_MIGRATION_DEVICE && s->migration != VM_MIGRATION_POSTCOPY) ||
-        !p->all_sent || (p->return_path && !p->loaded))
-        return false;
-    s->migration = VM_MIGRATION_COMPLETED; /* without the big lock: the run state comes later */
-    s->vm.seen.sent_ns = clock_now_ns();
-    s->vm.changed = true;
-    return true;
-}
-
-static bool source_postmigrate(struct fake_pair *p)
-{
-    struct fake_side *s = &p->source;
-    if (s->migration != VM_MIGRATION_COMPLETED || s->run != VM_RUN_FINISHING)
-        return false;
-    s->run = VM_RUN_MIGRATED;
-    return true;
-}
-
-static bool source_notice_break(struct fake_pair *p)
-{
-    struct fake_side *s = &p->source;
-    bool done = p->all_sent && (!p->return_path || p->loaded);
-    if (!p->broken || done)
-        return false;
-    if (s->migration == VM_MIGRATION_POSTCOPY && p->past_package)
-        s->migration = VM_MIGRATION_PAUSED;
-    else if (s->migration == VM_MIGRATION_POSTCOPY || s->migration == VM_MIGRATION_ACTIVE ||
-             s->migration == VM_MIGRATION_DEVICE)
-        s->migration = VM_MIGRATION_FAILED;
-    else
-        return false;
-    s->vm.changed = true;
-    return true;
-}
-
-static void source_go_on(struct fake_pair *p)
-{
-    if (p->sent_stopped)
-        p->source.run = VM_RUN_STOPPED;
-    else
-        side_resume(&p->source);
-}
-
-static bool source_after_failure(struct fake_pair *p)
-{
-    struct fake_side *s = &p->source;
-    if (s->migration != VM_MIGRATION_FAILED || s->run != VM_RUN_FINISHING)
-        return false;
-    pair_excuse(p, p->destination_ran);
-    source_go_on(p);
-    return true;
-}
-
-static bool source_cancelled(struct fake_pair *p)
-{
-    struct fake_side *s = &p->source;
-    if (s->migration != VM_MIGRATION_CANCELLING)
-        return false;
-    if (s->run == VM_RUN_FINISHING)
-        source_go_on(p);
-    else
-        s->migration = VM_MIGRATION_CANCELLED;
-    return true;
-}
-
-/* ---- what the destination does by itself ---- */
-
-static void destination_begin(struct fake_pair *p)
-{
-    struct fake_side *d = &p->destination;
-    if (p->destination_armed && !p->sent_stopped) {
-        /* not afterwards: the engine has had its chance to disarm it */
-        pair_excuse(p, p->source.run == VM_RUN_RUNNING && !p->engine_done);
-        side_resume(d);
-    } else {
-        d->run = VM_RUN_STOPPED;
-    }
-    d->vm.changed = true;
-}
-
-static bool destination_connected(struct fake_pair *p)
-{
-    if (!p->connected || p->destination.migration != VM_MIGRATION_NONE)
-        return false;
-    p->destination.migration = VM_MIGRATION_ACTIVE;
-    return true;
-}
-
-static bool destination_package(struct fake_pair *p)
-{
-    struct fake_side *d = &p->destination;
-    if (!p->package_sent || d->run != VM_RUN_INCOMING || d->migration != VM_MIGRATION_ACTIVE)
-        return false;
-    d->migration = VM_MIGRATION_POSTCOPY;
-    destination_begin(p);
-    return true;
-}
-
-static bool destination_fail(struct fake_pair *p)
-{
-    if (p->fails_softly)
-        p->destination.migration = VM_MIGRATION_FAILED;
-    else
-        p->destination.dead = true;
-    p->destination.vm.changed = true;
-    p->broken = true;
-    return true;
-}
-
-static bool destination_load(struct fake_pair *p)
-{
-    struct fake_side *d = &p->destination;
-    bool waits = d->run == VM_RUN_INCOMING && d->migration == VM_MIGRATION_ACTIVE &&
-                 !p->package_sent;
-    if (!p->all_sent || p->loaded || !(waits || d->migration == VM_MIGRATION_POSTCOPY))
-        return false;
-    if (p->load_fails && waits)
-        return destination_fail(p);
-    p->loaded = true;
-    d->migration = VM_MIGRATION_COMPLETED;
-    if (waits)
-        destination_begin(p);
-    return true;
-}
-
-static bool destination_notice_break(struct fake_pair *p)
-{
-    struct fake_side *d = &p->destination;
-    if (!p->broken || p->all_sent || p->package_sent || d->migration != VM_MIGRATION_ACTIVE)
-        return false;
-    return destination_fail(p);
-}
-
-typedef bool move_fn(struct fake_pair *p);
-
-static const struct move {
-    const char *name;
-    move_fn *fn;
-    bool source;
-} moves[] = {
-    {"s:setup", source_setup, true},
-    {"s:pass", source_pass, true},
-    {"s:stop", source_stop, true},
-    {"s:device", source_device, true},
-    {"s:past-package", source_past_package, true},
-    {"s:last-byte", source_last_byte, true},
-    {"s:complete", source_complete, true},
-    {"s:postmigrate", source_postmigrate, true},
-    {"s:break", source_notice_break, true},
-    {"s:go-on", source_after_failure, true},
-    {"s:cancelled", source_cancelled, true},
-    {"d:connected", destination_connected, false},
-    {"d:package", destination_package, false},
-    {"d:load", destination_load, false},
-    {"d:break", destination_notice_break, false},
-};
-
-enum { MOVES = sizeof moves / sizeof *moves };
-
-/* One transition, if there is one. */
-static bool pair_move(struct fake_pair *p)
-{
-    unsigned first = pair_random(p) % MOVES;
-    for (unsigned i = 0; i < MOVES; i++) {
-        const struct move *m = &moves[(first + i) % MOVES];
-        const struct fake_side *s = m->source ? &p->source : &p->destination;
-        if (s->dead || (s->lags && !p->engine_done && pair_random(p) % 8 != 0) || !m->fn(p))
-            continue;
-        pair_note(p, m->name);
-        pair_assert(p);
-        return true;
-    }
-    return false;
-}
-
-static void pair_maybe_move(struct fake_pair *p)
-{
-    unsigned burst = pair_random(p) % 8 == 0 ? 6 : 3;
-    for (unsigned n = pair_random(p) % burst; n > 0; n--)
-        if (pair_random(p) % 8 >= p->hesitation)
-            pair_move(p);
-}
-
-void fake_pair_quiesce(struct fake_pair *p)
-{
-    pair_note(p, "|");
-    p->engine_done = true;
-    while (pair_move(p))
-        ;
-}
-
-static void pair_tick(struct fake_pair *p)
-{
-    the_clock_ns += TICK_NS;
-    p->sent_bytes += p->connected && !p->broken && !p->stalled;
-    pair_maybe_move(p);
-    pair_assert(p);
-}
-
-int __real_epoll_wait(int epfd, struct epoll_event *events, int max, int timeout_ms);
-int __wrap_epoll_wait(int epfd, struct epoll_event *events, int max, int timeout_ms);
-
-/* Of all descriptors of the loop only the one for signals can be ready. */
-int __wrap_epoll_wait(int epfd, struct epoll_event *events, int max, int timeout_ms)
-{
-    (void)timeout_ms;
-    assert_non_null(the_pair);
-    pair_tick(the_pair);
-    if (!the_pair->raised)
-        return 0;
-    the_pair->raised = false;
-    return __real_epoll_wait(epfd, events, max, 0);
-}
-
-/* ---- the operations ---- */
-
 /* Who connects anew has not heard what was said meanwhile; of a process that ends all is heard. */
 static int side_lost(struct fake_side *s, struct err *e)
 {
@@ -426,8 +44,8 @@ static int side_lost(struct fake_side *s, struct err *e)
 static void pair_fault(struct fake_pair *p)
 {
     switch (p->fault) {
-    case FAKE_SOURCE_DIES: side_die(&p->source); break;
-    case FAKE_DESTINATION_DIES: side_die(&p->destination); break;
+    case FAKE_SOURCE_DIES: fake_side_die(&p->source); break;
+    case FAKE_DESTINATION_DIES: fake_side_die(&p->destination); break;
     case FAKE_SOURCE_MUTE: p->source.mute = true; break;
     case FAKE_DESTINATION_MUTE: p->destination.mute = true; break;
     case FAKE_INTERRUPT: p->raised = raise(SIGINT) == 0; break;
@@ -448,15 +66,15 @@ static int side_begin(struct fake_side *s, const char *name, struct err *e)
     struct fake_pair *p = s->pair;
     char words[64];
     snprintf(words, sizeof words, "[%u %s.%s]", ++p->ops, s == &p->source ? "S" : "D", name);
-    pair_maybe_move(p);
-    pair_note(p, words);
+    fake_pair_maybe_move(p);
+    fake_pair_note(p, words);
     bool faulty = p->ops == p->fault_at_op;
     if (faulty) {
-        pair_note(p, "!");
-        pair_note(p, fake_fault_name(p->fault));
+        fake_pair_note(p, "!");
+        fake_pair_note(p, fake_fault_name(p->fault));
         pair_fault(p);
     }
-    pair_assert(p);
+    fake_pair_assert(p);
     if (s->dead || s->mute || (faulty && p->fault == FAKE_LOST_BEFORE))
         return side_lost(s, e);
     if (faulty && p->fault == FAKE_REFUSES)
@@ -468,7 +86,7 @@ static int side_begin(struct fake_side *s, const char *name, struct err *e)
 static int side_end(struct fake_side *s, struct err *e)
 {
     struct fake_pair *p = s->pair;
-    pair_assert(p);
+    fake_pair_assert(p);
     if (p->ops == p->fault_at_op && p->fault == FAKE_LOST_AFTER) {
         p->answer_lost = true;
         return side_lost(s, e);
@@ -545,7 +163,7 @@ static int fake_start(struct vm *vm, const char *uri, struct err *e)
     s->pair->changes++;
     s->vm.seen = (struct vm_seen){0};
     s->migration = VM_MIGRATION_SETUP;
-    pair_maybe_move(s->pair);
+    fake_pair_maybe_move(s->pair);
     return side_end(s, e);
 }
 
@@ -563,7 +181,7 @@ static int fake_sample(struct vm *vm, struct vm_sample *out, struct err *e)
         out->ram_remaining_bytes = 100 << 20;
     }
     out->ram_transferred_bytes = s->pair->sent_bytes;
-    pair_maybe_move(s->pair); /* query-migrate and query-status are two commands */
+    fake_pair_maybe_move(s->pair); /* query-migrate and query-status are two commands */
     if (s->dead)
         return side_lost(s, e);
     out->run = s->run;
@@ -590,10 +208,10 @@ static int destination_run(struct fake_side *d, bool on)
     if (d->run == VM_RUN_INCOMING)
         p->destination_armed = on;
     else if (on)
-        side_resume(d);
+        fake_side_resume(d);
     else if (d->run == VM_RUN_RUNNING) {
         d->run = VM_RUN_STOPPED;
-        side_says(d, false);
+        fake_side_says(d, false);
     }
     return 0;
 }
@@ -604,7 +222,7 @@ static void source_halt(struct fake_side *s)
     if (s->run != VM_RUN_RUNNING)
         return;
     s->run = VM_RUN_STOPPED;
-    side_says(s, false);
+    fake_side_says(s, false);
 }
 
 static int fake_run(struct vm *vm, bool on, enum vm_run *now, struct err *e)
@@ -624,13 +242,13 @@ static int fake_run(struct vm *vm, bool on, enum vm_run *now, struct err *e)
     else if (on && p->destination_ran)
         fail_msg("the source was let run a guest that has run on the destination:%s", p->trail);
     else if (on)
-        side_resume(s);
+        fake_side_resume(s);
     else
         source_halt(s);
-    pair_assert(p);
-    pair_maybe_move(p); /* query-status is a second command */
+    fake_pair_assert(p);
+    fake_pair_maybe_move(p); /* query-status is a second command */
     if (s->restarts && !on && ran)
-        side_resume(s);
+        fake_side_resume(s);
     if (s->dead)
         return side_lost(s, e);
     *now = s->run;
@@ -657,7 +275,7 @@ static int fake_cancel(struct vm *vm, struct err *e)
         p->broken = true;
     }
     for (int i = 0; i < 1000 && !side_settled(s) && !s->dead; i++)
-        pair_move(p);
+        fake_pair_move(p);
     if (s->dead)
         return side_lost(s, e);
     if (!side_settled(s))
@@ -679,8 +297,8 @@ static int fake_quit(struct vm *vm, struct err *e)
     s->pair->changes++;
     s->pair->source_quit |= s == &s->pair->source;
     s->pair->destination_quit |= s == &s->pair->destination;
-    side_die(s);
-    pair_assert(s->pair);
+    fake_side_die(s);
+    fake_pair_assert(s->pair);
     return side_end(s, e);
 }
 
@@ -737,14 +355,12 @@ static void side_init(struct fake_pair *p, struct fake_side *s, struct loop *loo
 void fake_pair_init(struct fake_pair *p, struct loop *loop)
 {
     *p = (struct fake_pair){.seed = 1};
-    the_clock_ns = CLOCK_START_NS;
     side_init(p, &p->source, loop, "source", VM_RUN_RUNNING);
     side_init(p, &p->destination, loop, "destination", VM_RUN_INCOMING);
-    the_pair = p;
+    fake_clock_start(p);
 }
 
 void fake_pair_close(struct fake_pair *p)
 {
-    assert_ptr_equal(p, the_pair);
-    the_pair = NULL;
+    fake_clock_stop(p);
 }
