@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "relocate_rig.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -243,4 +244,32 @@ void rig_assert_untouched(struct rig *r)
     for (size_t i = 0; i < sizeof changes / sizeof *changes; i++)
         assert_int_equal(r->from.done[changes[i]] + r->to.done[changes[i]], 0);
     rig_assert_given_back(r);
+}
+
+void rig_set_up_kept(struct rig *r)
+{
+    rig_set_up_image(r);
+    r->to.faults = (struct memory_faults){.only = "-part", .fail_at = 38, .fail_errno = EIO};
+    assert_int_equal(rig_run(r), -1);
+    assert_true(rig_kept(r));
+    rig_again(r);
+}
+
+void rig_set_up_published(struct rig *r)
+{
+    rig_set_up_image(r);
+    rig_alone(r);
+    assert_int_equal(rig_run(r), 0);
+    unsigned n = (unsigned)memory_last(&r->to, MEMORY_PUBLISH, "image") + 1;
+    rig_tear_down(r);
+    rig_set_up_image(r);
+    rig_alone(r);
+    r->world.die_at = n;
+    r->world.death = DEATH_AFTER;
+    assert_int_equal(rig_run(r), -1);
+    assert_true(rig_same(r, "image"));
+    assert_non_null(memory_find(&r->to, RIG_JOURNAL));
+    rig_again(r);
+    r->to.publishing = NULL;
+    r->options.move = true;
 }

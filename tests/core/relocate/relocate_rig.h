@@ -78,4 +78,9 @@ void rig_assert_refused(struct rig *r, const char *said);
 #define RIG_PART ".image.godwit-part"
 #define RIG_JOURNAL ".image.godwit-journal"
 
+/* A run that has failed in the middle of "image": some chunks are durable. */
+void rig_set_up_kept(struct rig *r);
+/* Killed when the image had its name, and the journal and the source were there still. */
+void rig_set_up_published(struct rig *r);
+
 #endif

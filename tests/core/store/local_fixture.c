@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -166,4 +167,67 @@ bool fixture_run_on_old_kernel(void)
         _exit(127);
     }
     return pid > 0 && waitpid(pid, &status, 0) == pid && status == 0;
+}
+
+const struct store_attr fixture_someone = {
+    .mode = 0644,
+    .uid = 4711,
+    .gid = 4712,
+    .atime_ns = 1000000000123456789,
+    .mtime_ns = -1500000000}; /* half a second before the end of 1969 */
+
+struct where fixture_disk = {"/var/tmp", RING_AUTO}, fixture_memory = {"/dev/shm", RING_AUTO},
+             fixture_disk_calls = {"/var/tmp", RING_SYSCALLS},
+             fixture_memory_calls = {"/dev/shm", RING_SYSCALLS};
+
+struct store_attr fixture_look(struct fixture *f, const char *name)
+{
+    struct store_attr attr;
+    assert_int_equal(f->ops->lookup(f->place, name, &attr, &f->e), 1);
+    return attr;
+}
+
+bool fixture_is_there(struct fixture *f, const char *name)
+{
+    struct stat st;
+    return lstat(fixture_path(f, name), &st) == 0;
+}
+
+void fixture_write_image(struct fixture *f, struct store_file *file)
+{
+    static const struct {
+        uint32_t len, offset;
+    } part[] = {
+        {MIB, 0}, {8192, 2 * MIB}, {3000, 2 * MIB + 8192}, {5192, 2 * MIB + 11192}, {777, 3 * MIB}};
+    unsigned char *buf = aligned_alloc(65536, MIB);
+    uint8_t verifier[STORE_VERIFIER_BYTES];
+    for (size_t i = 0; i < sizeof part / sizeof *part; i++) {
+        fixture_fill(buf, part[i].len, part[i].offset);
+        struct store_io io = fixture_write(f, file, buf, part[i].len, part[i].offset, i == 2);
+        assert_int_equal(io.res, part[i].len);
+        assert_int_equal(io.stable, i == 2);
+        memcpy(verifier, io.verifier, sizeof verifier);
+    }
+    struct store_io io = fixture_commit(f, file, MIB, MIB);
+    assert_int_equal(io.res, 0);
+    assert_memory_equal(io.verifier, verifier, sizeof verifier);
+    io = fixture_commit(f, file, 0, 0);
+    assert_memory_equal(io.verifier, verifier, sizeof verifier);
+    free(buf);
+}
+
+void fixture_check_image(struct fixture *f, const char *name)
+{
+    unsigned char *buf = malloc(FIXTURE_SIZE), *want = calloc(1, FIXTURE_SIZE);
+    fixture_fill(want, MIB, 0);
+    fixture_fill(want + 2 * MIB, 16384, 2 * MIB);
+    fixture_fill(want + 3 * MIB, 777, 3 * MIB);
+    struct store_file *file = fixture_open(f, name, STORE_READ, 0);
+    assert_int_equal(file->attr.size_bytes, FIXTURE_SIZE);
+    assert_true(file->attr.used_bytes < MIB + MIB / 2);
+    assert_int_equal(fixture_read(f, file, buf, FIXTURE_SIZE, 0).res, FIXTURE_SIZE);
+    assert_memory_equal(buf, want, FIXTURE_SIZE);
+    f->ops->file_close(file);
+    free(buf);
+    free(want);
 }

@@ -66,4 +66,26 @@ void fixture_old_kernel(void);
 /* Runs this program again with --old-kernel; whether it succeeded. */
 bool fixture_run_on_old_kernel(void);
 
+/* The size of an image, and what publish() gives it. */
+enum { FIXTURE_SIZE = 3 * MIB + 777 };
+extern const struct store_attr fixture_someone;
+
+struct store_attr fixture_look(struct fixture *f, const char *name);
+bool fixture_is_there(struct fixture *f, const char *name);
+
+/* Whole blocks, two that are not aligned, and an odd end; what was not written is a hole. */
+void fixture_write_image(struct fixture *f, struct store_file *file);
+void fixture_check_image(struct fixture *f, const char *name);
+
+/* cmocka's entries of a test on each file system, with each ring. */
+extern struct where fixture_disk, fixture_memory, fixture_disk_calls, fixture_memory_calls;
+
+#define EVERYWHERE(test)                                                        \
+    {#test " (disk)", test, NULL, NULL, &fixture_disk},                         \
+        {#test " (tmpfs)", test, NULL, NULL, &fixture_memory},                  \
+        {#test " (disk, system calls)", test, NULL, NULL, &fixture_disk_calls}, \
+    {                                                                           \
+#test " (tmpfs, system calls)", test, NULL, NULL, &fixture_memory_calls \
+    }
+
 #endif

@@ -23,35 +23,13 @@
 #include "core/clock.h"
 #include "core/relocate/extents.h"
 
-enum { SIZE = 3 * MIB + 777 };
-
-static const struct store_attr someone = {
-    .mode = 0644,
-    .uid = 4711,
-    .gid = 4712,
-    .atime_ns = 1000000000123456789,
-    .mtime_ns = -1500000000}; /* half a second before the end of 1969 */
-
-static struct store_attr look(struct fixture *f, const char *name)
-{
-    struct store_attr attr;
-    assert_int_equal(f->ops->lookup(f->place, name, &attr, &f->e), 1);
-    return attr;
-}
-
-static bool is_there(struct fixture *f, const char *name)
-{
-    struct stat st;
-    return lstat(fixture_path(f, name), &st) == 0;
-}
-
 /* 1 MiB of hole, 1 MiB of data, a hole, and the last 777 bytes. */
 static void make_sparse(struct fixture *f, const char *name)
 {
     int fd = open(fixture_path(f, name), O_RDWR | O_CREAT | O_EXCL, 0640);
     unsigned char *data = malloc(MIB);
     memset(data, 0xa5, MIB);
-    assert_int_equal(ftruncate(fd, SIZE), 0);
+    assert_int_equal(ftruncate(fd, FIXTURE_SIZE), 0);
     assert_int_equal(pwrite(fd, data, MIB, MIB), MIB);
     assert_int_equal(pwrite(fd, data, 777, 3 * MIB), 777);
     assert_int_equal(fsync(fd), 0);
@@ -69,7 +47,7 @@ static void test_holes_and_data(void **state)
     fixture_set_up(&f, *state, false);
     make_sparse(&f, "image");
     struct store_file *file = fixture_open(&f, "image", STORE_READ, 0);
-    assert_int_equal(file->attr.size_bytes, SIZE);
+    assert_int_equal(file->attr.size_bytes, FIXTURE_SIZE);
     assert_int_equal(file->attr.mode, 0640);
     assert_false(file->in_use);
     assert_false(file->holes_unknown);
@@ -102,13 +80,13 @@ static void test_a_read_leaves_the_file_untouched(void **state)
     struct fixture f;
     fixture_set_up(&f, *state, false);
     make_sparse(&f, "image");
-    struct store_attr before = look(&f, "image");
+    struct store_attr before = fixture_look(&f, "image");
     struct store_file *file = fixture_open(&f, "image", STORE_READ, 0);
     unsigned char *buf = aligned_alloc(65536, MIB);
     assert_int_equal(fixture_read(&f, file, buf, MIB, MIB).res, MIB);
     f.ops->file_close(file);
     free(buf);
-    struct store_attr after = look(&f, "image");
+    struct store_attr after = fixture_look(&f, "image");
     assert_memory_equal(&before, &after, sizeof before);
     fixture_tear_down(&f);
 }
@@ -118,18 +96,18 @@ static void test_what_is_there(void **state)
     struct fixture f;
     struct store_attr attr;
     fixture_set_up(&f, *state, false);
-    assert_int_equal(look(&f, "").type, STORE_DIRECTORY);
+    assert_int_equal(fixture_look(&f, "").type, STORE_DIRECTORY);
     assert_int_equal(f.ops->lookup(f.place, "absent", &attr, &f.e), 0);
     assert_int_equal(mkdir(fixture_path(&f, "dir"), 0700), 0);
-    assert_int_equal(look(&f, "dir").type, STORE_DIRECTORY);
+    assert_int_equal(fixture_look(&f, "dir").type, STORE_DIRECTORY);
     assert_int_equal(mkfifo(fixture_path(&f, "fifo"), 0600), 0);
-    assert_int_equal(look(&f, "fifo").type, STORE_OTHER);
+    assert_int_equal(fixture_look(&f, "fifo").type, STORE_OTHER);
     make_sparse(&f, "dir/image");
-    assert_int_equal(look(&f, "dir/image").size_bytes, SIZE);
+    assert_int_equal(fixture_look(&f, "dir/image").size_bytes, FIXTURE_SIZE);
     assert_int_equal(f.ops->lookup(f.place, "dir/image/x", &attr, &f.e), 0);
     assert_int_equal(symlink("dir/image", fixture_path(&f, "link")), 0);
-    assert_int_equal(look(&f, "link").type, STORE_REGULAR);
-    assert_int_equal(look(&f, "link").inode, look(&f, "dir/image").inode);
+    assert_int_equal(fixture_look(&f, "link").type, STORE_REGULAR);
+    assert_int_equal(fixture_look(&f, "link").inode, fixture_look(&f, "dir/image").inode);
     f.ops->file_close(fixture_open(&f, "link", STORE_READ, 0));
 
     fixture_refuses(&f, "absent", STORE_READ, ERR_IO, ENOENT);
@@ -182,70 +160,30 @@ static void test_a_directory_is_listed(void **state)
 
 /* ---- as a destination ---- */
 
-/* Whole blocks, two that are not aligned, and an odd end; what was not written is a hole. */
-static void write_image(struct fixture *f, struct store_file *file)
-{
-    static const struct {
-        uint32_t len, offset;
-    } part[] = {
-        {MIB, 0}, {8192, 2 * MIB}, {3000, 2 * MIB + 8192}, {5192, 2 * MIB + 11192}, {777, 3 * MIB}};
-    unsigned char *buf = aligned_alloc(65536, MIB);
-    uint8_t verifier[STORE_VERIFIER_BYTES];
-    for (size_t i = 0; i < sizeof part / sizeof *part; i++) {
-        fixture_fill(buf, part[i].len, part[i].offset);
-        struct store_io io = fixture_write(f, file, buf, part[i].len, part[i].offset, i == 2);
-        assert_int_equal(io.res, part[i].len);
-        assert_int_equal(io.stable, i == 2);
-        memcpy(verifier, io.verifier, sizeof verifier);
-    }
-    struct store_io io = fixture_commit(f, file, MIB, MIB);
-    assert_int_equal(io.res, 0);
-    assert_memory_equal(io.verifier, verifier, sizeof verifier);
-    io = fixture_commit(f, file, 0, 0);
-    assert_memory_equal(io.verifier, verifier, sizeof verifier);
-    free(buf);
-}
-
-static void check_image(struct fixture *f, const char *name)
-{
-    unsigned char *buf = malloc(SIZE), *want = calloc(1, SIZE);
-    fixture_fill(want, MIB, 0);
-    fixture_fill(want + 2 * MIB, 16384, 2 * MIB);
-    fixture_fill(want + 3 * MIB, 777, 3 * MIB);
-    struct store_file *file = fixture_open(f, name, STORE_READ, 0);
-    assert_int_equal(file->attr.size_bytes, SIZE);
-    assert_true(file->attr.used_bytes < MIB + MIB / 2);
-    assert_int_equal(fixture_read(f, file, buf, SIZE, 0).res, SIZE);
-    assert_memory_equal(buf, want, SIZE);
-    f->ops->file_close(file);
-    free(buf);
-    free(want);
-}
-
 static void test_what_is_written_is_read_back(void **state)
 {
     struct fixture f;
     unsigned char *buf = aligned_alloc(65536, MIB);
     fixture_set_up(&f, *state, false);
-    struct store_file *file = fixture_open(&f, "image.part", STORE_CREATE, SIZE);
-    struct store_attr attr = look(&f, "image.part");
+    struct store_file *file = fixture_open(&f, "image.part", STORE_CREATE, FIXTURE_SIZE);
+    struct store_attr attr = fixture_look(&f, "image.part");
     assert_int_equal(attr.mode, 0600);
-    assert_int_equal(attr.size_bytes, SIZE);
+    assert_int_equal(attr.size_bytes, FIXTURE_SIZE);
     assert_int_equal(attr.used_bytes, 0);
     assert_int_equal(attr.inode, file->attr.inode);
-    write_image(&f, file);
+    fixture_write_image(&f, file);
     assert_int_equal(fixture_read(&f, file, buf, MIB, 0).res, MIB); /* it can be read, too */
     assert_int_equal(buf[1], 31 + 1);
     f.ops->file_close(file);
-    check_image(&f, "image.part");
+    fixture_check_image(&f, "image.part");
 
     fixture_refuses(&f, "image.part", STORE_CREATE, ERR_IO, EEXIST);
     file = fixture_open(&f, "image.part", STORE_UPDATE, 0);
-    assert_int_equal(file->attr.size_bytes, SIZE);
+    assert_int_equal(file->attr.size_bytes, FIXTURE_SIZE);
     assert_int_equal(fixture_read(&f, file, buf, 4096, 2 * MIB).res, 4096);
     assert_int_equal(fixture_write(&f, file, buf, 4096, 2 * MIB, false).res, 4096);
     f.ops->file_close(file);
-    check_image(&f, "image.part");
+    fixture_check_image(&f, "image.part");
     free(buf);
     fixture_tear_down(&f);
 }
@@ -342,244 +280,6 @@ static void test_a_failed_sync_is_reported(void **state)
     fixture_tear_down(&f);
 }
 
-static void test_a_published_file_has_its_name_and_owner(void **state)
-{
-    struct fixture f;
-    fixture_set_up(&f, *state, false);
-    struct store_file *dir = fixture_open(&f, "sub", STORE_MAKE_DIRECTORY, 0);
-    struct store_file *file = fixture_open(&f, "sub/image.part", STORE_CREATE, SIZE);
-    write_image(&f, file);
-    assert_int_equal(f.ops->publish(file, "image", &someone, NULL, &f.e), 0);
-    assert_string_equal(file->name, "sub/image");
-    f.ops->file_close(file);
-    assert_false(is_there(&f, "sub/image.part"));
-    struct store_attr attr = look(&f, "sub/image");
-    assert_int_equal(attr.mode, someone.mode);
-    assert_int_equal(attr.atime_ns, someone.atime_ns);
-    assert_int_equal(attr.mtime_ns, someone.mtime_ns);
-    if (geteuid() == 0) {
-        assert_int_equal(attr.uid, someone.uid);
-        assert_int_equal(attr.gid, someone.gid);
-    }
-    check_image(&f, "sub/image");
-
-    /* The directory's own, at the end, when nothing changes in it any more; twice is no harm. */
-    assert_int_equal(f.ops->publish(dir, NULL, &someone, NULL, &f.e), 0);
-    f.ops->file_close(dir);
-    dir = fixture_open(&f, "sub", STORE_MAKE_DIRECTORY, 0);
-    f.ops->file_close(dir);
-    attr = look(&f, "sub");
-    assert_int_equal(attr.mode, someone.mode);
-    assert_int_equal(attr.mtime_ns, someone.mtime_ns);
-    fixture_tear_down(&f);
-}
-
-/* What has the final name already: kept without overwrite, and then the file keeps its old name. */
-static void test_only_a_file_that_is_named_is_replaced(void **state)
-{
-    struct fixture f;
-    fixture_set_up(&f, *state, false);
-    fixture_make(&f, "image", 10);
-    struct store_file *file = fixture_open(&f, "part", STORE_CREATE, SIZE);
-    write_image(&f, file);
-    assert_int_equal(f.ops->publish(file, "image", &someone, NULL, &f.e), -1);
-    assert_int_equal(f.e.sys, EEXIST);
-    err_clear(&f.e);
-    assert_string_equal(file->name, "part");
-    assert_int_equal(look(&f, "image").size_bytes, 10);
-    assert_int_equal(look(&f, "part").size_bytes, SIZE);
-    struct store_attr old = look(&f, "image");
-    assert_int_equal(f.ops->publish(file, "image", &someone, &old, &f.e), 0);
-    f.ops->file_close(file);
-    assert_false(is_there(&f, "part"));
-    check_image(&f, "image");
-
-    file = fixture_open(&f, "image", STORE_UPDATE, 0); /* attributes alone */
-    struct store_attr attr = someone;
-    attr.mode = 0400;
-    assert_int_equal(f.ops->publish(file, NULL, &attr, NULL, &f.e), 0);
-    f.ops->file_close(file);
-    assert_int_equal(look(&f, "image").mode, 0400);
-    fixture_tear_down(&f);
-}
-
-/* Who may not give the file away keeps it, and it does not become somebody's set-user-ID file. */
-static void test_publish_not_root(void **state)
-{
-    struct fixture f;
-    if (geteuid() != 0) {
-        print_message("skipped: needs root, to give its rights up for a while\n");
-        skip();
-    }
-    fixture_set_up(&f, *state, false);
-    assert_int_equal(chmod(f.dir, 0777), 0);
-    assert_int_equal(seteuid(65534), 0);
-    struct store_file *file = fixture_open(&f, "part", STORE_CREATE, 10);
-    struct store_attr attr = someone;
-    attr.mode = 04711;
-    int rc = f.ops->publish(file, "image", &attr, NULL, &f.e);
-    assert_int_equal(seteuid(0), 0);
-    assert_int_equal(rc, 0);
-    f.ops->file_close(file);
-    assert_int_equal(look(&f, "image").uid, 65534);
-    assert_int_equal(look(&f, "image").mode, 0711);
-    fixture_tear_down(&f);
-}
-
-static void test_what_is_removed_is_gone(void **state)
-{
-    struct fixture f;
-    fixture_set_up(&f, *state, false);
-    fixture_make(&f, "image", 10);
-    assert_int_equal(mkdir(fixture_path(&f, "dir"), 0700), 0);
-    fixture_make(&f, "dir/image", 10);
-    assert_int_equal(fixture_remove(&f, "image"), 0);
-    assert_int_equal(fixture_remove(&f, "image"), 0);
-    assert_int_equal(fixture_remove(&f, "no/such/name"), 0);
-    assert_int_equal(fixture_remove(&f, "dir"), -1);
-    assert_int_equal(f.e.sys, ENOTEMPTY);
-    err_clear(&f.e);
-    assert_int_equal(fixture_remove(&f, "dir/image"), 0);
-    assert_int_equal(fixture_remove(&f, "dir"), 0);
-    assert_false(is_there(&f, "dir"));
-    fixture_tear_down(&f);
-}
-
-static void rename_over(struct fixture *f, const char *from, const char *to)
-{
-    CLEANUP_FREE char *path = strdup(fixture_path(f, from));
-    assert_int_equal(rename(path, fixture_path(f, to)), 0);
-}
-
-static void not_ours(struct fixture *f)
-{
-    assert_int_equal(f->e.sys, ESTALE);
-    err_clear(&f->e);
-}
-
-/* A name that leads to another file by now, even one with the same inode number: left alone. */
-static void test_remove_is_of_a_file(void **state)
-{
-    struct fixture f;
-    fixture_set_up(&f, *state, false);
-    fixture_make(&f, "image", 10);
-    struct store_attr is = look(&f, "image"), other = is;
-    assert_int_not_equal(is.generation, 0); /* on what the tests run on */
-    other.generation++;
-    assert_int_equal(f.ops->remove(f.place, "image", &other, &f.e), -1);
-    not_ours(&f);
-    fixture_make(&f, "second", 10);
-    rename_over(&f, "second", "image");
-    assert_int_equal(f.ops->remove(f.place, "image", &is, &f.e), -1);
-    not_ours(&f);
-    assert_true(is_there(&f, "image"));
-    assert_int_equal(symlink("image", fixture_path(&f, "link")), 0);
-    is = look(&f, "image"); /* a link to it is not it */
-    struct store_file *linked = fixture_open(&f, "link", STORE_READ, 0);
-    assert_true(linked->by_link);
-    f.ops->file_close(linked);
-    assert_int_equal(f.ops->remove(f.place, "link", &is, &f.e), -1);
-    not_ours(&f);
-    assert_int_equal(f.ops->remove(f.place, "image", &is, &f.e), 0);
-    fixture_tear_down(&f);
-}
-
-/* The file gets the name, not whatever has the file's old name by now. */
-static void test_publish_is_of_a_file(void **state)
-{
-    struct fixture f;
-    fixture_set_up(&f, *state, false);
-    struct store_file *file = fixture_open(&f, "part", STORE_CREATE, SIZE);
-    write_image(&f, file);
-    assert_int_equal(unlink(fixture_path(&f, "part")), 0);
-    fixture_make(&f, "part", 10);
-    assert_int_equal(f.ops->publish(file, "image", &someone, NULL, &f.e), -1);
-    not_ours(&f);
-    assert_false(is_there(&f, "image"));
-    fixture_make(&f, "image", 20);
-    struct store_attr old = look(&f, "image");
-    assert_int_equal(f.ops->publish(file, "image", &someone, &old, &f.e), -1);
-    not_ours(&f);
-    assert_int_equal(look(&f, "image").size_bytes, 20);
-    assert_int_equal(look(&f, "part").size_bytes, 10);
-    f.ops->file_close(file);
-    fixture_tear_down(&f);
-}
-
-/* What is replaced is what was to be replaced, as it was then. */
-static void test_publish_over_another(void **state)
-{
-    struct fixture f;
-    fixture_set_up(&f, *state, false);
-    fixture_make(&f, "image", 10);
-    struct store_attr old = look(&f, "image"), later = old;
-    struct store_file *file = fixture_open(&f, "part", STORE_CREATE, SIZE);
-    write_image(&f, file);
-    later.mtime_ns--; /* it was written to since */
-    assert_int_equal(f.ops->publish(file, "image", &someone, &later, &f.e), -1);
-    not_ours(&f);
-    fixture_make(&f, "other", 11);
-    rename_over(&f, "other", "image");
-    assert_int_equal(f.ops->publish(file, "image", &someone, &old, &f.e), -1);
-    not_ours(&f);
-    assert_int_equal(look(&f, "image").size_bytes, 11);
-    assert_string_equal(file->name, "part");
-    assert_int_equal(unlink(fixture_path(&f, "image")), 0); /* nothing to be replaced any more */
-    assert_int_equal(f.ops->publish(file, "image", &someone, &old, &f.e), 0);
-    f.ops->file_close(file);
-    check_image(&f, "image");
-    assert_false(is_there(&f, "part"));
-    fixture_tear_down(&f);
-}
-
-/* A directory that takes names and gives none back: linked, and not to be unlinked. */
-static void test_publish_keeps_old_name(void **state)
-{
-    struct fixture f;
-    int flags = 0, append = 0;
-    fixture_set_up(&f, *state, false);
-    struct store_file *file = fixture_open(&f, "part", STORE_CREATE, SIZE);
-    write_image(&f, file);
-    int dir = open(fixture_path(&f, "."), O_RDONLY | O_DIRECTORY);
-    assert_true(dir >= 0);
-    if (ioctl(dir, FS_IOC_GETFLAGS, &flags) == 0)
-        append = flags | FS_APPEND_FL;
-    if (append == 0 || ioctl(dir, FS_IOC_SETFLAGS, &append) < 0) {
-        print_message("# no append-only directories here, or not root\n");
-    } else {
-        assert_int_equal(f.ops->publish(file, "image", &someone, NULL, &f.e), -1);
-        assert_int_equal(ioctl(dir, FS_IOC_SETFLAGS, &flags), 0);
-        assert_int_equal(f.e.class, ERR_LOST);
-        assert_non_null(strstr(f.e.msg, "its old one, part, could not be taken from it"));
-        assert_true(is_there(&f, "image") && is_there(&f, "part"));
-        err_clear(&f.e);
-    }
-    close(dir);
-    f.ops->file_close(file);
-    fixture_tear_down(&f);
-}
-
-static void test_a_claim_is_had_by_one(void **state)
-{
-    struct fixture f;
-    struct store_claim *claim, *second;
-    fixture_set_up(&f, *state, false);
-    struct store_file *file = fixture_open(&f, "part", STORE_CREATE, SIZE);
-    assert_int_equal(f.ops->claim(file, &claim, &f.e), 1);
-    assert_non_null(claim);
-    f.ops->file_close(file); /* it is kept all the same */
-    file = fixture_open(&f, "part", STORE_UPDATE, 0);
-    assert_true(file->claimed);
-    assert_false(file->in_use);
-    assert_int_equal(f.ops->claim(file, &second, &f.e), 0);
-    f.ops->file_close(file);
-    claim->release(claim);
-    file = fixture_open(&f, "part", STORE_READ, 0);
-    assert_false(file->claimed);
-    f.ops->file_close(file);
-    fixture_tear_down(&f);
-}
-
 /* Each component may have 255 bytes, and the whole what the kernel takes. */
 static void test_long_names_work(void **state)
 {
@@ -592,12 +292,12 @@ static void test_long_names_work(void **state)
         strcat(name, "/");
     }
     snprintf(part, sizeof part, "%spart", name);
-    struct store_file *file = fixture_open(&f, part, STORE_CREATE, SIZE);
-    write_image(&f, file);
-    assert_int_equal(f.ops->publish(file, "image", &someone, NULL, &f.e), 0);
+    struct store_file *file = fixture_open(&f, part, STORE_CREATE, FIXTURE_SIZE);
+    fixture_write_image(&f, file);
+    assert_int_equal(f.ops->publish(file, "image", &fixture_someone, NULL, &f.e), 0);
     f.ops->file_close(file);
     strcat(name, "image");
-    check_image(&f, name);
+    fixture_check_image(&f, name);
     assert_int_equal(fixture_remove(&f, name), 0);
     while (strrchr(name, '/') != NULL) {
         *strrchr(name, '/') = '\0';
@@ -626,10 +326,10 @@ static void test_no_link_leads_out_of_the_place(void **state)
     }
     assert_null(f.ops->open(f.place, "out", STORE_MAKE_DIRECTORY, 0, &f.e));
     err_clear(&f.e);
-    assert_false(is_there(&other, "new"));
+    assert_false(fixture_is_there(&other, "new"));
     fixture_remove(&f, "out/image"); /* may say "not there" or fail, but not do it */
     err_clear(&f.e);
-    assert_true(is_there(&other, "image"));
+    assert_true(fixture_is_there(&other, "image"));
 
     /* Nor is a link itself written through. */
     char target[128];
@@ -662,7 +362,7 @@ static void test_a_missing_destination_is_reported(void **state)
     assert_null(f.ops->open(f.place, "huge", STORE_CREATE, UINT64_MAX, &f.e));
     assert_true(f.e.sys == EFBIG || f.e.sys == EINVAL || f.e.sys == ENOSPC);
     err_clear(&f.e);
-    assert_false(is_there(&f, "huge"));
+    assert_false(fixture_is_there(&f, "huge"));
     if (mknod(fixture_path(&f, "device"), S_IFBLK | 0600, makedev(7, 255)) == 0) /* root */
         fixture_refuses(&f, "device", STORE_UPDATE, ERR_REFUSED, 0);
     fixture_tear_down(&f);
@@ -718,17 +418,6 @@ static void test_it_works_on_an_old_kernel(void **state)
     assert_true(fixture_run_on_old_kernel());
 }
 
-static struct where disk = {"/var/tmp", RING_AUTO}, memory = {"/dev/shm", RING_AUTO},
-                    disk_calls = {"/var/tmp", RING_SYSCALLS},
-                    memory_calls = {"/dev/shm", RING_SYSCALLS};
-
-#define EVERYWHERE(test)                                                                       \
-    {#test " (disk)", test, NULL, NULL, &disk}, {#test " (tmpfs)", test, NULL, NULL, &memory}, \
-        {#test " (disk, system calls)", test, NULL, NULL, &disk_calls},                        \
-    {                                                                                          \
-#test " (tmpfs, system calls)", test, NULL, NULL, &memory_calls                        \
-    }
-
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -738,16 +427,7 @@ int main(int argc, char **argv)
         EVERYWHERE(test_a_directory_is_listed),
         EVERYWHERE(test_what_is_written_is_read_back),
         EVERYWHERE(test_many_at_once),
-        cmocka_unit_test_prestate(test_a_failed_sync_is_reported, &disk_calls),
-        EVERYWHERE(test_a_published_file_has_its_name_and_owner),
-        EVERYWHERE(test_only_a_file_that_is_named_is_replaced),
-        EVERYWHERE(test_publish_not_root),
-        EVERYWHERE(test_what_is_removed_is_gone),
-        EVERYWHERE(test_remove_is_of_a_file),
-        EVERYWHERE(test_publish_is_of_a_file),
-        EVERYWHERE(test_publish_over_another),
-        EVERYWHERE(test_publish_keeps_old_name),
-        EVERYWHERE(test_a_claim_is_had_by_one),
+        cmocka_unit_test_prestate(test_a_failed_sync_is_reported, &fixture_disk_calls),
         EVERYWHERE(test_long_names_work),
         EVERYWHERE(test_no_link_leads_out_of_the_place),
         EVERYWHERE(test_a_missing_destination_is_reported),
