@@ -9,6 +9,12 @@
  *
  * A connection that was lost is replaced under the lock. Whoever still holds the old one gets
  * errors from it, and asks for another.
+ *
+ * A process must not end while another thread is in a call on a connection with event callbacks. The daemon then
+ * sees the end of the connection and the end of the call at the same time, and libvirt before 10.5 frees the
+ * callbacks twice: in 9.0 the event loop and a worker are both in remoteClientFreePrivateCallbacks(), which takes
+ * no lock there. libvirtd dies of it, of a segmentation fault, some time later. So host_settle() lets no thread
+ * begin another call when the process ends, and waits for those that are under way.
  */
 #include "qmp/virt/host.h"
 
@@ -30,6 +36,10 @@
 
 #define HOST_KEEPALIVE_S 5
 #define HOST_AWAIT_MS ((VIRT_HOST_DEAD_S + 2 * HOST_KEEPALIVE_S) * 1000)
+
+/* How long the process waits for calls when it ends. One that takes longer waits for something, and is not about to
+ * end in the very moment that the connection does. */
+#define HOST_SETTLE_MS 2000
 
 struct virt_host {
     char *uri;
@@ -58,6 +68,18 @@ static void host_hush(void *arg, virErrorPtr error)
 
 static int host_begin_failed;
 
+/* Of all hosts: the calls of other threads that are under way; and whether the process ends. */
+static atomic_int host_calls;
+static atomic_bool host_ending;
+
+/* By atexit(). */
+static void host_settle(void)
+{
+    atomic_store(&host_ending, true);
+    for (int ms = 0; atomic_load(&host_calls) > 0 && ms < HOST_SETTLE_MS; ms++)
+        usleep(1000);
+}
+
 int virt_thread(void *(*run)(void *arg), void *arg)
 {
     pthread_t thread;
@@ -74,7 +96,8 @@ int virt_thread(void *(*run)(void *arg), void *arg)
 static void host_begin(void)
 {
     virSetErrorFunc(NULL, host_hush);
-    bool ready = virInitialize() == 0 && virEventRegisterDefaultImpl() == 0;
+    bool ready = virInitialize() == 0 && virEventRegisterDefaultImpl() == 0 &&
+                 atexit(host_settle) == 0;
     host_begin_failed = ready ? virt_thread(host_turn_events, NULL) : EIO;
 }
 
@@ -193,12 +216,20 @@ struct virt_host *virt_host_ref(struct virt_host *h)
 
 void virt_host_enter(struct virt_host *h)
 {
+    /* counted before it looks, so that host_settle() sees the call or the call sees that the process ends */
+    atomic_fetch_add(&host_calls, 1);
+    if (atomic_load(&host_ending)) {
+        atomic_fetch_sub(&host_calls, 1);
+        for (;;)
+            pause();
+    }
     atomic_fetch_add(&h->calls, 1);
 }
 
 void virt_host_leave(struct virt_host *h)
 {
     atomic_fetch_sub(&h->calls, 1);
+    atomic_fetch_sub(&host_calls, 1);
 }
 
 /* Until no other thread is in a call, or its connection is known to be alive: the keepalive would

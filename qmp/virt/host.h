@@ -46,6 +46,8 @@ virConnectPtr virt_host_connection(struct virt_host *h, struct err *e);
  * For a call from another thread that may take long: it holds the host from enter to leave. In
  * between virt_host_connection() waits, as long as that call may be waiting for a dead daemon: in
  * libvirt 9 two calls on one connection, when its keepalive ends it, may hang or crash the second.
+ * The process does not end in the middle of it, for up to 2 s, for that may crash the daemon (libvirt before 10.5,
+ * host.c says how); and once it ends, enter does not return.
  */
 void virt_host_enter(struct virt_host *h);
 void virt_host_leave(struct virt_host *h);

@@ -7,9 +7,11 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 char *fake_virt_title, *fake_virt_element;
 bool fake_virt_no_title;
+int fake_virt_deregistrations = -1;
 
 static char here; /* what every handle points to */
 static atomic_int connections;
@@ -95,6 +97,12 @@ virDomainPtr virDomainLookupByUUIDString(virConnectPtr conn, const char *uuid)
     (void)conn;
     (void)uuid;
     return a_domain();
+}
+
+virConnectPtr virDomainGetConnect(virDomainPtr dom)
+{
+    (void)dom;
+    return a_connection();
 }
 
 int virDomainFree(virDomainPtr dom)
@@ -205,18 +213,27 @@ int virConnectDomainEventRegisterAny(virConnectPtr conn, virDomainPtr dom, int e
     return fake_register(1, (void *)cb, opaque, give_back);
 }
 
+static int fake_deregister(int i)
+{
+    if (fake_virt_deregistrations >= 0) {
+        (void)!write(fake_virt_deregistrations, "b", 1);
+        usleep(200000);
+        (void)!write(fake_virt_deregistrations, "e", 1);
+    }
+    callbacks[i].registered = false;
+    return 0;
+}
+
 int virConnectDomainQemuMonitorEventDeregister(virConnectPtr conn, int id)
 {
     (void)conn;
-    callbacks[id].registered = false;
-    return 0;
+    return fake_deregister(id);
 }
 
 int virConnectDomainEventDeregisterAny(virConnectPtr conn, int id)
 {
     (void)conn;
-    callbacks[id].registered = false;
-    return 0;
+    return fake_deregister(id);
 }
 
 int fake_virt_callbacks(void)

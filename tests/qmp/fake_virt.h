@@ -29,5 +29,7 @@ void fake_virt_say_made(int id);
 void fake_virt_say(const char *event);
 /* Gives those back that have been deregistered, with what they hold: of how many that is somebody's. */
 int fake_virt_give_back(void);
+/* Where a deregistration writes "b" when it begins, and "e" when it ends, which takes it a while; -1: nowhere. */
+extern int fake_virt_deregistrations;
 
 #endif
