@@ -459,7 +459,7 @@ bool qmp_client_ended_by_peer(struct qmp_client *c)
     return c->why_lost.sys == 0 || c->ep.scheme == QMP_UNIX;
 }
 
-int64_t qmp_client_peer_pid(const struct qmp_client *c)
+const struct qmp_link *qmp_client_link(const struct qmp_client *c)
 {
-    return qmp_link_peer_pid(&c->link);
+    return &c->link;
 }

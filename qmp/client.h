@@ -21,6 +21,7 @@
 #include "core/err.h"
 #include "core/loop.h"
 #include "qmp/endpoint.h"
+#include "qmp/link.h"
 
 struct qmp_client;
 
@@ -63,6 +64,7 @@ bool qmp_client_lost(const struct qmp_client *c);
 /* Of a lost one: whether QEMU itself has ended the stream, so that all it had said has come here.
  * Over ssh this takes a moment, because ssh may have ended for a reason of its own. */
 bool qmp_client_ended_by_peer(struct qmp_client *c);
-int64_t qmp_client_peer_pid(const struct qmp_client *c);
+/* Lent. */
+const struct qmp_link *qmp_client_link(const struct qmp_client *c);
 
 #endif

@@ -307,25 +307,80 @@ bool qmp_link_ssh_lives(struct qmp_link *l)
     return l->ssh != 0;
 }
 
-/* False also where that cannot be seen. */
-static bool link_is_qemu(pid_t pid)
-{
-    char path[40], exe[256];
-    snprintf(path, sizeof path, "/proc/%d/exe", (int)pid);
-    ssize_t n = readlink(path, exe, sizeof exe - 1);
-    if (n <= 0)
-        return false;
-    exe[n] = '\0';
-    const char *slash = strrchr(exe, '/');
-    return slash != NULL && (strncmp(slash + 1, "qemu", 4) == 0 || strcmp(slash + 1, "kvm") == 0);
-}
-
-/* The kernel tells who called listen(); 0 for a process outside our PID namespace. */
 int64_t qmp_link_peer_pid(const struct qmp_link *l)
 {
     struct ucred cred;
     socklen_t size = sizeof cred;
     if (l->ssh != 0 || getsockopt(l->fd, SOL_SOCKET, SO_PEERCRED, &cred, &size) < 0)
         return 0;
-    return cred.pid > 0 && link_is_qemu(cred.pid) ? cred.pid : 0;
+    return cred.pid > 0 ? cred.pid : 0;
+}
+
+/* ---- the other end of a TCP connection ---- */
+
+struct link_address {
+    uint32_t at[4]; /* IPv4 as the last word behind ::ffff: */
+    unsigned port;
+};
+
+static bool link_address_of(const struct sockaddr_storage *sa, struct link_address *a)
+{
+    *a = (struct link_address){.at = {[2] = htonl(0xffff)}};
+    if (sa->ss_family == AF_INET) {
+        const struct sockaddr_in *in = (const void *)sa;
+        a->at[3] = in->sin_addr.s_addr;
+        a->port = ntohs(in->sin_port);
+    } else if (sa->ss_family == AF_INET6) {
+        const struct sockaddr_in6 *in6 = (const void *)sa;
+        memcpy(a->at, &in6->sin6_addr, sizeof a->at);
+        a->port = ntohs(in6->sin6_port);
+    }
+    return a->port != 0;
+}
+
+/* "0100007F:1F90", or four such words: each as it is in memory. */
+static bool link_address_scan(const char *text, struct link_address *a)
+{
+    *a = (struct link_address){.at = {[2] = htonl(0xffff)}};
+    return sscanf(text, "%8x%8x%8x%8x:%x", &a->at[0], &a->at[1], &a->at[2], &a->at[3], &a->port) ==
+               5 ||
+           (*a = (struct link_address){.at = {[2] = htonl(0xffff)}},
+            sscanf(text, "%8x:%x", &a->at[3], &a->port) == 2);
+}
+
+static bool link_address_same(const struct link_address *a, const struct link_address *b)
+{
+    return memcmp(a->at, b->at, sizeof a->at) == 0 && a->port == b->port;
+}
+
+/* The inode of the socket that has these ends; 0: there is none in that table. */
+static uint64_t link_find_tcp(const char *table, const struct link_address *its,
+                              const struct link_address *peer)
+{
+    char line[512], from[48], to[48];
+    unsigned long long inode, found = 0;
+    FILE *f = fopen(table, "re");
+    while (f != NULL && found == 0 && fgets(line, sizeof line, f) != NULL) {
+        struct link_address local, remote;
+        if (sscanf(line, "%*s %47s %47s %*s %*s %*s %*s %*s %*s %llu", from, to, &inode) == 3 &&
+            link_address_scan(from, &local) && link_address_scan(to, &remote) &&
+            link_address_same(&local, its) && link_address_same(&remote, peer))
+            found = inode;
+    }
+    if (f != NULL)
+        fclose(f);
+    return found;
+}
+
+uint64_t qmp_link_peer_inode(const struct qmp_link *l)
+{
+    struct sockaddr_storage ours, theirs;
+    socklen_t ours_size = sizeof ours, theirs_size = sizeof theirs;
+    struct link_address us, them;
+    if (l->ssh != 0 || getsockname(l->fd, (struct sockaddr *)&ours, &ours_size) < 0 ||
+        getpeername(l->fd, (struct sockaddr *)&theirs, &theirs_size) < 0 ||
+        !link_address_of(&ours, &us) || !link_address_of(&theirs, &them))
+        return 0;
+    uint64_t inode = link_find_tcp("/proc/net/tcp", &them, &us);
+    return inode != 0 ? inode : link_find_tcp("/proc/net/tcp6", &them, &us);
 }

@@ -44,9 +44,13 @@ void qmp_link_close(struct qmp_link *l);
  * a little before it is gone. */
 bool qmp_link_ssh_lives(struct qmp_link *l);
 
-/* The QEMU at the other end of a unix socket on this machine; 0 where that is another program,
- * which holds the socket for it (a proxy, a manager that passed the descriptor), or not known (another
- * PID namespace, a /proc/PID/exe that must not be read). */
+/* Who listens at the other end of a unix socket on this machine: QEMU, or another program that holds the
+ * socket for it (a proxy, a manager that passed the descriptor); qmp/process.h tells which. 0: not known, as
+ * of a process in another PID namespace than ours or one below it. Source: unix(7), SO_PEERCRED. */
 int64_t qmp_link_peer_pid(const struct qmp_link *l);
+
+/* The socket at the other end of a TCP connection, where that is on this machine, in this network
+ * namespace: its inode, by which /proc/PID/fd names it. 0: it is not. Source: proc(5), /proc/net/tcp. */
+uint64_t qmp_link_peer_inode(const struct qmp_link *l);
 
 #endif

@@ -5,9 +5,9 @@
  * One side of a migration is one QMP connection. It may be lost while QEMU lives (ssh, a restarted
  * proxy), so each operation takes the client through vm_qmp_client(), which connects anew if need
  * be; what QEMU did meanwhile is seen by the next sample, and only the arrival times are lost. Who
- * answers then must be the QEMU that was probed, and not one that was started in its place: its process
- * must live, and what answers must have the same pid, version, UUID and first vCPU's thread. A container
- * gives the same threads to the next QEMU in it, so these alone can only tell another one.
+ * answers then must be the QEMU that was probed, and not one that was started in its place, or beside it: its
+ * process must live, and be the one at the other end; and version, UUID and first vCPU's thread must be
+ * the same. A container gives the same threads to the next QEMU in it, so these alone can only tell another one.
  *
  * The return path stays off in a pure precopy, on purpose. With it, a source that has sent all of
  * the guest still waits for the destination's word, and starts the guest again by itself if the
@@ -104,39 +104,53 @@ static int vm_qmp_not_connected(const struct vm_qmp *q, struct err *e)
     return q->ep.scheme == QMP_CARRIED ? -1 : err_wrap(e, "%s", q->vm.role);
 }
 
-/* True: the process that was probed is there no more, or it cannot be looked at any more (*e). */
-static bool vm_qmp_process_left(struct vm_qmp *q, struct err *e)
+static int vm_qmp_unproven(const struct vm_qmp *q, struct err *e)
+{
+    return err_set(e, ERR_LOST, 0,
+                   "%s: a QEMU answers, but whether it is the one from before is "
+                   "not known: its process could not be checked",
+                   q->ep.text);
+}
+
+static int vm_qmp_other(const struct vm_qmp *q, struct err *e)
+{
+    return err_set(e, ERR_LOST, 0, "%s: a different QEMU answers than before", q->ep.text);
+}
+
+/* The process that was probed, where it is known, must live. */
+static int vm_qmp_check_lives(struct vm_qmp *q, struct err *e)
+{
+    enum vm_death death = q->process.pid > 0 ? qmp_process_look(&q->process) : VM_DEATH_LIVES;
+    return death == VM_DEATH_LIVES       ? 0
+           : death == VM_DEATH_NO_ANSWER ? vm_qmp_unproven(q, e)
+                                         : vm_qmp_other(q, e);
+}
+
+/* … and be who answers. */
+static int vm_qmp_check_answers(struct vm_qmp *q, struct qmp_client *c, struct err *e)
 {
     if (q->process.pid == 0)
-        return false;
-    enum vm_death death = qmp_process_look(&q->process);
-    if (death == VM_DEATH_NO_ANSWER)
-        err_set(e, ERR_LOST, 0,
-                "%s: a QEMU answers, but whether it is the one from before is "
-                "not known: its process could not be checked",
-                q->ep.text);
-    return death != VM_DEATH_LIVES;
+        return 0;
+    int same = qmp_process_answers(&q->process, &q->ep, qmp_client_link(c), q->thread);
+    return same > 0 ? 0 : same < 0 ? vm_qmp_unproven(q, e) : vm_qmp_other(q, e);
 }
 
 /* Libvirt's word about its domain is enough; it starts no other in its place. */
 static int vm_qmp_check_same(struct vm_qmp *q, struct qmp_client *c, struct err *e)
 {
-    int64_t thread = 0, pid = qmp_client_peer_pid(c);
+    int64_t thread = 0;
     struct qmp_version v;
     char uuid[sizeof q->facts.uuid];
     unsigned n;
     if (!q->probed || q->ep.scheme == QMP_CARRIED)
         return 0;
-    bool left = vm_qmp_process_left(q, e);
-    if (e->class != ERR_NONE)
+    if (vm_qmp_check_lives(q, e) < 0 || qmp_query_version(c, &v, e) < 0 ||
+        qmp_query_vcpus(c, &n, &thread, e) < 0 || qmp_query_uuid(c, uuid, sizeof uuid, e) < 0)
         return -1;
-    if (!left && (qmp_query_version(c, &v, e) < 0 || qmp_query_vcpus(c, &n, &thread, e) < 0 ||
-                  qmp_query_uuid(c, uuid, sizeof uuid, e) < 0))
-        return -1;
-    if (!left && pid == q->facts.peer_pid && thread == q->thread &&
-        strcmp(uuid, q->facts.uuid) == 0 && memcmp(v.at, q->facts.version, sizeof v.at) == 0)
-        return 0;
-    return err_set(e, ERR_LOST, 0, "%s: a different QEMU answers than before", q->ep.text);
+    if (thread != q->thread || strcmp(uuid, q->facts.uuid) != 0 ||
+        memcmp(v.at, q->facts.version, sizeof v.at) != 0)
+        return vm_qmp_other(q, e);
+    return vm_qmp_check_answers(q, c, e);
 }
 
 struct qmp_client *vm_qmp_client(struct vm_qmp *q, struct err *e)
@@ -174,11 +188,9 @@ static int vm_qmp_probe(struct vm *vm, struct vm_facts *f, struct err *e)
     memcpy(f->version, v.at, sizeof f->version);
     snprintf(f->hypervisor, sizeof f->hypervisor, "QEMU %d.%d.%d", v.at[0], v.at[1], v.at[2]);
     f->migration = s.migration;
-    f->peer_pid = qmp_client_peer_pid(c);
-    if (q->ep.scheme == QMP_SSH)
-        qmp_process_find(&q->process, &q->ep, q->thread);
-    else if (f->peer_pid > 0)
-        qmp_process_find(&q->process, &q->ep, f->peer_pid);
+    qmp_process_find(&q->process, &q->ep, qmp_client_link(c), q->thread);
+    if (q->ep.scheme != QMP_SSH)
+        f->peer_pid = q->process.pid;
     q->facts = *f;
     q->probed = true;
     return 0;

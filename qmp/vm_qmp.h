@@ -50,7 +50,7 @@ int vm_qmp_connect(struct vm_qmp *q, struct err *e);
 
 /* The connection, made again if it was lost. ERR_LOST: also where another QEMU than the one that was
  * probed answers there now, or where that is not known. Its process (pid, start time, boot) tells; where
- * it was never known (tcp, another PID namespace) its version, the guest's UUID and its first vCPU's
+ * it was never known (qmp/process.h) its version, the guest's UUID and its first vCPU's
  * thread, which can tell another one, and do not prove that it is the same. */
 struct qmp_client *vm_qmp_client(struct vm_qmp *q, struct err *e);
 

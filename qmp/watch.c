@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
@@ -203,9 +204,23 @@ bool watch_lost(const struct watch *w)
     return w->client != NULL && qmp_client_lost(w->client);
 }
 
+/* What is measured of a process needs no proof, but a proxy's use of the machine is not QEMU's. */
+static bool watch_is_qemu(int64_t pid)
+{
+    char path[40], exe[256];
+    snprintf(path, sizeof path, "/proc/%d/exe", (int)pid);
+    ssize_t n = readlink(path, exe, sizeof exe - 1);
+    if (n <= 0)
+        return false;
+    exe[n] = '\0';
+    const char *slash = strrchr(exe, '/');
+    return slash != NULL && (strncmp(slash + 1, "qemu", 4) == 0 || strcmp(slash + 1, "kvm") == 0);
+}
+
 int64_t watch_pid(const struct watch *w)
 {
-    return w->client != NULL ? qmp_client_peer_pid(w->client) : 0;
+    int64_t pid = w->client != NULL ? qmp_link_peer_pid(qmp_client_link(w->client)) : 0;
+    return pid > 0 && watch_is_qemu(pid) ? pid : 0;
 }
 
 void watch_close(struct watch *w)

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -9,6 +10,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -27,7 +29,8 @@
                            ",\"micro\":2},\"package\":\"Debian\"}")
 #define MEMORY \
     REPLY("query-memory-size-summary", "{\"base-memory\":268435456,\"plugged-memory\":65536}")
-#define CPU(n) "{\"cpu-index\":" n ",\"qom-path\":\"/x\",\"thread-id\":7,\"target\":\"x86_64\"}"
+#define CPU(n, thread) \
+    "{\"cpu-index\":" n ",\"qom-path\":\"/x\",\"thread-id\":" thread ",\"target\":\"x86_64\"}"
 #define KVM(on) REPLY("query-kvm", "{\"enabled\":" on ",\"present\":true}")
 #define STATUS_7(status) \
     REPLY("query-status", "{\"running\":false,\"singlestep\":false,\"status\":\"" status "\"}")
@@ -37,7 +40,10 @@
         .what = FAKE_REPLY, .command = "qom-get", .text = "\"" name "-machine\"", \
         .arguments = "{\"path\":\"/machine\",\"property\":\"type\"}"              \
     }
-#define CPUS REPLY("query-cpus-fast", "[" CPU("0") "," CPU("1") "]")
+#define CPUS                                                                    \
+    {                                                                           \
+        .what = FAKE_REPLY, .command = "query-cpus-fast", .text = the_cpus.text \
+    }
 #define UUID(text) REPLY("query-uuid", "{\"UUID\":\"" text "\"}")
 #define HARDWARE(kvm) \
     MACHINE("pc-q35-10.0"), MEMORY, CPUS, KVM(kvm), UUID("6ba7b810-9dad-11d1-80b4-00c04fd430c8")
@@ -50,6 +56,16 @@
     CAP("events", "false")                                                \
     "," CAP("multifd", "false") "," CAP("postcopy-ram", "false") "," CAP( \
         "return-path", "false") "," CAP("pause-before-switchover", "true")
+
+/* What query-cpus-fast says: two vCPUs, the first of which is a thread of this process, or another. */
+static struct {
+    char text[256];
+} the_cpus;
+
+static void set_thread(int thread)
+{
+    snprintf(the_cpus.text, sizeof the_cpus.text, "[" CPU("0", "%d") "," CPU("1", "7") "]", thread);
+}
 
 struct side {
     struct loop *loop;
@@ -937,6 +953,7 @@ static void test_refused_is_no_death(void **state)
                                              UUID("6ba7b810-9dad-11d1-80b4-00c04fd430c8"),
                                              {.what = FAKE_EXPECT_END}};
     struct side s;
+    set_thread(1); /* not of who answers: a forwarder */
     open_probed(&s, fake_qmp_start("10.0", FAKE_TCP, dies, sizeof dies / sizeof *dies));
     assert_int_equal(s.facts.peer_pid, 0);
     loop_sleep(s.loop, 20 * NS_PER_MS);
@@ -946,57 +963,183 @@ static void test_refused_is_no_death(void **state)
     loop_sleep(s.loop, 20 * NS_PER_MS);
     assert_int_equal(s.vm->ops->death(s.vm), VM_DEATH_LIVES);
     close_side(&s);
+    set_thread(getpid());
 }
 
-/* Until it is a zombie: a busy machine takes its time. */
-static void kill_child(pid_t child)
+/* ---- fakes in processes of their own, which end ---- */
+
+struct other {
+    pid_t pid; /* as this process sees it */
+    pid_t child;
+    char path[100], endpoint[128];
+};
+
+enum other_where { HERE, IN_A_CONTAINER };
+
+/* In the child: says where it listens, and plays its part. */
+static void other_play(int words, enum fake_transport transport, const struct fake_step *steps,
+                       size_t count, const char *listen_at)
 {
-    siginfo_t info;
-    assert_int_equal(kill(child, SIGKILL), 0);
-    assert_int_equal(waitid(P_PID, (id_t)child, &info, WEXITED | WNOWAIT), 0);
+    struct other said = {0};
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* also when a check fails over there */
+    set_thread((int)syscall(SYS_gettid));
+    struct fake_qmp *fake = fake_qmp_start("10.0", transport, steps, count);
+    snprintf(said.endpoint, sizeof said.endpoint, "%s", fake_qmp_endpoint(fake));
+    if (transport == FAKE_UNIX)
+        snprintf(said.path, sizeof said.path, "%s", fake_qmp_path(fake));
+    if (listen_at != NULL && rename(said.path, listen_at) < 0)
+        _exit(1);
+    if (write(words, &said, sizeof said) != sizeof said)
+        _exit(1);
+    pause();
+    _exit(0);
 }
 
-/* The fake in a process of its own, which ends. */
-static void test_death_by_pid(void **state)
+/* The process of `child`'s first child, where that is in a container. */
+static pid_t other_inner(pid_t child)
 {
-    (void)state;
-    static const struct fake_step steps[] = {
-        {.what = FAKE_ACCEPT}, PROBE("true"), {.what = FAKE_EXPECT_END}};
+    char path[64];
+    int pid = 0;
+    snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)child, (int)child);
+    FILE *f = fopen(path, "re");
+    assert_non_null(f);
+    assert_int_equal(fscanf(f, "%d", &pid), 1);
+    fclose(f);
+    return pid;
+}
+
+/* False: this machine does not let us make a container. */
+static bool other_start(struct other *o, enum other_where where, enum fake_transport transport,
+                        const struct fake_step *steps, size_t count, const char *listen_at)
+{
     int words[2];
     assert_int_equal(pipe(words), 0);
     pid_t child = fork();
     if (child == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL); /* also when a check fails over there */
-        struct fake_qmp *fake = FAKE_QMP("10.0", steps);
-        if (write(words[1], fake_qmp_path(fake), 100) != 100)
-            _exit(1);
-        pause();
-        _exit(0);
+        close(words[0]);
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (where == IN_A_CONTAINER) {
+            if (unshare(CLONE_NEWPID) < 0)
+                _exit(77);
+            pid_t inner = fork();
+            if (inner > 0) {
+                close(words[1]);
+                waitpid(inner, NULL, 0);
+                _exit(0);
+            }
+        }
+        other_play(words[1], transport, steps, count, listen_at);
     }
-    char path[100], text[128];
-    assert_int_equal(read(words[0], path, sizeof path), sizeof path);
-    snprintf(text, sizeof text, "qmp+unix:%s", path);
-
-    struct err e = {0};
-    struct qmp_endpoint ep;
-    struct vm_facts facts;
-    struct loop *loop = loop_new(&e);
-    assert_int_equal(qmp_endpoint_parse(text, &ep, &e), 0);
-    struct vm *vm = vm_qmp_open(loop, &ep, "destination", &e);
-    assert_non_null(vm);
-    assert_int_equal(vm->ops->probe(vm, &facts, &e), 0);
-    assert_int_equal(facts.peer_pid, child);
-    kill_child(child);
-    assert_int_equal(vm->ops->death(vm), VM_DEATH_PROCESS_GONE);
-    waitpid(child, NULL, 0);
-    assert_int_equal(vm->ops->death(vm), VM_DEATH_PROCESS_GONE);
-    vm->ops->close(vm);
-    loop_free(loop);
-    close(words[0]);
     close(words[1]);
-    unlink(path);
-    *strrchr(path, '/') = '\0';
-    rmdir(path);
+    bool made = read(words[0], o, sizeof *o) == sizeof *o;
+    close(words[0]);
+    o->child = child;
+    if (made)
+        o->pid = where == IN_A_CONTAINER ? other_inner(child) : child;
+    else
+        waitpid(child, NULL, 0);
+    return made;
+}
+
+/* Until it is a zombie, or, in a container, waited for: a busy machine takes its time. */
+static void other_kill(const struct other *o)
+{
+    siginfo_t info;
+    assert_int_equal(kill(o->pid, SIGKILL), 0);
+    assert_int_equal(waitid(P_PID, (id_t)o->child, &info, WEXITED | WNOWAIT), 0);
+}
+
+static void other_end(struct other *o)
+{
+    kill(o->pid, SIGKILL);
+    waitpid(o->child, NULL, 0);
+    unlink(o->path);
+    if (o->path[0] != '\0') {
+        *strrchr(o->path, '/') = '\0';
+        rmdir(o->path);
+    }
+}
+
+static void open_other(struct side *s, const char *endpoint)
+{
+    struct qmp_endpoint ep;
+    *s = (struct side){.loop = loop_new(&s->e)};
+    assert_int_equal(qmp_endpoint_parse(endpoint, &ep, &s->e), 0);
+    s->vm = vm_qmp_open(s->loop, &ep, "destination", &s->e);
+    if (s->vm == NULL || s->vm->ops->probe(s->vm, &s->facts, &s->e) < 0)
+        fail_msg("%s", s->e.msg);
+}
+
+static void close_other(struct side *s)
+{
+    s->vm->ops->close(s->vm);
+    loop_free(s->loop);
+}
+
+static const struct fake_step probed_only[] = {
+    {.what = FAKE_ACCEPT}, PROBE("true"), {.what = FAKE_EXPECT_END}};
+enum { PROBED_ONLY = sizeof probed_only / sizeof *probed_only };
+
+/* It is known by its socket and its thread, whatever its program is called, also over TCP and in a PID
+ * namespace of its own; then its end is a fact. */
+static void test_death_by_process(void **state)
+{
+    (void)state;
+    static const struct {
+        enum other_where where;
+        enum fake_transport transport;
+    } cases[] = {{HERE, FAKE_UNIX},
+                 {HERE, FAKE_TCP},
+                 {IN_A_CONTAINER, FAKE_UNIX},
+                 {IN_A_CONTAINER, FAKE_TCP}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct other o;
+        struct side s;
+        if (!other_start(&o, cases[i].where, cases[i].transport, probed_only, PROBED_ONLY, NULL)) {
+            assert_int_not_equal(geteuid(), 0);
+            continue;
+        }
+        open_other(&s, o.endpoint);
+        assert_int_equal(s.facts.peer_pid, o.pid);
+        assert_int_equal(s.vm->ops->death(s.vm), VM_DEATH_LIVES);
+        other_kill(&o);
+        assert_int_equal(s.vm->ops->death(s.vm), VM_DEATH_PROCESS_GONE);
+        waitpid(o.child, NULL, 0);
+        assert_int_equal(s.vm->ops->death(s.vm), VM_DEATH_PROCESS_GONE);
+        close_other(&s);
+        other_end(&o);
+    }
+}
+
+#define AGAIN VERSION(10, 0), CPUS, UUID("6ba7b810-9dad-11d1-80b4-00c04fd430c8")
+
+/* The one that was probed lives, and another, in a container of its own, has its socket's name, its thread's
+ * number, its version and its guest's UUID: the kernel tells who is at the other end. */
+static void test_another_process_answers(void **state)
+{
+    (void)state;
+    static const struct fake_step first[] = {
+        {.what = FAKE_ACCEPT}, PROBE("true"), {.what = FAKE_CLOSE}};
+    static const struct fake_step second[] = {
+        {.what = FAKE_ACCEPT}, AGAIN, {.what = FAKE_EXPECT_END}};
+    struct other a, b;
+    struct side s;
+    enum vm_run now;
+    if (!other_start(&a, IN_A_CONTAINER, FAKE_UNIX, first, sizeof first / sizeof *first, NULL)) {
+        assert_int_not_equal(geteuid(), 0);
+        skip();
+    }
+    open_other(&s, a.endpoint);
+    assert_int_equal(s.facts.peer_pid, a.pid);
+    assert_true(other_start(&b, IN_A_CONTAINER, FAKE_UNIX, second, sizeof second / sizeof *second,
+                            a.path));
+    loop_sleep(s.loop, 20 * NS_PER_MS);
+    assert_int_equal(s.vm->ops->death(s.vm), VM_DEATH_LIVES);
+    assert_int_equal(s.vm->ops->run(s.vm, false, &now, &s.e), -1);
+    expect(&s, ERR_LOST, "a different QEMU answers than before");
+    close_other(&s);
+    other_end(&b);
+    other_end(&a);
 }
 
 #define LOOKED(times, sent, left)                                                                 \
@@ -1032,21 +1175,9 @@ static void test_passes(void **state)
     close_side(&s);
 }
 
-/* A process that is named like QEMU, and does nothing. */
-static pid_t start_qemu(void)
-{
-    pid_t child = fork();
-    if (child == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        pause();
-        _exit(0);
-    }
-    return child;
-}
-
 static char ssh_dir[] = "/tmp/test-vm-ssh-XXXXXX";
 
-/* An ssh that "forwards" to $FAKE_SOCKET, and whose far machine is this one. */
+/* An ssh that "forwards" to a path of this machine, which is the far one, where the shell is $FAKE_SHELL. */
 static void install_ssh(void)
 {
     static char old_path[4096];
@@ -1059,8 +1190,8 @@ static void install_ssh(void)
     assert_non_null(f);
     fputs("#!/bin/sh\n"
           "for a; do case $a in\n"
-          "*:/run/x) ln -s \"$FAKE_SOCKET\" \"${a%%:*}\"; exec sleep 60 ;;\n"
-          "'exec /bin/sh') exec /bin/sh ;;\n"
+          "/*:/*) ln -s \"${a#*:}\" \"${a%%:*}\"; exec sleep 60 ;;\n"
+          "'exec /bin/sh') exec ${FAKE_SHELL:-/bin/sh} ;;\n"
           "esac; done\n",
           f);
     fclose(f);
@@ -1080,72 +1211,117 @@ static int remove_ssh(void **state)
     return 0;
 }
 
-/* Over ssh, of a QEMU whose first vCPU is `thread`, which hangs up on each connection after the first
- * before it greets: so does a full backlog look. */
-static void open_over_ssh(struct side *s, pid_t thread, struct vm_sample *sample)
+/* It hangs up on each connection after the first, which was looked at by then, before it greets: so does a full
+ * backlog look. */
+static const struct fake_step hangs_up[] = {{.what = FAKE_ACCEPT},
+                                            VERSION(10, 0),
+                                            STATUS("running"),
+                                            REPLY("query-migrate", "{}"),
+                                            MACHINE("pc-q35-10.0"),
+                                            MEMORY,
+                                            CPUS,
+                                            KVM("true"),
+                                            UUID("00000000-0000-0000-0000-000000000000"),
+                                            REPLY("query-migrate", "{\"status\":\"active\"}"),
+                                            STATUS("running"),
+                                            {.what = FAKE_CLOSE},
+                                            {.what = FAKE_ACCEPT_DUMB},
+                                            {.what = FAKE_CLOSE}};
+enum { HANGS_UP = sizeof hangs_up / sizeof *hangs_up };
+
+static void open_over_ssh(struct side *s, const char *path)
 {
-    static char cpus[160];
-    snprintf(cpus, sizeof cpus,
-             "[{\"cpu-index\":0,\"qom-path\":\"/x\",\"thread-id\":%d,"
-             "\"target\":\"x86_64\"}]",
-             (int)thread);
-    static struct fake_step steps[] = {
-        {.what = FAKE_ACCEPT},
-        VERSION(10, 0),
-        STATUS("running"),
-        REPLY("query-migrate", "{}"),
-        MACHINE("pc-q35-10.0"),
-        MEMORY,
-        {.what = FAKE_REPLY, .command = "query-cpus-fast", .text = cpus},
-        KVM("true"),
-        UUID("00000000-0000-0000-0000-000000000000"),
-        {.what = FAKE_CLOSE},
-        {.what = FAKE_ACCEPT_DUMB},
-        {.what = FAKE_CLOSE}};
-    struct qmp_endpoint ep;
+    char endpoint[160], end[256];
+    struct vm_sample sample;
     install_ssh();
-    *s = (struct side){.fake = FAKE_QMP("10.0", steps)};
-    setenv("FAKE_SOCKET", fake_qmp_path(s->fake), 1);
-    s->loop = loop_new(&s->e);
-    assert_int_equal(qmp_endpoint_parse("qmp+ssh://b/run/x", &ep, &s->e), 0);
-    s->vm = vm_qmp_open(s->loop, &ep, "destination", &s->e);
-    if (s->vm == NULL || s->vm->ops->probe(s->vm, &s->facts, &s->e) < 0)
-        fail_msg("%s", s->e.msg);
+    snprintf(endpoint, sizeof endpoint, "qmp+ssh://b%s", path);
+    open_other(s, endpoint);
     assert_string_equal(s->facts.uuid, ""); /* -uuid was not given */
-    assert_string_equal(
-        s->vm->commands.end,
-        "ssh b 'printf '\\''%s\\n'\\'' '\\''{\"execute\":\"qmp_capabilities\"}'\\'' "
-        "'\\''{\"execute\":\"quit\"}'\\'' | socat -t5 - UNIX-CONNECT:/run/x'");
+    assert_int_equal(s->facts.peer_pid, 0); /* it is of this machine's */
+    snprintf(end, sizeof end,
+             "ssh b 'printf '\\''%%s\\n'\\'' '\\''{\"execute\":\"qmp_capabilities\"}'\\'' "
+             "'\\''{\"execute\":\"quit\"}'\\'' | socat -t5 - UNIX-CONNECT:%s'",
+             path);
+    assert_string_equal(s->vm->commands.end, end);
+    assert_int_equal(s->vm->ops->sample(s->vm, &sample, &s->e), 0);
     loop_sleep(s->loop, 20 * NS_PER_MS);
-    assert_int_equal(s->vm->ops->sample(s->vm, sample, &s->e), -1);
+    assert_int_equal(s->vm->ops->sample(s->vm, &sample, &s->e), -1);
     expect(s, ERR_LOST, "closed without a QMP greeting");
 }
 
-/* The stream that ends before a greeting says nothing: the process does. */
+/* The stream that ends before a greeting says nothing: the process does, also one that is in a container
+ * over there, beside another whose socket has the same name and whose thread the same number. */
 static void test_death_over_ssh(void **state)
 {
     (void)state;
-    struct side s;
-    struct vm_sample sample;
-    pid_t child = start_qemu();
-    open_over_ssh(&s, child, &sample);
-    assert_int_equal(s.vm->ops->death(s.vm), VM_DEATH_LIVES);
-    kill_child(child);
-    assert_int_equal(s.vm->ops->death(s.vm), VM_DEATH_PROCESS_GONE);
-    waitpid(child, NULL, 0);
-    assert_int_equal(s.vm->ops->death(s.vm), VM_DEATH_PROCESS_GONE);
-    close_side(&s);
+    for (enum other_where where = HERE; where <= IN_A_CONTAINER; where++) {
+        struct other o, twin;
+        struct side s, of_twin;
+        if (!other_start(&o, where, FAKE_UNIX, hangs_up, HANGS_UP, NULL)) {
+            assert_int_not_equal(geteuid(), 0);
+            continue;
+        }
+        assert_true(other_start(&twin, where, FAKE_UNIX, probed_only, PROBED_ONLY, NULL));
+        open_other(&of_twin, twin.endpoint);
+        open_over_ssh(&s, o.path);
+        assert_int_equal(((struct vm_qmp *)s.vm)->process.pid, o.pid);
+        assert_int_equal(s.vm->ops->death(s.vm), VM_DEATH_LIVES);
+        other_kill(&o);
+        assert_int_equal(s.vm->ops->death(s.vm), VM_DEATH_PROCESS_GONE);
+        waitpid(o.child, NULL, 0);
+        assert_int_equal(s.vm->ops->death(s.vm), VM_DEATH_PROCESS_GONE);
+        close_other(&of_twin);
+        other_end(&twin);
+        close_other(&s);
+        other_end(&o);
+    }
 }
 
-/* What the far machine has as that pid is no QEMU: nothing can be proven. */
-static void test_no_answer_is_no_death(void **state)
+static pid_t start_bystander(void)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        pause();
+        _exit(0);
+    }
+    return child;
+}
+
+/* The far machine has that thread, of a process that lives, named as it may be, and does not have the socket:
+ * nothing can be proven by it. */
+static void test_a_thread_is_no_process(void **state)
 {
     (void)state;
+    pid_t bystander = start_bystander();
     struct side s;
-    struct vm_sample sample;
-    open_over_ssh(&s, 1, &sample);
+    set_thread(bystander);
+    struct fake_qmp *fake = fake_qmp_start("10.0", FAKE_UNIX, hangs_up, HANGS_UP);
+    open_over_ssh(&s, fake_qmp_path(fake));
+    kill(bystander, SIGKILL);
+    waitpid(bystander, NULL, 0);
     assert_int_equal(s.vm->ops->death(s.vm), VM_DEATH_NO_ANSWER);
-    close_side(&s);
+    close_other(&s);
+    fake_qmp_end(fake);
+    set_thread(getpid());
+}
+
+/* Who logs in there must not see whose the socket is: what the process is called is no proof. */
+static void test_who_may_not_see_proves_nothing(void **state)
+{
+    (void)state;
+    struct other o;
+    struct side s;
+    if (geteuid() != 0)
+        skip();
+    assert_true(other_start(&o, HERE, FAKE_UNIX, hangs_up, HANGS_UP, NULL));
+    setenv("FAKE_SHELL", "setpriv --reuid 65534 --clear-groups /bin/sh", 1);
+    open_over_ssh(&s, o.path);
+    other_kill(&o);
+    assert_int_equal(s.vm->ops->death(s.vm), VM_DEATH_NO_ANSWER);
+    unsetenv("FAKE_SHELL");
+    close_other(&s);
+    other_end(&o);
 }
 
 /* The socket is another program's: that it is gone says nothing about the QEMU behind it. */
@@ -1280,6 +1456,7 @@ static void test_stopped_while_it_ran(void **state)
 
 int main(int argc, char **argv)
 {
+    set_thread(getpid());
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_probe),
         cmocka_unit_test(test_check_capabilities),
@@ -1305,9 +1482,11 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_commands_can_be_typed),
         cmocka_unit_test(test_commands_are_quoted),
         cmocka_unit_test(test_refused_is_no_death),
-        cmocka_unit_test(test_death_by_pid),
+        cmocka_unit_test(test_death_by_process),
+        cmocka_unit_test(test_another_process_answers),
         cmocka_unit_test(test_death_over_ssh),
-        cmocka_unit_test(test_no_answer_is_no_death),
+        cmocka_unit_test(test_a_thread_is_no_process),
+        cmocka_unit_test(test_who_may_not_see_proves_nothing),
         cmocka_unit_test(test_death_of_a_proxy),
         cmocka_unit_test(test_another_qemu_answers),
         cmocka_unit_test(test_its_process_is_another),
