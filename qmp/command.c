@@ -207,6 +207,7 @@ static int command_read_ram(struct json_object *r, struct watch_sample *w, struc
         field_u64_opt(r, "ram.dirty-pages-rate", &dirty_pages_per_s, e) < 0 ||
         field_u64_opt(r, "ram.normal", &normal, e) < 0 ||
         field_u64_opt(r, "ram.duplicate", &zero, e) < 0 ||
+        field_u64_opt(r, "ram.downtime-bytes", &s->pause_bytes, e) < 0 ||
         field_u64_opt(r, "xbzrle-cache.pages", &xbzrle, e) < 0 ||
         field_u64_opt(r, "ram.postcopy-bytes", &w->postcopy_bytes, e) < 0 ||
         field_u64_opt(r, "ram.postcopy-requests", &w->postcopy_requests, e) < 0 ||

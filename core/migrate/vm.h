@@ -107,7 +107,8 @@ struct vm_sample {
     uint64_t ram_total_bytes, ram_transferred_bytes, ram_remaining_bytes;
     uint64_t dirty_bytes_per_s, bandwidth_bytes_per_s;
     uint64_t ram_handled_bytes; /* of RAM, as pages: sent as data, as zero or compressed */
-    uint64_t passes; /* over RAM, the first included (core/migrate/passes.h); 0: not known */
+    uint64_t pause_bytes; /* of RAM, sent while the guest stood; 0: none (yet), or nobody counted */
+    uint64_t passes;      /* over RAM, the first included (core/migrate/passes.h); 0: not known */
     unsigned
         stuck_passes;   /* how many in a row, up to this one, were no smaller than the one before */
     const char *reason; /* why it failed, in the hypervisor's words, kept; NULL: it does not say */

@@ -66,7 +66,9 @@ static int main_man(void)
 
 static void main_completion_words(const struct command *c)
 {
-    for (const struct option_def *d = c->options; d->name != NULL; d++)
+    struct option_flat flat;
+    option_flatten(c->options, &flat);
+    for (const struct option_def *d = flat.at; d->name != NULL; d++)
         printf(" --%s", d->name);
     for (const struct command *const *sub = c->subcommands; sub != NULL && *sub != NULL; sub++) {
         printf(" %s", (*sub)->name + strlen(c->name) + 1);

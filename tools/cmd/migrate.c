@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* godwit migrate SRC DST: one live migration, of a libvirt domain or between two bare QEMUs. */
+#include <limits.h>
+
 #include "bench/observe/observer.h"
 #include "core/clock.h"
 #include "core/log.h"
@@ -8,6 +10,7 @@
 #include "qmp/virt/route.h"
 #include "qmp/vm_qmp.h"
 #include "tools/cmd/command.h"
+#include "tools/cmd/migrate_costs.h"
 #include "tools/cmd/migrate_request.h"
 #include "tools/cmd/report_migrate.h"
 
@@ -20,6 +23,7 @@ struct migrate_run {
     struct observer_result seen[OPTION_LIST_MAX];
     size_t seen_n;
     struct progress progress;
+    struct migrate_rates rates;
     struct migrate_report report;
     struct err
         definition; /* the guest has moved; set: what was to become of its definition has not */
@@ -62,6 +66,34 @@ static int migrate_open(struct migrate_run *r, struct err *e)
     return 0;
 }
 
+static void migrate_progress(void *arg, const struct migrate_progress *p)
+{
+    struct migrate_run *r = arg;
+    migrate_rates_follow(&r->rates, p);
+    report_migrate_progress(&r->progress, p);
+}
+
+static const char *migrate_route_name(const struct migrate_run *r)
+{
+    return r->route != NULL                   ? virt_route_name(r->route->kind)
+           : r->request.domain.domain == NULL ? "qmp"
+                                              : NULL;
+}
+
+/* What it has cost helps to predict the next one, and nothing more: no home to write to is no fault. */
+static void migrate_learn(const struct migrate_run *r)
+{
+    char path[PATH_MAX];
+    struct err e = {0};
+    struct costs_key key;
+    struct costs_case seen = migrate_costs_case(&r->report, &r->request.settings, &r->rates,
+                                                r->destination->seen.resumed_ns);
+    migrate_costs_key(&r->request, migrate_route_name(r), &r->report.source, &r->report.destination,
+                      &key);
+    if (costs_path(path, sizeof path, &e) < 0 || costs_learn(path, &key, &seen, &e) < 0)
+        log_info("what this migration has cost is not kept: %s", e.msg);
+}
+
 static int migrate_run_once(struct migrate_run *r, struct err *e)
 {
     const struct migrate_options *o = &r->request.opt;
@@ -74,8 +106,8 @@ static int migrate_run_once(struct migrate_run *r, struct err *e)
         .timeout_ns = o->timeout_ns > 0 ? o->timeout_ns : 0,
         .quit_source = o->quit_source || domain,
         .quit_destination = domain,
-        .progress = report_migrate_progress,
-        .progress_arg = &r->progress,
+        .progress = migrate_progress,
+        .progress_arg = r,
     };
     return migrate_run(&plan, &r->report, e);
 }
@@ -141,9 +173,7 @@ static int migrate_finish(struct migrate_run *r, int rc, const struct err *e)
     const struct report_migrate told = {
         .result = rc == 0 && r->definition.class != ERR_NONE ? "incomplete"
                                                              : migrate_result(rc, &r->report, e),
-        .route = r->route != NULL                   ? virt_route_name(r->route->kind)
-                 : r->request.domain.domain == NULL ? "qmp"
-                                                    : NULL,
+        .route = migrate_route_name(r),
         .route_reason = r->route != NULL ? r->route->reason : NULL,
         .settings = &r->request.settings,
         .report = &r->report,
@@ -190,6 +220,8 @@ static int migrate_main(const struct command *self, int argc, char **argv)
         migrate_open(&r, &e) == 0)
         rc = migrate_do(&r, &e);
     code = migrate_finish(&r, rc, &e);
+    if (rc == 0)
+        migrate_learn(&r);
     migrate_close(&r);
     return code;
 }

@@ -7,15 +7,37 @@
 
 #include "core/units.h"
 
-enum { OPTION_MAX = 40, OPTION_HELP_COLUMN = 26, OPTION_WIDTH = 80 };
+enum { OPTION_HELP_COLUMN = 26, OPTION_WIDTH = 80 };
 
 /* getopt_long's val of the n-th option is OPTION_BASE + n; --help is OPTION_HELP. */
 enum { OPTION_HELP = 500, OPTION_BASE = 1000 };
 
+static size_t option_append_flat(const struct option_def *defs, size_t offset,
+                                 struct option_flat *flat, size_t n)
+{
+    for (; defs->name != NULL; defs++) {
+        if (defs->kind == OPTION_TABLE) {
+            n = option_append_flat(defs->of, offset + defs->offset, flat, n);
+            continue;
+        }
+        assert(n < OPTION_MAX);
+        flat->at[n] = *defs;
+        flat->at[n++].offset += offset;
+    }
+    return n;
+}
+
+void option_flatten(const struct option_def *defs, struct option_flat *flat)
+{
+    size_t n = option_append_flat(defs, 0, flat, 0);
+    flat->at[n] = (struct option_def)OPTION_END;
+}
+
 static int option_choice(const struct option_def *d, const char *text, int *value, struct err *e)
 {
-    for (int i = 0; d->choices[i] != NULL; i++) {
-        if (strcmp(d->choices[i], text) == 0) {
+    const char *const *words = d->of;
+    for (int i = 0; words[i] != NULL; i++) {
+        if (strcmp(words[i], text) == 0) {
             *value = i;
             return 0;
         }
@@ -43,6 +65,7 @@ static int option_store(const struct option_def *d, void *base, const char *text
     case OPTION_DURATION: return units_parse_duration(text, at, e);
     case OPTION_CHOICE: return option_choice(d, text, at, e);
     case OPTION_LIST: return option_append(at, text, e);
+    case OPTION_TABLE: break; /* flat tables have none */
     }
     assert(0 && "an option kind without a parser");
     return -1;
@@ -61,7 +84,6 @@ static void option_forms(const struct option_def *defs, struct option_forms *f)
     f->shorts[s++] = ':'; /* a missing value is ':', not '?' */
     f->shorts[s++] = 'h';
     for (; defs[n].name != NULL; n++) {
-        assert(n < OPTION_MAX);
         f->longs[n] = (struct option){
             .name = defs[n].name,
             .has_arg = defs[n].kind == OPTION_FLAG ? no_argument : required_argument,
@@ -100,11 +122,14 @@ static int option_complain(int val, char **argv, struct err *e)
     return err_set(e, ERR_USAGE, 0, "%s: unknown option", argv[optind - 1]);
 }
 
-int option_parse(const struct option_def *defs, void *base, int argc, char **argv, bool *help,
+int option_parse(const struct option_def *table, void *base, int argc, char **argv, bool *help,
                  struct err *e)
 {
     struct option_forms forms;
+    struct option_flat flat;
+    const struct option_def *defs = flat.at;
     bool seen[OPTION_MAX] = {false};
+    option_flatten(table, &flat);
     option_forms(defs, &forms);
 
     opterr = 0;
@@ -148,9 +173,11 @@ static void option_wrap(const char *text, FILE *to)
     fputc('\n', to);
 }
 
-void option_usage(const struct option_def *defs, FILE *to)
+void option_usage(const struct option_def *table, FILE *to)
 {
-    for (; defs->name != NULL; defs++) {
+    struct option_flat flat;
+    option_flatten(table, &flat);
+    for (const struct option_def *defs = flat.at; defs->name != NULL; defs++) {
         char left[64];
         char letter[8] = "    ";
         if (defs->letter != 0)
@@ -176,9 +203,11 @@ static void option_roff(const char *text, FILE *to)
     }
 }
 
-void option_man(const struct option_def *defs, FILE *to)
+void option_man(const struct option_def *table, FILE *to)
 {
-    for (; defs->name != NULL; defs++) {
+    struct option_flat flat;
+    option_flatten(table, &flat);
+    for (const struct option_def *defs = flat.at; defs->name != NULL; defs++) {
         fputs(".TP\n\\fB", to);
         if (defs->letter != 0)
             fprintf(to, "\\-%c\\fR, \\fB", defs->letter);

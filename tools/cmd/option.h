@@ -23,8 +23,10 @@ enum option_kind {
     OPTION_SIZE,     /* uint64_t bytes */
     OPTION_RATE,     /* uint64_t bytes a second */
     OPTION_DURATION, /* int64_t ns */
-    OPTION_CHOICE,   /* int, the index in choices */
+    OPTION_CHOICE,   /* int, the index in its words */
     OPTION_LIST,     /* struct option_list: may be given several times */
+    OPTION_TABLE,    /* no option of its own (its name is for readers only): those of another table,
+                        whose struct is at `offset` */
 };
 
 enum { OPTION_LIST_MAX = 16 };
@@ -41,9 +43,19 @@ struct option_def {
     const char *arg; /* what the value is called in the usage text; NULL for a flag */
     const char *help;
     size_t offset;
-    uint64_t min, max;          /* OPTION_COUNT */
-    const char *const *choices; /* OPTION_CHOICE, NULL-terminated */
+    uint64_t min, max; /* OPTION_COUNT */
+    const void *of;    /* OPTION_CHOICE: its words, const char *const *, NULL-terminated;
+                       OPTION_TABLE: const struct option_def * */
 };
+
+enum { OPTION_MAX = 64 };
+
+/* The table without tables in it, ended like one. */
+struct option_flat {
+    struct option_def at[OPTION_MAX + 1];
+};
+
+void option_flatten(const struct option_def *defs, struct option_flat *flat);
 
 #define OPTION_END   \
     {                \

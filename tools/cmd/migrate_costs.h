@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a migration has cost, taken from it and kept for the next one: between `godwit migrate` and
+ * core/tune/costs.h. */
+#ifndef TOOLS_CMD_MIGRATE_COSTS_H
+#define TOOLS_CMD_MIGRATE_COSTS_H
+
+#include "core/migrate/migrate.h"
+#include "core/tune/costs.h"
+#include "tools/cmd/migrate_request.h"
+
+enum { MIGRATE_RATES_MAX = 256 };
+
+/* How fast it was sent, from one progress report to the next; starts as {0}. */
+struct migrate_rates {
+    double bytes_per_s[MIGRATE_RATES_MAX];
+    size_t n;
+    struct migrate_progress before; /* the last report in precopy */
+};
+
+void migrate_rates_follow(struct migrate_rates *r, const struct migrate_progress *p);
+
+/* What the link has carried: the upper quartile, because each hold-up makes a moment slower and nothing makes
+ * one faster. 0: too little was sent to tell. */
+double migrate_rates_link(const struct migrate_rates *r);
+
+/* Under what the costs of this migration are kept, and found. `route` is "qmp", "direct", "native". */
+void migrate_costs_key(const struct migrate_request *request, const char *route,
+                       const struct vm_facts *source, const struct vm_facts *destination,
+                       struct costs_key *k);
+
+/* Of one that has succeeded. `resumed_ns`: when the destination said so, 0: it did not. */
+struct costs_case migrate_costs_case(const struct migrate_report *report,
+                                     const struct vm_settings *settings,
+                                     const struct migrate_rates *rates, int64_t resumed_ns);
+
+#endif
