@@ -2,14 +2,15 @@
 /*
  * Theory of operation
  *
- * libnfs owns the socket, encodes requests, and calls back with answers from within
- * nfs_service(). We own the waiting. While I/O is under way:
+ * libnfs connects, encodes requests, and calls back with answers from within nfs_service(). From the
+ * connect on a guard stands between it and the server (nfs/share_guard.h), so that it decodes nothing but
+ * answers. We own the waiting. While I/O is under way:
  *
- *   kick  a timer of 0, set by the first request of a turn: nfs_service(POLLOUT) then sends all
- *         requests of that turn in one go
- *   poll  one-shot, re-armed after each event with what libnfs wants by then (it wants POLLOUT
+ *   kick  a timer of 0, set by the first request of a turn: all requests of that turn are sent in one
+ *         go
+ *   poll  one-shot, re-armed after each event with what the guard wants by then (it wants POLLOUT
  *         only while something is unsent); cancelled when it wants more than was armed
- *   tick  every 100 ms nfs_service(0): without it libnfs does not see that a request is too old
+ *   tick  every 100 ms nfs_service(): without it libnfs does not see that a request is too old
  *
  * libnfs must never reconnect by itself: it would resend blindly, without telling that verifiers
  * may have changed, and would put a new socket under the old number, behind the ring's back.
@@ -37,11 +38,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/cleanup.h"
 #include "core/clock.h"
 #include "core/log.h"
 #include "nfs/share_cred.h"
+#include "nfs/share_guard.h"
 #include "nfs/share_wait.h"
 
 enum { CONN_SYN_COUNT = 3 };
@@ -56,12 +59,15 @@ struct share_slot {
 struct share_conn {
     struct share_carrier base;
     struct ring *ring;
-    struct nfs_context *nfs; /* NULL: lost */
+    struct nfs_context *nfs;   /* NULL: lost */
+    struct share_guard *guard; /* NULL: not connected yet */
     struct share_slot connecting, asking;
     bool open; /* it was connected, and has answered */
     const volatile sig_atomic_t *cancel;
     bool stopping;
-    bool late;                     /* it is lost for that */
+    bool late;                     /* it is lost for that, */
+    bool nonsense;                 /* or for what the server has sent */
+    char why[256];                 /* then: that */
     struct store_io *first, *last; /* under way */
     short armed;                   /* events that `poll` waits for */
     struct ring_op poll, tick, kick;
@@ -73,15 +79,25 @@ static struct share_conn *conn_of(struct share_carrier *c)
     return (struct share_conn *)c;
 }
 
-static void conn_serve(struct share_conn *c, int events);
+static void conn_serve(struct share_conn *c);
 static void conn_arm(struct share_conn *c);
+
+/* The socket to the server, and what it is to be polled for. */
+static int conn_fd(const struct share_conn *c)
+{
+    return c->guard != NULL ? share_guard_fd(c->guard) : nfs_get_fd(c->nfs);
+}
+
+static short conn_events(const struct share_conn *c)
+{
+    return c->guard != NULL ? share_guard_events(c->guard) : (short)nfs_which_events(c->nfs);
+}
 
 /* ---- the list of I/O under way ---- */
 
 static void conn_link(struct share_conn *c, struct store_io *io)
 {
-    share_progress_start(&c->progress, io, c->base.load == 0,
-                         c->nfs != NULL ? nfs_get_fd(c->nfs) : -1);
+    share_progress_start(&c->progress, io, c->base.load == 0, c->nfs != NULL ? conn_fd(c) : -1);
     io->lane = c;
     io->next = NULL;
     io->prev = c->last;
@@ -111,13 +127,27 @@ static void conn_lose(struct share_conn *c)
         log_debug("nfs: connection lost with %u requests under way: %s", c->base.load,
                   nfs_get_error(nfs));
     nfs_destroy_context(nfs);
+    share_guard_free(TAKE(c->guard));
+}
+
+/* The guard is at the end: the server has closed, or sent what is no answer. */
+static void conn_lose_guarded(struct share_conn *c)
+{
+    const char *why = share_guard_why(c->guard);
+    c->nonsense = why != NULL;
+    if (why != NULL)
+        snprintf(c->why, sizeof c->why, "%s has sent %s", c->progress.what, why);
+    if (why != NULL && c->base.load > 0)
+        log_warn("%s%s%s", c->progress.who != NULL ? c->progress.who : "",
+                 c->progress.who != NULL ? ": " : "", c->why);
+    conn_lose(c);
 }
 
 static void conn_polled(void *arg, int res)
 {
     struct share_conn *c = arg;
-    if (c->nfs != NULL && res > 0)
-        conn_serve(c, res);
+    if (res > 0)
+        conn_serve(c);
     conn_arm(c);
 }
 
@@ -125,7 +155,7 @@ static void conn_polled(void *arg, int res)
 static bool conn_late(struct share_conn *c)
 {
     int64_t now_ns = clock_now_ns();
-    if (share_progress_silent(&c->progress, nfs_get_fd(c->nfs), now_ns))
+    if (share_progress_silent(&c->progress, conn_fd(c), now_ns))
         return true;
     for (struct store_io *io = c->first; io != NULL; io = io->next)
         if (share_progress_overtaken(&c->progress, io, now_ns))
@@ -140,7 +170,7 @@ static void conn_ticked(void *arg, int res)
     c->late = c->nfs != NULL && c->base.load > 0 && conn_late(c);
     if (c->stopping || c->late)
         conn_lose(c);
-    conn_serve(c, 0);
+    conn_serve(c);
     conn_arm(c);
 }
 
@@ -148,14 +178,25 @@ static void conn_kicked(void *arg, int res)
 {
     struct share_conn *c = arg;
     (void)res;
-    conn_serve(c, POLLOUT);
+    conn_serve(c);
     conn_arm(c);
 }
 
-static void conn_serve(struct share_conn *c, int events)
+/* libnfs and the guard in turn, as long as either has something for the other. */
+static void conn_serve(struct share_conn *c)
 {
-    if (c->nfs != NULL && nfs_service(c->nfs, events) < 0)
-        conn_lose(c);
+    for (bool more = true; more && c->nfs != NULL && !c->stopping;) {
+        struct pollfd p = {.fd = nfs_get_fd(c->nfs), .events = (short)nfs_which_events(c->nfs)};
+        more = poll(&p, 1, 0) > 0;
+        if (nfs_service(c->nfs, more ? p.revents : 0) < 0) {
+            conn_lose(c);
+            return;
+        }
+        int passed = c->guard != NULL ? share_guard_pass(c->guard) : 0;
+        more = more || passed > 0;
+        if (passed < 0)
+            conn_lose_guarded(c);
+    }
 }
 
 /* Sees to it that poll and tick are armed as long as an answer is awaited. */
@@ -165,8 +206,8 @@ static void conn_arm(struct share_conn *c)
         ring_cancel(c->ring, &c->poll);
         return;
     }
-    int fd = nfs_get_fd(c->nfs);
-    short wanted = (short)nfs_which_events(c->nfs);
+    int fd = conn_fd(c);
+    short wanted = conn_events(c);
     if (!ring_busy(&c->poll)) {
         c->armed = wanted;
         ring_poll(c->ring, &c->poll, fd, wanted, conn_polled, c);
@@ -190,12 +231,22 @@ static void conn_finish(struct store_io *io, int res, enum err_class fault)
     io->done(io);
 }
 
-/* An answer that is no NFS answer: what became of the request is not known. */
+/* What libnfs was given last, while it is served. */
+static enum shape_outcome conn_outcome(const struct share_conn *c)
+{
+    return c->nfs != NULL && c->guard != NULL ? share_guard_outcome(c->guard) : SHAPE_RESULTS;
+}
+
+/* No answer of NFS's: a refusal by RPC, or what became of the request is not known. */
 static void conn_finish_lost(struct store_io *io, int rpc_status)
 {
     struct share_conn *c = io->lane;
     if (c->stopping)
         conn_finish(io, -ECANCELED, ERR_CANCELLED);
+    else if (conn_outcome(c) == SHAPE_AUTH)
+        conn_finish(io, -EACCES, ERR_NFS);
+    else if (c->nonsense || conn_outcome(c) == SHAPE_FOREIGN)
+        conn_finish(io, -EPROTO, ERR_PROTO);
     else if (c->late || rpc_status == RPC_STATUS_TIMEOUT)
         conn_finish(io, -ETIMEDOUT, ERR_TIMEOUT);
     else
@@ -410,9 +461,25 @@ void share_conn_answered(struct rpc_context *rpc, int status, void *answer, void
 /* Outside of the ring: nothing else is to be waited for. */
 static void conn_wait_once(struct share_conn *c)
 {
-    struct pollfd p = {.fd = nfs_get_fd(c->nfs), .events = (short)nfs_which_events(c->nfs)};
-    int n = poll(&p, 1, (int)(SHARE_WAIT_STEP_NS / NS_PER_MS));
-    conn_serve(c, n > 0 ? p.revents : 0);
+    struct pollfd p = {.fd = conn_fd(c), .events = conn_events(c)};
+    poll(&p, 1, (int)(SHARE_WAIT_STEP_NS / NS_PER_MS));
+    conn_serve(c);
+}
+
+/* Why no results came. */
+static int conn_unanswered(const struct share_conn *c, const struct share_call *call, struct err *e)
+{
+    const char *what = c->progress.what;
+    if (c->nonsense)
+        return err_set(e, ERR_PROTO, 0, "%s", c->why);
+    if (call->done && conn_outcome(c) == SHAPE_AUTH)
+        return err_set(e, ERR_NFS, EACCES, "%s refuses our credential (AUTH_SYS, user %u)", what,
+                       (unsigned)geteuid());
+    if (call->done && conn_outcome(c) == SHAPE_FOREIGN)
+        return err_set(e, ERR_PROTO, 0, "%s does not know what it was asked", what);
+    return call->done && call->rpc_status == RPC_STATUS_TIMEOUT
+               ? err_set(e, ERR_TIMEOUT, 0, "no answer from %s", what)
+               : err_set(e, ERR_LOST, 0, "the connection to %s was lost", what);
 }
 
 /* Until it is answered, or the connection is lost, or it is late. */
@@ -425,6 +492,7 @@ static int conn_await(struct share_conn *c, struct share_call *call, int64_t dea
                            .cancel = c->cancel,
                            .connecting = !c->open};
     share_wait_begin(&w);
+    conn_serve(c);
     while (!call->done && c->nfs != NULL) {
         conn_wait_once(c);
         if (!call->done && share_wait_step(&w, e) < 0)
@@ -432,14 +500,12 @@ static int conn_await(struct share_conn *c, struct share_call *call, int64_t dea
     }
     if (call->done && call->rpc_status == RPC_STATUS_SUCCESS)
         return 0;
+    if (e->class == ERR_NONE)
+        conn_unanswered(c, call, e);
     if (c->nfs != NULL)
         log_debug("nfs: %s", nfs_get_error(c->nfs));
     conn_lose(c); /* may call back, or not */
-    if (e->class != ERR_NONE)
-        return -1;
-    return call->done && call->rpc_status == RPC_STATUS_TIMEOUT
-               ? err_set(e, ERR_TIMEOUT, 0, "no answer from %s", c->progress.what)
-               : err_set(e, ERR_LOST, 0, "the connection to %s was lost", c->progress.what);
+    return -1;
 }
 
 int share_conn_wait(struct share_conn *c, struct share_call *call, bool queued, int64_t deadline_ns,
@@ -469,6 +535,10 @@ static int conn_connect(struct share_conn *c, const struct share_target *t, int6
                                     &c->connecting) == 0;
     if (share_conn_wait(c, &connect, queued, deadline_ns, e) < 0)
         return -1;
+    c->guard = share_guard_new(nfs_get_fd(c->nfs));
+    if (c->guard == NULL)
+        return err_set(e, ERR_IO, errno, "cannot watch over the connection to %s",
+                       c->progress.what);
     void *slot = share_conn_slot(c, &null);
     queued = t->program == NFS_PROGRAM
                  ? COMPAT_NULL(nfs3_null, share_conn_rpc(c), share_conn_answered, slot)
@@ -546,7 +616,7 @@ bool share_conn_check(struct share_conn *c)
     assert(c->base.load == 0);
     if (c->nfs == NULL)
         return false;
-    struct pollfd p = {.fd = nfs_get_fd(c->nfs), .events = POLLIN};
+    struct pollfd p = {.fd = conn_fd(c), .events = POLLIN};
     if (poll(&p, 1, 0) != 0)
         conn_lose(c);
     return c->nfs != NULL;
@@ -554,7 +624,7 @@ bool share_conn_check(struct share_conn *c)
 
 int share_conn_fd(const struct share_conn *c)
 {
-    return nfs_get_fd(c->nfs);
+    return conn_fd(c);
 }
 
 void share_conn_name(const struct share_conn *c, struct share_progress *named)
@@ -565,7 +635,7 @@ void share_conn_name(const struct share_conn *c, struct share_progress *named)
 
 int share_conn_detach(struct share_conn *c)
 {
-    int fd = fcntl(nfs_get_fd(c->nfs), F_DUPFD_CLOEXEC, 0);
+    int fd = fcntl(conn_fd(c), F_DUPFD_CLOEXEC, 0);
     int flags = fd >= 0 ? fcntl(fd, F_GETFL) : -1;
     if (flags >= 0)
         flags = fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);

@@ -374,6 +374,11 @@ static bool serve(struct fake_server *s, int fd)
         return true;
     size_t n = (size_t)(out.at - s->out) - 4;
     patch(s, s->out + 4, n);
+    if (s->calls == s->faults.instead_at) {
+        send(fd, s->faults.instead, s->faults.instead_bytes, MSG_NOSIGNAL);
+        shutdown(fd, SHUT_WR);
+        return true;
+    }
     if (s->calls == s->faults.cut_at) {
         answer_cut(s, fd, n);
         return true;

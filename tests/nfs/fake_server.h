@@ -26,7 +26,8 @@ struct fake_file {
 /* A byte that is wrong in the answer to a call, counted like those below. */
 struct fake_patch {
     unsigned call;
-    uint16_t offset; /* behind the record mark */
+    uint16_t
+        offset; /* behind the record mark; in the xid nothing is wrong: that would be no answer */
     uint8_t value;
 };
 
@@ -58,6 +59,8 @@ struct fake_faults {
     unsigned reverse; /* hold so many answers to READ, WRITE or COMMIT, and turn them round */
     const struct fake_patch *patches; /* n_patches */
     unsigned n_patches;
+    const char *instead; /* send this, and then close, instead of the answer to: */
+    unsigned instead_at, instead_bytes;
     unsigned slow_bytes_ms; /* take and give no more than so many bytes a millisecond; 0: all */
     bool no_link;           /* LINK is not known */
     bool no_plus;           /* READDIRPLUS is not known */

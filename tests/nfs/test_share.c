@@ -90,7 +90,8 @@ static void test_a_refused_credential_is_told(void **state)
     struct fixture f;
     share_fixture_start(&f, &(struct fake_faults){.denied = true}, state);
     assert_int_equal(small_copy_and_read_back(&f), -1);
-    assert_int_equal(f.e.class, f.path == SHARE_PATH_OWN ? ERR_NFS : ERR_LOST);
+    assert_int_equal(f.e.class, ERR_NFS);
+    assert_int_equal(f.e.sys, EACCES);
     share_fixture_end(&f);
     share_fixture_tear_down(&f);
 }

@@ -165,6 +165,72 @@ static void test_a_mount_that_is_refused_is_told(void **state)
     end(&f);
 }
 
+/* While a share is opened: 1 and 3 are NULL, 2 MNT, 4 FSINFO, 5 GETATTR, 6 FSSTAT. */
+static void test_what_is_no_answer_is_said_by_whom(void **state)
+{
+    static const struct {
+        struct fake_patch patch;
+        const char *why;
+    } cases[] = {
+        {{1, 7, 0}, "is no reply"},
+        {{2, 7, 0}, "is no reply"},
+        {{2, 28, 0x80}, "has a length beyond its end"},
+        {{2, 28, 0xff}, "has a length beyond its end"},
+        {{3, 16, 0x80}, "has a length beyond its end"},
+        {{4, 16, 0xff}, "has a length beyond its end"},
+        {{5, 7, 0}, "is no reply"},
+        {{6, 11, 7}, "is neither accepted nor denied"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct fixture f;
+        char url[100], message[200];
+        start(&f, &(struct fake_faults){.patches = &cases[i].patch, .n_patches = 1});
+        snprintf(url, sizeof url, "nfs://127.0.0.1/export?nfsport=%d&mountport=%d", f.port, f.port);
+        open_by(&f, url, 0);
+        snprintf(message, sizeof message, "%s (port %d) has sent a message that %s (it begins ",
+                 cases[i].patch.call < 3 ? "mountd" : "the NFS server", f.port, cases[i].why);
+        if (i + 1 < sizeof cases / sizeof *cases) {
+            assert_null(f.place);
+            assert_int_equal(f.e.class, ERR_REFUSED);
+            assert_non_null(strstr(f.e.msg, "nfs://127.0.0.1/export/: "));
+            if (strstr(f.e.msg, message) == NULL)
+                fail_msg("'%s' is not in: %s", message, f.e.msg);
+        } else {
+            assert_non_null(f.place); /* how much room there is need not be known */
+        }
+        end(&f);
+    }
+}
+
+/* What is read as a length: of another protocol, and of what is no message at all. */
+static void test_another_protocol_is_shown(void **state)
+{
+    static const struct {
+        const char *bytes;
+        unsigned len;
+        const char *shown;
+    } cases[] = {
+        {"HTTP/1.1 400 Bad Request\r\n", 26, "\"HTTP/1.1 400 Bad Req…\""},
+        {"\xff\xff\xff\xff\0\0\0\1", 8, "ff ff ff ff 00 00 00 01"},
+        {"\x80\0\0\0", 4, "80 00 00 00"},
+        {"\x80\0\0\4\0\0\0\1", 8, "ends too early (it begins 00 00 00 01)"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct fixture f;
+        char url[100];
+        start(&f, &(struct fake_faults){
+                      .instead_at = 4, .instead = cases[i].bytes, .instead_bytes = cases[i].len});
+        snprintf(url, sizeof url, "nfs://127.0.0.1/export?nfsport=%d&mountport=%d", f.port, f.port);
+        open_by(&f, url, 0);
+        assert_null(f.place);
+        if (strstr(f.e.msg, cases[i].shown) == NULL || strstr(f.e.msg, "the NFS server") == NULL)
+            fail_msg("'%s' is not in: %s", cases[i].shown, f.e.msg);
+        end(&f);
+    }
+}
+
 /* The port mapper is asked once for each service, however often the connection is lost. */
 static void test_ports_are_kept(void **state)
 {
@@ -205,6 +271,8 @@ int main(void)
         cmocka_unit_test(test_a_port_mapper_that_is_not_there_is_told),
         cmocka_unit_test(test_a_wrong_port_is_told),
         cmocka_unit_test(test_a_mount_that_is_refused_is_told),
+        cmocka_unit_test(test_what_is_no_answer_is_said_by_whom),
+        cmocka_unit_test(test_another_protocol_is_shown),
         cmocka_unit_test(test_ports_are_kept),
         cmocka_unit_test(test_an_ipv6_address_is_told_in_brackets),
     };
