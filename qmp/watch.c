@@ -22,6 +22,7 @@
 #include "core/migrate/passes.h"
 #include "qmp/client.h"
 #include "qmp/command.h"
+#include "qmp/dirty.h"
 
 struct watch {
     struct loop *loop;
@@ -192,6 +193,15 @@ int watch_completed(struct watch *w, struct watch_sample *s, struct err *e)
 int watch_run(struct watch *w, enum vm_run *run, struct err *e)
 {
     return watch_need_client(w, e) < 0 ? -1 : qmp_query_status(w->client, run, e);
+}
+
+int watch_dirty(struct watch *w, const struct dirty_options *opt, struct dirty_qemu *q,
+                struct dirty_result *out, struct err *e)
+{
+    if (w->client == NULL)
+        return err_set(e, ERR_REFUSED, 0,
+                       "what is only listened to cannot be asked for dirty pages");
+    return dirty_measure(w->loop, w->client, opt, q, out, e);
 }
 
 int watch_trace(struct watch *w, const char *pattern, bool on, struct err *e)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A look at one QEMU and its migration, which somebody else drives. It only reads, with
- * watch_trace() as the one exception: it never sets a capability or parameter, so a QEMU that was
+ * watch_trace() and watch_dirty() as exceptions: it never sets a capability or parameter, so a QEMU that was
  * not told to send MIGRATION events (capability "events") sends none.
  *
  * A monitor's socket serves one client at a time: a QEMU that another client talks to is watched
@@ -90,6 +90,13 @@ int watch_completed(struct watch *w, struct watch_sample *s, struct err *e);
 
 /* The guest runs, is stopped, …; turns the loop. */
 int watch_run(struct watch *w, enum vm_run *run, struct err *e);
+
+/* What the guest dirties, as dirty_measure() (qmp/dirty.h) asks it. */
+struct dirty_options;
+struct dirty_qemu;
+struct dirty_result;
+int watch_dirty(struct watch *w, const struct dirty_options *opt, struct dirty_qemu *q,
+                struct dirty_result *out, struct err *e);
 
 /* Switches trace points on or off, by a pattern ("vmstate_downtime_*"): they go where QEMU's log
  * goes. This changes QEMU's state, if not the guest's. */
