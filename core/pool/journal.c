@@ -121,6 +121,8 @@ static void journal_image(struct json *o, const struct pool_journal_image *i)
     json_i64(o, "directories_there", i->directories_there);
     if (i->copy.made)
         journal_copy(json_node(o, "copy"), &i->copy);
+    if (i->compared.made)
+        journal_copy(json_node(o, "compared"), &i->compared);
 }
 
 static struct json *journal_json(const struct pool_journal *j)
@@ -222,26 +224,32 @@ static int get_domain(struct json *o, struct pool_journal_domain *d, struct err 
                : 0;
 }
 
-/* Journals of before do not have it: then nothing on the share is known to be ours. */
-static int get_copy(struct json *image, struct pool_journal_image *i, struct err *e)
+/* One that may be missing: then nothing is known of a file on the share. */
+static int get_copy(struct json *image, const char *key, struct pool_journal_copy *c, struct err *e)
 {
-    struct json *o = json_find(image, "copy");
-    i->directories_there = UINT_MAX;
-    if (json_find(image, "directories_there") != NULL) {
-        int64_t n;
-        if (json_find_i64(image, "directories_there", &n, e) < 0)
-            return -1;
-        i->directories_there = n >= 0 && n < UINT_MAX ? (unsigned)n : UINT_MAX;
-    }
+    struct json *o = json_find(image, key);
     if (o == NULL)
         return 0;
-    if (json_find_u64(o, "inode", &i->copy.inode, e) < 0 ||
-        json_find_u64(o, "generation", &i->copy.generation, e) < 0 ||
-        json_find_u64(o, "size_bytes", &i->copy.size_bytes, e) < 0 ||
-        json_find_i64(o, "mtime_ns", &i->copy.mtime_ns, e) < 0 ||
-        json_find_i64(o, "ctime_ns", &i->copy.ctime_ns, e) < 0)
-        return err_wrap(e, "copy");
-    i->copy.made = true;
+    if (json_find_u64(o, "inode", &c->inode, e) < 0 ||
+        json_find_u64(o, "generation", &c->generation, e) < 0 ||
+        json_find_u64(o, "size_bytes", &c->size_bytes, e) < 0 ||
+        json_find_i64(o, "mtime_ns", &c->mtime_ns, e) < 0 ||
+        json_find_i64(o, "ctime_ns", &c->ctime_ns, e) < 0)
+        return err_wrap(e, "%s", key);
+    c->made = true;
+    return 0;
+}
+
+/* Journals of before do not have it. */
+static int get_directories(struct json *image, struct pool_journal_image *i, struct err *e)
+{
+    int64_t n;
+    i->directories_there = UINT_MAX;
+    if (json_find(image, "directories_there") == NULL)
+        return 0;
+    if (json_find_i64(image, "directories_there", &n, e) < 0)
+        return -1;
+    i->directories_there = n >= 0 && n < UINT_MAX ? (unsigned)n : UINT_MAX;
     return 0;
 }
 
@@ -252,7 +260,9 @@ static int get_image(struct json *o, struct pool_journal_image *i, struct err *e
                    json_find_u64(o, "size_bytes", &i->size_bytes, e) < 0 ||
                    json_find_i64(o, "mtime_ns", &i->mtime_ns, e) < 0 ||
                    json_find_i64(o, "ctime_ns", &i->ctime_ns, e) < 0 ||
-                   json_find_flag(o, "was_there", &i->was_there, e) < 0 || get_copy(o, i, e) < 0
+                   json_find_flag(o, "was_there", &i->was_there, e) < 0 ||
+                   get_directories(o, i, e) < 0 || get_copy(o, "copy", &i->copy, e) < 0 ||
+                   get_copy(o, "compared", &i->compared, e) < 0
                ? -1
                : 0;
 }

@@ -44,6 +44,9 @@ struct pool_journal_image {
     bool was_there;             /* on the share, before */
     unsigned directories_there; /* so many of the directories in its name, before */
     struct pool_journal_copy copy;
+    /* What stood there already, and was read back and compared with the original: not ours to remove, but
+     * what the original can be deleted for. `made`: there is one. */
+    struct pool_journal_copy compared;
 };
 
 struct pool_journal {

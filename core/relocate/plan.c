@@ -443,8 +443,10 @@ static int plan_decide(struct plan *p, struct transfer *t, struct err *e)
                        t->image.as);
     if (p->options.verify_only) {
         t->phases = TRANSFER_DIGEST | TRANSFER_VERIFY;
-        if (final == NULL)
-            return err_set(e, ERR_REFUSED, ENOENT, "%s%s", p->to->url, t->image.as);
+        int found = plan_look(p, t->image.as, &t->there_is, e);
+        if (found <= 0)
+            return found < 0 ? -1
+                             : err_set(e, ERR_REFUSED, ENOENT, "%s%s", p->to->url, t->image.as);
     } else if (plan_decide_copy(p, t, final != NULL, e) < 0) {
         return -1;
     }

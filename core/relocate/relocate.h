@@ -98,7 +98,10 @@ struct relocate_options {
     /* An image that was copied has its name now, and is *attr there. From the thread of a worker, by
      * several at once; -1 ends the copy. May be NULL */
     int (*published)(void *arg, const char *as, const struct store_attr *attr, struct err *e);
-    void *published_arg;
+    /* The same of one that stood there already: all of it was compared with its source, and it is still the
+     * file that was, unchanged. Also with verify_only. May be NULL */
+    int (*compared)(void *arg, const char *as, const struct store_attr *attr, struct err *e);
+    void *published_arg; /* of both */
 
     /* Asked right before the source of a whole image, which is *attr, is removed: -1, and it stays, and
      * the image counts as failed. From the thread of a worker, by several at once. May be NULL */

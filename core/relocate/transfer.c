@@ -241,10 +241,8 @@ static int transfer_open_back(struct transfer *t, struct transfer_handles *h, st
 {
     if (t->publish)
         h->dst = transfer_part(t, h->to, STORE_READ, e);
-    else if (t->image.was_there)
-        h->dst = transfer_file_is(h->to, t->image.as, STORE_READ, &t->there_is, e);
     else
-        h->dst = transfer_file(h->to, t->image.as, STORE_READ, e);
+        h->dst = transfer_file_is(h->to, t->image.as, STORE_READ, &t->there_is, e);
     return h->dst != NULL ? 0 : -1;
 }
 

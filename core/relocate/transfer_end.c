@@ -259,13 +259,30 @@ static int finish_part(void *ctx, struct err *e)
     return o->h->to->ops->remove(o->h->to, t->part, &t->part_is, e);
 }
 
+static int finish_tell_compared(const struct finishing *o, struct err *e)
+{
+    const struct transfer *t = o->t;
+    struct store_attr now;
+    if (t->options->compared == NULL || (t->phases & TRANSFER_VERIFY) == 0)
+        return 0;
+    int found = o->h->to->ops->lookup(o->h->to, t->image.as, &now, e);
+    if (found < 0)
+        return -1;
+    if (found == 0 || !store_unchanged(&now, &t->there_is))
+        return err_set(e, ERR_IO, 0, "%s%s: was changed while it was compared", o->h->to->url,
+                       t->image.as);
+    return t->options->compared(t->options->published_arg, t->image.as, &now, e);
+}
+
 /* After the part's name, since taking a name from a file changes when it was changed. */
 static int finish_tell(void *ctx, struct err *e)
 {
     struct finishing *o = ctx;
     const struct transfer *t = o->t;
     struct store_attr now;
-    if (t->options->published == NULL || (t->phases & TRANSFER_COPY) == 0)
+    if ((t->phases & TRANSFER_COPY) == 0)
+        return finish_tell_compared(o, e);
+    if (t->options->published == NULL)
         return 0;
     int found = o->h->to->ops->lookup(o->h->to, t->image.as, &now, e);
     if (found < 0)

@@ -182,6 +182,18 @@ static int copy_made(void *arg, const char *as, const struct store_attr *attr, s
     return rc;
 }
 
+/* What stood there and is as its original is not ours; but the original can be deleted for it. That is
+ * written down with what comes next: else it is compared again. */
+static int copy_compared(void *arg, const char *as, const struct store_attr *attr, struct err *e)
+{
+    struct pool_move *m = arg;
+    struct pool_journal_image *image = copy_find(m->journal, as);
+    (void)e;
+    if (image != NULL)
+        image->compared = pool_copy_of(attr);
+    return 0;
+}
+
 /* Whether each copy stands there already, as its original was. */
 static int plan_all_there(struct pool_move *m, struct err *e)
 {
@@ -217,6 +229,8 @@ static int plan_copy(struct pool_move *m, struct pool_names *operands, struct er
     o->force = m->running > 0; /* they are shut down before; then it is planned again */
     o->overwrite = false;
     o->verify_only = true;
+    o->compared = copy_compared;
+    o->published_arg = m;
     if (m->stale.n == 0 &&
         relocate_call_plan(m->call, operands->at, operands->n, m->share, &absent) == 0) {
         if (plan_images(m, e) < 0)
@@ -229,7 +243,6 @@ static int plan_copy(struct pool_move *m, struct pool_names *operands, struct er
     o->verify_only = false;
     o->overwrite = m->stale.n > 0; /* as if they were removed already; then it is planned again */
     o->published = copy_made;
-    o->published_arg = m;
     if (relocate_call_plan(m->call, operands->at, operands->n, m->share, e) < 0)
         return -1;
     return plan_images(m, e);
@@ -381,7 +394,8 @@ static int check_copy(struct pool_move *m, struct pool_share *s,
         return -1;
     if (found == 0)
         return err_set(e, ERR_NFS, ENOENT, "%s%s", s->place->url, image->name);
-    if (image->copy.made && !pool_copy_is_ours(&image->copy, &attr, POOL_COPY_SAME_FILE))
+    const struct pool_journal_copy *is = image->copy.made ? &image->copy : &image->compared;
+    if (is->made && !pool_copy_is_ours(is, &attr, POOL_COPY_SAME_FILE))
         return err_set(e, ERR_NFS, 0,
                        "%s%s is not the copy that was made: somebody has replaced it",
                        s->place->url, image->name);

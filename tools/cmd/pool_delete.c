@@ -5,7 +5,8 @@
  * The originals of a move that has ended are deleted one by one. All is asked before the first goes:
  * whether each copy stands there, and whether anybody can still reach an original. Each is asked
  * about again right before it goes, and is proven to be what was copied. Where one stops it, the
- * journal stays, and another run goes on.
+ * journal stays, and another run goes on. An original whose copy is on no record, neither as made nor as
+ * compared, stays: that a file of that name is on the share proves nothing.
  */
 #include "tools/cmd/pool_move.h"
 
@@ -41,10 +42,21 @@ static void delete_directories(const struct pool_move *m, char *path)
     }
 }
 
-/* 1: it is gone; 0: it was changed since it was copied, so it is somebody's work, and stays; -1. */
+static int delete_unproven(const struct pool_move *m, const struct pool_journal_image *image)
+{
+    log_warn("%s/%s stays: what is on the share by that name was there before, and nothing is on record "
+             "that it was compared with this",
+             m->journal->path, image->name);
+    return 0;
+}
+
+/* 1: it is gone; 0: it was changed since it was copied, so it is somebody's work, or its copy is not
+ * proven, and stays; -1. */
 static int delete_one(struct pool_move *m, const struct pool_journal_image *image, struct err *e)
 {
     CLEANUP_FREE char *path = NULL;
+    if (!image->copy.made && !image->compared.made)
+        return delete_unproven(m, image);
     if (pool_check_original_closed(m, image, e) < 0)
         return -1;
     int removed = pool_place_remove(m->journal->path, image, e);

@@ -62,7 +62,8 @@ static void write_one(struct pool_journal *j, struct err *e)
                                             1700000000123456789,
                                             true,
                                             1,
-                                            {true, UINT64_MAX - 1, 7, 3, -1, 1700000000123456788}};
+                                            {true, UINT64_MAX - 1, 7, 3, -1, 1700000000123456788},
+                                            {true, 5, 6, 4, 0, -9}};
     *j = (struct pool_journal){
         .uri = lent("qemu:///system"),
         .pool = lent("images"),
@@ -114,6 +115,8 @@ static void test_what_is_written_is_read_back(void **state)
     assert_true(r->images[0].was_there);
     assert_int_equal(r->images[0].directories_there, 1);
     assert_memory_equal(&r->images[0].copy, &j.images[0].copy, sizeof r->images[0].copy);
+    assert_memory_equal(&r->images[0].compared, &j.images[0].compared,
+                        sizeof r->images[0].compared);
     pool_journal_free(r);
 }
 

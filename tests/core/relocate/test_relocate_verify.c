@@ -74,6 +74,50 @@ static void set_up_planted(struct rig *r)
     r->options.verify_only = true;
 }
 
+struct told {
+    unsigned n;
+    struct store_attr attr;
+};
+
+static int tell(void *arg, const char *as, const struct store_attr *attr, struct err *e)
+{
+    struct told *t = arg;
+    (void)e;
+    assert_string_equal(as, "image");
+    t->n++;
+    t->attr = *attr;
+    return 0;
+}
+
+static void test_what_was_compared_is_told(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct told told = {0};
+    set_up_planted(&r);
+    r.options.compared = tell;
+    r.options.published_arg = &told;
+    assert_int_equal(rig_run(&r), 0);
+    assert_int_equal(told.n, 1);
+    assert_int_equal(told.attr.inode, memory_find(&r.to, "image")->attr.inode);
+    assert_int_equal(told.attr.generation, memory_find(&r.to, "image")->attr.generation);
+    rig_tear_down(&r);
+}
+
+static void test_what_differs_is_not_told(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct told told = {0};
+    set_up_planted(&r);
+    memory_find(&r.to, "image")->cached[5000] ^= 0x80;
+    r.options.compared = tell;
+    r.options.published_arg = &told;
+    assert_int_equal(rig_run(&r), -1);
+    assert_int_equal(told.n, 0);
+    rig_tear_down(&r);
+}
+
 static void test_verify_alone_copies_nothing(void **state)
 {
     (void)state;
@@ -356,6 +400,8 @@ int main(void)
         cmocka_unit_test(test_a_true_copy_is_verified),
         cmocka_unit_test(test_without_verify_nothing_is_read_back),
         cmocka_unit_test(test_verify_finds_each_bit),
+        cmocka_unit_test(test_what_was_compared_is_told),
+        cmocka_unit_test(test_what_differs_is_not_told),
         cmocka_unit_test(test_verify_alone_copies_nothing),
         cmocka_unit_test(test_verify_only_other_holes),
         cmocka_unit_test(test_verify_only_differs),

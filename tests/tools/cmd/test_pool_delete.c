@@ -38,7 +38,8 @@ static int make_originals(void **state)
         return -1;
     for (size_t i = 0; i < IMAGES; i++) {
         char path[128];
-        images[i] = (struct pool_journal_image){.name = (char *)(uintptr_t)names[i]};
+        images[i] = (struct pool_journal_image){.name = (char *)(uintptr_t)names[i],
+                                                .copy = {.made = true}};
         path_of(i, path);
         FILE *f = fopen(path, "w");
         if (f == NULL || fputs("data", f) < 0 || fclose(f) != 0 ||
@@ -114,10 +115,27 @@ static void test_one_that_is_open_stops_it_half_way(void **state)
     assert_false(is_there(1) || is_there(2));
 }
 
+static void test_what_is_on_no_record_stays(void **state)
+{
+    (void)state;
+    struct pool_journal j = {.path = pool, .images = images, .n_images = IMAGES};
+    struct pool_move m = {.journal = &j};
+    struct err e = {0};
+    images[1].copy.made = false; /* was there before, and is not known to be the same */
+    images[2].copy.made = false;
+    images[2].compared.made = true; /* was there before, and was compared */
+    assert_int_equal(pool_delete_originals(&m, &e), 0);
+    assert_false(is_there(0));
+    assert_true(is_there(1));
+    assert_false(is_there(2));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_one_that_is_open_stops_it_half_way, make_originals,
+                                        remove_originals),
+        cmocka_unit_test_setup_teardown(test_what_is_on_no_record_stays, make_originals,
                                         remove_originals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
