@@ -184,6 +184,12 @@ const char *json_pretty(struct json *o)
     return json_object_to_json_string_ext(json_c(o), flags);
 }
 
+const char *json_compact(struct json *o)
+{
+    return json_object_to_json_string_ext(json_c(o),
+                                          JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
+}
+
 void json_print(struct json *o, FILE *to)
 {
     fprintf(to, "%s\n", json_pretty(o));

@@ -61,6 +61,7 @@ void json_print(struct json *o, FILE *to);
 
 /* The same text, lent by `o` until it is asked again or ends; NULL: no memory. */
 const char *json_pretty(struct json *o);
+const char *json_compact(struct json *o); /* on one line, without its end */
 
 /* For a program that follows: one write a line, so that it never sees half of one. A reader that
  * has gone, or does not keep up, must not hold up the work: its lines are dropped (SIGPIPE must be

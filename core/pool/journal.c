@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -137,6 +138,7 @@ static struct json *journal_json(const struct pool_journal *j)
     json_text(o, "mount", j->mount);
     json_flag(o, "network", j->network);
     json_text(o, "phase", phase_names[j->phase]);
+    json_u64(o, "edition", j->edition);
     json_text(o, "before", j->before);
     json_text(o, "after", j->after);
     struct json *domains = json_list(o, "domains"), *images = json_list(o, "images");
@@ -169,13 +171,18 @@ static int journal_sync_dir(const char *dir, struct err *e)
     return fd >= 0 && fsync(fd) == 0 ? 0 : err_set(e, ERR_IO, errno, "%s", dir);
 }
 
-int pool_journal_write(const struct pool_journal *j, const char *dir, struct err *e)
+int pool_journal_write(struct pool_journal *j, const char *dir, struct err *e)
 {
     CLEANUP_FREE char *path = journal_path(dir, j->uuid, ".json");
     CLEANUP_FREE char *new = journal_path(dir, j->uuid, ".json.new");
+    CLEANUP_FREE char *copies = journal_path(dir, j->uuid, ".copies");
+    uint64_t edition;
+    if (getrandom(&edition, sizeof edition, 0) != sizeof edition)
+        return err_set(e, ERR_IO, errno, "cannot number the journal in %s", dir);
+    j->edition = edition;
     CLEANUP_JSON struct json *o = journal_json(j);
     const char *text = json_pretty(o);
-    if (path == NULL || new == NULL || text == NULL)
+    if (path == NULL || new == NULL || copies == NULL || text == NULL)
         return journal_no_memory(dir, e);
     CLEANUP_CLOSE int fd = open(new, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
@@ -185,15 +192,39 @@ int pool_journal_write(const struct pool_journal *j, const char *dir, struct err
         unlink(new);
         return -1;
     }
-    return journal_sync_dir(dir, e);
+    if (journal_sync_dir(dir, e) < 0)
+        return -1;
+    unlink(copies); /* they are in it; and if that fails they are another edition's */
+    return 0;
+}
+
+/* A line that a crash has cut off is not continued by the next one: each begins with a line of its own. */
+int pool_journal_add_copy(const struct pool_journal *j, const char *dir,
+                          const struct pool_journal_image *image, struct err *e)
+{
+    CLEANUP_FREE char *path = journal_path(dir, j->uuid, ".copies");
+    CLEANUP_JSON struct json *o = json_new();
+    json_u64(o, "edition", j->edition);
+    json_text(o, "name", image->name);
+    journal_copy(json_node(o, "copy"), &image->copy);
+    const char *text = json_compact(o);
+    CLEANUP_FREE char *line = NULL;
+    if (path == NULL || text == NULL || asprintf(&line, "\n%s\n", text) < 0)
+        return journal_no_memory(dir, e);
+    bool is_new = access(path, F_OK) < 0;
+    CLEANUP_CLOSE int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0 || journal_write_all(fd, line) < 0)
+        return err_set(e, ERR_IO, errno, "%s", path);
+    return is_new ? journal_sync_dir(dir, e) : 0;
 }
 
 int pool_journal_remove(const char *dir, const char *uuid, struct err *e)
 {
     CLEANUP_FREE char *path = journal_path(dir, uuid, ".json");
-    if (path == NULL)
+    CLEANUP_FREE char *copies = journal_path(dir, uuid, ".copies");
+    if (path == NULL || copies == NULL)
         return journal_no_memory(dir, e);
-    if (unlink(path) < 0 && errno != ENOENT)
+    if ((unlink(path) < 0 && errno != ENOENT) || (unlink(copies) < 0 && errno != ENOENT))
         return err_set(e, ERR_IO, errno, "%s", path);
     return journal_sync_dir(dir, e);
 }
@@ -317,11 +348,46 @@ static int get_journal(struct json *o, const char *uuid, struct pool_journal *j,
         get_text(o, "path", false, &j->path, e) < 0 ||
         get_text(o, "share", false, &j->share, e) < 0 ||
         get_text(o, "mount", true, &j->mount, e) < 0 ||
-        json_find_flag(o, "network", &j->network, e) < 0 || get_phase(o, j, e) < 0 ||
+        json_find_flag(o, "network", &j->network, e) < 0 ||
+        json_find_u64_opt(o, "edition", &j->edition, e) < 0 || get_phase(o, j, e) < 0 ||
         get_text(o, "before", false, &j->before, e) < 0 ||
         get_text(o, "after", true, &j->after, e) < 0 || get_lists(o, j, e) < 0)
         return -1;
     return strcmp(j->uuid, uuid) == 0 ? 0 : err_set(e, ERR_PROTO, 0, "is of another pool");
+}
+
+/* One line of the copies; what is not whole, or of another edition, was written down by nobody. */
+static int get_added(struct pool_journal *j, const char *line, struct err *e)
+{
+    struct pool_journal_copy copy = {0};
+    const char *name = NULL;
+    uint64_t edition = 0;
+    CLEANUP_JSON struct json *o = json_from_text(line);
+    if (o == NULL)
+        return 0;
+    if (json_find_u64(o, "edition", &edition, e) < 0 || json_find_text(o, "name", &name, e) < 0 ||
+        get_copy(o, "copy", &copy, e) < 0)
+        return -1;
+    for (size_t i = 0; edition == j->edition && i < j->n_images; i++)
+        if (strcmp(j->images[i].name, name) == 0)
+            j->images[i].copy = copy;
+    return 0;
+}
+
+static int get_copies(struct pool_journal *j, const char *dir, struct err *e)
+{
+    CLEANUP_FREE char *path = journal_path(dir, j->uuid, ".copies");
+    CLEANUP_FREE char *line = NULL;
+    size_t room = 0;
+    if (path == NULL)
+        return journal_no_memory(dir, e);
+    CLEANUP_FCLOSE FILE *f = fopen(path, "re");
+    if (f == NULL)
+        return errno == ENOENT ? 0 : err_set(e, ERR_REFUSED, errno, "%s", path);
+    while (getline(&line, &room, f) >= 0)
+        if (get_added(j, line, e) < 0)
+            return err_wrap(e, "%s", path);
+    return ferror(f) ? err_set(e, ERR_REFUSED, errno, "%s", path) : 0;
 }
 
 struct pool_journal *pool_journal_read(const char *dir, const char *uuid, struct err *e)
@@ -346,7 +412,7 @@ struct pool_journal *pool_journal_read(const char *dir, const char *uuid, struct
         err_set(e, ERR_REFUSED, 0, "%s: is not whole", path);
     else if (get_journal(o, uuid, j, e) < 0)
         err_wrap(e, "%s", path);
-    else
+    else if (get_copies(j, dir, e) == 0)
         return j;
     if (e->class == ERR_PROTO)
         e->class = ERR_REFUSED;

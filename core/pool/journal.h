@@ -4,7 +4,9 @@
  * run that goes on where another one was killed, and for undo.
  *
  * It is DIR/pool-UUID.json, for its owner only, since the domains' secrets are in it. It is replaced
- * as a whole, durably: what stands there is always one whole state. The header is free of json-c.
+ * as a whole, durably: what stands there is always one whole state. Copies that are made until it is
+ * replaced again are appended to DIR/pool-UUID.copies, a line each, and belong to that edition of it alone.
+ * The header is free of json-c.
  */
 #ifndef CORE_POOL_JOURNAL_H
 #define CORE_POOL_JOURNAL_H
@@ -56,6 +58,7 @@ struct pool_journal {
     char *mount;  /* NULL: none */
     bool network; /* disks become network disks */
     enum pool_phase phase;
+    uint64_t edition;     /* which one was written last; a random number */
     char *before, *after; /* the pool's XML; `after` as domains' */
 
     struct pool_journal_domain *domains;
@@ -75,7 +78,10 @@ void pool_journal_unlock(const char *dir, const char *uuid, int fd);
 /* ERR_REFUSED: there is none (e->sys is ENOENT), or it is not one that this godwit can read. */
 struct pool_journal *pool_journal_read(const char *dir, const char *uuid, struct err *e);
 
-int pool_journal_write(const struct pool_journal *j, const char *dir, struct err *e);
+int pool_journal_write(struct pool_journal *j, const char *dir, struct err *e);
+/* Writes image->copy down, durably, without the rest: after pool_journal_write() of the same journal. */
+int pool_journal_add_copy(const struct pool_journal *j, const char *dir,
+                          const struct pool_journal_image *image, struct err *e);
 int pool_journal_remove(const char *dir, const char *uuid, struct err *e);
 
 void pool_journal_free(struct pool_journal *j); /* NULL is fine */

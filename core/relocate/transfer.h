@@ -49,8 +49,9 @@ struct transfer {
     bool stale_journal; /* a journal is there that nothing is to be continued with: journal_is */
     bool publish;       /* it is a part yet */
     bool proven;        /* image.was_there, and that it is what we have made is on record */
-    struct store_attr there_is; /* what stands at image.as, where that is compared or counts as done */
-    bool useless;               /* what was copied is of a source that is not there any more */
+    struct store_attr
+        there_is; /* what stands at image.as, where that is compared or counts as done */
+    bool useless; /* what was copied is of a source that is not there any more */
 
     enum { TRANSFER_PENDING, TRANSFER_OPENING, TRANSFER_OPEN, TRANSFER_ENDED } state; /* [lock] */
     enum transfer_phase phase;                                                        /* [lock] */

@@ -177,7 +177,7 @@ static int copy_made(void *arg, const char *as, const struct store_attr *attr, s
         return 0;
     pthread_mutex_lock(&lock);
     image->copy = pool_copy_of(attr);
-    int rc = pool_write_journal(m, m->journal->phase, e);
+    int rc = pool_journal_add_copy(m->journal, m->call->arg.state_dir, image, e);
     pthread_mutex_unlock(&lock);
     return rc;
 }

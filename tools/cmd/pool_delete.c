@@ -44,9 +44,10 @@ static void delete_directories(const struct pool_move *m, char *path)
 
 static int delete_unproven(const struct pool_move *m, const struct pool_journal_image *image)
 {
-    log_warn("%s/%s stays: what is on the share by that name was there before, and nothing is on record "
-             "that it was compared with this",
-             m->journal->path, image->name);
+    log_warn(
+        "%s/%s stays: what is on the share by that name was there before, and nothing is on record "
+        "that it was compared with this",
+        m->journal->path, image->name);
     return 0;
 }
 

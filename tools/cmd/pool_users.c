@@ -216,7 +216,7 @@ int pool_check_copies_unused(struct pool_move *m, bool put_back, struct err *e)
     int rc = users_add_copies(m, &set, e);
     if (rc == 0)
         rc = users_ask(m, &set, put_back ? &is : &will_be, true, &users, e);
-    if (rc == 0)
+    if (rc == 0 && put_back) /* before that what runs is still to be shut down */
         rc = image_users_add_openers(&users, &set, users_openers(m), e);
     if (rc == 0)
         rc = image_users_refuse(

@@ -30,7 +30,8 @@ static int make_dir(void **state)
 static int remove_dir(void **state)
 {
     (void)state;
-    static const char *const names[] = {"/pool-" UUID ".json", "/pool-" UUID ".lock"};
+    static const char *const names[] = {"/pool-" UUID ".json", "/pool-" UUID ".lock",
+                                        "/pool-" UUID ".copies"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char path[160];
         snprintf(path, sizeof path, "%s%s", dir, names[i]);
@@ -118,6 +119,73 @@ static void test_what_is_written_is_read_back(void **state)
     assert_memory_equal(&r->images[0].compared, &j.images[0].compared,
                         sizeof r->images[0].compared);
     pool_journal_free(r);
+}
+
+static struct pool_journal_copy copy_read_back(void)
+{
+    struct err e = {0};
+    struct pool_journal *r = pool_journal_read(dir, UUID, &e);
+    if (r == NULL)
+        fail_msg("%s", e.msg);
+    struct pool_journal_copy c = r->images[0].copy;
+    pool_journal_free(r);
+    return c;
+}
+
+static void copies_path(char path[160])
+{
+    snprintf(path, 160, "%s/pool-%s.copies", dir, UUID);
+}
+
+/* What is written down of each copy as it is made: without the rest, which may be long. */
+static void test_copies_are_added(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    struct pool_journal j;
+    char path[160];
+    write_one(&j, &e);
+    j.images[0].copy.inode = 11;
+    assert_int_equal(pool_journal_add_copy(&j, dir, &j.images[0], &e), 0);
+    j.images[0].copy.inode = 12; /* made anew: the last one counts */
+    assert_int_equal(pool_journal_add_copy(&j, dir, &j.images[0], &e), 0);
+    struct pool_journal_copy c = copy_read_back();
+    assert_true(c.made && c.inode == 12 && c.generation == 7 && c.size_bytes == 3 &&
+                c.mtime_ns == -1 && c.ctime_ns == 1700000000123456788);
+    /* one that a crash cut off was not acknowledged, and does not harm the next one */
+    copies_path(path);
+    FILE *f = fopen(path, "a");
+    assert_non_null(f);
+    assert_true(fputs("\n{\"edition\":1,\"na", f) >= 0 && fclose(f) == 0);
+    assert_int_equal(copy_read_back().inode, 12);
+    j.images[0].copy.inode = 13;
+    assert_int_equal(pool_journal_add_copy(&j, dir, &j.images[0], &e), 0);
+    assert_int_equal(copy_read_back().inode, 13);
+    /* the whole has them all */
+    assert_int_equal(pool_journal_write(&j, dir, &e), 0);
+    assert_int_equal(access(path, F_OK), -1);
+    assert_int_equal(copy_read_back().inode, 13);
+}
+
+/* Left by a crash, or by a journal that was removed. */
+static void test_copies_of_another_edition_do_not_count(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    struct pool_journal j;
+    char path[160], kept[160];
+    write_one(&j, &e);
+    copies_path(path);
+    snprintf(kept, sizeof kept, "%s.kept", path);
+    j.images[0].copy.inode = 11;
+    assert_int_equal(pool_journal_add_copy(&j, dir, &j.images[0], &e), 0);
+    assert_int_equal(rename(path, kept), 0);
+    j.images[0].copy.inode = 12;
+    assert_int_equal(pool_journal_write(&j, dir, &e), 0);
+    assert_int_equal(rename(kept, path), 0);
+    assert_int_equal(copy_read_back().inode, 12);
+    assert_int_equal(pool_journal_remove(dir, UUID, &e), 0);
+    assert_int_equal(access(path, F_OK), -1);
 }
 
 /* There are secrets in it. */
@@ -304,6 +372,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_what_is_written_is_read_back, make_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(test_copies_are_added, make_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(test_copies_of_another_edition_do_not_count, make_dir,
+                                        remove_dir),
         cmocka_unit_test_setup_teardown(test_only_its_owner_can_read_it, make_dir, remove_dir),
         cmocka_unit_test_setup_teardown(test_no_journal_is_enoent, make_dir, remove_dir),
         cmocka_unit_test_setup_teardown(test_without_copies_nothing_there_is_ours, make_dir,
