@@ -133,9 +133,9 @@ major=$("$lab" status --json | jq -r '.hosts.a.qemu | split(".")[0]')
 if ((major < 10)); then
     skip "domains" "QEMU $major under TCG corrupts a migrated guest"
 else
-    test_narrow
-    test_relay
-    test_wide
+    tap_group test_narrow
+    tap_group test_relay
+    tap_group test_wide
 fi
 check "undefine leaves nothing" undefine_leaves_nothing || true
 tap_end

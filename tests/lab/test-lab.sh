@@ -317,6 +317,9 @@ test_guests() {
 
 # --- deaths
 
+# A signal takes a while to be obeyed.
+is_gone() { await 30 eval "! kill -0 $1 2>/dev/null"; }
+
 kill_and_start_nfs() {
     local epoch
     epoch=$(<"$GODWIT_LAB/nfs/epoch")
@@ -326,7 +329,10 @@ kill_and_start_nfs() {
 }
 
 kill_and_repair() {
-    kill -KILL "$("$lab" status --json | jq "$1")"
+    local pid
+    pid=$("$lab" status --json | jq "$1")
+    kill -KILL "$pid"
+    is_gone "$pid"
     exits_with 1 "$lab" status && "$lab" up --qemu "$qemu10" --export-tmpfs && status_is '.up' &&
         "$lab" exec a virsh -c qemu+ssh://root@b/system list &&
         "$lab" exec b nfs-ls nfs://nfs/export
@@ -335,7 +341,10 @@ kill_and_repair() {
 switch_pid() { cut -d' ' -f1 "$GODWIT_LAB/sw/init"; }
 
 repair_switch() {
-    kill -KILL "$(switch_pid)"
+    local pid
+    pid=$(switch_pid)
+    kill -KILL "$pid"
+    is_gone "$pid"
     exits_with 1 "$lab" status && "$lab" up --qemu "$qemu10" --export-tmpfs && status_is '.up' &&
         "$lab" exec a ping -q -c1 -W2 nfs
 }
@@ -352,6 +361,105 @@ test_deaths() {
     check "up restarts a dead sshd" kill_and_repair .hosts.b.pids.sshd
     check "up restarts a dead host" kill_and_repair .hosts.b.pid
     check "up restarts a dead switch" repair_switch
+}
+
+# --- a libvirtd that crashes
+
+crash_is_survived() {
+    local before
+    before=$("$lab" status --json | jq .hosts.b.pids.libvirtd)
+    kill -SEGV "$before"
+    is_gone "$before"
+    status_is ".up and (.hosts.b.crashes | length == 1) and (.hosts.b.crashes[0] | test(\" SEGV $before\$\"))
+        and .hosts.b.pids.libvirtd != $before and .hosts.a.crashes == []" && "$lab" start b &&
+        "$lab" exec b virsh -c qemu:///system list
+}
+
+crash_by_kill() {
+    local before
+    before=$("$lab" status --json | jq .hosts.b.pids.libvirtd)
+    "$lab" kill b libvirtd --signal ABRT
+    status_is ".up and (.hosts.b.crashes | length == 1) and .hosts.b.pids.libvirtd != $before" && "$lab" start b
+}
+
+kill_stays_dead() {
+    "$lab" kill b libvirtd && status_is '.hosts.b.pids.libvirtd == null' &&
+        ! pgrep -f "supervise $GODWIT_LAB/b/libvirtd.pid" && "$lab" start b && status_is '.up' &&
+        status_is '.hosts.b.crashes | length == 1'
+}
+
+# What never lives is not started for ever.
+hopeless_is_given_up() {
+    local dir=$GODWIT_LAB/a/hopeless
+    mkdir -p "$dir"
+    # shellcheck disable=SC2016 # its own pid
+    exits_with 1 "$tools/lab.d/supervise" "$dir/x.pid" "$dir/x.crashes" bash -c 'kill -ABRT $$' 8</proc &&
+        (($(wc -l <"$dir/x.crashes") == 5)) && exits_with 0 "$tools/lab.d/supervise" "$dir/x.pid" "$dir/x.crashes" \
+        bash -c 'exit 6' 8</proc && (($(wc -l <"$dir/x.crashes") == 5))
+}
+
+# tap_says CODE WORDS DEED...: what a script says of which the second test does these deeds, one each time it is done
+# (then it is fine), and how it ends.
+tap_says() {
+    local wanted=$1 words=$2 said status=0
+    shift 2
+    said=$(bash -c "$tap_script" "$here/tap.bash" "$lab" "$GODWIT_LAB/a/made" "$@") || status=$?
+    said=$(grep -E '^(not )?ok|^# (not yet|libvirtd)' <<<"$said")
+    [[ $status-$said == "$wanted-$words" ]] || { printf '%d: %s\n' "$status" "$said"; return 1; }
+}
+# shellcheck disable=SC2016 # a script
+readonly tap_script='
+    . "$0"
+    lab=$1 made=$2 deeds=$2.deeds in_group=
+    shift 2
+    [[ $1 != group ]] || { in_group=tap_group; shift; }
+    printf "%s\n" "$@" >"$deeds"
+    next() { head -n 1 "$deeds"; sed -i 1d "$deeds"; }
+    needs() {
+        [[ -e $made ]] || return 1
+        case $(next) in
+        crash)
+            pid=$("$lab" status --json | jq .hosts.b.pids.libvirtd)
+            kill -SEGV "$pid"
+            while kill -0 "$pid" 2>/dev/null; do sleep 0.02; done
+            [[ $(head -n 1 "$deeds") != lose ]] || { next >/dev/null; rm "$made"; }
+            return 1
+            ;;
+        fail) return 1 ;;
+        esac
+    }
+    group() {
+        check makes touch "$made"
+        check needs needs
+    }
+    $in_group group
+    tap_end'
+
+test_crashes() {
+    check "a libvirtd that crashes is started again, and counted" crash_is_survived
+    check "one that lab kill has crashed is started again" crash_by_kill
+    check "one that lab kill has killed stays dead" kill_stays_dead
+    check "one that crashes at once, again and again, is given up" hopeless_is_given_up
+    check "a test that fails is not done again" tap_says 1 "ok 1 - makes
+not ok 2 - needs" fail
+    check "a test that has met a crash is done once more" tap_says 0 "ok 1 - makes
+# libvirtd has crashed; once more: needs
+ok 2 - needs" crash
+    check "... and then fails" tap_says 1 "ok 1 - makes
+# libvirtd has crashed; once more: needs
+not ok 2 - needs" crash fail
+    check "one that has lost what it needs: from the group's beginning" tap_says 0 "ok 1 - makes
+# libvirtd has crashed; once more: needs
+# not yet ok: needs
+# libvirtd has crashed; from the beginning: group
+ok 3 - makes
+ok 4 - needs" group crash lose
+    check "... once" tap_says 1 "ok 1 - makes
+# libvirtd has crashed; once more: needs
+# not yet ok: needs
+# libvirtd has crashed; from the beginning: group
+ok 3 - makes
+not ok 4 - needs" group crash lose fail
 }
 
 test_down() {
@@ -442,6 +550,7 @@ main() {
     test_bridge_netfilter
     test_guests
     test_deaths
+    test_crashes
     test_down
     test_down_after_crash
     test_interrupted_up

@@ -251,9 +251,9 @@ major=$("$lab" status --json | jq -r '.hosts.a.qemu | split(".")[0]')
 if ((major < 10)); then
     skip "watching migrations" "QEMU $major under TCG corrupts a migrated guest"
 else
-    test_nothing
-    test_bare
-    test_ends
-    test_domain
+    tap_group test_nothing
+    tap_group test_bare
+    tap_group test_ends
+    tap_group test_domain
 fi
 tap_end

@@ -3,6 +3,9 @@
 #
 # The daemons. They run in the foreground inside their host, so that the pid we started is the pid
 # on record; once their starter is gone, the host's PID 1 is their parent.
+#
+# libvirtd has a supervisor between (supervise), which starts it again when it crashes, as systemd does, and
+# keeps a record of that.
 
 # Prints the command line of daemon $2 of host $1, a word a line.
 daemon_command() {
@@ -26,20 +29,46 @@ ganesha_next_epoch() {
     printf '%s\n' "$now" | tee "$file"
 }
 
+daemon_is_supervised() { [[ $1 == libvirtd ]]; }
+
+# Prints the pid of its supervisor, as the machine sees it.
+supervisor_pid() { recorded_pid "$state/$1/$2.supervisor"; }
+
+# Not where it has died, and its supervisor has not done yet what that asks for.
+daemon_is_decided() { daemon_pid "$1" "$2" >/dev/null || ! supervisor_pid "$1" "$2" >/dev/null; }
+daemon_decide() {
+    wait_until "$lab_deadline_s" daemon_is_decided "$1" "$2" || die "the supervisor of $2 on $1 does nothing"
+}
+
+# Prints the crashes of daemon $2 of host $1, a line each: when, the signal, the pid.
+daemon_crashes() {
+    daemon_decide "$1" "$2"
+    [[ ! -e $state/$1/$2.crashes ]] || cat "$state/$1/$2.crashes"
+}
+
 # Starts daemon $2 of host $1 unless it runs.
 daemon_start() {
-    local host=$1 daemon=$2 pid options command log=$state/$1/log/$2.log
+    local host=$1 daemon=$2 pid options command own=$state/$1 record=$2.pid
+    daemon_decide "$host" "$daemon"
     ! daemon_pid "$host" "$daemon" >/dev/null || return 0
     pid=$(host_pid "$host") || die "host $host is not running"
     mapfile -t options < <(enter_options "$pid")
     mapfile -t command < <(daemon_command "$host" "$daemon")
+    if daemon_is_supervised "$daemon"; then
+        rm -f -- "$own/$record"
+        command=("$lab_pieces/supervise" "$own/$record" "$own/$daemon.crashes" "${command[@]}")
+        record=$daemon.supervisor
+        exec 8</proc
+    fi
     # bash stays outside the PID namespace and its child is born inside: $! is the machine's number.
     # shellcheck disable=SC2016 # expanded by that bash
     pid=$(nsenter "${options[@]}" --no-fork --wdns=/ -- \
         env -i PATH="$PATH" HOME=/root LANG=C.UTF-8 \
-        bash -c 'setsid -- "$@" </dev/null >>"$0" 2>&1 9>&- & echo $!' "$log" "${command[@]}") ||
+        bash -c 'setsid -- "$@" </dev/null >>"$0" 2>&1 9>&- & echo $!' "$own/log/$daemon.log" "${command[@]}") ||
         die "cannot start $daemon on $host"
-    printf '%s %s\n' "$pid" "$(process_stat "$pid" | cut -d' ' -f3)" >"$state/$host/$daemon.pid"
+    exec 8<&-
+    printf '%s %s\n' "$pid" "$(process_stat "$pid" | cut -d' ' -f3)" >"$own/$record"
+    daemon_decide "$host" "$daemon"
 }
 
 port_answers() { in_network_of "$1" bash -c ": </dev/tcp/$2/$3" 2>/dev/null; }
@@ -60,7 +89,9 @@ daemon_answers() {
 }
 
 # Answers, or is dead and never will.
-daemon_settled() { ! daemon_pid "$1" "$2" >/dev/null || daemon_answers "$1" "$2"; }
+daemon_settled() {
+    daemon_is_decided "$1" "$2" && { ! daemon_pid "$1" "$2" >/dev/null || daemon_answers "$1" "$2"; }
+}
 
 daemon_await() {
     local host=$1 daemon=$2

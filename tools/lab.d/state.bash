@@ -11,6 +11,9 @@
 #   STATE/HOST/          the host's shared directory:
 #     init               pid and start time of the host's PID 1, as the machine sees them
 #     DAEMON.pid         the same for each daemon
+#     libvirtd.supervisor   the same for its supervisor
+#     libvirtd.crashes   a line a crash of libvirtd
+#     libvirtd.struck    the pid of the last one that `lab kill` has sent a signal to
 #     log/               what everyone there said
 #
 # Nothing of the lab is known by a name outside its processes: no named network namespace, no mount and

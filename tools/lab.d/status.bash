@@ -5,9 +5,10 @@
 
 # Prints one host as a JSON object with its name as the only key.
 status_of_host() {
-    local host=$1 pid daemon daemon_pids=() rate=none drops=false
+    local host=$1 pid daemon daemon_pids=() rate=none drops=false crashes=''
     pid=$(host_pid "$host") || pid=null
     for daemon in ${lab_daemons[$host]}; do
+        ! daemon_is_supervised "$daemon" || crashes=$(daemon_crashes "$host" "$daemon")
         daemon_pids+=("$daemon" "$(daemon_pid "$host" "$daemon" || echo null)")
     done
     [[ $pid == null ]] || rate=$(network_get_rate "$host" 2>/dev/null) || rate=unknown
@@ -15,12 +16,14 @@ status_of_host() {
     version() { [[ ! -s $state/$host/$1.version ]] || cat "$state/$host/$1.version"; }
     jq -n --arg host "$host" --arg address "${lab_address[$host]}" --argjson pid "$pid" \
         --arg qemu "$(version qemu)" --arg libvirt "$(version libvirt)" \
-        --arg ganesha "$(version ganesha)" --arg rate "$rate" --argjson drops "$drops" --arg shared "$state/$host" '
+        --arg ganesha "$(version ganesha)" --arg rate "$rate" --argjson drops "$drops" --arg shared "$state/$host" \
+        --arg crashes "$crashes" '
         def some: if . == "" then null else . end;
         def pairs: [range(0; length; 2) as $i | {(.[$i]): (.[$i + 1] | fromjson)}] | add;
         {($host): {address: $address, bridge: "br0", pid: $pid, pids: ($ARGS.positional | pairs),
                    qemu: ($qemu | some), libvirt: ($libvirt | some), ganesha: ($ganesha | some),
-                   link_rate: $rate, link_drops: $drops, shared: $shared}}' --args "${daemon_pids[@]}"
+                   link_rate: $rate, link_drops: $drops, shared: $shared,
+                   crashes: ($crashes | split("\n"))}}' --args "${daemon_pids[@]}"
 }
 
 # Prints the whole lab as JSON. "up" is true only when every host and every daemon lives.
@@ -57,5 +60,6 @@ status_text() {
            + ([$h.pids | to_entries[] | "  \(.key): \(.value | shown)"] | join(""))
            + (if $h.qemu then "  QEMU \($h.qemu)" else "" end)
            + (if $h.libvirt then "  libvirt \($h.libvirt)" else "" end)
-           + (if $h.ganesha then "  ganesha \($h.ganesha)" else "" end))'
+           + (if $h.ganesha then "  ganesha \($h.ganesha)" else "" end)
+           + (if $h.crashes == [] then "" else "  libvirtd crashed: \($h.crashes | length)" end))'
 }
