@@ -13,7 +13,8 @@
  * the server refuses where the name is taken. So a new name is given by LINK, to the very file that was
  * written, and then the old name is removed, if it leads to that file still. Only where something
  * is to be replaced, or the server has no LINK, it is a RENAME: both names are looked at right before,
- * and the new one after it.
+ * and the new one after it. A file that is found under another handle meanwhile is not published: inode
+ * and size are no proof, and it is for the engine to find one.
  */
 #include "nfs/share_file.h"
 
@@ -402,15 +403,22 @@ static int file_name(struct share_conn *c, struct file_publish *b, const struct 
     return file_rename(c, b, dir, from, deadline_ns, e);
 }
 
-/* The handle went stale: it is looked up by either of its names. */
+/* A handle went stale: the file is looked up by either of its names. With another handle it is no more
+ * than likely to be the same, which is no reason to go on. */
 static int file_find_published(struct share_place *p, struct share_conn *c, struct file_publish *b,
                                int64_t deadline_ns, struct err *e)
 {
+    uint64_t was = b->f->base.attr.generation;
     int rc = file_find_again(p, c, b->f, deadline_ns, e);
-    if (rc == 0 || b->path == NULL || e->class != ERR_NFS || e->sys != ENOENT)
+    if (rc < 0 && b->path != NULL && e->class == ERR_NFS && e->sys == ENOENT) {
+        err_clear(e);
+        rc = file_find_as(p, c, b->f, b->path, deadline_ns, e);
+    }
+    if (rc < 0 || b->f->base.attr.generation == was)
         return rc;
-    err_clear(e);
-    return file_find_as(p, c, b->f, b->path, deadline_ns, e);
+    err_set(e, ERR_IO, 0, "the server has given it another file handle meanwhile");
+    e->sys = ESTALE;
+    return -1;
 }
 
 static int file_ask_publish(struct share_place *p, struct share_conn *c, void *arg,

@@ -11,8 +11,11 @@
  *   2. the directory is made, mode 0700, and its identity written to the record, durably
  *   3. at the end it gets its attributes, and the record is removed
  *
- * A record is of the run that has written it while that may live. One without an identity, beside a directory with the mode of a new one, comes from a death
- * between the two halves of 2. A directory with another identity than its record's is not ours.
+ * A record is of the run that has written it while that may live. One without an identity, beside a
+ * directory with the mode of a new one, comes from a death between the two halves of 2. A directory with
+ * another identity than its record's is not ours; nor is one beside a record that is empty or all zeros,
+ * since before it is made its record says by whom. Such a record without a directory is of a death in 1,
+ * or of a run that is in the midst of it, which finds out that it is gone.
  */
 #include "core/relocate/directories.h"
 
@@ -64,7 +67,7 @@ static int directory_judge_record(struct store_file *record, const struct store_
     bool damaged = false;
     int says = directory_read_record(record, &h, &damaged, e);
     if (says <= 0)
-        return says < 0 ? -1 : is->mode == DIRECTORY_NEW_MODE && !damaged;
+        return says;
     enum owner_state owner = owner_state(&h.writer);
     if (owner == OWNER_ALIVE || (owner == OWNER_UNKNOWN && !record->place->claims_bind))
         return 0;
@@ -108,7 +111,12 @@ static int directory_check_owner(const struct plan *p, struct store_file *record
     struct journal_header h;
     bool damaged = false;
     int says = directory_read_record(record, &h, &damaged, e);
-    return says > 0 ? resume_check_writer(&h, record, p->options.restart, e) : says;
+    if (says > 0)
+        return resume_check_writer(&h, record, p->options.restart, e);
+    if (says == 0)
+        log_warn("%s%s: %s, and there is no directory to it: removed", p->to->url, record->name,
+                 damaged ? "cannot be read" : "does not say whose it is");
+    return says;
 }
 
 /* A record without its directory: it was never made, or is gone. */
@@ -182,23 +190,38 @@ int directories_make(struct plan *p, struct err *e)
     return 0;
 }
 
+/* *renewed: it has another generation since it was opened. */
+static int directory_try_give(struct plan *p, const struct plan_directory *d,
+                              const struct store_attr *attr, bool *renewed, struct err *e)
+{
+    struct store_place *to = p->to;
+    struct store_file *f = to->ops->open(to, d->as, STORE_MAKE_DIRECTORY, 0, e);
+    *renewed = false;
+    if (f == NULL)
+        return -1;
+    struct store_attr was = d->is;
+    uint64_t generation = f->attr.generation;
+    was.mode = f->attr.mode == attr->mode ? attr->mode : DIRECTORY_NEW_MODE;
+    int rc = store_same_file(&f->attr, &d->is) || store_may_be_same(to, &f->attr, &was) ||
+                     to->ops->read == NULL
+                 ? to->ops->publish(f, NULL, attr, NULL, e)
+                 : store_not_ours(to, d->as, e);
+    *renewed = f->attr.generation != generation;
+    to->ops->file_close(f);
+    return rc;
+}
+
 static int directory_give(struct plan *p, const struct plan_directory *d, uint32_t more_mode,
                           struct err *e)
 {
-    struct store_place *to = p->to;
     struct store_attr attr = d->attr;
-    struct store_file *f = to->ops->open(to, d->as, STORE_MAKE_DIRECTORY, 0, e);
-    if (f == NULL)
-        return -1;
+    bool renewed;
     attr.mode |= more_mode;
-    struct store_attr was = d->is;
-    was.mode = DIRECTORY_NEW_MODE;
-    int rc = store_same_file(&f->attr, &d->is) || store_may_be_same(to, &f->attr, &was) ||
-                     to->ops->read == NULL
-                 ? to->ops->publish(f, NULL, &attr, NULL, e)
-                 : store_not_ours(to, d->as, e);
-    to->ops->file_close(f);
-    return rc;
+    int rc = directory_try_give(p, d, &attr, &renewed, e);
+    if (rc == 0 || !renewed)
+        return rc;
+    err_clear(e);
+    return directory_try_give(p, d, &attr, &renewed, e);
 }
 
 /* By what it was when it was planned; what was moved out of it has changed its times. */

@@ -145,6 +145,17 @@ int resume_continue(struct transfer *t, struct transfer_handles *h, struct err *
     return resume_write_header(t, h, e);
 }
 
+static bool resume_is_ours(const struct transfer *t, struct store_file *log)
+{
+    struct err no = {0};
+    struct journal_header found;
+    struct store_attr was = t->journal_is;
+    was.size_bytes = log->attr.size_bytes; /* it is compared by what is in it */
+    return store_may_be_same(log->place, &log->attr, &was) &&
+           resume_read_header(log, &found, &no) > 0 &&
+           memcmp(found.run_id, t->header.run_id, sizeof found.run_id) == 0;
+}
+
 /* Under a name of our own first, so that nobody ever finds it without its header. */
 static int resume_write_new(struct transfer *t, struct transfer_handles *h, const char *own,
                             struct err *e)
@@ -155,7 +166,14 @@ static int resume_write_new(struct transfer *t, struct transfer_handles *h, cons
         resume_header(t, &t->header, NULL, e) < 0 || resume_write_header(t, h, e) < 0)
         return -1;
     t->journal_is = h->log->attr;
-    if (ops->publish(h->log, t->journal, NULL, NULL, e) == 0)
+    int rc = ops->publish(h->log, t->journal, NULL, NULL, e);
+    if (rc < 0 && h->log->attr.generation != t->journal_is.generation &&
+        resume_is_ours(t, h->log)) {
+        err_clear(e);
+        t->journal_is.generation = h->log->attr.generation;
+        rc = ops->publish(h->log, t->journal, NULL, NULL, e);
+    }
+    if (rc == 0)
         return 0;
     if (e->sys != EEXIST)
         return -1;
@@ -178,17 +196,6 @@ int resume_make(struct transfer *t, struct transfer_handles *h, struct err *e)
     if (h->log != NULL && h->to->ops->remove(h->to, own, &h->log->attr, &left) < 0)
         log_warn("%s", left.msg);
     return -1;
-}
-
-static bool resume_is_ours(const struct transfer *t, struct store_file *log)
-{
-    struct err no = {0};
-    struct journal_header found;
-    struct store_attr was = t->journal_is;
-    was.size_bytes = log->attr.size_bytes; /* it is compared by what is in it */
-    return store_may_be_same(log->place, &log->attr, &was) &&
-           resume_read_header(log, &found, &no) > 0 &&
-           memcmp(found.run_id, t->header.run_id, sizeof found.run_id) == 0;
 }
 
 struct store_file *resume_open(const struct transfer *t, struct store_place *to, struct err *e)

@@ -168,7 +168,8 @@ struct store_file *transfer_part(struct transfer *t, struct store_place *p, enum
         return f;
     struct store_attr was = t->part_is;
     was.size_bytes = t->map.size_bytes;
-    was.mode = TRANSFER_PART_MODE;
+    was.mode = f->attr.mode == t->attr.mode ? t->attr.mode /* it was to be published */
+                                            : TRANSFER_PART_MODE;
     if (store_may_be_same(p, &f->attr, &was)) {
         atomic_store(&t->renewed, true);
         return f;

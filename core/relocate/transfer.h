@@ -140,8 +140,10 @@ enum transfer_phase transfer_phase_after(const struct transfer *t, enum transfer
 int transfer_end_phase(struct transfer *t, struct transfer_handles *h, enum transfer_phase *next,
                        struct err *e);
 
-/* Before TRANSFER_END, by whoever was last: gives the image its name. */
-int transfer_finish(struct transfer *t, struct transfer_handles *h, struct err *e);
+/* Before TRANSFER_END, by whoever was last: gives the image its name. Where the part is found under another
+ * generation by then it is proven anew first: *next becomes TRANSFER_VERIFY, and the handles are ready. */
+int transfer_finish(struct transfer *t, struct transfer_handles *h, enum transfer_phase *next,
+                    struct err *e);
 
 /* After a failure: removes what is not worth to be kept, or, with `to` NULL, only finds out what
  * is. -1: what is left, and why. */

@@ -209,7 +209,6 @@ static int finish_publish(void *ctx, struct err *e)
     if (to->ops->publish(o->h->dst, t->image.as, &t->attr, t->overwrites ? &t->replaces : NULL, e) <
         0)
         return -1;
-    t->part_is.generation = o->h->dst->attr.generation; /* it was looked up again if it had to be */
     t->publish = t->part_made = false;
     return 0;
 }
@@ -358,13 +357,34 @@ static const struct step finishing_steps[] = {
     {"remove the source", finish_move, NULL, 0},
 };
 
-int transfer_finish(struct transfer *t, struct transfer_handles *h, struct err *e)
+/* It was not published, since it is under another generation than the one that was proven. */
+static bool transfer_is_to_prove(const struct transfer *t, const struct transfer_handles *h)
+{
+    return t->publish && h->dst != NULL && h->dst->attr.generation != t->part_is.generation;
+}
+
+static int transfer_prove_again(struct transfer *t, struct transfer_handles *h,
+                                enum transfer_phase *next, struct err *e)
+{
+    atomic_store(&t->renewed, true);
+    if (transfer_hold_part(t, h, e) < 0 || transfer_doubt_part(t, h, e) < 0)
+        return -1;
+    *next = TRANSFER_VERIFY;
+    return transfer_begin_verify(t, h, e);
+}
+
+int transfer_finish(struct transfer *t, struct transfer_handles *h, enum transfer_phase *next,
+                    struct err *e)
 {
     struct finishing o = {t, h};
     bool returnable;
     if (step_run(finishing_steps, sizeof finishing_steps / sizeof *finishing_steps, &o, &returnable,
-                 e) < 0)
-        return -1;
+                 e) < 0) {
+        if (!transfer_is_to_prove(t, h))
+            return -1;
+        err_clear(e);
+        return transfer_prove_again(t, h, next, e);
+    }
     transfer_release(h);
     transfer_shrink(t);
     return 0;

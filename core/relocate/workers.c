@@ -155,8 +155,10 @@ static int worker_advance(struct worker *w, struct held *h, struct err *e)
         if (transfer_end_phase(t, &h->handles, &next, e) < 0)
             return -1;
         uint64_t work_bytes = transfer_work_bytes(t); /* then its maps are given back */
-        if (next == TRANSFER_END && transfer_finish(t, &h->handles, e) < 0)
+        if (next == TRANSFER_END && transfer_finish(t, &h->handles, &next, e) < 0)
             return -1;
+        if (next != TRANSFER_END)
+            work_bytes = transfer_work_bytes(t);
         pthread_mutex_lock(&c->lock);
         t->phase = next;
         t->cursor = 0;

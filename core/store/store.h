@@ -145,6 +145,10 @@ struct store_ops {
      * up; with NULL nothing may stand there (EEXIST). The file must still have the name that it was
      * opened by (ESTALE). On failure it has its old name; where that could not be found out, or
      * something else stands at `final` afterwards, ERR_LOST.
+     *
+     * Where that name leads to a file that may be this one, but under another generation, nothing more
+     * is done: -1, and the file's attr.generation is the other one. Whoever proves that it is the same
+     * may ask again, and what was done before counts.
      */
     int (*publish)(struct store_file *f, const char *final, const struct store_attr *attr,
                    const struct store_attr *replaces, struct err *e);

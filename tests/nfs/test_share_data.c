@@ -246,6 +246,35 @@ static void test_stale_and_replaced(void **state)
     share_fixture_tear_down(&f);
 }
 
+/* Between the last proof and the name: a file of that inode and size under another handle may be it, and is
+ * not named; asked again, by who has proven it, it is. At each of the calls of a publication. */
+static void test_another_handle_is_not_published(void **state)
+{
+    bool renewed = true;
+    for (unsigned at = 8; renewed; at++) {
+        struct fixture f;
+        struct store_file *file =
+            small_copy_open_file(&f, &(struct fake_faults){.stale_at = at}, 2 * NS_PER_S, state);
+        const struct store_ops *ops = f.place->ops;
+        uint64_t generation = file->attr.generation;
+        int rc = ops->publish(file, "final", &share_fixture_attr, NULL, &f.e);
+        renewed = fake_server_calls(f.server) >= at;
+        assert_true(renewed == (rc < 0) || fake_server_calls(f.server) == at);
+        if (rc < 0) {
+            assert_int_not_equal(file->attr.generation, generation);
+            err_clear(&f.e);
+            rc = ops->publish(file, "final", &share_fixture_attr, NULL, &f.e);
+        }
+        if (rc < 0)
+            fail_msg("at call %u: %s", at, f.e.msg);
+        ops->file_close(file);
+        share_fixture_end(&f);
+        assert_non_null(fake_server_file(f.server, "final"));
+        assert_int_equal(fake_server_files(f.server), 1);
+        share_fixture_tear_down(&f);
+    }
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -265,6 +294,7 @@ int main(int argc, char **argv)
         EACH_PATH(test_stale_at_each_call),
         EACH_PATH(test_stale_for_ever),
         EACH_PATH(test_stale_and_replaced),
+        EACH_PATH(test_another_handle_is_not_published),
     };
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);

@@ -257,8 +257,13 @@ static int memory_publish(struct store_file *file, const char *final, const stru
     assert(f->under_way == 0);
     name_beside(f->name, final != NULL ? final : "", name);
     int rc = memory_enter(s, MEMORY_PUBLISH, final != NULL ? name : f->name, NULL, &part);
-    if (s->generation_may_change) /* its handle was stale, and was looked up again */
-        file->attr.generation = f->image->attr.generation;
+    if (s->done[MEMORY_PUBLISH] == s->faults.renew_at_publish)
+        memory_rename_handles(s, s->faults.empties_renewed ? "-part" : NULL);
+    if (s->generation_may_change && file->attr.generation != f->image->attr.generation) {
+        file->attr.generation = f->image->attr.generation; /* it was looked up again */
+        rc = rc < 0 ? rc : -ESTALE;
+        part = s->faults.renewed_late ? DEATH_HALF : DEATH_BEFORE;
+    }
     if (part >= DEATH_HALF && attr != NULL)
         give_attributes(s, f->image, attr);
     if (part == DEATH_AFTER && final != NULL) {

@@ -88,6 +88,8 @@ struct memory_faults {
     unsigned
         forget_at_write; /* before this write, forget also what was committed of parts; 0: never */
     unsigned renew_at_write;          /* before this write memory_rename_handles(); 0: never */
+    unsigned renew_at_publish;        /* the same in this publish; */
+    bool renewed_late;                /* ... after it has given the attributes */
     struct memory_server *renews_too; /* NULL, or another one */
     bool empties_renewed;             /* ... with "-part" */
     int64_t renewal_delay_ns;         /* of the answer to a commit from before it */

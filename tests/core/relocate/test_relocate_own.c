@@ -293,6 +293,32 @@ static void test_directory_of_another(void **state)
     rig_tear_down(&r);
 }
 
+/* A record that says nothing makes no directory ours, even where it has the mode of a new one; without its
+ * directory it goes. */
+static void test_directory_with_an_empty_record(void **state)
+{
+    (void)state;
+    for (int there = 0; there < 2; there++) {
+        struct rig r;
+        rig_set_up(&r);
+        rig_add_dense(&r, "tree/image", 5000);
+        memory_find(&r.from, "tree")->attr.mode = 0751;
+        r.sources[0].name = r.sources[0].as = "tree";
+        r.options.recursive = true;
+        char *name = part_name_new("tree", PART_NAME_DIRECTORY);
+        struct memory_image *record = memory_add(&r.to, name, JOURNAL_HEADER_BYTES, NULL, 0);
+        if (there)
+            memory_add_directory(&r.to, "tree")->attr.mode = 0700;
+        if (rig_run(&r) < 0)
+            fail_msg("%s", r.e.msg);
+        assert_true(rig_same(&r, "tree/image"));
+        assert_int_equal(memory_find(&r.to, "tree")->attr.mode, there ? 0700 : 0751);
+        assert_ptr_equal(memory_find(&r.to, name), there ? record : NULL);
+        free(name);
+        rig_tear_down(&r);
+    }
+}
+
 /* Two have planned the same; the other one was the first to begin. What it has made is left alone. */
 static void test_begun_by_another_since(void **state)
 {
@@ -478,6 +504,7 @@ int main(void)
         cmocka_unit_test(test_small_part_of_another_host),
         cmocka_unit_test(test_journal_of_another_host),
         cmocka_unit_test(test_directory_of_another),
+        cmocka_unit_test(test_directory_with_an_empty_record),
         cmocka_unit_test(test_begun_by_another_since),
         cmocka_unit_test(test_part_replaced_in_mid_copy),
         cmocka_unit_test(test_overwrites_what_was_planned),

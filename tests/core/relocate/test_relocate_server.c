@@ -140,6 +140,34 @@ static void test_handles_change_beside_the_last(void **state)
     }
 }
 
+/* Between the last proof and the name: journal, image, and directory. What is in it proves it anew; what is
+ * another file, which nothing but its content tells, is copied again. */
+static void test_handles_change_in_publish(void **state)
+{
+    (void)state;
+    for (unsigned kind = 0; kind < 2 * 2 * 2; kind++) {
+        bool renewed = true;
+        for (unsigned at = 1; renewed; at++) {
+            struct rig r;
+            rig_set_up(&r);
+            rig_add_dense(&r, "tree/image", (kind & 4 ? 3 : 1) * RIG_CHUNK_BYTES);
+            r.n_sources = 1;
+            r.sources[0].name = r.sources[0].as = "tree";
+            r.options.recursive = true;
+            r.to.generation_may_change = true;
+            r.to.faults.renew_at_publish = at;
+            r.to.faults.renewed_late = kind & 1;
+            r.to.faults.empties_renewed = kind & 2;
+            if (rig_run(&r) < 0)
+                fail_msg("kind %u, at publish %u: %s", kind, at, r.e.msg);
+            assert_true(rig_same(&r, "tree/image") && rig_same(&r, "tree"));
+            assert_false(rig_left(&r));
+            renewed = r.to.done[MEMORY_PUBLISH] >= at;
+            rig_tear_down(&r);
+        }
+    }
+}
+
 /* ---- a server that forgets ---- */
 
 /* At each write the machine of an async server fails: what it had called durable is gone as well. */
@@ -266,6 +294,7 @@ int main(void)
         cmocka_unit_test(test_handles_change_after_publish),
         cmocka_unit_test(test_handles_change_in_mid_copy),
         cmocka_unit_test(test_handles_change_at_each_write),
+        cmocka_unit_test(test_handles_change_in_publish),
         cmocka_unit_test(test_handles_change_beside_the_last),
         cmocka_unit_test(test_forgets_at_each_write),
         cmocka_unit_test(test_forgets_between_runs),
