@@ -50,9 +50,10 @@ static int64_t check_deadline(void)
     return clock_now_ns() + CHECK_NS;
 }
 
-struct share_check *share_check_open(struct ring *ring, const char *url, struct err *e)
+struct share_check *share_check_open(struct ring *ring, const char *url,
+                                     const volatile sig_atomic_t *cancel, struct err *e)
 {
-    const struct share_options options = {.timeout_ns = CHECK_TIMEOUT_NS};
+    const struct share_options options = {.timeout_ns = CHECK_TIMEOUT_NS, .cancel = cancel};
     struct share_check *s = calloc(1, sizeof *s);
     if (s == NULL) {
         err_set(e, ERR_NFS, ENOMEM, "%s", url);

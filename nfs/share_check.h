@@ -6,6 +6,8 @@
 #ifndef NFS_SHARE_CHECK_H
 #define NFS_SHARE_CHECK_H
 
+#include <signal.h>
+
 #include "core/check_list.h"
 #include "core/ring.h"
 #include "core/store/store.h"
@@ -18,8 +20,10 @@ struct share_user {
 
 struct share_check;
 
-/* Opens directory `url` as nfs/share.h does; as itself, without a finding. */
-struct share_check *share_check_open(struct ring *ring, const char *url, struct err *e);
+/* Opens directory `url` as nfs/share.h does; as itself, without a finding. `cancel`: NULL, or the operator's
+ * wish to stop, as there. */
+struct share_check *share_check_open(struct ring *ring, const char *url,
+                                     const volatile sig_atomic_t *cancel, struct err *e);
 void share_check_close(struct share_check *s); /* NULL is fine */
 
 /* Free space, of which `need_bytes` are to be used; and the largest reads and writes. */

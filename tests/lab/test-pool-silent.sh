@@ -29,7 +29,7 @@ test_check_pool() {
     in_background check_on_a "${at[@]}"
     check "check --pool: a word comes soon" await 10 shows 'no answer from its port mapper .* still waiting' output
     check "check --pool: Ctrl-C" interrupt "check --state-dir $state_dir"
-    ends "check --pool: ends then, by the signal" 130 5
+    ends "check --pool: ends then, as relocate does" 3 5
     audible
     check "check --pool: nothing was touched" untouched_but s1
 }

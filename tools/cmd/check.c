@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* godwit check: whether a domain can be migrated, or a share is fit for its images. */
+#include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 #include "tools/cmd/check_nfs.h"
 #include "tools/cmd/command.h"
 #include "tools/cmd/pool_move.h"
+#include "tools/cmd/relocate_call.h"
 
 enum { CHECK_SCHEMA = 2 }; /* of --json; 1 called a finding's fix its mend */
 
@@ -77,6 +79,7 @@ struct check_cmd {
 static const char *check_result(const struct check_cmd *c, const struct err *e)
 {
     return e->class == ERR_USAGE                          ? "refused"
+           : e->class == ERR_CANCELLED                    ? "cancelled"
            : e->class != ERR_NONE                         ? "failed"
            : check_list_count(&c->list, CHECK_REFUSE) > 0 ? "refused"
                                                           : "ok";
@@ -118,6 +121,8 @@ static void check_print_text(const struct check_cmd *c)
 static int check_finish(const struct check_cmd *c, struct err *e)
 {
     struct err lost = {0};
+    if (e->class == ERR_NONE && relocate_interrupted)
+        err_set(e, ERR_CANCELLED, 0, "stopped: not all was checked");
     if (e->class == ERR_NONE && c->list.lost && check_list_verdict(&c->list, &lost) < 0)
         *e = lost;
     if (c->opt.json)
@@ -164,7 +169,9 @@ static int check_domain(struct check_cmd *c, const char *name, const char *desti
     }
     if (virt_check_domain(c->source, c->destination, &d, &o, &c->list, e) < 0)
         return -1;
-    return o.quick ? 0 : check_nfs_domain(c->source, c->destination, &d, &c->list, e);
+    return o.quick || relocate_interrupted
+               ? 0
+               : check_nfs_domain(c->source, c->destination, &d, &c->list, e);
 }
 
 /* A domain's name has no slash: what has one is a saved image's path, as the source's libvirt sees it. */
@@ -197,6 +204,8 @@ static int check_pool(struct check_cmd *c, const char *url, const char *destinat
                                             .target = c->opt.target,
                                             .state_dir = c->opt.state_dir};
     pool_check(&move, url, &c->list);
+    if (relocate_interrupted)
+        return 0;
     return check_nfs_share(c->source, c->destination, url, facts.allocated_bytes, &c->list, e);
 }
 
@@ -209,6 +218,7 @@ static int check_main(const struct command *self, int argc, char **argv)
     if (first < 0)
         return code;
     command_log_level(c.opt.verbose ? LOG_DEBUG : LOG_WARN);
+    relocate_catch_signals(SA_RESTART | SA_RESETHAND); /* a second one ends it at once */
     const char *destination = argc - first > 1 ? argv[first + 1] : NULL;
     if (c.opt.pool != NULL)
         check_pool(&c, argv[first], destination, &e);
@@ -233,7 +243,7 @@ const struct command command_check = {
         "migration has left in it. Each finding is ok, warn, refuse or skipped,\n"
         "with the command that fixes it. Nothing is changed without --fix; marker files, and a transient\n"
         "storage pool where there is none, are removed at once. Exit code: 0 nothing is\n"
-        "refused, 2 something is, 1 the check could not be carried out.\n",
+        "refused, 2 something is, 1 the check could not be carried out, 3 it was stopped.\n",
     .options = options,
     .run = check_main,
 };

@@ -18,6 +18,7 @@
 #include "core/text.h"
 #include "nfs/share_check.h"
 #include "nfs/share_url.h"
+#include "tools/cmd/relocate_call.h"
 
 enum { CHECK_NFS_DISKS_MAX = 64 };
 
@@ -73,8 +74,8 @@ static struct share_check *nfs_open(struct check_nfs *n, const char *url)
 {
     struct err e = {0};
     char what[80];
-    struct share_check *s = share_check_open(n->ring, url, &e);
-    if (s != NULL)
+    struct share_check *s = share_check_open(n->ring, url, &relocate_interrupted, &e);
+    if (s != NULL || e.class == ERR_CANCELLED)
         return s;
     snprintf(what, sizeof what, "share %.60s", url);
     bool here = virt_check_is_here(n->hosts[0]);
@@ -93,7 +94,7 @@ static void nfs_share(struct check_nfs *n, const char *url, const struct share_u
 {
     share_check_room(s, need_bytes, n->l);
     share_check_write(s, user, n->l);
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 2 && !relocate_interrupted; i++)
         if (n->hosts[i] != NULL && !virt_check_is_here(n->hosts[i]))
             nfs_from(n, n->hosts[i], s, url, user);
 }
@@ -148,7 +149,7 @@ int check_nfs_domain(struct virt_host *source, struct virt_host *destination,
         count = virt_check_nfs_disks(d, disks, CHECK_NFS_DISKS_MAX, e);
     if (count > 0 && (n.ring = ring_new(RING_AUTO, e)) == NULL)
         count = -1;
-    for (int i = 0; i < count; i++)
+    for (int i = 0; i < count && !relocate_interrupted; i++)
         nfs_disk(&n, disks, i);
     ring_free(n.ring);
     free(disks);

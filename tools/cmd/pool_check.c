@@ -39,7 +39,7 @@ void pool_check(const struct relocate_arguments *arg, const char *share, struct 
     if (relocate_call_begin(&c, &e) == 0 && pool_open(&m, &c, &e) == 0 &&
         pool_plan(&m, share, &e) == 0) {
         check_found(&m, what, l);
-    } else {
+    } else if (e.class != ERR_CANCELLED) {
         check_list_add(l, CHECK_REFUSE, what, "%s", e.msg);
         if (e.hint != NULL)
             check_list_fix_by(l, e.hint);

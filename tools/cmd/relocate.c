@@ -151,10 +151,9 @@ static void relocate_interrupt(int sig)
     relocate_interrupted = 1;
 }
 
-/* SIGINT and SIGTERM end the copy in good order. */
-static void relocate_catch_signals(void)
+void relocate_catch_signals(int flags)
 {
-    struct sigaction stop = {.sa_handler = relocate_interrupt};
+    struct sigaction stop = {.sa_handler = relocate_interrupt, .sa_flags = flags};
     sigaction(SIGINT, &stop, NULL);
     sigaction(SIGTERM, &stop, NULL);
 }
@@ -404,7 +403,8 @@ static void relocate_tell_quick(struct relocate_call *c)
     const struct share_user me = {geteuid(), getegid()};
     const char *url = c->sites.to->site.url;
     struct ring *ring = ring_new(c->sites.ring, &e);
-    struct share_check *s = ring != NULL ? share_check_open(ring, url, &e) : NULL;
+    struct share_check *s = ring != NULL ? share_check_open(ring, url, &relocate_interrupted, &e)
+                                         : NULL;
     if (s != NULL && share_check_is_quick(s, &me, &e) > 0)
         log_warn(
             "%s: calls a write durable as quickly as it answers a question: is it exported async? "
@@ -450,7 +450,7 @@ static int relocate_main(const struct command *self, int argc, char **argv)
     if (c.arg.pool == NULL && (code = relocate_check_operands(self, &c.arg, argc - first)) != 0)
         return code;
     command_log_level(c.arg.verbose ? LOG_DEBUG : LOG_WARN);
-    relocate_catch_signals();
+    relocate_catch_signals(0);
     relocate_tune_malloc();
     c.report.progress = &c.progress;
     if (c.arg.pool != NULL)

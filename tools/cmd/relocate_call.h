@@ -48,8 +48,10 @@ struct relocate_call {
     struct report_relocate report;
 };
 
-/* Set by SIGINT and SIGTERM. */
+/* Set by SIGINT and SIGTERM, once they are caught: from there on they end things in good order. `flags` are
+ * those of sigaction(2). */
 extern volatile sig_atomic_t relocate_interrupted;
+void relocate_catch_signals(int flags);
 
 /* What each argument is where nothing is said. */
 void relocate_call_init(struct relocate_call *c);
