@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "core/clock.h"
+#include "core/text.h"
 #include "nfs/share_conn.h"
 #include "nfs/share_data.h"
 #include "nfs/share_dial.h"
@@ -118,7 +119,7 @@ static struct share_place *share_new(struct ring *ring, const struct share_url *
     size_t room = sizeof "nfs://[]/" + strlen(url->host) + strlen(url->path);
     struct share_place *p = calloc(1, sizeof *p + room);
     if (p == NULL) {
-        err_set(e, ERR_NFS, ENOMEM, "%s", url->host);
+        err_set(e, ERR_NFS, ENOMEM, "%s%s", text_url_host(url->host), url->path);
         return NULL;
     }
     p->url = *url;

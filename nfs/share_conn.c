@@ -43,6 +43,7 @@
 #include "core/cleanup.h"
 #include "core/clock.h"
 #include "core/log.h"
+#include "core/text.h"
 #include "nfs/share_cred.h"
 #include "nfs/share_guard.h"
 #include "nfs/share_wait.h"
@@ -566,7 +567,7 @@ struct share_conn *share_conn_open(struct ring *ring, const struct share_target 
 {
     struct share_conn *c = calloc(1, sizeof *c);
     if (c == NULL || (c->nfs = nfs_init_context()) == NULL) {
-        err_set(e, ERR_NFS, ENOMEM, "connection to %s", target->host);
+        err_set(e, ERR_NFS, ENOMEM, "connection to %s", text_url_host(target->host));
         free(c);
         return NULL;
     }

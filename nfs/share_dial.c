@@ -11,6 +11,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <stdio.h>
@@ -49,11 +50,47 @@ struct dial_call {
 
 /* ---- names ---- */
 
+/* Of "fe80::1%eth0": whether there is an eth0; by its number, too. */
+static int dial_check_zone(const struct share_dial *d, const char *host, struct err *e)
+{
+    char name[IF_NAMESIZE], *end;
+    const char *zone = strchr(host, ':') != NULL ? strchr(host, '%') : NULL;
+    if (zone == NULL || if_nametoindex(zone + 1) != 0)
+        return 0;
+    unsigned long number = strtoul(zone + 1, &end, 10);
+    if (*end == '\0' && end != zone + 1 && if_indextoname((unsigned)number, name) != NULL)
+        return 0;
+    err_set(e, ERR_LOST, 0, "%s: this host has no interface %s", d->host, zone + 1);
+    return err_hint(e, "'ip -br link' shows which there are");
+}
+
+/* A name may stand for one; where it is, the name does not tell. */
+static bool dial_is_nowhere(const struct addrinfo *a)
+{
+    struct sockaddr_in6 at;
+    if (a->ai_family != AF_INET6 || a->ai_addrlen < sizeof at)
+        return false;
+    memcpy(&at, a->ai_addr, sizeof at);
+    return IN6_IS_ADDR_LINKLOCAL(&at.sin6_addr) && at.sin6_scope_id == 0;
+}
+
+static int dial_no_address(const struct share_dial *d, bool nowhere, struct err *e)
+{
+    if (!nowhere)
+        return err_set(e, ERR_LOST, 0, "%s: has no address of a kind that is known", d->host);
+    err_set(e, ERR_LOST, 0,
+            "%s: has only a link-local address, which is nowhere without an interface", d->host);
+    return err_hint(e, "name the address with it: nfs://[fe80::1%%eth0]/...");
+}
+
 int share_dial_resolve(const struct share_dial *d, const char *host,
                        struct share_address to[SHARE_ADDRESSES_MAX], unsigned *n, struct err *e)
 {
     const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
     struct addrinfo *found = NULL;
+    bool nowhere = false;
+    if (dial_check_zone(d, host, e) < 0)
+        return -1;
     int rc = getaddrinfo(host, NULL, &hints, &found);
     if (rc != 0) {
         err_set(e, ERR_LOST, 0, "%s: the host's name does not resolve: %s", d->host,
@@ -66,7 +103,8 @@ int share_dial_resolve(const struct share_dial *d, const char *host,
     *n = 0;
     for (const struct addrinfo *a = found; a != NULL && *n < SHARE_ADDRESSES_MAX; a = a->ai_next) {
         struct share_address *at = &to[*n];
-        if (a->ai_addrlen > sizeof at->at ||
+        nowhere = nowhere || dial_is_nowhere(a);
+        if (dial_is_nowhere(a) || a->ai_addrlen > sizeof at->at ||
             getnameinfo(a->ai_addr, a->ai_addrlen, at->text, sizeof at->text, NULL, 0,
                         NI_NUMERICHOST) != 0)
             continue;
@@ -75,8 +113,7 @@ int share_dial_resolve(const struct share_dial *d, const char *host,
         ++*n;
     }
     freeaddrinfo(found);
-    return *n > 0 ? 0
-                  : err_set(e, ERR_LOST, 0, "%s: has no address of a kind that is known", d->host);
+    return *n > 0 ? 0 : dial_no_address(d, nowhere, e);
 }
 
 /* ---- one question ---- */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "nfs/share_url.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -71,12 +73,38 @@ void share_url_show_host(const struct share_url *url, char *to, size_t size)
     snprintf(to, size, "%s%s%s", v6 ? "[" : "", url->host, v6 ? "]" : "");
 }
 
+/* The same address is another one on each link. */
+static int share_url_check_zone(const char *text, const struct share_url *url, struct err *e)
+{
+    char address[INET6_ADDRSTRLEN + 1];
+    struct in6_addr at;
+    size_t len = strcspn(url->host, "%");
+    if (len >= sizeof address)
+        return 0;
+    memcpy(address, url->host, len);
+    address[len] = '\0';
+    if (url->host[len] == '%' && url->host[len + 1] == '\0')
+        return share_url_bad(text, "names no interface behind the %", e);
+    if (url->host[len] == '%' || inet_pton(AF_INET6, address, &at) != 1 ||
+        !IN6_IS_ADDR_LINKLOCAL(&at))
+        return 0;
+    err_set(e, ERR_USAGE, 0,
+            "%s: %s is a link-local address, and the interface that leads to it is not given", text,
+            address);
+    return err_hint(e,
+                    "write nfs://[%s%%INTERFACE]/..., as in [%s%%eth0]: 'ip -6 neigh show %s' and "
+                    "'ip -br link' show which",
+                    address, address, address);
+}
+
 static int share_url_host(const char *text, const char *host, size_t len, struct share_url *url,
                           struct err *e)
 {
     if (len >= 2 && host[0] == '[' && host[len - 1] == ']') {
         host++;
         len -= 2;
+    } else if (host[0] == '[' && memchr(host, ']', len) == NULL) {
+        return share_url_bad(text, "the bracket before its address is not closed", e);
     } else if (memchr(host, ':', len) != NULL) {
         return share_url_bad(text, "a port is given as ?nfsport=N, an IPv6 address in brackets", e);
     }
@@ -86,9 +114,10 @@ static int share_url_host(const char *text, const char *host, size_t len, struct
         return share_url_bad(text, "the host's name is too long", e);
     memcpy(url->host, host, len);
     url->host[len] = '\0';
-    if (memchr(url->host, ':', len) != NULL)
-        share_url_decode_zone(url->host);
-    return 0;
+    if (memchr(url->host, ':', len) == NULL)
+        return 0;
+    share_url_decode_zone(url->host);
+    return share_url_check_zone(text, url, e);
 }
 
 int share_url_parse(const char *text, struct share_url *url, struct err *e)

@@ -17,7 +17,7 @@ struct share_url {
 /* The host as a URL and a message have it: an IPv6 address in brackets. */
 void share_url_show_host(const struct share_url *url, char *to, size_t size);
 
-/* ERR_USAGE when `text` is not such a URL. */
+/* ERR_USAGE when `text` is not such a URL; nor is one with a link-local address and no interface to it. */
 int share_url_parse(const char *text, struct share_url *url, struct err *e);
 
 #endif

@@ -262,6 +262,16 @@ static void test_an_ipv6_address_is_told_in_brackets(void **state)
     assert_int_equal(share_dial_resolve(&d, "fe80::1%lo", at, &n, &f.e), 0);
     assert_int_equal(n, 1);
     assert_string_equal(at[0].text, "fe80::1%lo");
+    assert_int_equal(share_dial_resolve(&d, "fe80::1%1", at, &n, &f.e), 0); /* by its number */
+    assert_int_equal(share_dial_resolve(&d, "fe80::1%none0", at, &n, &f.e), -1);
+    assert_non_null(strstr(f.e.msg, "[fe80::1%lo]: this host has no interface none0"));
+    err_clear(&f.e);
+    assert_int_equal(share_dial_resolve(&d, "fe80::1%4000000", at, &n, &f.e), -1);
+    assert_non_null(strstr(f.e.msg, "no interface 4000000"));
+    err_clear(&f.e);
+    assert_int_equal(share_dial_resolve(&d, "fe80::1", at, &n, &f.e), -1);
+    assert_non_null(strstr(f.e.msg, "only a link-local address"));
+    assert_non_null(strstr(f.e.hint, "%eth0"));
 }
 
 int main(void)

@@ -52,6 +52,9 @@ static const char *const bad[] = {
     "nfs://host:2049/export",
     "nfs://fd00::1/export",
     "nfs://[]/export",
+    "nfs://[fd00::1/export",
+    "nfs://[fe80::1%]/export",
+    "nfs://[fd00::1%25]x/export",
     "nfs://h/a?nfsport=",
     "nfs://h/a?nfsport=0",
     "nfs://h/a?nfsport=65536",
@@ -69,6 +72,23 @@ static void test_bad_urls_are_refused(void **state)
         struct err e = {0};
         assert_int_equal(share_url_parse(bad[i], &url, &e), -1);
         assert_int_equal(e.class, ERR_USAGE);
+    }
+}
+
+/* The same address is another one on each link: what to write is said. */
+static void test_a_link_local_address_needs_its_interface(void **state)
+{
+    static const char *const texts[] = {"nfs://[fe80::1]/a", "nfs://[FE80::1]/a/b?nfsport=1",
+                                        "nfs://[febf::1:2]/a"};
+    (void)state;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        struct share_url url;
+        struct err e = {0};
+        assert_int_equal(share_url_parse(texts[i], &url, &e), -1);
+        assert_int_equal(e.class, ERR_USAGE);
+        assert_non_null(strstr(e.msg, "is a link-local address"));
+        assert_non_null(strstr(e.hint, "::1"));
+        assert_non_null(strstr(e.hint, "%eth0]"));
     }
 }
 
@@ -95,6 +115,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_good_urls_are_parsed),
         cmocka_unit_test(test_bad_urls_are_refused),
+        cmocka_unit_test(test_a_link_local_address_needs_its_interface),
         cmocka_unit_test(test_too_long_urls_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
