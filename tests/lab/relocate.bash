@@ -53,7 +53,8 @@ in_background() {
     background=$!
 }
 
-# ends NAME CODE SECONDS: what is in the background ends with that exit code, within that time.
+# ends NAME CODE SECONDS: what is in the background ends with that exit code, within that time; its JSON, if it prints
+# that, is as documented.
 ends() {
     local started=$SECONDS status=0
     wait "$background" || status=$?
@@ -65,6 +66,7 @@ ended() {
         cat output result
         return 1
     fi
+    ! jq -e .schema result >/dev/null 2>&1 || documented result "godwit relocate --json"
 }
 
 # is_called CLASS: so says the JSON of what has ended.

@@ -24,7 +24,8 @@ on_server() { "$lab" exec nfs "$@"; }
 same() { [[ $1 == "$2" ]] || { echo "'$1' is not '$2'"; return 1; }; }
 result_is() { jq -e "$1" result || { jq -c . result; return 1; }; }
 nothing_left() { same "$(on_server find "/export/$dir" -mindepth 1 -printf '%P ')" ""; }
-bench_json() { bench --json "$@" >result; }
+# What it prints is as doc/json.md says.
+bench_json() { bench --json "$@" >result && documented result "godwit bench relocate --json"; }
 
 # tool NAME TEXT: a tool of that name with that text, in front of the system's.
 tool() {
@@ -42,8 +43,7 @@ test_shape() {
         and .seed == 7 and (.machine | .cores > 0 and (.kernel | startswith("Linux")))
         and ([.contestants[].name] == ["godwit", "nfs-cp", "qemu-img", "disk"])
         and ([.contestants[].role] == ["godwit", "peer", "peer", "ceiling"])'
-    check "doc/json.md names each key of it" documented result "godwit bench relocate --json"
-    check "... and of the progress" documented progress "godwit bench relocate --progress"
+    check "doc/json.md describes the progress" documented progress "godwit bench relocate --progress"
     check "each contestant has its figures" result_is '[.contestants[] |
         .state == "right" and .n == 3 and .wrong == 0 and .version != ""
         and .seconds.median > 0 and .seconds.min <= .seconds.median
@@ -162,7 +162,8 @@ bench_with_server() {
     host=$("$lab" status --json | jq .hosts.a.pid)
     pid=$("$lab" status --json | jq .hosts.nfs.pids.ganesha)
     nsenter --target "$host" --net "$godwit" bench relocate --json --rounds 1 \
-        --only godwit,disk --server-pid "$pid" one.img "nfs://10.77.0.3/export/$dir/" >result
+        --only godwit,disk --server-pid "$pid" one.img "nfs://10.77.0.3/export/$dir/" >result &&
+        documented result "godwit bench relocate --json"
 }
 
 test_server_pid() {

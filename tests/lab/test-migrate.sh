@@ -96,7 +96,7 @@ hop() {
         .downtime_ms.kept == (.downtime_ms.observed <= .downtime_ms.limit) and .ram.transferred_bytes > 0 and .ram.passes > 0 and
         (.phases[0] | .name == "planned" and .t_ms >= 0) and
         (.phases | map(.name) | index("precopy") and index("switchover") and index("done"))' \
-        "$scratch/result.json" || return 1
+        "$scratch/result.json" && documented "$scratch/result.json" "godwit migrate --json" || return 1
     jq .downtime_ms.observed "$scratch/result.json" >>"$scratch/observed"
     beats "$to" || return 1
     cp -- "${console[$from]}" "$scratch/console.$n"
@@ -301,7 +301,8 @@ ends_after_passes() {
 }
 
 guest_is_on_source() {
-    jq -e '.guest == "source" and .schema == 1' "$scratch/result.json" && runs a && beats a
+    jq -e '.guest == "source" and .schema == 1' "$scratch/result.json" &&
+        documented "$scratch/result.json" "godwit migrate --json" && runs a && beats a
 }
 
 settings_of() { qmp "$1" query-migrate-parameters; qmp "$1" query-migrate-capabilities; }

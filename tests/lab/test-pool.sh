@@ -150,9 +150,13 @@ test_dry_run() {
     check "no state either" test ! -e "$state_dir"
 }
 
+# In JSON, as it is documented.
+move_json() { move --json "$@" >moved.json && documented moved.json "godwit relocate --pool --json"; }
+
 test_network_disks() {
     new_share t1
-    check "network disks: the pool moves" move --target nfs "${share}t1" || return
+    check "network disks: the pool moves" move_json --target nfs "${share}t1" || return
+    check "... and says where all is" jq -e '.result == "done" and .target == "nfs" and (.domains | length) == 3' moved.json
     check "the originals are there" originals_are_there
     local domain
     for domain in "${domains[@]}"; do
@@ -181,7 +185,7 @@ test_written_since() {
         move --undo
     virsh_a desc g2 --config changed >/dev/null
     check "--undo refuses to lose a change of a domain" refused 2 "domain g2 was changed since" move --undo
-    check "--undo --force does it" move --undo --force
+    check "--undo --force does it" move_json --undo --force
     check "all is back" untouched_but t1
 }
 
@@ -339,7 +343,7 @@ test_delete_originals() {
     check "--dry-run tells what would go" says "would delete: $pool/raw.img" \
         move --delete-originals --dry-run
     check "nothing went" originals_are_there
-    check "--delete-originals" move --delete-originals
+    check "--delete-originals" move_json --delete-originals
     check "they are gone, and what came later is not" same "$(ls "$pool")" new.img
     check "--undo has nothing to undo" refused 2 "nothing to undo" move --undo
     check "g1 starts" start g1

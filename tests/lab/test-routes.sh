@@ -97,7 +97,7 @@ readonly restless=(--working-set 6M --dirty-rate 2M)
 migrate() { "$lab" exec a "$godwit" migrate "$vm" "$uri_b" "$@"; }
 migrate_back() { "$lab" exec b "$godwit" migrate "$vm" qemu+ssh://root@a/system "$@"; }
 
-# ends CODE PATTERN: godwit ends so, and says so.
+# ends CODE PATTERN: godwit ends so, and says so, in JSON as it is documented.
 ends() {
     local status=0
     await 300 eval '! kill -0 "$godwit_pid" 2>/dev/null' || { echo "godwit does not end"; kill_godwit; return 1; }
@@ -108,6 +108,7 @@ ends() {
             "$(cat "$scratch/err" "$scratch/result")"
         return 1
     fi
+    documented "$scratch/result" "godwit migrate --json"
 }
 
 stays_on_a() { runs_on a && beats_on a && no_trace_on b; }
@@ -164,6 +165,7 @@ counts_sent() {
     before=$(sent_by_a)
     migrate --route "$1" --downtime-limit 50ms --json >"$scratch/sent.json" || return
     after=$(sent_by_a)
+    documented "$scratch/sent.json" "godwit migrate --json" || return
     sent=$(jq .ram.transferred_bytes "$scratch/sent.json")
     echo "$sent of $((after - before)) bytes"
     ((sent > 1000000 && sent <= after - before && after - before < sent + sent / 10 + 1000000))
