@@ -14,7 +14,7 @@ static int cred_by_number(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* The groups of this process, in the order of their numbers; how many, 0 if they cannot be told. */
+/* The groups of this process, in the order of their numbers; how many, 0 if they are not known. */
 static int cred_groups(gid_t **groups)
 {
     int n = getgroups(0, NULL);

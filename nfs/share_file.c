@@ -318,7 +318,7 @@ static bool file_has_no_link(const struct err *e)
     }
 }
 
-/* The server refuses to take the old name: the new one is taken back, or told. */
+/* The server refuses to take the old name: the new one is taken back, or named in the error. */
 static int file_has_both(struct share_conn *c, struct file_publish *b, const struct share_fh *dir,
                          const char *from, int64_t deadline_ns, struct err *e)
 {

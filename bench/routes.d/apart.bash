@@ -1,7 +1,7 @@
-# shellcheck shell=bash disable=SC2154 # variables of routes, of guests.bash and of contest.bash
+# shellcheck shell=bash disable=SC2154 # variables of routes, of guests.bash and of runs.bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# One pause of each contestant, taken apart: the heartbeats around it, by the meter, and QEMU's own
+# One pause of each tool, taken apart: the heartbeats around it, by the meter, and QEMU's own
 # events on both sides, with QEMU's own time stamps. All are of one machine's wall clock.
 
 listener_pids=()

@@ -97,8 +97,8 @@ floor_runs() { floor_alive "$1" && [[ $(qmp "$1" query-status | jq -r .status) =
 
 # ---- both
 
-has_floor() { [[ " ${contestants[*]} " == *' floor '* ]]; }
-has_domain() { [[ " ${contestants[*]} " != ' floor ' ]]; }
+has_floor() { [[ " ${tools[*]} " == *' floor '* ]]; }
+has_domain() { [[ " ${tools[*]} " != ' floor ' ]]; }
 
 # beats WHO: a heartbeat comes from where it is.
 beats() {

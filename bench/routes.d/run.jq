@@ -9,7 +9,7 @@
 | (.command.exit_code != 0 or $now_at != $to) as $failed
 | ($switch == null or $switch.began_ms == null or $switch.began_ms > $wall) as $blind
 | ($seen.silences[0]? // {}) as $longest
-| (if $contestant == "virsh-default" then 300 else $limit end) as $wanted
+| (if $tool == "virsh-default" then 300 else $limit end) as $wanted
 | ((.command.stdout // "") | fromjson? // null) as $said
 | [if $failed then "f" else empty end,
    if $blind then "b" else empty end,
@@ -19,7 +19,7 @@
    if ($during // {downtime_limit_ms: ($said.downtime_ms.limit // $before.downtime_limit_ms)}
        | .downtime_limit_ms != $wanted) then "s" else empty end,
    if ($seen.duplicates // 0) > 0 then "2" else empty end] as $marks
-| {$round, $place, $contestant, label: (if $rtt == "" then $contestant else "\($contestant)@\($rtt)" end),
+| {$round, $place, $tool, label: (if $rtt == "" then $tool else "\($tool)@\($rtt)" end),
    rtt_ms: (if $rtt == "" then null else ($rtt | rtrimstr("ms") | tonumber) end),
    $guest, $from, $to, $now_at, $seed, load_1m: ($load | tonumber), marks: ($marks | join("")),
    silence_ms: $seen.longest_silence_ms, switch_ms: $switch.length_ms, total_ms: $wall,

@@ -253,12 +253,12 @@ static void open_look_at_loop(struct open_search *s, const char *name, const cha
     struct stat st;
     struct open_file f = {.writing = true};
     snprintf(f.who, sizeof f.who, "/dev/%.40s", name);
-    int told = open_loop_status(name, &id);
-    bool there = told != 0 && open_stat(AT_FDCWD, backing, &st);
-    if (told == 0)
+    int known = open_loop_status(name, &id);
+    bool there = known != 0 && open_stat(AT_FDCWD, backing, &st);
+    if (known == 0)
         return;
-    if (!(told > 0 && open_is_one(s, &id, &f.which)) && !(there && open_which(s, &st, &f.which))) {
-        if (told > 0 || there)
+    if (!(known > 0 && open_is_one(s, &id, &f.which)) && !(there && open_which(s, &st, &f.which))) {
+        if (known > 0 || there)
             return;
         f.which = SIZE_MAX;
         f.why = EACCES;

@@ -4,7 +4,7 @@
  * neither locks nor paths. Processes are those of this PID namespace; what uses a file without a
  * descriptor of a process (a loop device) is seen as well.
  *
- * Who cannot be asked is no answer, and told as such (`why` below):
+ * Who cannot be asked is no answer, and reported as such (`why` below):
  *
  *   - For root, as it has CAP_SYS_PTRACE, each process whose descriptors cannot be read; but for process
  *     1, which a container's supervisor may be that is closed even to it, and which goes by its name.

@@ -111,7 +111,7 @@ static bool transfer_has_unproven(const struct transfer *t, const struct transfe
         return false;
     if (t->proofs > PROOFS_MAX) {
         log_warn("%s: its write verifier is another one each time: whether it has forgotten "
-                 "anything of %s cannot be told",
+                 "anything of %s is not known",
                  h->to->url, t->image.as);
         return false;
     }

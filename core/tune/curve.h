@@ -61,11 +61,11 @@ struct estimate curve_rate(const struct curve *c, int64_t ns);
 uint64_t curve_working_set(const struct curve *c);
 
 /* Whether the curve is flat there: a window twice as long would have 10 % more at most. Else the working
- * set is at least what is told. With one point it is not known: false. */
+ * set is at least what is reported. With one point it is not known: false. */
 bool curve_is_flat(const struct curve *c);
 
 /* Bytes that are dirtied over and over: where the line through the two shortest windows meets time 0.
- * However short a pass gets, about so much is dirty again after it. Of one point it cannot be told: 0. */
+ * However short a pass gets, about so much is dirty again after it. With one point it is not known: 0. */
 uint64_t curve_hot_set(const struct curve *c);
 
 #endif

@@ -9,7 +9,7 @@
 # A guest with two vCPUs, on which a shell forks and executes all the time, is migrated from QEMU to
 # QEMU on this machine until its kernel panics or falls silent. It is a race, and seldom lost while the
 # host is idle (0 of 155 migrations) and soon when it is not (the 1st, the 4th): so the host is kept busy. It takes a few migrations or never
-# comes, so GUESTS guests are tried, MOST migrations each: if none breaks, that is told as a skip, for
+# comes, so GUESTS guests are tried, MOST migrations each: if none breaks, that is reported as a skip, for
 # nothing was shown. On QEMU 10 a guest then has to survive as many migrations as it took.
 
 set -uo pipefail

@@ -26,7 +26,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
     } while (0)
 
 /* The rule of err.h: it went well and nothing is set, or it did not, and a reason is. */
-static inline void fuzz_told(bool well, const struct err *e)
+static inline void fuzz_check_err(bool well, const struct err *e)
 {
     REQUIRE(well == (e->class == ERR_NONE));
     REQUIRE(well || e->msg[0] != '\0');

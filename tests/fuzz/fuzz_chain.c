@@ -41,7 +41,7 @@ static void plan(struct memory_site *from, struct memory_site *to, enum image_fo
     };
     struct err e = {0};
     struct relocate *r = relocate_plan(&source, 1, &to->site, &options, &e);
-    fuzz_told(r != NULL, &e);
+    fuzz_check_err(r != NULL, &e);
     REQUIRE(r != NULL || e.class == ERR_REFUSED);
     relocate_free(r);
 }

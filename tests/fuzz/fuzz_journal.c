@@ -31,19 +31,19 @@ static void image(const uint8_t *data, size_t size, bool sealed)
     if (sealed && len == sizeof head)
         seal(head);
     int rc = journal_decode_header(head, len, &h, &e);
-    fuzz_told(rc >= 0, &e);
+    fuzz_check_err(rc >= 0, &e);
     if (rc <= 0)
         return;
     journal_encode_header(head, &h);
     REQUIRE(journal_decode_header(head, sizeof head, &again, &same) == 1);
     REQUIRE(again.size_bytes == h.size_bytes && strcmp(again.source, h.source) == 0);
-    fuzz_told(journal_continue(&h, &now, &differs) == 0, &differs);
+    fuzz_check_err(journal_continue(&h, &now, &differs) == 0, &differs);
     for (size_t at = JOURNAL_HEADER_BYTES; size - at >= JOURNAL_RECORD_BYTES;
          at += JOURNAL_RECORD_BYTES) {
         struct journal_record r;
         struct err torn = {0};
         uint64_t chunk = (at - JOURNAL_HEADER_BYTES) / JOURNAL_RECORD_BYTES;
-        fuzz_told(journal_decode_record(data + at, h.run_id, chunk, &r, &torn) >= 0, &torn);
+        fuzz_check_err(journal_decode_record(data + at, h.run_id, chunk, &r, &torn) >= 0, &torn);
     }
 }
 
@@ -53,7 +53,7 @@ static void pool(const uint8_t *data, size_t size)
     char path[4096];
     snprintf(path, sizeof path, "%s", fuzz_file("pool-" UUID ".json", data, size));
     struct pool_journal *j = pool_journal_read(dirname(path), UUID, &e);
-    fuzz_told(j != NULL, &e);
+    fuzz_check_err(j != NULL, &e);
     REQUIRE(j != NULL || e.class == ERR_REFUSED);
     pool_journal_free(j);
 }

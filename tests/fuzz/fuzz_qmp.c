@@ -70,11 +70,11 @@ static void event(void *arg, const char *name, struct json_object *data)
     *(unsigned *)arg += name != NULL;
 }
 
-#define ASK(call)                \
-    do {                         \
-        struct err e = {0};      \
-        bool well = (call) >= 0; \
-        fuzz_told(well, &e);     \
+#define ASK(call)                 \
+    do {                          \
+        struct err e = {0};       \
+        bool well = (call) >= 0;  \
+        fuzz_check_err(well, &e); \
     } while (0)
 
 static void ask(struct qmp_client *c)
@@ -112,7 +112,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct loop *loop = loop_new(&e);
     REQUIRE(loop != NULL && pthread_create(&thread, NULL, speak, NULL) == 0);
     struct qmp_client *c = qmp_client_open(loop, &ep, OPEN_NS, false, event, &events, &e);
-    fuzz_told(c != NULL, &e);
+    fuzz_check_err(c != NULL, &e);
     if (c != NULL)
         ask(c);
     qmp_client_close(c);

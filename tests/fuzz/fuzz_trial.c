@@ -13,7 +13,7 @@ static void scenario(const uint8_t *data, size_t size)
     struct err e = {0};
     char *text = fuzz_text(data, size);
     int rc = scenario_parse(text, "a file", &s, &e);
-    fuzz_told(rc == 0, &e);
+    fuzz_check_err(rc == 0, &e);
     for (size_t i = 0, n = rc == 0 ? scenario_cells(&s) : 0; i < n && i < 64; i++) {
         struct trial_cell cell;
         scenario_cell(&s, i, &cell);
@@ -27,12 +27,12 @@ static void results(const uint8_t *data, size_t size)
     struct err e = {0}, kind_e = {0};
     char kind[32];
     const char *path = fuzz_file("results.json", data, size);
-    fuzz_told(trial_file_kind(path, kind, &kind_e) == 0, &kind_e);
+    fuzz_check_err(trial_file_kind(path, kind, &kind_e) == 0, &kind_e);
     int rc = trial_results_read(&r, &path, 1, &e);
-    fuzz_told(rc == 0, &e);
+    fuzz_check_err(rc == 0, &e);
     for (size_t i = 0; rc == 0 && i < r.series.n; i++) {
         struct err line = {0};
-        fuzz_told(trial_results_timeline(&r, i, &line) == 0, &line);
+        fuzz_check_err(trial_results_timeline(&r, i, &line) == 0, &line);
     }
     trial_results_free(&r);
 }

@@ -42,10 +42,10 @@ static void edit(const char *xml, const struct domain_move *m)
     struct err e = {0}, again = {0};
     struct domain_edit first, second;
     int rc = domain_edit_make(xml, "domain g", m, &first, &e);
-    fuzz_told(rc == 0, &e);
+    fuzz_check_err(rc == 0, &e);
     if (rc == 0 && first.xml != NULL && m->host != NULL) {
         rc = domain_edit_make(first.xml, "domain g", m, &second, &again);
-        fuzz_told(rc == 0, &again);
+        fuzz_check_err(rc == 0, &again);
         REQUIRE(again.class != ERR_PROTO);
         REQUIRE(rc < 0 || second.xml == NULL || strcmp(first.xml, second.xml) == 0);
         domain_edit_free(&second);
@@ -56,15 +56,15 @@ static void edit(const char *xml, const struct domain_move *m)
 static void look(const char *xml, const struct domain_move *m)
 {
     struct err uses = {0}, path = {0}, target = {0}, incoming = {0}, check = {0};
-    fuzz_told(domain_edit_uses(xml, "g", m, &uses) >= 0, &uses);
-    fuzz_told(domain_edit_uses_path(xml, "g", m, &path) >= 0, &path);
+    fuzz_check_err(domain_edit_uses(xml, "g", m, &uses) >= 0, &uses);
+    fuzz_check_err(domain_edit_uses_path(xml, "g", m, &path) >= 0, &path);
     char *text = pool_edit_target(xml, "/mnt", &target);
-    fuzz_told(text != NULL, &target);
+    fuzz_check_err(text != NULL, &target);
     free(text);
     text = virt_incoming_xml(xml, "g", "id", &incoming);
-    fuzz_told(text != NULL, &incoming);
+    fuzz_check_err(text != NULL, &incoming);
     free(text);
-    fuzz_told(virt_incoming_check(xml, &check) == 0, &check);
+    fuzz_check_err(virt_incoming_check(xml, &check) == 0, &check);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

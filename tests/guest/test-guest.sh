@@ -220,7 +220,7 @@ test_bare() {
     stop "$pid"
 }
 
-# A working set that does not fit is told, and nothing else happens.
+# A working set that does not fit is reported, and nothing else happens.
 test_bare_too_big() {
     local name=toobig
     "$patch" --working-set 64M "$guests/bare-guest.elf" "$work/big.elf"

@@ -8,7 +8,7 @@
 #   preparing   a hook of libvirt's on b holds the making of the destination's domain, whose QEMU is there
 #   precopy     the guest dirties its memory faster than a limit on the bandwidth lets it be sent
 #   switchover  the link is slow and the downtime limit long, so that the last pass takes seconds. QEMU
-#               answers nobody then, so that it is told by the guest's silence
+#               answers nobody then, so that the pause is seen by the guest's silence
 #   confirming  the destination's QEMU is stopped (SIGSTOP) while the guest stands at the gate before its switchover,
 #               and who opens the gate is stopped, too
 

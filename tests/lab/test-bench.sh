@@ -44,7 +44,7 @@ test_shape() {
         and ([.contestants[].name] == ["godwit", "nfs-cp", "qemu-img", "disk"])
         and ([.contestants[].role] == ["godwit", "peer", "peer", "ceiling"])'
     check "doc/json.md describes the progress" documented progress "godwit bench relocate --progress"
-    check "each contestant has its figures" result_is '[.contestants[] |
+    check "each tool has its figures" result_is '[.contestants[] |
         .state == "right" and .n == 3 and .wrong == 0 and .version != ""
         and .seconds.median > 0 and .seconds.min <= .seconds.median
         and .seconds.median <= .seconds.max and .bytes_per_s > 0 and .cpu_s_per_gib.median > 0

@@ -185,7 +185,7 @@ another_is_there() {
         runs a && beats a && [[ $(qmp b query-status | jq -r .status) == inmigrate ]]
 }
 
-# in_precopy PROGRAM...: in the background, until it tells that precopy has begun; its pid is in `pid`.
+# in_precopy PROGRAM...: in the background, until it reports that precopy has begun; its pid is in `pid`.
 in_precopy() {
     : >"$scratch/progress"
     "$@" --json --progress=3 3>"$scratch/progress" >"$scratch/result.json" 2>"$scratch/err" &
@@ -325,7 +325,7 @@ set_and_put_back() {
 }
 
 # Both ssh connections are cut in the middle: godwit makes them anew, the migration goes on, and Ctrl-C
-# can still be told to both sides.
+# can still be passed on to both sides.
 ssh_is_cut() {
     local pid host result=0 status=0
     begin_over_ssh -v || return
@@ -435,10 +435,10 @@ test_ends() {
     check "over ssh, the destination dies: exit 1" exits_with 1 dies_over_ssh || true
     check "... and the guest goes on on the source" guest_is_on_source || true
     pair_that_never_ends
-    check "what does not converge is told" refused 1 'does not converge: the guest dirties .*--postcopy' \
+    check "what does not converge is reported" refused 1 'does not converge: the guest dirties .*--postcopy' \
         migrate --max-bandwidth "$narrow" --downtime-limit 1ms --timeout 8s || true
     pair
-    check "a downtime limit that is missed is told" misses_the_limit || true
+    check "a downtime limit that is missed is reported" misses_the_limit || true
     pair_with_two_sockets
     check "already migrating" already_migrating || true
     pair_that_never_ends
@@ -466,12 +466,12 @@ test_ways() {
         check "migrate $way: it runs there, and not here" eval 'runs b && ! runs a && beats b' || true
     done
     pair || return
-    check "--progress: one JSON object a line" progress_is_told || true
+    check "--progress: one JSON object a line" progress_is_reported || true
     pair "${load[@]}" && beats a || return
     check "over ssh to both, stream over tcp, observed" ssh_migrate || true
 }
 
-progress_is_told() {
+progress_is_reported() {
     migrate --progress=3 3>"$scratch/progress" >/dev/null &&
         jq -es 'length >= 2 and all(.schema == 1 and .event == "progress" and .t_ms >= 0 and
             .ram_total_bytes >= .ram_remaining_bytes and (.phase | length > 0)) and

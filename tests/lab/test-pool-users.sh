@@ -173,7 +173,7 @@ ended_early() {
 
 in_share() { on_server test -f "/export/$1"; }
 
-# Where libvirt does not list the pool that a disk names, it cannot be told which file that is.
+# Where libvirt does not list the pool that a disk names, it is not known which file that is.
 test_pool_unlisted() {
     truncate -s 1M "$other/alone.img"
     second_pool "$other"

@@ -171,8 +171,8 @@ counts_sent() {
     ((sent > 1000000 && sent <= after - before && after - before < sent + sent / 10 + 1000000))
 }
 
-# told_to_diverge ROUTE: while it goes on, and at its end.
-told_to_diverge() {
+# reported_to_diverge ROUTE: while it goes on, and at its end.
+reported_to_diverge() {
     in_phase precopy --route "$1" --max-bandwidth 4M --downtime-limit 20ms || return
     await 60 grep -q 'warning: the migration does not converge: the guest dirties' "$scratch/err"
     kill -INT "$godwit_pid"
@@ -183,7 +183,7 @@ group_ways() {
     local route
     fresh_guest --working-set 4M --dirty-rate 100M || return
     for route in direct native; do
-        check "$route: that it does not converge is told" told_to_diverge "$route" || true
+        check "$route: that it does not converge is reported" reported_to_diverge "$route" || true
     done
     for route in direct native; do
         fresh_guest "${busy[@]}" || return
@@ -557,7 +557,7 @@ group_killed() {
     guest_off
     fresh_guest "${calm[@]}" || return
     check "a QEMU that waits on the destination for nothing is not said to run" left_waiting || true
-    check "a leftover in a definition is told, and taken away by check --fix" leftover_fixed || true
+    check "a leftover in a definition is reported, and taken away by check --fix" leftover_fixed || true
     guest_off
 }
 
@@ -636,7 +636,7 @@ group_owned() {
     usual_making_on_b
     check_on_a calm "direct: a definition that cannot be saved there is exit 4, with what does it by hand" not_defined
     unblock_definition_on_b
-    check_on_a calm "direct: one that cannot be saved before is told before anything has moved" not_definable
+    check_on_a calm "direct: one that cannot be saved before is reported before anything has moved" not_definable
     guest_off
 }
 

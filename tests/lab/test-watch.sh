@@ -97,7 +97,7 @@ result_is() {
 }
 
 # Its first line is there: it watches.
-has_told() { await 60 test -s "$scratch/watch.json" || { echo "it told nothing"; cat "$scratch/watch.err"; }; }
+has_reported() { await 60 test -s "$scratch/watch.json" || { echo "it reported nothing"; cat "$scratch/watch.err"; }; }
 
 # The same for one that waits for a migration: what it has asked is in its metrics.
 waits() { await 60 grep -qs '^godwit_migration_sample_timestamp_seconds' "$metrics" || { echo "it does not wait"; cat "$scratch/watch.err"; }; }
@@ -105,7 +105,7 @@ waits() { await 60 grep -qs '^godwit_migration_sample_timestamp_seconds' "$metri
 # A watcher in the background, which sets watcher: a program, since a function would not pass signals
 # on. watched waits for it, in the shell that has begun it (check runs in another), and sets watch_code.
 begin_watching() {
-    : >"$scratch/watch.json" # has_told() and waits() look at once
+    : >"$scratch/watch.json" # has_reported() and waits() look at once
     rm -f -- "$metrics"
     "$@" >"$scratch/watch.json" 2>"$scratch/watch.err" &
     watcher=$!
@@ -185,21 +185,21 @@ test_bare() {
 ctrl_c() {
     qmp query-migrate-parameters >"$scratch/before"
     begin_watching "${watch[@]}"
-    has_told
+    has_reported
     kill -INT "$watcher"
     watched && watch_code_is 3 && is_active && kill -0 "$pid" && diff "$scratch/before" <(qmp query-migrate-parameters)
 }
 
 is_cancelled() {
     begin_watching "${watch[@]}" --json
-    has_told
+    has_reported
     kill -INT "$pid"
     watched && watch_code_is 1 && result_is '.result == "cancelled"'
 }
 
 qemu_dies() {
     begin_watching "${watch[@]}" --json --metrics "$metrics"
-    has_told
+    has_reported
     "$lab" exec a kill -9 "$(cat "${pidfile[a]}")"
     watched && watch_code_is 4 && grep -q 'has ended' "$scratch/watch.err" && grep -q 'look whether' "$scratch/watch.err" &&
         result_is '.result == "lost" and .unreachable == false' &&

@@ -259,7 +259,7 @@ static void test_attributes_are_skipped(void **state)
     assert_int_equal(r.verifier[7], 8);
 }
 
-static void test_refusals_are_told(void **state)
+static void test_refusals_are_reported(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof procs / sizeof *procs; i++) {
@@ -376,7 +376,7 @@ int main(void)
         cmocka_unit_test(test_an_answer_to_read_is_decoded),
         cmocka_unit_test(test_an_answer_to_write_is_decoded),
         cmocka_unit_test(test_attributes_are_skipped),
-        cmocka_unit_test(test_refusals_are_told),
+        cmocka_unit_test(test_refusals_are_reported),
         cmocka_unit_test(test_malformed_answers_are_refused),
         cmocka_unit_test(test_a_cut_answer_needs_more),
         cmocka_unit_test(test_the_longest_head_fits),

@@ -69,7 +69,7 @@ static void test_silent_from_the_start(void **state)
     share_fixture_tear_down(&f);
 }
 
-static void test_garbage_is_survived_or_told(void **state)
+static void test_garbage_is_survived_or_reported(void **state)
 {
     for (unsigned at = 9; at < 16; at++) {
         struct fixture f;
@@ -85,7 +85,7 @@ static void test_garbage_is_survived_or_told(void **state)
     }
 }
 
-static void test_a_refused_credential_is_told(void **state)
+static void test_a_refused_credential_is_reported(void **state)
 {
     struct fixture f;
     share_fixture_start(&f, &(struct fake_faults){.denied = true}, state);
@@ -287,8 +287,8 @@ int main(int argc, char **argv)
         ALL(test_a_copy_is_whole),
         EACH_PATH(test_servers_that_differ),
         EACH_PATH(test_silent_from_the_start),
-        EACH_PATH(test_garbage_is_survived_or_told),
-        EACH_PATH(test_a_refused_credential_is_told),
+        EACH_PATH(test_garbage_is_survived_or_reported),
+        EACH_PATH(test_a_refused_credential_is_reported),
         EACH_PATH(test_statuses_that_are_final),
         EACH_PATH(test_a_denial_names_a_remedy),
         ALL(test_a_stop_ends_every_wait),

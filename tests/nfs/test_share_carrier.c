@@ -326,7 +326,7 @@ static void keep_word(enum log_level level, const char *line)
 }
 
 /* The word comes long before the timeout (another one may have come within the last 10 s). */
-static void test_silence_is_told(void **state)
+static void test_silence_is_reported(void **state)
 {
     enum { PATIENCE_S = 25 };
     struct fixture f = {.server = fake_server_start(&(struct fake_faults){.mute_from = 2})};
@@ -457,7 +457,7 @@ int main(void)
         ALL(test_short_reads_stay_short),          ALL(test_more_calls_than_the_table_are_carried),
         ALL(test_a_refusal_has_its_errno),         ALL(test_a_lost_connection_ends_each_request),
         EACH_PATH(test_a_slow_link_is_no_silence), EACH_PATH(test_one_forgotten_request_is_noticed),
-        EACH_PATH(test_silence_is_told),           ALL(test_half_an_answer),
+        EACH_PATH(test_silence_is_reported),       ALL(test_half_an_answer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -82,7 +82,7 @@ static void refused_with(const struct fake_faults *faults, const char *path, con
     end(&f);
 }
 
-static void test_a_name_that_is_not_known_is_told(void **state)
+static void test_a_name_that_is_not_known_is_reported(void **state)
 {
     struct fixture f;
     (void)state;
@@ -93,7 +93,7 @@ static void test_a_name_that_is_not_known_is_told(void **state)
     end(&f);
 }
 
-static void test_a_port_mapper_that_is_not_there_is_told(void **state)
+static void test_a_port_mapper_that_is_not_there_is_reported(void **state)
 {
     struct fixture f;
     int silent_port;
@@ -119,7 +119,7 @@ static void test_a_port_mapper_that_is_not_there_is_told(void **state)
     end(&f);
 }
 
-static void test_a_wrong_port_is_told(void **state)
+static void test_a_wrong_port_is_reported(void **state)
 {
     struct fixture f;
     char url[128], message[64];
@@ -143,7 +143,7 @@ static void test_a_wrong_port_is_told(void **state)
                  "(mountd) takes connections, but", "?mountport=");
 }
 
-static void test_a_mount_that_is_refused_is_told(void **state)
+static void test_a_mount_that_is_refused_is_reported(void **state)
 {
     (void)state;
     refused_with(&(struct fake_faults){.flavour = 390003}, "/export", "the export takes only krb5",
@@ -277,10 +277,10 @@ static void test_an_ipv6_address_is_told_in_brackets(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_a_name_that_is_not_known_is_told),
-        cmocka_unit_test(test_a_port_mapper_that_is_not_there_is_told),
-        cmocka_unit_test(test_a_wrong_port_is_told),
-        cmocka_unit_test(test_a_mount_that_is_refused_is_told),
+        cmocka_unit_test(test_a_name_that_is_not_known_is_reported),
+        cmocka_unit_test(test_a_port_mapper_that_is_not_there_is_reported),
+        cmocka_unit_test(test_a_wrong_port_is_reported),
+        cmocka_unit_test(test_a_mount_that_is_refused_is_reported),
         cmocka_unit_test(test_what_is_no_answer_is_said_by_whom),
         cmocka_unit_test(test_another_protocol_is_shown),
         cmocka_unit_test(test_ports_are_kept),

@@ -252,7 +252,7 @@ static void test_a_fragment_may_end_before_any_byte(void **state)
     }
 }
 
-static void test_refusals_are_told(void **state)
+static void test_refusals_are_reported(void **state)
 {
     BEGIN(state);
     SEND(&stream, ACCEPTED(0), 70, 0);
@@ -421,7 +421,7 @@ int main(void)
         cmocka_unit_test(test_answers_come_in_any_order),
         cmocka_unit_test(test_fragments_are_joined),
         cmocka_unit_test(test_a_fragment_may_end_before_any_byte),
-        cmocka_unit_test(test_refusals_are_told),
+        cmocka_unit_test(test_refusals_are_reported),
         cmocka_unit_test(test_what_is_for_nobody_is_skipped),
         cmocka_unit_test(test_malformed_answers_end_the_connection),
         cmocka_unit_test(test_missing_padding_is_an_error),

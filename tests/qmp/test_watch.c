@@ -115,7 +115,7 @@ static void one_question_at_a_time(void **state)
     assert_int_equal(l.sample.vm.migration, VM_MIGRATION_NONE);
     assert_true(watch_ask(l.w, on_sample, &l));
     loop_sleep(l.loop, 50 * NS_PER_MS);
-    watch_close(l.w); /* the answer that will not come is told */
+    watch_close(l.w); /* the answer that will not come is reported */
     l.w = NULL;
     assert_int_equal(l.answers, 2);
     assert_int_equal(l.why.class, ERR_CANCELLED);

@@ -397,7 +397,7 @@ test_client() {
             client filer:/srv/others /mnt/images --systemd || true
         check "$family: NFSv3 there is refused" refuses 'already' \
             client filer:/srv/images /mnt/images --nfsvers 3 || true
-        check "$family: the same export elsewhere is told" says 'fstab:3 mounts filer:/srv/images at /mnt/im' \
+        check "$family: the same export elsewhere is named" says 'fstab:3 mounts filer:/srv/images at /mnt/im' \
             client filer:/srv/images /mnt/elsewhere || true
     done
     new_tree rhel
@@ -433,7 +433,7 @@ test_client() {
     printf '#!/bin/sh\nexit 1\n' >"$work/broken/mv"
     chmod +x "$work/broken/mv"
     before=$(state | grep etc/fstab)
-    check "a write that fails is told" refused 1 'cannot write .*/etc/fstab; it is as it was' \
+    check "a write that fails is reported" refused 1 'cannot write .*/etc/fstab; it is as it was' \
         env "PATH=$work/broken:$PATH" "$setup" client --root "$tree" filer:/srv/images /mnt/images || true
     check "… and leaves fstab as it was" test "$(state | grep etc/fstab)" = "$before" || true
     check "… and no other file" test "$(ls -A "$tree/etc")" = $'fstab\nos-release' || true
@@ -679,7 +679,7 @@ ASKED
 
     new_system
     rmdir "$tree/run/systemd/system"
-    check "system: without systemd the commands are told" says '^# no systemd runs here' \
+    check "system: without systemd the commands are printed" says '^# no systemd runs here' \
         in_system '/share-setup client filer:/srv/images /mnt/images' || true
     check "system: … not run" test ! -e "$tree/asked" || true
     check "system: … and the entry is there" test -s "$tree/etc/fstab" || true

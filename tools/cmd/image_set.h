@@ -52,7 +52,7 @@ struct image_users {
 
 enum image_openers {
     IMAGE_OPENERS_WRITE,   /* who can write to one: for a copy, which takes nothing away */
-    IMAGE_OPENERS_KNOWN,   /* who has one open; who cannot be asked is told in the log */
+    IMAGE_OPENERS_KNOWN,   /* who has one open; who cannot be asked is in the log */
     IMAGE_OPENERS_POSSIBLE /* and who cannot be asked: not to know is no permission to remove */
 };
 

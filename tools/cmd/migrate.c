@@ -170,7 +170,7 @@ static const char *migrate_result(int rc, const struct migrate_report *r, const 
 
 static int migrate_finish(struct migrate_run *r, int rc, const struct err *e)
 {
-    const struct report_migrate told = {
+    const struct report_migrate report = {
         .result = rc == 0 && r->definition.class != ERR_NONE ? "incomplete"
                                                              : migrate_result(rc, &r->report, e),
         .route = migrate_route_name(r),
@@ -182,9 +182,9 @@ static int migrate_finish(struct migrate_run *r, int rc, const struct err *e)
     };
     progress_clear(&r->progress);
     if (r->request.opt.json)
-        report_migrate_json(&told, rc == 0 ? &r->definition : e, stdout);
+        report_migrate_json(&report, rc == 0 ? &r->definition : e, stdout);
     else if (rc == 0)
-        report_migrate_text(&told, stdout);
+        report_migrate_text(&report, stdout);
     if (rc == 0 && r->definition.class == ERR_NONE)
         return EXIT_DONE;
     if (rc == 0) {

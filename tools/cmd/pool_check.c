@@ -5,7 +5,7 @@
 
 #include "core/clock.h"
 
-/* A server that is silent is told by the checks of the share; to wait for it once more gains nothing. */
+/* A server that is silent is reported by the checks of the share; to wait for it once more gains nothing. */
 #define CHECK_TIMEOUT_NS (15 * NS_PER_S)
 
 static void check_found(const struct pool_move *m, const char *what, struct check_list *l)

@@ -5,7 +5,7 @@
  * A domain is looked at right before its definition is changed and right after: whoever started it
  * in between has it running on the old images, and then the move is taken back. One that was
  * redefined, and started from the share since, cannot be put back without losing what it writes: it
- * stays, and is told to the operator.
+ * stays, and is reported to the operator.
  */
 #include "tools/cmd/pool_move.h"
 

@@ -131,7 +131,7 @@ static struct relocate_dir *site_add(struct relocate_sites *s, char *text, struc
     return d;
 }
 
-/* Whether it is a directory that can be opened; -1: it cannot be told. */
+/* Whether it is a directory that can be opened; -1: it is not known. */
 static int share_is_directory(const struct relocate_sites *s, const char *text, struct err *e)
 {
     struct ring *ring = ring_new(s->ring, e);

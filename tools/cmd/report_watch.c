@@ -136,7 +136,7 @@ void report_watch_summary(const struct watch_view *v, FILE *to)
         fprintf(to, "  downtime  %.0f ms, as %s counts it\n", (double)s->vm.downtime_ns / 1e6,
                 v->counted_by);
     else if (v->end == WATCH_COMPLETED)
-        fputs("  downtime  not told: the QEMU had ended before it could be asked\n", to);
+        fputs("  downtime  not known: the QEMU had ended before it could be asked\n", to);
     if (s->throttle_percent > 0)
         fprintf(to, "  throttle  the guest had %u %% of its processor time taken away\n",
                 s->throttle_percent);

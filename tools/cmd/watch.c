@@ -10,7 +10,7 @@
  *
  * The end is what QEMU says it is, by an event or when asked. A connection that was lost is no end:
  * it is made again, unless the QEMU is known to have ended. A QEMU that is gone without a word is
- * told as that, for the guest may be on either side, or on none. So may it be where postcopy was seen,
+ * reported as that, for the guest may be on either side, or on none. So may it be where postcopy was seen,
  * and the migration has not completed: the destination's guest ran before the source's knew the end.
  */
 #include <errno.h>
@@ -200,9 +200,9 @@ static void watch_take(struct watch_call *c, const struct watch_sample *s, bool 
         watch_end(c, watch_end_of(s->vm.migration));
 }
 
-/* ---- what is told ---- */
+/* ---- what is reported ---- */
 
-static void watch_tell_metrics(struct watch_call *c)
+static void watch_report_metrics(struct watch_call *c)
 {
     struct err e = {0};
     if (c->opt.metrics == NULL || report_watch_metrics(&c->view, c->opt.metrics, &e) == 0)
@@ -212,7 +212,7 @@ static void watch_tell_metrics(struct watch_call *c)
     c->metrics_failed = true;
 }
 
-static void watch_tell_row(struct watch_call *c)
+static void watch_report_row(struct watch_call *c)
 {
     char line[240];
     if (!c->headed)
@@ -223,21 +223,21 @@ static void watch_tell_row(struct watch_call *c)
     fflush(stdout);
 }
 
-static void watch_tell(struct watch_call *c)
+static void watch_report(struct watch_call *c)
 {
-    watch_tell_metrics(c);
+    watch_report_metrics(c);
     if (!c->view.begun || c->view.end != WATCH_GOES_ON ||
         c->view.sample.vm.migration == VM_MIGRATION_NONE) /* nothing was said of this one yet */
         return;
     if (c->opt.json)
         report_watch_json(&c->view, STDOUT_FILENO);
     else
-        watch_tell_row(c);
+        watch_report_row(c);
 }
 
-static void watch_tell_end(struct watch_call *c)
+static void watch_report_end(struct watch_call *c)
 {
-    watch_tell_metrics(c);
+    watch_report_metrics(c);
     if (!c->view.begun)
         return;
     if (c->terminal && c->headed)
@@ -381,7 +381,7 @@ static void watch_ask_libvirt(struct watch_call *c)
     }
 }
 
-/* Where the end was told by an event the numbers are still those of before. */
+/* Where the end was reported by an event the numbers are still those of before. */
 static void watch_last_word(struct watch_call *c)
 {
     struct err none = {0};
@@ -434,7 +434,7 @@ static int watch_do(struct watch_call *c, struct err *e)
                 return -1;
             if (!c->view.begun && !c->opt.wait && c->view.sampled)
                 return watch_no_migration(c, e);
-            watch_tell(c);
+            watch_report(c);
         }
         int64_t until_ns = c->next_ns < c->deadline_ns ? c->next_ns : c->deadline_ns;
         now_ns = clock_now_ns();
@@ -528,7 +528,7 @@ static int watch_main(const struct command *self, int argc, char **argv)
 
     if (watch_check(&c, &e) == 0 && watch_open_all(&c, &e) == 0) {
         (void)watch_do(&c, &e);
-        watch_tell_end(&c);
+        watch_report_end(&c);
     }
     code = watch_exit(&c, &e);
     watch_close(c.watch);

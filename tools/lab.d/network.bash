@@ -124,7 +124,7 @@ network_keep_neighbours() {
 }
 
 # Whether the link of host $1 drops everything. The switch does it, with its port in the state
-# "disabled"; the carrier stays, so that neither side is told.
+# "disabled"; the carrier stays, so that neither side learns of it.
 network_set_cable() {
     case $2 in
     drop)

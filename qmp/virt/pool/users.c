@@ -114,7 +114,7 @@ static char *search_volume_path(const struct known_pool *p, const char *name)
     return path;
 }
 
-/* 1; 0; -1: which file it means cannot be told, s->found says why. */
+/* 1; 0; -1: which file it means is not known, s->found says why. */
 static int search_volume(struct search *s, xmlNodePtr source)
 {
     CLEANUP_FREE char *pool = xml_attribute(source, "pool");
@@ -205,7 +205,7 @@ static int search_bases(struct search *s, xmlDocPtr doc)
 
 /* ---- definitions ---- */
 
-/* 1: some volume of it is one of the files; 0; -1: of one that cannot be told. */
+/* 1: some volume of it is one of the files; 0; -1: of one that is not known. */
 static int search_all_volumes(struct search *s, xmlDocPtr doc)
 {
     int unknown = 0;

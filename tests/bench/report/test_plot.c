@@ -100,7 +100,7 @@ static void text_is_only_text(void **state)
     plot_close(p);
 }
 
-static void faults_are_told(void **state)
+static void faults_are_reported(void **state)
 {
     (void)state;
     struct plot *p = open_or_skip();
@@ -132,7 +132,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(charts_are_elements),
         cmocka_unit_test(text_is_only_text),
-        cmocka_unit_test(faults_are_told),
+        cmocka_unit_test(faults_are_reported),
         cmocka_unit_test(it_may_be_missing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

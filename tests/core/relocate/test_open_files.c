@@ -132,7 +132,7 @@ static void end_other(pid_t pid)
 
 struct silent {
     char who[64];
-    bool told;
+    bool reported;
     int why;
 };
 
@@ -141,13 +141,13 @@ static bool look_for_silent(void *arg, const struct open_file *f)
     struct silent *s = arg;
     if (strcmp(f->who, s->who) != 0)
         return true;
-    s->told = true;
+    s->reported = true;
     s->why = f->why;
     return false;
 }
 
-/* Whether process `comm` of another user is told as one that does not tell, to `uid`. */
-static bool is_told(const char *comm, uid_t uid)
+/* Whether process `comm` of another user is reported as one that does not say, to `uid`. */
+static bool is_reported(const char *comm, uid_t uid)
 {
     const struct open_file_id id = {1, 2, false};
     pid_t other = start_other(comm, OTHER);
@@ -161,7 +161,7 @@ static bool is_told(const char *comm, uid_t uid)
         snprintf(s.who, sizeof s.who, "%s (%d)", comm, (int)other);
         if (setresuid(uid, uid, uid) < 0 || open_files_find(&id, 1, look_for_silent, &s, &e) < 0)
             _exit(99);
-        _exit(s.told && s.why != EACCES ? 98 : s.told);
+        _exit(s.reported && s.why != EACCES ? 98 : s.reported);
     }
     assert_int_equal(waitpid(pid, &status, 0), pid);
     end_other(other);
@@ -169,14 +169,14 @@ static bool is_told(const char *comm, uid_t uid)
     return WEXITSTATUS(status) == 1;
 }
 
-static void test_who_cannot_be_asked_is_told(void **state)
+static void test_who_cannot_be_asked_is_reported(void **state)
 {
     (void)state;
     if (geteuid() != 0)
         skip(); /* another user's processes are needed */
-    assert_true(is_told("qemu-system-x86", NOBODY));
-    assert_true(is_told("qemu-nbd", NOBODY));
-    assert_false(is_told("sleeper", NOBODY));
+    assert_true(is_reported("qemu-system-x86", NOBODY));
+    assert_true(is_reported("qemu-nbd", NOBODY));
+    assert_false(is_reported("sleeper", NOBODY));
 }
 
 /* ---- loop devices ---- */
@@ -190,7 +190,7 @@ DIR *__wrap_opendir(const char *path)
     return __real_opendir(block != NULL && strcmp(path, "/sys/block") == 0 ? block : path);
 }
 
-/* What is told of a loop device that the kernel says is on `backing`; NULL: /sys is not there. */
+/* What is reported of a loop device that the kernel says is on `backing`; NULL: /sys is not there. */
 static struct silent loop_on(const char *backing, const struct open_file_id *id)
 {
     char dir[] = "/tmp/godwit-test-XXXXXX", path[128];
@@ -218,7 +218,7 @@ static struct silent loop_on(const char *backing, const struct open_file_id *id)
     return s;
 }
 
-static void test_a_loop_device_is_found_or_told(void **state)
+static void test_a_loop_device_is_found_or_reported(void **state)
 {
     (void)state;
     char file[] = "/tmp/godwit-test-XXXXXX";
@@ -228,13 +228,13 @@ static void test_a_loop_device_is_found_or_told(void **state)
     close(fd);
     const struct open_file_id id = open_file_id_of(&st), other = {1, 2, false};
     struct silent found = loop_on(file, &id);
-    assert_true(found.told && found.why == 0);
-    assert_false(loop_on(file, &other).told);
+    assert_true(found.reported && found.why == 0);
+    assert_false(loop_on(file, &other).reported);
     /* in another mount namespace it means a file that is not seen here */
     struct silent elsewhere = loop_on("/absent/a.img", &id);
-    assert_true(elsewhere.told && elsewhere.why != 0);
+    assert_true(elsewhere.reported && elsewhere.why != 0);
     struct silent no_sys = loop_on(NULL, &id);
-    assert_true(no_sys.told && no_sys.why == ENOENT);
+    assert_true(no_sys.reported && no_sys.why == ENOENT);
     unlink(file);
 }
 
@@ -244,8 +244,8 @@ int main(void)
         cmocka_unit_test(test_a_renamed_file_is_found_open),
         cmocka_unit_test(test_a_reader_is_found),
         cmocka_unit_test(test_where_nobody_has_it_open_nobody_is_found),
-        cmocka_unit_test(test_who_cannot_be_asked_is_told),
-        cmocka_unit_test(test_a_loop_device_is_found_or_told),
+        cmocka_unit_test(test_who_cannot_be_asked_is_reported),
+        cmocka_unit_test(test_a_loop_device_is_found_or_reported),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

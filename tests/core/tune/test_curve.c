@@ -159,7 +159,7 @@ static void test_below_between_and_beyond(void **state)
     assert_near(beyond.high, 160 + 12 * 80 / 3.0, 1e-6);
 }
 
-/* A longer window that measured less is noise: both are told as their mean. */
+/* A longer window that measured less is noise: both are reported as their mean. */
 static void test_what_falls_is_smoothed(void **state)
 {
     (void)state;

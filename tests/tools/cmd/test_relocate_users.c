@@ -161,7 +161,7 @@ static unsigned connections_of(unsigned images)
     assert_non_null(c.relocate);
     unsigned before = fake_server_connections(server);
     assert_int_equal(relocate_check_users(&c, &e), -1);
-    assert_non_null(strstr(e.msg, "no-libvirt:///")); /* by then the share has told all */
+    assert_non_null(strstr(e.msg, "no-libvirt:///")); /* by then the share has said all */
     unsigned taken = fake_server_connections(server) - before;
     relocate_users_free(c.users);
     relocate_free(c.relocate);

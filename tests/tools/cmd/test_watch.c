@@ -134,13 +134,13 @@ static void postcopy_that_fails_is_uncertain(void **state)
                                                END};
     static const struct fake_step paused[] = {ACCEPT, ASKED("postcopy-paused"), ASKED("cancelled"),
                                               END};
-    static const struct fake_step told[] = {ACCEPT,
-                                            ASKED("active"),
-                                            SAYS("device"),
-                                            SAYS("postcopy-active"),
-                                            SAYS("failed"),
-                                            ASKED("failed"),
-                                            END};
+    static const struct fake_step by_event[] = {ACCEPT,
+                                                ASKED("active"),
+                                                SAYS("device"),
+                                                SAYS("postcopy-active"),
+                                                SAYS("failed"),
+                                                ASKED("failed"),
+                                                END};
     static const struct fake_step completes[] = {ACCEPT, ASKED("postcopy-active"),
                                                  ASKED("completed"), END};
     struct seen seen;
@@ -148,7 +148,7 @@ static void postcopy_that_fails_is_uncertain(void **state)
     expect_either_side(&seen, "has failed after postcopy had begun");
     WATCH(&seen, "--interval 10ms", paused);
     expect_either_side(&seen, "was cancelled after postcopy had begun");
-    WATCH(&seen, RARELY, told);
+    WATCH(&seen, RARELY, by_event);
     expect_either_side(&seen, "has failed after postcopy had begun");
     WATCH(&seen, "--interval 10ms", completes);
     expect(&seen, 0, "has completed");

@@ -1,13 +1,13 @@
 # shellcheck shell=bash disable=SC2154 # variables of routes and of guests.bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# The alternating run. A run of a contestant is: all guests stopped but its own, a look at the settings
+# The alternating run. A run of a tool is: all guests stopped but its own, a look at the settings
 # in force, godwit bench observe around the one command that migrates, a look at where the guest is.
 
 readonly floor_port=4444
 relay_pids=()
 
-# who CONTESTANT: whose guest it moves.
+# who TOOL: whose guest it moves.
 who() { [[ $1 == floor ]] && echo floor || echo domain; }
 
 relay_socket() { printf '%s/%s/libvirt-%s.sock' "$state" "$1" "$2"; }
@@ -28,7 +28,7 @@ relays_begin() {
     done
 }
 
-contest_end() {
+runs_end() {
     local pid
     for pid in "${relay_pids[@]}"; do
         kill "$pid" 2>/dev/null || true
@@ -46,8 +46,8 @@ uri() {
     fi
 }
 
-# contestant_command CONTESTANT FROM TO RTT: into `command`, to be run on FROM.
-contestant_command() {
+# tool_command TOOL FROM TO RTT: into `command`, to be run on FROM.
+tool_command() {
     case $1 in
     floor)
         command=("$godwit" migrate "qmp+unix:$(floor_qmp "$2")" "qmp+unix:$(floor_qmp "$3")"
@@ -61,15 +61,15 @@ contestant_command() {
     esac
 }
 
-# ask CONTESTANT HOST COMMAND...: the answers of the QEMU whose guest it moves.
+# ask TOOL HOST COMMAND...: the answers of the QEMU whose guest it moves.
 ask() { if [[ $1 == floor ]]; then qmp "${@:2}"; else monitor "${@:2}"; fi; }
 
 readonly parameters_jq='{downtime_limit_ms: ."downtime-limit", max_bandwidth_bytes_per_s: ."max-bandwidth"}'
 
-# parameters CONTESTANT HOST: what QEMU has now.
+# parameters TOOL HOST: what QEMU has now.
 parameters() { ask "$1" "$2" query-migrate-parameters | jq -c "$parameters_jq"; }
 
-# watch CONTESTANT HOST: asks again and again what is in force, into $scratch/watched; for the warm-up
+# watch TOOL HOST: asks again and again what is in force, into $scratch/watched; for the warm-up
 # only, since whoever asks takes the monitor. Its pid is in `watcher`.
 watch() {
     local what=(query-migrate query-migrate-parameters query-migrate)
@@ -96,8 +96,8 @@ watched() {
 # What must be so before the run; the parameters are those of the source's QEMU, and a destination is
 # always a new one, so nothing is left from the run before.
 prepare_run() {
-    local contestant=$1 from=$2 to=$3
-    case $contestant in
+    local tool=$1 from=$2 to=$3
+    case $tool in
     floor)
         floor_stop "$to"
         floor_start "$to" -incoming defer
@@ -134,7 +134,7 @@ qemu_downtime() {
 
 # The object of this run, from what was observed.
 run_object() {
-    jq -c --arg contestant "$1" --arg from "$2" --arg to "$3" --arg rtt "$4" --arg now_at "$5" \
+    jq -c --arg tool "$1" --arg from "$2" --arg to "$3" --arg rtt "$4" --arg now_at "$5" \
         --arg guest "$guest" --argjson round "$round" --argjson place "$turn" --argjson seed "$seed" \
         --argjson before "${before:-null}" --argjson during "${during:-null}" \
         --argjson limit "$downtime_limit" --arg load "$(cut -d' ' -f1 /proc/loadavg)" \
@@ -149,29 +149,29 @@ observe() {
         --observe "serial:$(serial_of "$who" b)" -- "$@" >"$scratch/observed.json" 2>"$scratch/talk" || true
 }
 
-# run CONTESTANT RTT: one migration; its object goes to runs.jsonl, and into `run_line`. Uses `round`,
+# run TOOL RTT: one migration; its object goes to runs.jsonl, and into `run_line`. Uses `round`,
 # 0 in the warm-up, and `turn`.
 run() {
-    local contestant=$1 rtt=$2 who from to before during='' watcher='' now_at command
-    who=$(who "$contestant")
+    local tool=$1 rtt=$2 who from to before during='' watcher='' now_at command
+    who=$(who "$tool")
     from=${place[$who]} to=$(other "${place[$who]}")
     thaw "$who"
-    prepare_run "$contestant" "$from" "$to"
-    before=$(parameters "$contestant" "$from") || before=null
-    contestant_command "$contestant" "$from" "$to" "$rtt"
+    prepare_run "$tool" "$from" "$to"
+    before=$(parameters "$tool" "$from") || before=null
+    tool_command "$tool" "$from" "$to" "$rtt"
     [[ -z $apart ]] || listen "$who"
     if ((round == 0)); then
-        watch "$contestant" "$from"
+        watch "$tool" "$from"
     fi
     observe "$who" "${command[@]}"
     [[ -z $apart ]] || unlisten
     if [[ -n $watcher ]]; then
         kill "$watcher" 2>/dev/null || true
         wait "$watcher" 2>/dev/null || true
-        during=$(watched "$contestant") || during=null
+        during=$(watched "$tool") || during=null
     fi
     now_at=$(whereabouts "$who")
-    run_line=$(run_object "$contestant" "$from" "$to" "$rtt" "$now_at") ||
+    run_line=$(run_object "$tool" "$from" "$to" "$rtt" "$now_at") ||
         die "no result: $(cat "$scratch/talk")"
     printf '%s\n' "$run_line" >>"$out/runs.jsonl"
     tell "$run_line"
@@ -214,14 +214,14 @@ shuffle() {
     done
 }
 
-# Each contestant with each round trip, as CONTESTANT@RTT; the floor has no libvirt.
+# Each tool with each round trip, as TOOL@RTT; the floor has no libvirt.
 entries() {
-    local contestant rtt
-    for contestant in "${contestants[@]}"; do
-        if [[ $contestant == floor ]] || ((!${#rtts[@]})); then
-            printf '%s@\n' "$contestant"
+    local tool rtt
+    for tool in "${tools[@]}"; do
+        if [[ $tool == floor ]] || ((!${#rtts[@]})); then
+            printf '%s@\n' "$tool"
         else
-            printf "$contestant@%s\n" "${rtts[@]}"
+            printf "$tool@%s\n" "${rtts[@]}"
         fi
     done
 }
@@ -235,7 +235,7 @@ describe() {
             qemu: $lab.qemu, libvirt: $lab.libvirt, date: (now | todate)}}' >"$out/runs.jsonl"
 }
 
-contest_run() {
+runs_do() {
     local all entry
     mapfile -t all < <(entries)
     RANDOM=$seed
