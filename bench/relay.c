@@ -20,6 +20,7 @@
  * What it said before it went still arrives, and its end, each in its time. When both flows have
  * ended, the connection is closed.
  */
+#include <assert.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -343,8 +344,10 @@ static int relay_run(struct relay *r, const char *path, struct err *e)
 
 static void relay_close(struct relay *r)
 {
-    for (struct connection *c; (c = r->connections) != NULL;)
+    for (struct connection *c; (c = r->connections) != NULL;) {
+        assert(c->link == &r->connections); /* so that it leaves the list */
         connection_free(c);
+    }
     loop_fd_del(r->watch);
     if (r->listen_fd >= 0)
         close(r->listen_fd);

@@ -295,3 +295,16 @@ const char *text_why(const char *said)
     return text_keep("%.*s%s%.*s%s%.*s", key.len, key.at, file.len > 0 ? " (" : "", file.len,
                      file.at, file.len > 0 ? "): " : ": ", last.len, last.at);
 }
+
+void text_put_escaped(FILE *to, const char *text)
+{
+    for (; *text != '\0'; text++)
+        switch (*text) {
+        case '&': fputs("&amp;", to); break;
+        case '<': fputs("&lt;", to); break;
+        case '>': fputs("&gt;", to); break;
+        case '\'': fputs("&apos;", to); break;
+        case '"': fputs("&quot;", to); break;
+        default: fputc(*text, to);
+        }
+}

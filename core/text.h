@@ -11,6 +11,7 @@
 
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 
 /* The text, whole, for as long as the process lives: for what is said rarely and handed around (a
  * hint, a command, a reason). The same text is kept once. Never NULL: without memory it is a text
@@ -39,6 +40,9 @@ const char *text_url_host(const char *host);
  * %s in it is put in as one word of the shell's. Besides it only %u, %d, %lu, %llu and %%. */
 const char *text_command(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 const char *text_command_v(const char *fmt, va_list ap) __attribute__((format(printf, 1, 0)));
+
+/* To `to` as text of XML or HTML, also within quotes; as libvirt's virBufferEscapeString() does it. */
+void text_put_escaped(FILE *to, const char *text);
 
 /* Copies `text` into `to`, which has `room` bytes. Where it does not fit, its longest words lose
  * their middle ("/srv/very…/disk.img") until it does; then the whole text does. Beginning and end

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "core/cleanup.h"
+#include "core/text.h"
 
 struct page {
     FILE *body; /* into text */
@@ -85,18 +86,6 @@ void page_close(struct page *p)
 
 /* ---- text ---- */
 
-static void page_escape(FILE *to, const char *text)
-{
-    for (; *text != '\0'; text++)
-        switch (*text) {
-        case '&': fputs("&amp;", to); break;
-        case '<': fputs("&lt;", to); break;
-        case '>': fputs("&gt;", to); break;
-        case '"': fputs("&quot;", to); break;
-        default: fputc(*text, to);
-        }
-}
-
 void page_begin(struct page *p, const char *tag)
 {
     fprintf(p->body, "<%s>", tag);
@@ -115,7 +104,7 @@ void page_element(struct page *p, const char *tag, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
-    page_escape(p->body, text);
+    text_put_escaped(p->body, text);
     fprintf(p->body, "</%.*s>\n", (int)strcspn(tag, " "), tag);
 }
 

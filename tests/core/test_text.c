@@ -150,6 +150,16 @@ static void test_the_reason_is_the_last_line_that_says_something(void **state)
         assert_string_equal(text_why(cases[i].said), cases[i].why);
 }
 
+static void escaped(void **state)
+{
+    (void)state;
+    char text[80] = "";
+    FILE *to = fmemopen(text, sizeof text, "w");
+    text_put_escaped(to, "a<b> & 'c' \"d\" \xc3\xa9");
+    fclose(to);
+    assert_string_equal(text, "a&lt;b&gt; &amp; &apos;c&apos; &quot;d&quot; \xc3\xa9");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -163,6 +173,7 @@ int main(void)
         cmocka_unit_test(fits_many_words),
         cmocka_unit_test(fits_everywhere),
         cmocka_unit_test(one_line),
+        cmocka_unit_test(escaped),
     };
     return cmocka_run_group_tests_name("text", tests, NULL, NULL);
 }

@@ -19,6 +19,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/text.h"
+
 struct span {
     const char *start, *tag_end, *end; /* of the element; tag_end: behind its start tag */
     bool edited;                       /* its start tag */
@@ -243,21 +245,6 @@ xmlNodePtr xml_source_add(xmlNodePtr parent, xmlNodePtr after, const char *name)
 
 /* ---- the text as it is now ---- */
 
-/* As libvirt's virBufferEscapeString() does it, in attributes and in text alike. */
-static void source_put_escaped(FILE *to, const char *text)
-{
-    for (; *text != '\0'; text++) {
-        switch (*text) {
-        case '&': fputs("&amp;", to); break;
-        case '<': fputs("&lt;", to); break;
-        case '>': fputs("&gt;", to); break;
-        case '\'': fputs("&apos;", to); break;
-        case '"': fputs("&quot;", to); break;
-        default: fputc(*text, to);
-        }
-    }
-}
-
 static void source_put_name(FILE *to, const xmlNs *ns, const xmlChar *name)
 {
     if (ns != NULL && ns->prefix != NULL)
@@ -272,7 +259,7 @@ static void source_put_tag(FILE *to, xmlNodePtr node)
     for (const xmlNs *ns = node->nsDef; ns != NULL; ns = ns->next) {
         fprintf(to, ns->prefix != NULL ? " xmlns:%s='" : " xmlns%s='",
                 ns->prefix != NULL ? (const char *)ns->prefix : "");
-        source_put_escaped(to, (const char *)ns->href);
+        text_put_escaped(to, (const char *)ns->href);
         fputc('\'', to);
     }
     for (xmlAttrPtr a = node->properties; a != NULL; a = a->next) {
@@ -280,7 +267,7 @@ static void source_put_tag(FILE *to, xmlNodePtr node)
         fputc(' ', to);
         source_put_name(to, a->ns, a->name);
         fputs("='", to);
-        source_put_escaped(to, value != NULL ? (const char *)value : "");
+        text_put_escaped(to, value != NULL ? (const char *)value : "");
         fputc('\'', to);
         xmlFree(value);
     }
@@ -294,7 +281,7 @@ static void source_put_other(FILE *to, xmlNodePtr node)
         if (xmlIsBlankNode(node))
             fputs((const char *)node->content, to);
         else
-            source_put_escaped(to, (const char *)node->content);
+            text_put_escaped(to, (const char *)node->content);
         break;
     case XML_CDATA_SECTION_NODE: fprintf(to, "<![CDATA[%s]]>", (const char *)node->content); break;
     case XML_COMMENT_NODE: fprintf(to, "<!--%s-->", (const char *)node->content); break;
