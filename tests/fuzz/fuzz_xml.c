@@ -43,11 +43,12 @@ static void edit(const char *xml, const struct domain_move *m)
     struct domain_edit first, second;
     int rc = domain_edit_make(xml, "domain g", m, &first, &e);
     fuzz_check_err(rc == 0, &e);
-    if (rc == 0 && first.xml != NULL && m->host != NULL) {
-        rc = domain_edit_make(first.xml, "domain g", m, &second, &again);
+    if (rc == 0 && first.definition != NULL && m->host != NULL) {
+        rc = domain_edit_make(first.definition, "domain g", m, &second, &again);
         fuzz_check_err(rc == 0, &again);
         REQUIRE(again.class != ERR_PROTO);
-        REQUIRE(rc < 0 || second.xml == NULL || strcmp(first.xml, second.xml) == 0);
+        REQUIRE(rc < 0 || second.definition == NULL ||
+                strcmp(first.definition, second.definition) == 0);
         domain_edit_free(&second);
     }
     domain_edit_free(&first);

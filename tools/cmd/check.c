@@ -11,7 +11,6 @@
 #include "qmp/virt/address.h"
 #include "tools/cmd/check_nfs.h"
 #include "tools/cmd/command.h"
-#include "tools/cmd/pool_move.h"
 #include "tools/cmd/relocate_call.h"
 
 enum { CHECK_SCHEMA = 2 }; /* of --json; 1 called a finding's fix its mend */
@@ -203,7 +202,7 @@ static int check_pool(struct check_cmd *c, const char *url, const char *destinat
                                             .mount = c->opt.mount,
                                             .target = c->opt.target,
                                             .state_dir = c->opt.state_dir};
-    pool_check(&move, url, &c->list);
+    relocate_pool_check(&move, url, &c->list);
     if (relocate_interrupted)
         return 0;
     return check_nfs_share(c->source, c->destination, url, facts.allocated_bytes, &c->list, e);

@@ -250,14 +250,14 @@ static bool set_along(void *arg, const char *path)
     return set->along != NULL && set_path((void *)(uintptr_t)set->along, path, true);
 }
 
-struct virt_files image_set_files(struct image_set *set)
+struct image_files image_set_files(struct image_set *set)
 {
-    return (struct virt_files){.path = set_path,
-                               .nfs = set_nfs,
-                               .along = set_along,
-                               .arg = set,
-                               .directories = set->directories,
-                               .n_directories = set->n_directories};
+    return (struct image_files){.path = set_path,
+                                .nfs = set_nfs,
+                                .along = set_along,
+                                .arg = set,
+                                .directories = set->directories,
+                                .n_directories = set->n_directories};
 }
 
 /* ---- who uses them ---- */
@@ -283,7 +283,7 @@ static int users_take(struct image_users *l, char *item, struct err *e)
     return 0;
 }
 
-int image_users_add(struct image_users *l, const struct virt_user *u, struct err *e)
+int image_users_add(struct image_users *l, const struct file_user *u, struct err *e)
 {
     char *item = NULL;
     return users_take(l, asprintf(&item, "%s (%s)", u->who, u->how) < 0 ? NULL : item, e);

@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Images of this host or of an NFS share, and the one question about them: who uses them, by any
- * name? Asked of libvirts (qmp/virt/pool/users.h), and of this host's kernel (core/relocate/open_files.h).
+ * name? Asked of hosts (core/pool/host.h), and of this host's kernel (core/relocate/open_files.h).
  */
 #ifndef TOOLS_CMD_IMAGE_SET_H
 #define TOOLS_CMD_IMAGE_SET_H
 
 #include "core/relocate/open_files.h"
-#include "nfs/share_url.h"
-#include "qmp/virt/pool/users.h"
+#include "core/pool/host.h"
 #include "tools/cmd/pool_place.h"
 
 struct image_name {
@@ -39,8 +38,8 @@ int image_set_add_exported(struct image_set *set, const char *server, const char
 void image_set_drop_gone(struct image_set *set);
 void image_set_free(struct image_set *set);
 
-/* What virt_users_find() needs to know. */
-struct virt_files image_set_files(struct image_set *set);
+/* As the question about users has them. */
+struct image_files image_set_files(struct image_set *set);
 
 /* ---- who uses them ---- */
 
@@ -59,7 +58,7 @@ enum image_openers {
 /* Adds the processes that have one of the set open. */
 int image_users_add_openers(struct image_users *l, const struct image_set *set,
                             enum image_openers which, struct err *e);
-int image_users_add(struct image_users *l, const struct virt_user *u, struct err *e);
+int image_users_add(struct image_users *l, const struct file_user *u, struct err *e);
 void image_users_free(struct image_users *l);
 
 /* -1, ERR_REFUSED: "<what>: " and them, as many as a message holds, with `hint`, and those in it that it

@@ -11,21 +11,22 @@
 #include "core/cleanup.h"
 #include "core/log.h"
 #include "core/relocate/part_name.h"
+#include "core/store/store_local.h"
 #include "core/text.h"
 
 /* ---- the plan ---- */
 
 static int plan_volumes(struct pool_move *m, struct pool_names *names, struct err *e)
 {
-    struct virt_volume *volumes = NULL;
+    struct pool_volume *volumes = NULL;
     size_t n = 0;
-    if (virt_pool_volumes(m->pool, &volumes, &n, e) < 0)
+    if (m->host->ops->volumes(m->host, &volumes, &n, e) < 0)
         return -1;
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < n; i++) {
-        const struct virt_volume *v = &volumes[i];
-        bool whole = v->type != VIRT_VOLUME_DIRECTORY;
-        if (v->type == VIRT_VOLUME_OTHER)
+        const struct pool_volume *v = &volumes[i];
+        bool whole = v->type != POOL_VOLUME_DIRECTORY;
+        if (v->type == POOL_VOLUME_OTHER)
             rc = err_set(e, ERR_REFUSED, 0,
                          "volume %s of pool '%s' is neither a file nor a "
                          "directory",
@@ -33,34 +34,55 @@ static int plan_volumes(struct pool_move *m, struct pool_names *names, struct er
         else if (!part_name_is(v->name) && (whole || strcmp(v->name, "lost+found") != 0))
             rc = pool_names_add(names, strdup(v->name), e);
     }
-    virt_volumes_free(volumes, n);
+    pool_volumes_free(volumes, n);
     return rc;
 }
 
-/* The operands of the copy: what is there of `names`, with its directory. */
-static int plan_operand_names(const struct pool_move *m, struct pool_names *names,
-                              struct pool_names *operands, struct err *e)
+static struct store_place *source_open(const struct relocate_site *site, struct ring *ring,
+                                       struct err *e)
 {
+    const struct pool_source *s = (const struct pool_source *)site;
+    const struct store_local_options options = {.nice_cache = s->nice_cache};
+    return store_local_open(ring, s->path, &options, e);
+}
+
+static int plan_source_site(struct pool_move *m, struct err *e)
+{
+    struct pool_source *s = &m->source;
+    if (s->url != NULL)
+        return 0;
+    s->path = strdup(m->place.path);
+    if (s->path == NULL || asprintf(&s->url, "%s/", m->place.path) < 0)
+        return pool_no_memory(e);
+    s->nice_cache = m->options.nice_cache;
+    s->site = (struct relocate_site){.url = s->url, .open = source_open};
+    return 0;
+}
+
+/* The sources of the copy, *n of them: what is there of `names`, which are lent. */
+static int plan_sources(struct pool_move *m, const struct pool_names *names, size_t *n,
+                        struct err *e)
+{
+    *n = 0;
+    m->sources = calloc(names->n + 1, sizeof *m->sources);
+    if (m->sources == NULL || plan_source_site(m, e) < 0)
+        return m->sources == NULL ? pool_no_memory(e) : -1;
     for (size_t i = 0; i < names->n; i++) {
-        char *path = NULL;
+        const char *name = names->at[i];
+        CLEANUP_FREE char *path = NULL;
         struct stat st;
-        if (asprintf(&path, "%s/%s", m->place.path, names->at[i]) < 0)
+        if (asprintf(&path, "%s/%s", m->place.path, name) < 0)
             return pool_no_memory(e);
         if (stat(path, &st) < 0) {
             log_warn("%s: is used by a domain, and is not there", path);
-            free(path);
             continue;
         }
         if (S_ISREG(st.st_mode) && st.st_size > 0 &&
-            pool_place_check_backing(&m->place, names->at[i],
-                                     (enum image_format_ask)m->call->arg.format, e) < 0) {
-            free(path);
+            pool_place_check_backing(&m->place, name, m->options.copy.format, e) < 0)
             return -1;
-        }
-        if (pool_names_add(operands, path, e) < 0)
-            return -1;
+        m->sources[(*n)++] = (struct relocate_source){&m->source.site, name, name};
     }
-    if (operands->n > 0)
+    if (*n > 0)
         return 0;
     return err_set(e, ERR_REFUSED, 0, "pool '%s' has no volumes", m->journal->pool);
 }
@@ -113,12 +135,12 @@ static int plan_image(struct pool_move *m, struct pool_share *s, size_t at, stru
 {
     struct pool_journal *j = m->journal;
     struct pool_journal_image *i = &j->images[at];
-    const struct relocate_image *image = relocate_image(m->call->relocate, at);
+    const struct relocate_image *image = relocate_image(m->relocate, at);
     i->name = strdup(image->as);
     if (i->name == NULL)
         return pool_no_memory(e);
     j->n_images++;
-    if (plan_whose(m, s, i, image->was_there || m->call->options.verify_only, e) < 0)
+    if (plan_whose(m, s, i, image->was_there || m->options.copy.verify_only, e) < 0)
         return -1;
     return pool_place_original(j->path, i, e);
 }
@@ -128,12 +150,12 @@ static int plan_images(struct pool_move *m, struct err *e)
     struct pool_journal *j = m->journal;
     struct pool_share s = {0};
     size_t n = 0;
-    while (relocate_image(m->call->relocate, n) != NULL)
+    while (relocate_image(m->relocate, n) != NULL)
         n++;
     j->images = calloc(n + 1, sizeof *j->images);
     if (j->images == NULL)
         return pool_no_memory(e);
-    int rc = pool_share_open(&s, m->share, m->call, e);
+    int rc = pool_open_share(m, &s, e);
     for (size_t i = 0; rc == 0 && i < n; i++)
         rc = plan_image(m, &s, i, e);
     pool_share_close(&s);
@@ -177,7 +199,7 @@ static int copy_made(void *arg, const char *as, const struct store_attr *attr, s
         return 0;
     pthread_mutex_lock(&lock);
     image->copy = pool_copy_of(attr);
-    int rc = pool_journal_add_copy(m->journal, m->call->arg.state_dir, image, e);
+    int rc = pool_journal_add_copy(m->journal, m->options.state_dir, image, e);
     pthread_mutex_unlock(&lock);
     return rc;
 }
@@ -199,7 +221,7 @@ static int plan_all_there(struct pool_move *m, struct err *e)
 {
     struct pool_share s = {0};
     struct store_attr attr;
-    int has = pool_share_open(&s, m->share, m->call, e) < 0 ? -1 : 1;
+    int has = pool_open_share(m, &s, e) < 0 ? -1 : 1;
     for (size_t i = 0; has == 1 && i < m->journal->n_images; i++)
         has = pool_share_has(&s, &m->journal->images[i], &attr, e);
     pool_share_close(&s);
@@ -213,26 +235,26 @@ static void plan_forget_images(struct pool_move *m)
     free(m->journal->images);
     m->journal->images = NULL;
     m->journal->n_images = 0;
-    relocate_call_forget(m->call);
+    relocate_free(TAKE(m->relocate));
 }
 
 /*
  * Copies that all stand there, from a run that was killed just then, or made by hand, are compared
  * with their originals instead of made again. That is found out by planning so.
  */
-static int plan_copy(struct pool_move *m, struct pool_names *operands, struct err *e)
+static int plan_copy(struct pool_move *m, size_t n, struct err *e)
 {
-    struct relocate_options *o = &m->call->options;
+    struct relocate_options *o = &m->options.copy;
     struct err absent = {0};
     o->recursive = o->follow = true;
-    o->verify = !m->call->arg.no_verify;
     o->force = m->running > 0; /* they are shut down before; then it is planned again */
     o->overwrite = false;
     o->verify_only = true;
     o->compared = copy_compared;
     o->published_arg = m;
-    if (m->stale.n == 0 &&
-        relocate_call_plan(m->call, operands->at, operands->n, m->share, &absent) == 0) {
+    if (m->stale.n == 0)
+        m->relocate = relocate_plan(m->sources, n, m->to.copy, o, &absent);
+    if (m->relocate != NULL) {
         if (plan_images(m, e) < 0)
             return -1;
         int all = plan_all_there(m, e);
@@ -243,9 +265,8 @@ static int plan_copy(struct pool_move *m, struct pool_names *operands, struct er
     o->verify_only = false;
     o->overwrite = m->stale.n > 0; /* as if they were removed already; then it is planned again */
     o->published = copy_made;
-    if (relocate_call_plan(m->call, operands->at, operands->n, m->share, e) < 0)
-        return -1;
-    return plan_images(m, e);
+    m->relocate = relocate_plan(m->sources, n, m->to.copy, o, e);
+    return m->relocate != NULL ? plan_images(m, e) : -1;
 }
 
 /* ---- copies of what has changed since ---- */
@@ -286,7 +307,7 @@ static int stale_find(struct pool_move *m, struct err *e)
     pool_names_free(&m->stale);
     if (earlier == NULL || earlier->n_images == 0)
         return 0;
-    int rc = pool_share_open(&s, m->share, m->call, e);
+    int rc = pool_open_share(m, &s, e);
     for (size_t i = 0; rc == 0 && i < earlier->n_images; i++) {
         rc = stale_is(m, &s, &earlier->images[i], e);
         if (rc > 0)
@@ -303,7 +324,7 @@ static int stale_check_others(struct pool_move *m, struct err *e)
     struct store_attr attr;
     if (m->stale.n == 0)
         return 0;
-    int rc = pool_share_open(&s, m->share, m->call, e);
+    int rc = pool_open_share(m, &s, e);
     for (size_t i = 0; rc == 0 && i < m->journal->n_images; i++) {
         const struct pool_journal_image *image = &m->journal->images[i];
         int found = s.place->ops->lookup(s.place, image->name, &attr, e);
@@ -323,7 +344,7 @@ int pool_discard_stale(struct pool_move *m, struct err *e)
     struct pool_share s = {0};
     if (m->stale.n == 0)
         return 0;
-    int rc = pool_share_open(&s, m->share, m->call, e);
+    int rc = pool_open_share(m, &s, e);
     for (size_t i = 0; rc == 0 && i < m->earlier->n_images; i++) {
         struct pool_journal_image *image = &m->earlier->images[i];
         if (!stale_has(m, image->name))
@@ -343,9 +364,10 @@ int pool_plan_copy(struct pool_move *m, struct err *e)
 {
     if (stale_find(m, e) < 0 || plan_volumes(m, &m->used, e) < 0)
         return -1;
-    pool_names_free(&m->operands);
+    size_t n;
     plan_forget_images(m);
-    if (plan_operand_names(m, &m->used, &m->operands, e) < 0 || plan_copy(m, &m->operands, e) < 0)
+    free(TAKE(m->sources));
+    if (plan_sources(m, &m->used, &n, e) < 0 || plan_copy(m, n, e) < 0)
         return -1;
     return stale_check_others(m, e) < 0 ? -1 : plan_check_named(m, e);
 }
@@ -399,7 +421,8 @@ static int check_copy(struct pool_move *m, struct pool_share *s,
         return err_set(e, ERR_NFS, 0,
                        "%s%s is not the copy that was made: somebody has replaced it",
                        s->place->url, image->name);
-    if (m->mount != NULL && pool_share_await(m->mount, image->name, &attr, e) < 0)
+    if (m->mount != NULL &&
+        pool_share_await(m->mount, image->name, &attr, m->options.copy.cancel, e) < 0)
         return -1;
     return check_owner(m, image->name, &attr, e);
 }
@@ -407,7 +430,7 @@ static int check_copy(struct pool_move *m, struct pool_share *s,
 int pool_check_copies(struct pool_move *m, struct err *e)
 {
     struct pool_share s = {0};
-    int rc = pool_share_open(&s, m->share, m->call, e);
+    int rc = pool_open_share(m, &s, e);
     for (size_t i = 0; rc == 0 && i < m->journal->n_images; i++)
         rc = check_copy(m, &s, &m->journal->images[i], e);
     pool_share_close(&s);
@@ -419,7 +442,7 @@ int pool_changed_copies(struct pool_move *m, char **names, struct err *e)
     struct pool_share s = {0};
     struct store_attr attr;
     *names = NULL;
-    int rc = pool_share_open(&s, m->journal->share, m->call, e);
+    int rc = pool_open_share(m, &s, e);
     for (size_t i = 0; rc >= 0 && i < m->journal->n_images; i++) {
         const struct pool_journal_image *image = &m->journal->images[i];
         rc = pool_share_has(&s, image, &attr, e);
@@ -463,7 +486,7 @@ static int remove_copy(struct pool_move *m, struct pool_share *s,
 int pool_remove_copies(struct pool_move *m, enum pool_copy_proof proof, struct err *e)
 {
     struct pool_share s = {0};
-    int rc = pool_share_open(&s, m->journal->share, m->call, e);
+    int rc = pool_open_share(m, &s, e);
     if (rc == 0)
         rc = pool_share_remove_parts(&s, m->journal, e);
     for (size_t i = m->journal->n_images; rc == 0 && i-- > 0;)

@@ -103,9 +103,9 @@ int pool_delete(struct pool_move *m, struct err *e)
         return pool_no_journal(m, "delete", e);
     if (pool_open_journal(m, e) < 0 || delete_check(m, e) < 0)
         return pool_refuse(e);
-    if (m->call->arg.dry_run)
+    if (m->options.dry_run)
         return 0;
     if (pool_write_journal(m, POOL_DELETING, e) < 0 || pool_delete_originals(m, e) < 0)
         return -1;
-    return pool_journal_remove(m->call->arg.state_dir, m->journal->uuid, e);
+    return pool_journal_remove(m->options.state_dir, m->journal->uuid, e);
 }

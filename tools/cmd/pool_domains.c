@@ -18,46 +18,27 @@
 #include "core/clock.h"
 #include "core/log.h"
 #include "core/text.h"
-#include "qmp/virt/pool/definition.h"
 
 #define SHUTDOWN_AGAIN_NS (200 * NS_PER_MS)
 
 /* ---- the plan ---- */
 
 /* What no redefinition could put right. */
-static int plan_check_domain(const struct pool_move *m, const struct virt_pool_domain *dom,
-                             struct err *e)
+static int plan_check_domain(const struct pool_domain *dom, struct err *e)
 {
-    if (!dom->persistent) {
-        err_set(e, ERR_REFUSED, 0, "domain %s is transient, and uses the pool", dom->name);
-        return err_hint(e, "it has no definition to be changed: end it, or 'virsh define' it");
-    }
-    if (dom->saved) {
-        err_set(e, ERR_REFUSED, 0, "domain %s has a saved state, which names the old place",
-                dom->name);
-        return err_hint(e, "start it and shut it down, or '%s'",
-                        text_command("virsh -c %s managedsave-remove %s", virt_pool_uri(m->pool),
-                                     dom->name));
-    }
-    if (dom->snapshots > 0) {
-        err_set(e, ERR_REFUSED, 0,
-                "domain %s has snapshots or checkpoints, whose definitions name "
-                "the old place",
-                dom->name);
-        return err_hint(e, "'%s'; delete them, with --metadata if the image should keep them",
-                        text_command("virsh -c %s snapshot-list %s", virt_pool_uri(m->pool),
-                                     dom->name));
-    }
-    return 0;
+    if (dom->obstacle == NULL)
+        return 0;
+    err_set(e, ERR_REFUSED, 0, "domain %s %s", dom->name, dom->obstacle);
+    return err_hint(e, "%s", dom->remedy);
 }
 
-static int plan_add_domain(struct pool_move *m, const struct virt_pool_domain *dom, char *after,
+static int plan_add_domain(struct pool_move *m, const struct pool_domain *dom, char *after,
                            struct err *e)
 {
     struct pool_journal *j = m->journal;
     struct pool_journal_domain *d = &j->domains[j->n_domains];
     *d = (struct pool_journal_domain){
-        .uuid = strdup(dom->uuid), .name = strdup(dom->name), .before = strdup(dom->xml)};
+        .uuid = strdup(dom->uuid), .name = strdup(dom->name), .before = strdup(dom->definition)};
     const struct pool_journal *earlier = m->earlier;
     for (size_t i = 0; earlier != NULL && i < earlier->n_domains; i++)
         if (strcmp(earlier->domains[i].uuid, dom->uuid) == 0)
@@ -69,35 +50,37 @@ static int plan_add_domain(struct pool_move *m, const struct virt_pool_domain *d
 }
 
 /* m->used gets the names in the pool's directory that the domain uses. */
-static int plan_domain(struct pool_move *m, const struct virt_pool_domain *dom, struct err *e)
+static int plan_domain(struct pool_move *m, const struct pool_domain *dom, struct err *e)
 {
     char what[300];
     struct domain_edit edit = {0};
     snprintf(what, sizeof what, "domain %s", dom->name);
-    if (dom->xml != NULL && domain_edit_make(dom->xml, what, &m->how, &edit, e) < 0)
+    if (dom->definition != NULL &&
+        m->host->ops->edit(m->host, dom->uuid, dom->definition, what, &m->how, &edit, e) < 0)
         return -1;
-    int live = dom->active ? domain_edit_uses(dom->live_xml, what, &m->how, e) : 0;
+    int live = dom->active ? m->host->ops->uses(m->host, dom->running_as, what, false, &m->how, e)
+                           : 0;
     int rc = live < 0 ? -1 : 0;
     if (rc == 0 && (edit.n > 0 || live))
-        rc = plan_check_domain(m, dom, e);
+        rc = plan_check_domain(dom, e);
     for (size_t i = 0; rc == 0 && i < edit.n; i++) {
         rc = pool_names_add(&m->used, strndup(edit.names[i], strcspn(edit.names[i], "/")), e);
         if (rc == 0)
             rc = pool_names_add(&m->named, strdup(edit.names[i]), e);
     }
     if (rc == 0 && (edit.n > 0 || live)) {
-        char *after = edit.xml != NULL ? TAKE(edit.xml) : strdup(dom->xml);
+        char *after = edit.definition != NULL ? TAKE(edit.definition) : strdup(dom->definition);
         rc = after != NULL ? plan_add_domain(m, dom, after, e) : pool_no_memory(e);
     }
     domain_edit_free(&edit);
     return rc;
 }
 
-static int plan_check_running(const struct pool_move *m, const struct virt_pool_domain *domains,
+static int plan_check_running(const struct pool_move *m, const struct pool_domain *domains,
                               size_t n, struct err *e)
 {
     CLEANUP_FREE char *names = NULL;
-    if (m->running == 0 || m->call->arg.shutdown)
+    if (m->running == 0 || m->options.shutdown)
         return 0;
     for (size_t i = 0; i < m->journal->n_domains; i++)
         for (size_t k = 0; k < n; k++)
@@ -111,9 +94,9 @@ static int plan_check_running(const struct pool_move *m, const struct virt_pool_
 
 int pool_plan_domains(struct pool_move *m, struct err *e)
 {
-    struct virt_pool_domain *domains = NULL;
+    struct pool_domain *domains = NULL;
     size_t n = 0;
-    if (virt_pool_domains(m->pool, &domains, &n, e) < 0)
+    if (m->host->ops->domains(m->host, &domains, &n, e) < 0)
         return -1;
     m->journal->domains = calloc(n + 1, sizeof *m->journal->domains);
     m->after = calloc(n + 1, sizeof *m->after);
@@ -122,7 +105,7 @@ int pool_plan_domains(struct pool_move *m, struct err *e)
         rc = plan_domain(m, &domains[i], e);
     if (rc == 0)
         rc = plan_check_running(m, domains, n, e);
-    virt_pool_domains_free(domains, n);
+    pool_domains_free(domains, n);
     return rc;
 }
 
@@ -134,9 +117,11 @@ int pool_plan_redefinitions(struct pool_move *m, struct err *e)
         return pool_no_memory(e);
     for (size_t i = 0; i < j->n_domains; i++) {
         struct domain_edit edit = {0};
-        if (domain_edit_make(j->domains[i].before, j->domains[i].name, &m->how, &edit, e) < 0)
+        if (m->host->ops->edit(m->host, j->domains[i].uuid, j->domains[i].before,
+                               j->domains[i].name, &m->how, &edit, e) < 0)
             return -1;
-        m->after[i] = edit.xml != NULL ? TAKE(edit.xml) : strdup(j->domains[i].before);
+        m->after[i] = edit.definition != NULL ? TAKE(edit.definition)
+                                              : strdup(j->domains[i].before);
         domain_edit_free(&edit);
         if (m->after[i] == NULL)
             return pool_no_memory(e);
@@ -144,18 +129,23 @@ int pool_plan_redefinitions(struct pool_move *m, struct err *e)
     return 0;
 }
 
+bool pool_same(struct pool_move *m, const struct pool_journal_domain *d, const char *a,
+               const char *b)
+{
+    return m->host->ops->same(m->host, d->uuid, a, b);
+}
+
 /* ---- who uses what ---- */
 
 /* 1, 0, -1 */
-typedef int domain_test(const struct pool_move *m, const struct virt_pool_domain *dom,
-                        struct err *e);
+typedef int domain_test(const struct pool_move *m, const struct pool_domain *dom, struct err *e);
 
 static int list_domains(struct pool_move *m, domain_test *test, char **names, struct err *e)
 {
-    struct virt_pool_domain *domains = NULL;
+    struct pool_domain *domains = NULL;
     size_t n = 0;
     *names = NULL;
-    if (virt_pool_domains(m->pool, &domains, &n, e) < 0)
+    if (m->host->ops->domains(m->host, &domains, &n, e) < 0)
         return -1;
     int rc = 0;
     for (size_t i = 0; rc >= 0 && i < n; i++) {
@@ -163,18 +153,18 @@ static int list_domains(struct pool_move *m, domain_test *test, char **names, st
         if (rc > 0)
             rc = pool_list(names, domains[i].name, e);
     }
-    virt_pool_domains_free(domains, n);
+    pool_domains_free(domains, n);
     return rc < 0 ? -1 : 0;
 }
 
-static int domain_runs(const struct pool_move *m, const struct virt_pool_domain *dom, struct err *e)
+static int domain_runs(const struct pool_move *m, const struct pool_domain *dom, struct err *e)
 {
     if (!dom->active)
         return 0;
     for (size_t i = 0; i < m->journal->n_domains; i++)
         if (strcmp(m->journal->domains[i].uuid, dom->uuid) == 0)
             return 1;
-    return domain_edit_uses(dom->live_xml, dom->name, &m->how, e);
+    return m->host->ops->uses(m->host, dom->running_as, dom->name, false, &m->how, e);
 }
 
 int pool_running(struct pool_move *m, char **names, struct err *e)
@@ -187,16 +177,16 @@ int pool_running(struct pool_move *m, char **names, struct err *e)
 static int shut_down_one(struct pool_move *m, struct pool_journal_domain *d, int64_t deadline_ns,
                          struct err *e)
 {
-    int active = virt_pool_domain_active(m->pool, d->uuid, e);
+    int active = m->host->ops->active(m->host, d->uuid, e);
     if (active <= 0)
         return active;
     log_info("shutting down domain %s", d->name);
     d->shut_down = true;
     if (pool_write_journal(m, m->journal->phase, e) < 0 ||
-        virt_pool_domain_shutdown(m->pool, d->uuid, e) < 0)
+        m->host->ops->shut_down(m->host, d->uuid, e) < 0)
         return err_wrap(e, "domain %s", d->name);
-    while ((active = virt_pool_domain_active(m->pool, d->uuid, e)) > 0) {
-        if (relocate_interrupted)
+    while ((active = m->host->ops->active(m->host, d->uuid, e)) > 0) {
+        if (pool_interrupted(m))
             return err_set(e, ERR_CANCELLED, 0, "interrupted");
         if (clock_now_ns() >= deadline_ns) {
             err_set(e, ERR_TIMEOUT, 0, "domain %s does not shut down", d->name);
@@ -210,7 +200,7 @@ static int shut_down_one(struct pool_move *m, struct pool_journal_domain *d, int
 
 int pool_shut_down(struct pool_move *m, struct err *e)
 {
-    const int64_t deadline_ns = clock_now_ns() + m->call->arg.shutdown_timeout_ns;
+    const int64_t deadline_ns = clock_now_ns() + m->options.shutdown_timeout_ns;
     for (size_t i = 0; i < m->journal->n_domains; i++)
         if (shut_down_one(m, &m->journal->domains[i], deadline_ns, e) < 0)
             return -1;
@@ -232,8 +222,8 @@ void pool_start_again(struct pool_move *m)
         if (!d->shut_down)
             continue;
         d->shut_down = false;
-        int active = virt_pool_domain_active(m->pool, d->uuid, &e);
-        if (active == 0 && virt_pool_domain_start(m->pool, d->uuid, &e) == 0)
+        int active = m->host->ops->active(m->host, d->uuid, &e);
+        if (active == 0 && m->host->ops->start(m->host, d->uuid, &e) == 0)
             log_warn("domain %s, which was shut down, was started again", d->name);
         else if (active <= 0) {
             pool_unsettled(m, text_keep("domain %s was not started again: %s", d->name, e.msg));
@@ -246,7 +236,7 @@ void pool_start_again(struct pool_move *m)
 static int redefine_is_quiet(struct pool_move *m, const struct pool_journal_domain *d,
                              struct err *e)
 {
-    int active = virt_pool_domain_active(m->pool, d->uuid, e);
+    int active = m->host->ops->active(m->host, d->uuid, e);
     if (active <= 0)
         return active;
     return err_set(e, ERR_VIRT, 0, "domain %s was started by someone else meanwhile", d->name);
@@ -255,24 +245,25 @@ static int redefine_is_quiet(struct pool_move *m, const struct pool_journal_doma
 static int redefine_one(struct pool_move *m, size_t i, struct err *e)
 {
     struct pool_journal_domain *d = &m->journal->domains[i];
-    CLEANUP_FREE char *now = virt_pool_domain_xml(m->pool, d->uuid, e);
+    CLEANUP_FREE char *now = m->host->ops->definition(m->host, d->uuid, false, e);
     if (now == NULL)
         return err_wrap(e, "domain %s", d->name);
-    if (virt_definition_same(now, d->before)) {
-        if (redefine_is_quiet(m, d, e) < 0 || virt_pool_domain_define(m->pool, m->after[i], e) < 0)
+    if (pool_same(m, d, now, d->before)) {
+        if (redefine_is_quiet(m, d, e) < 0 ||
+            m->host->ops->define(m->host, d->uuid, m->after[i], e) < 0)
             return -1;
         free(now);
-        now = virt_pool_domain_xml(m->pool, d->uuid, e);
+        now = m->host->ops->definition(m->host, d->uuid, false, e);
         if (now == NULL || redefine_is_quiet(m, d, e) < 0)
             return -1;
     } else {
         /* by a run that was killed before it could write that down; or by somebody else */
         struct domain_edit left = {0};
-        if (domain_edit_make(now, d->name, &m->how, &left, e) < 0)
+        if (m->host->ops->edit(m->host, d->uuid, now, d->name, &m->how, &left, e) < 0)
             return -1;
-        bool ours = left.n == 0 || (left.xml != NULL && strcmp(left.xml, now) == 0);
+        bool ours = left.n == 0 || (left.definition != NULL && strcmp(left.definition, now) == 0);
         domain_edit_free(&left);
-        if (!ours || (d->after != NULL && !virt_definition_same(now, d->after)))
+        if (!ours || (d->after != NULL && !pool_same(m, d, now, d->after)))
             return err_set(e, ERR_VIRT, 0, "domain %s was changed by someone else meanwhile",
                            d->name);
     }
@@ -293,11 +284,12 @@ int pool_check_moved(struct pool_move *m, struct err *e)
 {
     for (size_t i = 0; i < m->journal->n_domains; i++) {
         const struct pool_journal_domain *d = &m->journal->domains[i];
-        int active = virt_pool_domain_active(m->pool, d->uuid, e);
+        int active = m->host->ops->active(m->host, d->uuid, e);
         if (active < 0)
             return -1;
-        CLEANUP_FREE char *live = active ? virt_pool_domain_live_xml(m->pool, d->uuid, e) : NULL;
-        int old = live != NULL ? domain_edit_uses_path(live, d->name, &m->how, e) : 0;
+        CLEANUP_FREE char *live = active ? m->host->ops->definition(m->host, d->uuid, true, e)
+                                         : NULL;
+        int old = live != NULL ? m->host->ops->uses(m->host, live, d->name, true, &m->how, e) : 0;
         if (e->class != ERR_NONE)
             return -1;
         if (old)
@@ -312,18 +304,18 @@ int pool_check_moved(struct pool_move *m, struct err *e)
 static bool put_back_runs_moved(struct pool_move *m, const struct pool_journal_domain *d)
 {
     struct err e = {0};
-    if (virt_pool_domain_active(m->pool, d->uuid, &e) != 1)
+    if (m->host->ops->active(m->host, d->uuid, &e) != 1)
         return false;
-    CLEANUP_FREE char *live = virt_pool_domain_live_xml(m->pool, d->uuid, &e);
-    return live != NULL && domain_edit_uses_path(live, d->name, &m->how, &e) == 0;
+    CLEANUP_FREE char *live = m->host->ops->definition(m->host, d->uuid, true, &e);
+    return live != NULL && m->host->ops->uses(m->host, live, d->name, true, &m->how, &e) == 0;
 }
 
 static void put_back_domain(struct pool_move *m, struct pool_journal_domain *d)
 {
     char what[256];
     struct err e = {0};
-    CLEANUP_FREE char *now = virt_pool_domain_xml(m->pool, d->uuid, &e);
-    if (now != NULL && virt_definition_same(now, d->before)) {
+    CLEANUP_FREE char *now = m->host->ops->definition(m->host, d->uuid, false, &e);
+    if (now != NULL && pool_same(m, d, now, d->before)) {
         free(TAKE(d->after));
         return;
     }
@@ -333,10 +325,10 @@ static void put_back_domain(struct pool_move *m, struct pool_journal_domain *d)
         return;
     }
     CLEANUP_FREE char *then = NULL;
-    if (now != NULL && virt_pool_domain_define(m->pool, d->before, &e) == 0)
-        then = virt_pool_domain_xml(m->pool, d->uuid, &e);
-    if (then != NULL && (virt_definition_same(then, d->before) || m->call->arg.force)) {
-        if (!virt_definition_same(then, d->before))
+    if (now != NULL && m->host->ops->define(m->host, d->uuid, d->before, &e) == 0)
+        then = m->host->ops->definition(m->host, d->uuid, false, &e);
+    if (then != NULL && (pool_same(m, d, then, d->before) || m->options.force)) {
+        if (!pool_same(m, d, then, d->before))
             log_warn("domain %s: libvirt makes something else of its old definition by now: see "
                      "'virsh dumpxml --inactive %s'",
                      d->name, d->name);
@@ -352,15 +344,16 @@ static void put_back_domain(struct pool_move *m, struct pool_journal_domain *d)
 static void put_back_pool(struct pool_move *m)
 {
     struct err e = {0};
+    struct pool_facts now = {0};
     const char *before = m->journal->before;
-    CLEANUP_FREE char *now = virt_pool_xml(m->pool, &e);
-    int active = now != NULL ? virt_pool_active(m->pool, &e) : -1;
-    if (active < 0 ||
-        ((!active || !virt_pool_same(now, before)) && virt_pool_define(m->pool, before, &e) < 0)) {
+    int rc = m->host->ops->pool(m->host, &now, &e);
+    if (rc == 0 && !(now.active && m->host->ops->same(m->host, NULL, now.definition, before)))
+        rc = m->host->ops->define(m->host, NULL, before, &e);
+    pool_facts_free(&now);
+    if (rc < 0)
         pool_unsettled(m, e.msg);
-        return;
-    }
-    free(TAKE(m->journal->after));
+    else
+        free(TAKE(m->journal->after));
 }
 
 void pool_put_back(struct pool_move *m)

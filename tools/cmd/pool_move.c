@@ -8,18 +8,14 @@
 
 #include "core/cleanup.h"
 
-int pool_open(struct pool_move *m, struct relocate_call *call, struct err *e)
+int pool_open(struct pool_move *m, struct pool_host *host, const struct pool_options *options,
+              struct err *e)
 {
-    struct relocate_arguments *a = &call->arg;
-    if (a->connect.n == 0)
-        a->connect.at[a->connect.n++] = "qemu:///system";
-    *m = (struct pool_move){.call = call, .lock_fd = -1};
-    m->pool = virt_pool_open(a->connect.at[0], a->pool, e);
-    if (m->pool == NULL)
+    const struct pool_options *o = &m->options;
+    *m = (struct pool_move){.options = *options, .host = host, .lock_fd = -1};
+    if (!o->dry_run && pool_journal_lock(o->state_dir, host->uuid, &m->lock_fd, e) < 0)
         return -1;
-    if (!a->dry_run && pool_journal_lock(a->state_dir, virt_pool_uuid(m->pool), &m->lock_fd, e) < 0)
-        return -1;
-    m->journal = pool_journal_read(a->state_dir, virt_pool_uuid(m->pool), e);
+    m->journal = pool_journal_read(o->state_dir, host->uuid, e);
     if (m->journal == NULL && e->sys != ENOENT)
         return -1;
     if (m->journal == NULL)
@@ -37,12 +33,14 @@ void pool_close(struct pool_move *m)
     pool_journal_free(m->earlier);
     pool_names_free(&m->named);
     pool_names_free(&m->used);
-    pool_names_free(&m->operands);
     pool_names_free(&m->stale);
+    relocate_free(m->relocate);
+    free(m->sources);
+    free(m->source.path);
+    free(m->source.url);
     pool_place_close(&m->place);
     if (m->lock_fd >= 0)
-        pool_journal_unlock(m->call->arg.state_dir, virt_pool_uuid(m->pool), m->lock_fd);
-    virt_pool_close(m->pool);
+        pool_journal_unlock(m->options.state_dir, m->host->uuid, m->lock_fd);
     free(m->pool_after);
     free(m->share);
     free(m->mount);
@@ -53,12 +51,12 @@ void pool_close(struct pool_move *m)
 
 void pool_set_how(struct pool_move *m)
 {
-    bool any = m->call->arg.any_mount && m->mount == NULL && !m->journal->network;
+    bool any = m->options.any_mount && m->mount == NULL && !m->journal->network;
     m->how = (struct domain_move){
-        .pool = virt_pool_name(m->pool),
+        .pool = m->host->name,
         .directory = any ? ANY_MOUNT : m->mount,
-        .host = m->journal->network ? m->url.host : NULL,
-        .export = m->journal->network ? m->url.path : NULL,
+        .host = m->journal->network ? m->to.server : NULL,
+        .export = m->journal->network ? m->to.path : NULL,
         .name = pool_place_name,
         .image = pool_place_image,
         .outside = pool_place_outside,
@@ -67,10 +65,27 @@ void pool_set_how(struct pool_move *m)
     };
 }
 
+int pool_open_destination(struct pool_move *m, struct err *e)
+{
+    const struct pool_options *o = &m->options;
+    bool network = m->journal != NULL ? m->journal->network : o->network;
+    return o->destination(o->arg, m->share, network, &m->to, e);
+}
+
+int pool_open_share(struct pool_move *m, struct pool_share *s, struct err *e)
+{
+    return pool_share_open(s, m->to.look, m->options.copy.ring, e);
+}
+
+bool pool_interrupted(const struct pool_move *m)
+{
+    return *m->options.copy.cancel != 0;
+}
+
 int pool_write_journal(struct pool_move *m, enum pool_phase phase, struct err *e)
 {
     m->journal->phase = phase;
-    return pool_journal_write(m->journal, m->call->arg.state_dir, e);
+    return pool_journal_write(m->journal, m->options.state_dir, e);
 }
 
 void pool_names_free(struct pool_names *names)

@@ -17,18 +17,52 @@
 #ifndef TOOLS_CMD_POOL_MOVE_H
 #define TOOLS_CMD_POOL_MOVE_H
 
-#include "core/check_list.h"
-#include "qmp/virt/pool/pool.h"
+#include "core/pool/host.h"
+#include "core/relocate/relocate.h"
 #include "tools/cmd/pool_place.h"
+
+/* The share, which whoever opened it has until pool_close(). */
+struct pool_destination {
+    const struct relocate_site
+        *look; /* where it is looked at: who does not answer is an error soon */
+    const struct relocate_site *copy; /* where the copy opens it */
+    /* How others name it: "nfs", "/export/images". */
+    const char *server, *path;
+    const char *mount_command; /* but for where; kept */
+};
+
+struct pool_options {
+    const char *state_dir;
+    const char *mount; /* where the share is mounted on this host; NULL: nowhere */
+    bool network;      /* disks become network disks; else files of the mount */
+    bool any_mount;    /* of a check: where the mount is to be is not known yet */
+    bool shutdown, dry_run, force;
+    int64_t shutdown_timeout_ns;
+    struct relocate_options copy; /* `cancel` is not NULL, and ends all else, too */
+    bool nice_cache;
+    const char *undo_command; /* that takes the move back; kept */
+
+    /* Opens the share at `url`, for network disks or not. Touches nothing. ERR_USAGE: no such URL. */
+    int (*destination)(void *arg, const char *url, bool network, struct pool_destination *d,
+                       struct err *e);
+    void *arg;
+};
 
 struct pool_names {
     char **at;
     size_t n;
 };
 
+/* The pool's directory, as the copy opens it. */
+struct pool_source {
+    struct relocate_site site;
+    char *path, *url;
+    bool nice_cache;
+};
+
 struct pool_move {
-    struct relocate_call *call;
-    struct virt_pool *pool;
+    struct pool_options options;
+    struct pool_host *host;
     int lock_fd;                  /* -1: a dry run, which takes none */
     struct pool_journal *journal; /* of an earlier run, or as planned */
     struct pool_journal *earlier; /* of a run that ended before it switched anything; or NULL */
@@ -39,16 +73,19 @@ struct pool_move {
 
     /* The plan. */
     struct pool_place place;
-    struct share_url url;
+    struct pool_destination to;
     struct domain_move how;
-    char **after;            /* the new XML of each of the journal's domains */
+    struct pool_source source;
+    struct relocate_source *sources; /* of the copy, lent to that: */
+    struct relocate *relocate;
+    char **after;            /* the new definition of each of the journal's domains */
     char *pool_after;        /* NULL: the pool stays as it is */
     char *share;             /* the share's URL; its path ends in a slash */
     char *mount;             /* without a slash at its end; NULL: none */
     struct pool_names stale; /* copies of ours whose originals have changed since */
     size_t running;          /* domains that are to be shut down */
     struct pool_names named; /* in the pool, by its domains and by what their images are based on */
-    struct pool_names used, operands; /* names in the pool's directory; the same as paths */
+    struct pool_names used;  /* names in the pool's directory */
 
     const char *unsettled; /* what could not be put back, a kept text; NULL: nothing */
 };
@@ -60,16 +97,11 @@ struct pool_move {
  *  - pool_undo(), pool_delete(), which check all first, and then do it.
  * Errors that are ERR_REFUSED or ERR_USAGE have touched nothing.
  */
-int pool_open(struct pool_move *m, struct relocate_call *call, struct err *e);
+int pool_open(struct pool_move *m, struct pool_host *host, const struct pool_options *options,
+              struct err *e);
 void pool_close(struct pool_move *m);
 
 int pool_plan(struct pool_move *m, const char *share, struct err *e);
-
-/*
- * What pool_open() and pool_plan() would refuse of the move that `arg` is about, as a finding, in the
- * same words; or that they would not. Of `arg` pool, connect, mount, target and state_dir count.
- */
-void pool_check(const struct relocate_arguments *arg, const char *share, struct check_list *l);
 
 /* ERR_UNCERTAIN: it failed, and not all could be put back; else -1 is put back. */
 int pool_run(struct pool_move *m, struct err *e);
@@ -84,8 +116,15 @@ int pool_delete(struct pool_move *m, struct err *e);
 
 /* ---- between the files of this ---- */
 
-/* How XMLs are edited, from m->place and where it goes. */
+/* How definitions are led there, from m->place and where it goes. */
 void pool_set_how(struct pool_move *m);
+
+/* As m->share says. */
+int pool_open_destination(struct pool_move *m, struct err *e);
+int pool_open_share(struct pool_move *m, struct pool_share *s, struct err *e);
+
+/* Whether the operator has asked to stop. */
+bool pool_interrupted(const struct pool_move *m);
 
 int pool_write_journal(struct pool_move *m, enum pool_phase phase, struct err *e);
 
@@ -113,6 +152,10 @@ int pool_delete_originals(struct pool_move *m, struct err *e);
 int pool_plan_domains(struct pool_move *m, struct err *e);
 /* Only m->after, from the journal. */
 int pool_plan_redefinitions(struct pool_move *m, struct err *e);
+
+/* Whether two definitions of the domain say the same. */
+bool pool_same(struct pool_move *m, const struct pool_journal_domain *d, const char *a,
+               const char *b);
 
 /* The domains that run and are in the journal, or use the pool all the same: "g1, g2", or NULL. */
 int pool_running(struct pool_move *m, char **names, struct err *e);

@@ -419,11 +419,11 @@ int pool_place_remove(const char *path, const struct pool_journal_image *then, s
 
 /* ---- the share ---- */
 
-int pool_share_open(struct pool_share *s, const char *url, const struct relocate_call *c,
-                    struct err *e)
+int pool_share_open(struct pool_share *s, const struct relocate_site *site,
+                    enum ring_backend backend, struct err *e)
 {
-    s->ring = ring_new(c->sites.ring, e);
-    s->place = s->ring != NULL ? share_open(s->ring, url, &c->sites.share, e) : NULL;
+    s->ring = ring_new(backend, e);
+    s->place = s->ring != NULL ? site->open(site, s->ring, e) : NULL;
     if (s->place != NULL)
         return 0;
     ring_free(s->ring);
@@ -628,7 +628,7 @@ static int mount_is(const char *mount, const struct store_attr *attr)
     return st.st_ino == attr->inode && place_ns(st.st_ctim) == attr->ctime_ns;
 }
 
-int pool_share_check_mount(struct pool_share *s, const struct share_url *url, const char *mount,
+int pool_share_check_mount(struct pool_share *s, const char *command, const char *mount,
                            struct err *e)
 {
     struct store_attr attr;
@@ -640,13 +640,11 @@ int pool_share_check_mount(struct pool_share *s, const struct share_url *url, co
         return 0;
     err_set(e, ERR_REFUSED, is < 0 ? errno : 0, "%s%s", mount,
             is < 0 ? "" : " is not the share, as this host sees it");
-    return err_hint(e, "mount it there first: %s",
-                    text_command("mount -t nfs %s %s",
-                                 text_keep("%s:%s", text_url_host(url->host), url->path), mount));
+    return err_hint(e, "mount it there first: %s %s", command, text_shell_word(mount));
 }
 
 int pool_share_await(const char *mount, const char *name, const struct store_attr *attr,
-                     struct err *e)
+                     const volatile sig_atomic_t *cancel, struct err *e)
 {
     const int64_t deadline_ns = clock_now_ns() + MOUNT_CACHE_NS;
     CLEANUP_FREE char *path = NULL;
@@ -654,7 +652,7 @@ int pool_share_await(const char *mount, const char *name, const struct store_att
     if (asprintf(&path, "%s/%s", mount, name) < 0)
         return err_set(e, ERR_IO, ENOMEM, "%s", name);
     int there;
-    while ((there = stat(path, &st)) < 0 && errno == ENOENT && !relocate_interrupted &&
+    while ((there = stat(path, &st)) < 0 && errno == ENOENT && !*cancel &&
            clock_now_ns() < deadline_ns)
         nanosleep(&(struct timespec){.tv_nsec = MOUNT_AGAIN_NS}, NULL);
     if (there < 0)

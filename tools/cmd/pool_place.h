@@ -7,10 +7,9 @@
 
 #include "core/relocate/image_format.h"
 #include "core/store/store.h"
-#include "nfs/share_url.h"
-#include "qmp/virt/pool/domain_edit.h"
+#include "core/pool/host.h"
 #include "core/pool/journal.h"
-#include "tools/cmd/relocate_call.h"
+#include "core/relocate/relocate.h"
 
 struct pool_place {
     char *path; /* as the pool's XML has it */
@@ -52,8 +51,8 @@ struct pool_share {
     struct store_place *place;
 };
 
-int pool_share_open(struct pool_share *s, const char *url, const struct relocate_call *c,
-                    struct err *e);
+int pool_share_open(struct pool_share *s, const struct relocate_site *site,
+                    enum ring_backend backend, struct err *e);
 void pool_share_close(struct pool_share *s);
 
 /* Whether the copy stands there, as the original was: 1, 0, -1. *attr tells what is there. */
@@ -84,12 +83,12 @@ int pool_share_remove_parts(struct pool_share *s, const struct pool_journal *j, 
  * was made; one that is not empty stays. */
 void pool_share_remove_directories(struct pool_share *s, const struct pool_journal_image *image);
 
-/* ERR_REFUSED, with the command that mounts it: directory `mount` of this host is not the share. */
-int pool_share_check_mount(struct pool_share *s, const struct share_url *url, const char *mount,
+/* ERR_REFUSED: directory `mount` of this host is not the share; `command` mounts it, but for where. */
+int pool_share_check_mount(struct pool_share *s, const char *command, const char *mount,
                            struct err *e);
 
-/* Waits until the copy is to be seen at `mount`, as the share has it. */
+/* Waits until the copy is to be seen at `mount`, as the share has it; or `cancel` is set. */
 int pool_share_await(const char *mount, const char *name, const struct store_attr *attr,
-                     struct err *e);
+                     const volatile sig_atomic_t *cancel, struct err *e);
 
 #endif

@@ -33,26 +33,21 @@ static char *plan_share_text(const char *operand)
 
 static int plan_operands(struct pool_move *m, const char *share, struct err *e)
 {
-    const struct relocate_arguments *a = &m->call->arg;
-    bool network = a->target == POOL_TARGET_NFS;
-    if (share_url_parse(share, &m->url, e) < 0)
-        return -1;
-    if (network && (m->url.nfs_port != 0 || m->url.mount_port != 0)) {
-        err_set(e, ERR_USAGE, 0, "%s: QEMU's NFS driver takes no ports", share);
-        return err_hint(e, "--target=file works with any port");
-    }
-    if (!network && a->mount == NULL && !a->any_mount) {
-        err_set(e, ERR_USAGE, 0, "--mount is missing: where the share is mounted on this host");
-        return err_hint(e, "without a mount, --target=nfs makes network disks of the disks");
-    }
+    const struct pool_options *o = &m->options;
     m->share = plan_share_text(share);
     if (m->share == NULL)
         return pool_no_memory(e);
-    if (a->mount == NULL)
+    if (o->destination(o->arg, m->share, o->network, &m->to, e) < 0)
+        return -1;
+    if (!o->network && o->mount == NULL && !o->any_mount) {
+        err_set(e, ERR_USAGE, 0, "--mount is missing: where the share is mounted on this host");
+        return err_hint(e, "without a mount, --target=nfs makes network disks of the disks");
+    }
+    if (o->mount == NULL)
         return 0;
-    if (*a->mount != '/')
-        return err_set(e, ERR_USAGE, 0, "--mount: '%s' is no absolute path", a->mount);
-    m->mount = strdup(a->mount);
+    if (*o->mount != '/')
+        return err_set(e, ERR_USAGE, 0, "--mount: '%s' is no absolute path", o->mount);
+    m->mount = strdup(o->mount);
     if (m->mount == NULL)
         return pool_no_memory(e);
     for (size_t len = strlen(m->mount); len > 1 && m->mount[len - 1] == '/';)
@@ -69,9 +64,8 @@ static bool plan_same_text(const char *a, const char *b)
 static int plan_check_same(const struct pool_move *m, struct err *e)
 {
     const struct pool_journal *j = m->journal;
-    bool network = m->call->arg.target == POOL_TARGET_NFS;
     if (plan_same_text(j->share, m->share) && plan_same_text(j->mount, m->mount) &&
-        j->network == network)
+        j->network == m->options.network)
         return j->phase != POOL_DELETING
                    ? 0
                    : err_set(e, ERR_REFUSED, 0,
@@ -101,26 +95,26 @@ static int plan_check_mount(struct pool_move *m, struct err *e)
                            "mount it elsewhere");
     }
     struct pool_share s = {0};
-    if (pool_share_open(&s, m->share, m->call, e) < 0)
+    if (pool_open_share(m, &s, e) < 0)
         return -1;
-    int rc = pool_share_check_mount(&s, &m->url, m->mount, e);
+    int rc = pool_share_check_mount(&s, m->to.mount_command, m->mount, e);
     pool_share_close(&s);
     return rc;
 }
 
-static struct pool_journal *plan_journal(struct pool_move *m, const char *xml, const char *path)
+static struct pool_journal *plan_journal(struct pool_move *m, const struct pool_facts *now)
 {
     struct pool_journal *j = calloc(1, sizeof *j);
     if (j == NULL)
         return NULL;
-    j->uri = strdup(virt_pool_uri(m->pool));
-    j->pool = strdup(virt_pool_name(m->pool));
-    j->uuid = strdup(virt_pool_uuid(m->pool));
-    j->path = strdup(path);
+    j->uri = strdup(m->host->uri);
+    j->pool = strdup(m->host->name);
+    j->uuid = strdup(m->host->uuid);
+    j->path = strdup(now->path);
     j->share = strdup(m->share);
     j->mount = m->mount != NULL ? strdup(m->mount) : NULL;
-    j->network = m->call->arg.target == POOL_TARGET_NFS;
-    j->before = strdup(xml);
+    j->network = m->options.network;
+    j->before = strdup(now->definition);
     if (j->uri != NULL && j->pool != NULL && j->uuid != NULL && j->path != NULL &&
         j->share != NULL && (j->mount != NULL || m->mount == NULL) && j->before != NULL)
         return j;
@@ -129,22 +123,15 @@ static struct pool_journal *plan_journal(struct pool_move *m, const char *xml, c
 }
 
 /* m->journal becomes a new one of the pool as it is now. */
-static int plan_pool(struct pool_move *m, struct err *e)
+static int plan_take_pool(struct pool_move *m, const struct pool_facts *now, struct err *e)
 {
-    CLEANUP_FREE char *xml = virt_pool_xml(m->pool, e);
-    CLEANUP_FREE char *path = xml != NULL ? virt_pool_target(xml, e) : NULL;
-    int active = path != NULL ? virt_pool_active(m->pool, e) : -1;
-    if (active < 0)
-        return -1;
-    if (active == 0) {
-        err_set(e, ERR_REFUSED, 0, "pool '%s' is not active", virt_pool_name(m->pool));
-        return err_hint(e, "'%s' starts it",
-                        text_command("virsh -c %s pool-start %s", virt_pool_uri(m->pool),
-                                     virt_pool_name(m->pool)));
+    if (!now->active) {
+        err_set(e, ERR_REFUSED, 0, "pool '%s' is not active", m->host->name);
+        return err_hint(e, "'%s' starts it", now->start_command);
     }
-    if (pool_place_open(&m->place, path, e) < 0)
+    if (pool_place_open(&m->place, now->path, e) < 0)
         return -1;
-    struct pool_journal *j = plan_journal(m, xml, path);
+    struct pool_journal *j = plan_journal(m, now);
     if (j == NULL)
         return pool_no_memory(e);
     m->earlier = m->journal;
@@ -152,12 +139,26 @@ static int plan_pool(struct pool_move *m, struct err *e)
     return 0;
 }
 
+static int plan_pool(struct pool_move *m, struct err *e)
+{
+    struct pool_facts now;
+    if (m->host->ops->pool(m->host, &now, e) < 0)
+        return -1;
+    int rc = plan_take_pool(m, &now, e);
+    pool_facts_free(&now);
+    return rc;
+}
+
 static int plan_pool_after(struct pool_move *m, struct err *e)
 {
+    struct domain_edit edit;
     if (m->mount == NULL)
         return 0;
-    m->pool_after = pool_edit_target(m->journal->before, m->mount, e);
-    return m->pool_after != NULL ? 0 : -1;
+    if (m->host->ops->edit(m->host, NULL, m->journal->before, "the pool", &m->how, &edit, e) < 0)
+        return -1;
+    m->pool_after = TAKE(edit.definition);
+    domain_edit_free(&edit);
+    return 0;
 }
 
 /* A move that was killed while pool and domains were being switched. */
@@ -171,7 +172,7 @@ static int plan_continue(struct pool_move *m, struct err *e)
         pool_running(m, &names, e) < 0)
         return -1;
     m->running = names != NULL;
-    if (!m->running || m->call->arg.shutdown)
+    if (!m->running || m->options.shutdown)
         return 0;
     err_set(e, ERR_REFUSED, 0, "domains that use pool '%s' are running: %s", m->journal->pool,
             names);

@@ -16,11 +16,10 @@
 
 #include "core/cleanup.h"
 #include "core/step.h"
-#include "core/text.h"
 
-static int step_cancelled(struct err *e)
+static int step_cancelled(void *ctx, struct err *e)
 {
-    return relocate_interrupted ? err_set(e, ERR_CANCELLED, 0, "interrupted") : 0;
+    return pool_interrupted(ctx) ? err_set(e, ERR_CANCELLED, 0, "interrupted") : 0;
 }
 
 static int step_journal(void *ctx, struct err *e)
@@ -93,7 +92,7 @@ static int step_copy(void *ctx, struct err *e)
     if (m->journal->phase != POOL_BEGUN)
         return 0;
     m->copying = true;
-    if (relocate_run(m->call->relocate, e) == 0)
+    if (relocate_run(m->relocate, e) == 0)
         return 0;
     if (e->class != ERR_CANCELLED && pool_running(m, &names, &blind) == 0 && names != NULL) {
         err_wrap(e, STARTED, names);
@@ -104,7 +103,7 @@ static int step_copy(void *ctx, struct err *e)
 
 static int step_check_copies(void *ctx, struct err *e)
 {
-    return step_cancelled(e) < 0 ? -1 : pool_check_copies(ctx, e);
+    return step_cancelled(ctx, e) < 0 ? -1 : pool_check_copies(ctx, e);
 }
 
 static int step_check_quiet(void *ctx, struct err *e)
@@ -118,17 +117,28 @@ static int step_check_quiet(void *ctx, struct err *e)
 
 static int switch_pool(struct pool_move *m, struct err *e)
 {
-    CLEANUP_FREE char *now = virt_pool_xml(m->pool, e);
-    CLEANUP_FREE char *target = now != NULL ? virt_pool_target(now, e) : NULL;
-    int active = target != NULL ? virt_pool_active(m->pool, e) : -1;
-    if (active < 0)
+    struct pool_facts now;
+    if (m->host->ops->pool(m->host, &now, e) < 0)
         return -1;
-    if (strcmp(target, m->mount) != 0 && strcmp(target, m->journal->path) != 0)
+    bool there = strcmp(now.path, m->mount) == 0, active = now.active;
+    bool known = there || strcmp(now.path, m->journal->path) == 0;
+    pool_facts_free(&now);
+    if (!known)
         return err_set(e, ERR_VIRT, 0, "pool '%s' was changed by someone else meanwhile",
                        m->journal->pool);
-    if (strcmp(target, m->mount) == 0 && active)
-        return 0;
-    return virt_pool_define(m->pool, m->pool_after, e);
+    return there && active ? 0 : m->host->ops->define(m->host, NULL, m->pool_after, e);
+}
+
+/* As the host gives it out by now. */
+static int switch_write_down(struct pool_move *m, struct err *e)
+{
+    struct pool_facts now;
+    if (m->host->ops->pool(m->host, &now, e) < 0)
+        return -1;
+    free(m->journal->after);
+    m->journal->after = TAKE(now.definition);
+    pool_facts_free(&now);
+    return pool_write_journal(m, POOL_SWITCHING, e);
 }
 
 static int step_pool(void *ctx, struct err *e)
@@ -136,12 +146,8 @@ static int step_pool(void *ctx, struct err *e)
     struct pool_move *m = ctx;
     if (m->mount == NULL)
         return 0;
-    if (switch_pool(m, e) == 0 && check_none_started(m, e) == 0) {
-        free(m->journal->after);
-        m->journal->after = virt_pool_xml(m->pool, e);
-        if (m->journal->after != NULL && pool_write_journal(m, POOL_SWITCHING, e) == 0)
-            return 0;
-    }
+    if (switch_pool(m, e) == 0 && check_none_started(m, e) == 0 && switch_write_down(m, e) == 0)
+        return 0;
     pool_put_back(m);
     return -1;
 }
@@ -190,7 +196,7 @@ static void run_settle(struct pool_move *m)
     if (m->unsettled != NULL || (m->journal->phase == POOL_SWITCHING && !m->back))
         return; /* the journal stays as it is */
     int rc = m->copying ? pool_write_journal(m, POOL_BEGUN, &e)
-                        : pool_journal_remove(m->call->arg.state_dir, m->journal->uuid, &e);
+                        : pool_journal_remove(m->options.state_dir, m->journal->uuid, &e);
     if (rc < 0)
         pool_unsettled(m, e.msg);
 }
@@ -210,16 +216,6 @@ static int run_check_written(struct pool_move *m, struct err *e)
     return 0;
 }
 
-/* The command that takes the move back: the same libvirts and the same journal, of this pool. */
-static const char *run_undo_command(const struct pool_move *m)
-{
-    const struct relocate_arguments *a = &m->call->arg;
-    const char *command = text_command("godwit relocate --pool %s --undo", m->journal->pool);
-    for (size_t i = 0; i < a->connect.n; i++)
-        command = text_keep("%s %s", command, text_command("-c %s", a->connect.at[i]));
-    return text_keep("%s %s", command, text_command("--state-dir %s", a->state_dir));
-}
-
 int pool_run(struct pool_move *m, struct err *e)
 {
     bool returnable;
@@ -234,5 +230,5 @@ int pool_run(struct pool_move *m, struct err *e)
         return -1;
     e->class = ERR_UNCERTAIN;
     err_wrap(e, "not put back: %s; because", m->unsettled);
-    return err_hint(e, "see that the domains are shut off; then '%s'", run_undo_command(m));
+    return err_hint(e, "see that the domains are shut off; then '%s'", m->options.undo_command);
 }

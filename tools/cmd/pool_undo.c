@@ -7,14 +7,13 @@
 
 #include "core/cleanup.h"
 #include "core/log.h"
-#include "qmp/virt/pool/definition.h"
 
 int pool_no_journal(const struct pool_move *m, const char *what, struct err *e)
 {
-    err_set(e, ERR_REFUSED, 0, "pool '%s' was not moved: there is nothing to %s",
-            virt_pool_name(m->pool), what);
+    err_set(e, ERR_REFUSED, 0, "pool '%s' was not moved: there is nothing to %s", m->host->name,
+            what);
     return err_hint(e, "journals are in %s; --state-dir names another directory",
-                    m->call->arg.state_dir);
+                    m->options.state_dir);
 }
 
 /* What the journal says about places. */
@@ -25,7 +24,7 @@ int pool_open_journal(struct pool_move *m, struct err *e)
     m->mount = j->mount != NULL ? strdup(j->mount) : NULL;
     if (m->share == NULL || (j->mount != NULL && m->mount == NULL))
         return pool_no_memory(e);
-    if (share_url_parse(m->share, &m->url, e) < 0 || pool_place_open(&m->place, j->path, e) < 0)
+    if (pool_open_destination(m, e) < 0 || pool_place_open(&m->place, j->path, e) < 0)
         return -1;
     pool_set_how(m);
     return 0;
@@ -39,11 +38,10 @@ static int undo_check_unchanged(struct pool_move *m, struct err *e)
     const struct pool_journal *j = m->journal;
     for (size_t i = 0; i < j->n_domains; i++) {
         const struct pool_journal_domain *d = &j->domains[i];
-        CLEANUP_FREE char *now = virt_pool_domain_xml(m->pool, d->uuid, e);
+        CLEANUP_FREE char *now = m->host->ops->definition(m->host, d->uuid, false, e);
         if (now == NULL)
             return err_wrap(e, "domain %s", d->name);
-        if (virt_definition_same(now, d->before) || d->after == NULL ||
-            virt_definition_same(now, d->after))
+        if (pool_same(m, d, now, d->before) || d->after == NULL || pool_same(m, d, now, d->after))
             continue;
         err_set(e, ERR_REFUSED, 0, "domain %s was changed since it was moved", d->name);
         return err_hint(e, "--undo --force puts its old definition back all the same");
@@ -84,14 +82,14 @@ static int undo_check(struct pool_move *m, struct err *e)
     if (pool_running(m, &names, e) < 0)
         return -1;
     m->running = names != NULL;
-    if (m->running && !m->call->arg.shutdown) {
+    if (m->running && !m->options.shutdown) {
         err_set(e, ERR_REFUSED, 0, "domains that use pool '%s' are running: %s", m->journal->pool,
                 names);
         return err_hint(e, "shut them down, or let godwit do it with --shutdown");
     }
     if (undo_check_originals(m, e) < 0 || pool_check_copies_unused(m, false, e) < 0)
         return -1;
-    if (m->call->arg.force)
+    if (m->options.force)
         return 0;
     return undo_check_unchanged(m, e) < 0 || undo_check_copies(m, e) < 0 ? -1 : 0;
 }
@@ -102,14 +100,14 @@ int pool_undo(struct pool_move *m, struct err *e)
         return pool_no_journal(m, "undo", e);
     bool killed = m->journal->phase != POOL_DONE;
     enum pool_copy_proof proof = m->journal->phase == POOL_BEGUN ? POOL_COPY_UNTOUCHED
-                                 : m->call->arg.force            ? POOL_COPY_SAME_FILE
+                                 : m->options.force              ? POOL_COPY_SAME_FILE
                                                                  : POOL_COPY_SAME_DATA;
     if (pool_open_journal(m, e) < 0 || undo_check(m, e) < 0)
         return pool_refuse(e);
-    if (m->call->arg.dry_run)
+    if (m->options.dry_run)
         return 0;
     if (m->running > 0) {
-        if (pool_shut_down(m, e) < 0 || (!m->call->arg.force && undo_check_copies(m, e) < 0)) {
+        if (pool_shut_down(m, e) < 0 || (!m->options.force && undo_check_copies(m, e) < 0)) {
             pool_start_again(m);
             e->class = e->class == ERR_REFUSED ? ERR_VIRT : e->class;
             return -1;
@@ -128,5 +126,5 @@ int pool_undo(struct pool_move *m, struct err *e)
     if (pool_write_journal(m, POOL_BEGUN, e) < 0 || pool_check_copies_unused(m, true, e) < 0 ||
         pool_remove_copies(m, proof, e) < 0)
         return err_wrap(e, "pool and domains are back as they were, but copies are left");
-    return pool_journal_remove(m->call->arg.state_dir, m->journal->uuid, e);
+    return pool_journal_remove(m->options.state_dir, m->journal->uuid, e);
 }

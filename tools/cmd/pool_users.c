@@ -4,7 +4,7 @@
  *
  * Three times something is taken from whoever still has a way to it: the switch leaves the old
  * directory behind, --delete-originals deletes what is in it, --undo removes the copies. Each time
- * the same question is asked (qmp/virt/pool/users.h), of the pool's libvirt and of the others that were
+ * the same question is asked (core/pool/host.h), of the pool's host and of the others that were
  * named with -c; the kernel tells who has a file open. Where a step is still to change pool and
  * domains, the question is who could reach the files after it.
  */
@@ -22,7 +22,7 @@
 /* ---- the question ---- */
 
 /* What cannot be found out counts, unless nothing is removed: then it is told. */
-static int users_take(const struct virt_users *u, bool removes, struct image_users *l,
+static int users_take(const struct file_users *u, bool removes, struct image_users *l,
                       struct err *e)
 {
     for (size_t i = 0; i < u->n; i++) {
@@ -34,24 +34,16 @@ static int users_take(const struct virt_users *u, bool removes, struct image_use
     return 0;
 }
 
-static int users_ask(struct pool_move *m, struct image_set *set, const struct virt_intent *intent,
+static int users_ask(struct pool_move *m, struct image_set *set, const struct pool_intent *intent,
                      bool removes, struct image_users *l, struct err *e)
 {
-    const struct option_list *uris = &m->call->arg.connect;
-    const struct virt_files files = image_set_files(set);
-    for (size_t i = 0; i < uris->n; i++) {
-        struct virt_users users = {0};
-        /* what is going to be is so at the pool's own libvirt alone */
-        int rc = virt_users_find(uris->at[i], &files, i == 0 ? intent : NULL, &users, e);
-        if (rc < 0)
-            err_wrap(e, "%s does not tell who uses the images", uris->at[i]);
-        else
-            rc = users_take(&users, removes, l, e);
-        virt_users_free(&users);
-        if (rc < 0)
-            return -1;
-    }
-    return 0;
+    const struct image_files files = image_set_files(set);
+    struct file_users users = {0};
+    if (m->host->ops->users(m->host, &files, intent, &users, e) < 0)
+        return -1;
+    int rc = users_take(&users, removes, l, e);
+    file_users_free(&users);
+    return rc;
 }
 
 static const char *users_after(void *arg, const char *uuid)
@@ -90,7 +82,7 @@ int pool_check_left_behind(struct pool_move *m, struct err *e)
 {
     struct image_users users = {0};
     struct image_set set = {.place = &m->place, .all = true};
-    const struct virt_intent intent = {
+    const struct pool_intent intent = {
         .pool = m->journal->pool, .target = m->mount, .definition = users_after, .arg = m};
     int rc = users_add_originals(m, &set, e);
     if (rc == 0)
@@ -124,34 +116,35 @@ int pool_check_open(struct pool_move *m, struct err *e)
 
 static enum image_openers users_openers(const struct pool_move *m)
 {
-    return m->call != NULL && m->call->arg.force ? IMAGE_OPENERS_KNOWN : IMAGE_OPENERS_POSSIBLE;
+    return m->options.force ? IMAGE_OPENERS_KNOWN : IMAGE_OPENERS_POSSIBLE;
 }
 
 static int delete_check_pool(struct pool_move *m, struct err *e)
 {
     const struct pool_journal *j = m->journal;
-    CLEANUP_FREE char *xml = virt_pool_xml(m->pool, e);
-    CLEANUP_FREE char *target = xml != NULL ? virt_pool_target(xml, e) : NULL;
-    if (target == NULL)
+    struct pool_facts now;
+    if (m->host->ops->pool(m->host, &now, e) < 0)
         return -1;
-    if (j->mount == NULL || strcmp(target, j->mount) == 0)
-        return 0;
-    err_set(e, ERR_REFUSED, 0, "pool '%s' is at %s, not at the mount of the share, %s", j->pool,
-            target, j->mount);
-    return err_hint(e, "--undo takes the move back; or '%s' puts the pool there",
-                    text_command("virsh -c %s pool-edit %s", virt_pool_uri(m->pool), j->pool));
+    int rc = 0;
+    if (j->mount != NULL && strcmp(now.path, j->mount) != 0) {
+        rc = err_set(e, ERR_REFUSED, 0, "pool '%s' is at %s, not at the mount of the share, %s",
+                     j->pool, now.path, j->mount);
+        err_hint(e, "--undo takes the move back; or '%s' puts the pool there", now.edit_command);
+    }
+    pool_facts_free(&now);
+    return rc;
 }
 
 int pool_check_originals_unused(struct pool_move *m, struct err *e)
 {
     struct image_users users = {0};
     struct image_set set = {.place = &m->place};
-    const struct virt_intent intent = {.pool = m->journal->pool};
+    const struct pool_intent intent = {.pool = m->journal->pool};
     if (delete_check_pool(m, e) < 0)
         return -1;
     int rc = users_add_originals(m, &set, e);
     if (rc == 0)
-        rc = users_ask(m, &set, &intent, !m->call->arg.force, &users, e);
+        rc = users_ask(m, &set, &intent, !m->options.force, &users, e);
     if (rc == 0)
         rc = image_users_add_openers(&users, &set, users_openers(m), e);
     if (rc == 0)
@@ -189,11 +182,11 @@ static int users_add_copies(const struct pool_move *m, struct image_set *set, st
     const struct pool_journal *j = m->journal;
     for (size_t i = 0; i < j->n_images; i++) {
         CLEANUP_FREE char *path = NULL, *exported = NULL;
-        if (asprintf(&exported, "%s/%s", m->url.path, j->images[i].name) < 0)
+        if (asprintf(&exported, "%s/%s", m->to.path, j->images[i].name) < 0)
             return pool_no_memory(e);
         if (j->images[i].was_there)
             continue;
-        if (image_set_add_exported(set, m->url.host, exported, 0, 0, e) < 0)
+        if (image_set_add_exported(set, m->to.server, exported, 0, 0, e) < 0)
             return -1;
         if (j->mount == NULL)
             continue;
@@ -210,9 +203,9 @@ int pool_check_copies_unused(struct pool_move *m, bool put_back, struct err *e)
 {
     struct image_users users = {0};
     struct image_set set = {0};
-    const struct virt_intent will_be = {
+    const struct pool_intent will_be = {
         .pool = m->journal->pool, .target = m->journal->path, .definition = users_before, .arg = m};
-    const struct virt_intent is = {.pool = m->journal->pool};
+    const struct pool_intent is = {.pool = m->journal->pool};
     int rc = users_add_copies(m, &set, e);
     if (rc == 0)
         rc = users_ask(m, &set, put_back ? &is : &will_be, true, &users, e);

@@ -5,6 +5,7 @@
 
 #include <signal.h>
 
+#include "core/check_list.h"
 #include "tools/cmd/option.h"
 #include "tools/cmd/relocate_site.h"
 #include "tools/cmd/report_relocate.h"
@@ -71,5 +72,12 @@ const char *relocate_call_result(int rc, const struct err *e);
 
 /* `godwit relocate --pool`; the operands are the share, or none. Its exit code. */
 int relocate_pool(struct relocate_call *c, char **operands, int n);
+
+/*
+ * What that would refuse of the move that `arg` is about, as a finding, in the same words; or that it
+ * would not. Of `arg` pool, connect, mount, target and state_dir count.
+ */
+void relocate_pool_check(const struct relocate_arguments *arg, const char *share,
+                         struct check_list *l);
 
 #endif

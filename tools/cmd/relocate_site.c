@@ -245,6 +245,12 @@ int relocate_sites_open(struct relocate_sites *s, char **sources, size_t n, cons
     return site_destination(s, destination, e);
 }
 
+struct relocate_dir *relocate_sites_directory(struct relocate_sites *s, const char *operand,
+                                              struct err *e)
+{
+    return site_add(s, trimmed(operand), e);
+}
+
 void relocate_sites_close(struct relocate_sites *s)
 {
     for (size_t i = 0; i < s->n; i++) {

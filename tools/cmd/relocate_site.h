@@ -36,6 +36,10 @@ struct relocate_sites {
 int relocate_sites_open(struct relocate_sites *s, char **sources, size_t n, const char *destination,
                         bool recursive, struct err *e);
 
+/* Directory `operand`, which need not be one that is named by sources; it lives until they are closed. */
+struct relocate_dir *relocate_sites_directory(struct relocate_sites *s, const char *operand,
+                                              struct err *e);
+
 /* After relocate_free(). */
 void relocate_sites_close(struct relocate_sites *s);
 

@@ -12,6 +12,8 @@
 #include "core/clock.h"
 #include "core/log.h"
 #include "core/text.h"
+#include "nfs/share_url.h"
+#include "qmp/virt/pool/users.h"
 #include "tools/cmd/image_set.h"
 
 #define USERS_OWN_LIBVIRT "qemu:///system"
@@ -40,18 +42,27 @@ static char *users_join(const char *directory, const char *name)
 struct users_share {
     const struct relocate_dir *of; /* NULL: none is open */
     struct share_url url;
-    struct pool_share share;
+    struct ring *ring;
+    struct store_place *place;
 };
+
+static void users_close_share(struct users_share *s)
+{
+    if (s->place != NULL)
+        s->place->ops->place_close(s->place);
+    ring_free(s->ring);
+    *s = (struct users_share){0};
+}
 
 static int users_open_share(struct relocate_call *c, struct users_share *s,
                             const struct relocate_dir *dir, struct err *e)
 {
     if (s->of == dir)
         return 0;
-    pool_share_close(&s->share);
-    s->of = NULL;
+    users_close_share(s);
     if (share_url_parse(dir->text, &s->url, e) < 0 ||
-        pool_share_open(&s->share, dir->text, c, e) < 0)
+        (s->ring = ring_new(c->sites.ring, e)) == NULL ||
+        (s->place = share_open(s->ring, dir->text, &c->sites.share, e)) == NULL)
         return -1;
     s->of = dir;
     return 0;
@@ -64,7 +75,7 @@ static int users_add_shared(struct relocate_call *c, struct image_set *set, stru
     struct store_attr attr = {0};
     if (users_open_share(c, s, dir, e) < 0)
         return -1;
-    int found = s->share.place->ops->lookup(s->share.place, name, &attr, e);
+    int found = s->place->ops->lookup(s->place, name, &attr, e);
     CLEANUP_FREE char *exported = users_join(s->url.path, name);
     if (found < 0 || exported == NULL)
         return found < 0 ? -1 : err_set(e, ERR_IO, ENOMEM, "%s", name);
@@ -91,7 +102,7 @@ static int users_add_all(struct relocate_call *c, struct image_set *set, struct 
     int rc = 0;
     for (size_t i = 0; rc == 0 && (image = relocate_image(c->relocate, i)) != NULL; i++)
         rc = users_add(c, set, &s, image, e);
-    pool_share_close(&s.share);
+    users_close_share(&s);
     return rc;
 }
 
@@ -112,10 +123,10 @@ struct users_question {
     struct image_users *users;
 };
 
-static int users_take(const struct virt_users *users, const struct users_question *q, struct err *e)
+static int users_take(const struct file_users *users, const struct users_question *q, struct err *e)
 {
     for (size_t i = 0; i < users->n; i++) {
-        const struct virt_user *u = &users->at[i];
+        const struct file_user *u = &users->at[i];
         if (u->unknown && q->active_only)
             log_warn("%s: %s", u->who, u->how);
         else if ((u->active || u->unknown || !q->active_only) &&
@@ -128,14 +139,14 @@ static int users_take(const struct virt_users *users, const struct users_questio
 static int users_ask(const char *uri, struct image_set *set, const struct users_question *q,
                      struct err *e)
 {
-    struct virt_files files = image_set_files(set);
-    struct virt_users users = {0};
+    struct image_files files = image_set_files(set);
+    struct file_users users = {0};
     if (q->active_only) /* nobody runs from what lies there unlisted */
         files.n_directories = 0;
     int rc = virt_users_find(uri, &files, NULL, &users, e);
     if (rc == 0)
         rc = users_take(&users, q, e);
-    virt_users_free(&users);
+    file_users_free(&users);
     return rc;
 }
 

@@ -18,12 +18,12 @@ static uint64_t report_bytes(const struct pool_journal *j)
 }
 
 /* With --dry-run the other way round for --undo. */
-static void report_diff(const struct pool_move *m, const char *name, const char *before,
+static void report_diff(const struct report_pool *r, const char *name, const char *before,
                         const char *after, FILE *to)
 {
     if (after == NULL)
         return;
-    if (m->call->arg.undo)
+    if (r->arg->undo)
         line_diff(name, after, before, to);
     else
         line_diff(name, before, after, to);
@@ -34,25 +34,27 @@ static const char *report_after(const struct pool_move *m, size_t i)
     return m->after != NULL ? m->after[i] : m->journal->domains[i].after;
 }
 
-static void report_diffs(const struct pool_move *m, FILE *to)
+static void report_diffs(const struct report_pool *r, FILE *to)
 {
+    const struct pool_move *m = r->move;
     const struct pool_journal *j = m->journal;
     char name[300];
     snprintf(name, sizeof name, "pool %s", j->pool);
-    report_diff(m, name, j->before, m->pool_after != NULL ? m->pool_after : j->after, to);
+    report_diff(r, name, j->before, m->pool_after != NULL ? m->pool_after : j->after, to);
     for (size_t i = 0; i < j->n_domains; i++) {
         snprintf(name, sizeof name, "domain %s", j->domains[i].name);
-        report_diff(m, name, j->domains[i].before, report_after(m, i), to);
+        report_diff(r, name, j->domains[i].before, report_after(m, i), to);
     }
 }
 
 /* ---- text ---- */
 
-static void report_plan_text(const struct pool_move *m, FILE *to)
+static void report_plan_text(const struct report_pool *r, FILE *to)
 {
+    const struct pool_move *m = r->move;
     const struct pool_journal *j = m->journal;
     char bytes[UNITS_TEXT_MAX];
-    if (m->call->arg.delete_originals) {
+    if (r->arg->delete_originals) {
         for (size_t i = 0; i < j->n_images; i++)
             fprintf(to, "would delete: %s/%s\n", j->path, j->images[i].name);
         return;
@@ -60,16 +62,16 @@ static void report_plan_text(const struct pool_move *m, FILE *to)
     if (m->running > 0)
         fputs("would shut down the domains that run\n", to);
     for (size_t i = 0; i < j->n_images; i++)
-        if (m->call->arg.undo ? !j->images[i].was_there : j->phase == POOL_BEGUN)
+        if (r->arg->undo ? !j->images[i].was_there : j->phase == POOL_BEGUN)
             fprintf(to, "would %s: %s%s  %s\n",
-                    m->call->arg.undo        ? "remove"
+                    r->arg->undo             ? "remove"
                     : j->images[i].was_there ? "compare"
                                              : "copy",
                     m->share, j->images[i].name, units_format_size(bytes, j->images[i].size_bytes));
-    if (!m->call->arg.undo && m->pool_after == NULL)
+    if (!r->arg->undo && m->pool_after == NULL)
         fprintf(to, "pool %s stays as it is: without --mount it has no place on the share\n",
                 j->pool);
-    report_diffs(m, to);
+    report_diffs(r, to);
 }
 
 static void report_done_text(const struct pool_move *m, FILE *to)
@@ -102,10 +104,12 @@ static void report_undone_text(const struct pool_move *m, FILE *to)
         fprintf(to, "%zu image%s stood there before: left there\n", kept, kept == 1 ? "" : "s");
 }
 
-void report_pool_text(const struct pool_move *m, const char *result, FILE *to)
+void report_pool_text(const struct report_pool *r, FILE *to)
 {
+    const struct pool_move *m = r->move;
+    const char *result = r->result;
     if (strcmp(result, "planned") == 0)
-        report_plan_text(m, to);
+        report_plan_text(r, to);
     else if (strcmp(result, "done") == 0)
         report_done_text(m, to);
     else if (strcmp(result, "undone") == 0)
@@ -134,7 +138,7 @@ void report_pool_where(const struct pool_move *m, FILE *to)
 
 /* ---- JSON ---- */
 
-static void report_diff_json(const struct pool_move *m, struct json *o, const char *name,
+static void report_diff_json(const struct report_pool *r, struct json *o, const char *name,
                              const char *before, const char *after)
 {
     char *text = NULL;
@@ -142,28 +146,29 @@ static void report_diff_json(const struct pool_move *m, struct json *o, const ch
     FILE *to = open_memstream(&text, &len);
     if (to == NULL)
         return;
-    report_diff(m, name, before, after, to);
+    report_diff(r, name, before, after, to);
     if (fclose(to) == 0)
         json_text(o, "diff", text);
     free(text);
 }
 
-static void report_journal_json(const struct pool_move *m, struct json *o)
+static void report_journal_json(const struct report_pool *r, struct json *o)
 {
+    const struct pool_move *m = r->move;
     const struct pool_journal *j = m->journal;
     json_text(o, "pool", j->pool);
     json_text(o, "share", j->share);
     json_text(o, "mount", j->mount);
     json_text(o, "target", j->network ? "nfs" : "file");
     json_text(o, "path", j->path);
-    report_diff_json(m, o, j->pool, j->before, m->pool_after != NULL ? m->pool_after : j->after);
+    report_diff_json(r, o, j->pool, j->before, m->pool_after != NULL ? m->pool_after : j->after);
     struct json *domains = json_list(o, "domains");
     for (size_t i = 0; i < j->n_domains; i++) {
         struct json *d = json_item(domains);
         json_text(d, "name", j->domains[i].name);
         json_text(d, "uuid", j->domains[i].uuid);
         json_flag(d, "shut_down", j->domains[i].shut_down);
-        report_diff_json(m, d, j->domains[i].name, j->domains[i].before, report_after(m, i));
+        report_diff_json(r, d, j->domains[i].name, j->domains[i].before, report_after(m, i));
     }
     struct json *images = json_list(o, "images");
     for (size_t i = 0; i < j->n_images; i++) {
@@ -175,12 +180,12 @@ static void report_journal_json(const struct pool_move *m, struct json *o)
     json_u64(o, "bytes", report_bytes(j));
 }
 
-void report_pool_json(const struct pool_move *m, const char *result, const struct err *e, FILE *to)
+void report_pool_json(const struct report_pool *r, const struct err *e, FILE *to)
 {
     struct json *o = json_new();
-    json_text(o, "result", result);
-    if (m->journal != NULL)
-        report_journal_json(m, o);
+    json_text(o, "result", r->result);
+    if (r->move->journal != NULL)
+        report_journal_json(r, o);
     json_error(o, e);
     json_print(o, to);
 }

@@ -6,10 +6,16 @@
 #include <stdio.h>
 
 #include "tools/cmd/pool_move.h"
+#include "tools/cmd/relocate_call.h"
 
-/* `result`: "planned", "done", "undone", "deleted", or how it failed. */
-void report_pool_text(const struct pool_move *m, const char *result, FILE *to);
-void report_pool_json(const struct pool_move *m, const char *result, const struct err *e, FILE *to);
+struct report_pool {
+    const struct pool_move *move;
+    const struct relocate_arguments *arg; /* what was asked for */
+    const char *result; /* "planned", "done", "undone", "deleted", or how it failed */
+};
+
+void report_pool_text(const struct report_pool *r, FILE *to);
+void report_pool_json(const struct report_pool *r, const struct err *e, FILE *to);
 
 /* After a run that ended early: what stands where. */
 void report_pool_where(const struct pool_move *m, FILE *to);

@@ -81,7 +81,7 @@ struct virt_pool_facts {
 };
 
 /* Adds findings about the pool, none of which says whether it can be moved: that it is there and active,
- * too, is reported by who would move it (tools/cmd/pool_check.c). 1 and *facts; 0: there is no such pool; -1. */
+ * too, is reported by who would move it (tools/cmd/relocate_pool.c). 1 and *facts; 0: there is no such pool; -1. */
 int virt_check_pool(struct virt_host *h, const char *name_or_uuid, struct virt_pool_facts *facts,
                     struct check_list *l, struct err *e);
 

@@ -445,22 +445,13 @@ int domain_edit_make(const char *xml, const char *what, const struct domain_move
         goto fail;
     if (edit->n == 0)
         return 0;
-    edit->xml = xml_source_text(source);
-    if (edit->xml != NULL)
+    edit->definition = xml_source_text(source);
+    if (edit->definition != NULL)
         return 0;
     edit_no_memory(&ed, e);
 fail:
     domain_edit_free(edit);
     return -1;
-}
-
-void domain_edit_free(struct domain_edit *edit)
-{
-    for (size_t i = 0; i < edit->n; i++)
-        free(edit->names[i]);
-    free(edit->names);
-    free(edit->xml);
-    *edit = (struct domain_edit){0};
 }
 
 char *pool_edit_target(const char *xml, const char *path, struct err *e)

@@ -9,46 +9,7 @@
 #ifndef QMP_VIRT_POOL_DOMAIN_EDIT_H
 #define QMP_VIRT_POOL_DOMAIN_EDIT_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include "core/err.h"
-
-struct domain_image {
-    uint32_t uid, gid; /* its owner */
-    char *backing;     /* the image in the pool that it is based on; NULL: none */
-    char *format;      /* of the backing image; NULL: not said */
-};
-
-struct domain_move {
-    const char *pool;      /* its name: disks of type 'volume' have it */
-    const char *directory; /* where the images are then, on this host; NULL: nowhere */
-    /* With a host, disks become network disks: protocol nfs, "/export/images". Else NULL. */
-    const char *host, *export;
-
-    /* The name in the pool of what `path` leads to: relative, to be freed; "" is the pool's
-     * directory itself. NULL: it is outside. */
-    char *(*name)(void *arg, const char *path);
-    /* Of network disks: *i of an image, whose strings are to be freed; its backing image only where
-     * it is `qcow2`, which the domain or an overlay says. */
-    int (*image)(void *arg, const char *name, bool qcow2, struct domain_image *i, struct err *e);
-    /* A qcow2 disk outside of the pool that does not say what it is based on: -1 if that is in the
-     * pool. NULL: not asked. */
-    int (*outside)(void *arg, const char *path, struct err *e);
-    /* What an image in the pool is based on, as it says itself, if its user takes it for `format`
-     * (NULL: for what it looks like): i->backing and i->format, both to be freed, are set where that
-     * is in the pool. -1 (ERR_REFUSED): it would no longer lead there. NULL: not asked. */
-    int (*below)(void *arg, const char *name, const char *format, struct domain_image *i,
-                 struct err *e);
-    void *arg;
-};
-
-struct domain_edit {
-    char *xml;    /* NULL: the domain does not use the pool */
-    char **names; /* in the pool, of what it uses; some perhaps twice, some perhaps not there */
-    size_t n;
-};
+#include "core/pool/host.h"
 
 /*
  * With a host it refuses what libvirt or QEMU would refuse of a network disk: transient, lun, auth, a
@@ -71,8 +32,6 @@ int domain_edit_uses(const char *xml, const char *what, const struct domain_move
 /* The same without disks of type 'volume', which the XML does not tell the place of. */
 int domain_edit_uses_path(const char *xml, const char *what, const struct domain_move *m,
                           struct err *e);
-
-void domain_edit_free(struct domain_edit *edit);
 
 /* The XML of a pool with another target path; free() it. */
 char *pool_edit_target(const char *xml, const char *path, struct err *e);

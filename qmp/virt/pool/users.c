@@ -37,8 +37,8 @@ int search_no_memory(struct err *e)
 int search_add(struct search *s, char *who, const char *how, bool active, bool unknown,
                struct err *e)
 {
-    struct virt_users *u = s->users;
-    struct virt_user *more = realloc(u->at, (u->n + 1) * sizeof *more);
+    struct file_users *u = s->users;
+    struct file_user *more = realloc(u->at, (u->n + 1) * sizeof *more);
     char *copy = strdup(how);
     if (more != NULL)
         u->at = more;
@@ -47,18 +47,8 @@ int search_add(struct search *s, char *who, const char *how, bool active, bool u
         free(who);
         return search_no_memory(e);
     }
-    u->at[u->n++] = (struct virt_user){who, copy, active, unknown};
+    u->at[u->n++] = (struct file_user){who, copy, active, unknown};
     return 0;
-}
-
-void virt_users_free(struct virt_users *users)
-{
-    for (size_t i = 0; i < users->n; i++) {
-        free(users->at[i].who);
-        free(users->at[i].how);
-    }
-    free(users->at);
-    *users = (struct virt_users){0};
 }
 
 /* ---- what a path leads to ---- */
@@ -478,10 +468,10 @@ static void search_close(struct search *s)
     virt_host_close(s->host);
 }
 
-int virt_users_find(const char *uri, const struct virt_files *files,
-                    const struct virt_intent *intent, struct virt_users *users, struct err *e)
+int virt_users_find(const char *uri, const struct image_files *files,
+                    const struct pool_intent *intent, struct file_users *users, struct err *e)
 {
-    static const struct virt_intent as_it_is = {0};
+    static const struct pool_intent as_it_is = {0};
     struct search s = {.files = files,
                        .intent = intent != NULL ? intent : &as_it_is,
                        .here = virt_uri_is_here(uri),

@@ -16,13 +16,13 @@ struct known_pool {
 };
 
 struct search {
-    const struct virt_files *files;
-    const struct virt_intent *intent; /* never NULL */
+    const struct image_files *files;
+    const struct pool_intent *intent; /* never NULL */
     struct virt_host *host;
     bool here;
     struct known_pool *pools;
     size_t n_pools;
-    struct virt_users *users;
+    struct file_users *users;
     char *found; /* what the definition that is being looked at reaches, or why that is not known */
     void *looked; /* a tree (tsearch) of the files that were looked at */
 };

@@ -18,11 +18,10 @@
 #include "core/cleanup.h"
 #include "core/clock.h"
 #include "core/relocate/journal.h"
+#include "nfs/share.h"
 #include "tests/core/relocate/overlay_file.h"
 #include "tests/nfs/fake_server.h"
 #include "tools/cmd/pool_place.h"
-
-volatile sig_atomic_t relocate_interrupted;
 
 /* ---- commands ---- */
 
@@ -122,15 +121,21 @@ static void end_run(pid_t pid)
     assert_int_equal(waitpid(pid, NULL, 0), pid);
 }
 
-static void open_share(struct pool_share *s, int port)
+static struct store_place *open_site(const struct relocate_site *site, struct ring *ring,
+                                     struct err *e)
 {
     static volatile sig_atomic_t cancel;
-    struct relocate_call call = {0};
+    const struct share_options options = {.timeout_ns = 2 * NS_PER_S, .cancel = &cancel};
+    return share_open(ring, site->url, &options, e);
+}
+
+static void open_share(struct pool_share *s, int port)
+{
     struct err e = {0};
     char url[128];
-    call.sites.share = (struct share_options){.timeout_ns = 2 * NS_PER_S, .cancel = &cancel};
     snprintf(url, sizeof url, "nfs://127.0.0.1/export/?nfsport=%d&mountport=%d", port, port);
-    assert_int_equal(pool_share_open(s, url, &call, &e), 0);
+    const struct relocate_site site = {.url = url, .open = open_site};
+    assert_int_equal(pool_share_open(s, &site, RING_AUTO, &e), 0);
 }
 
 static void remove_parts(int port, const struct pool_journal *j)

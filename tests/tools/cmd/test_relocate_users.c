@@ -27,14 +27,14 @@ static enum libvirt_is libvirt;
 static unsigned libvirt_asked;
 static char in_use[256]; /* the path of an image that a domain has; "": of none */
 
-static int libvirt_knows(const struct virt_files *files, struct virt_users *users)
+static int libvirt_knows(const struct image_files *files, struct file_users *users)
 {
     libvirt_asked++;
     if (*in_use == '\0' || !files->path(files->arg, in_use, true))
         return 0;
     users->at = calloc(1, sizeof *users->at);
     users->at[users->n++] =
-        (struct virt_user){.who = strdup("domain late"), .how = strdup(in_use), .active = true};
+        (struct file_user){.who = strdup("domain late"), .how = strdup(in_use), .active = true};
     return 0;
 }
 
@@ -61,14 +61,14 @@ int __wrap_access(const char *path, int mode)
     return libvirt == LIBVIRT_MISSING ? -1 : 0;
 }
 
-int __real_virt_users_find(const char *uri, const struct virt_files *files,
-                           const struct virt_intent *intent, struct virt_users *users,
+int __real_virt_users_find(const char *uri, const struct image_files *files,
+                           const struct pool_intent *intent, struct file_users *users,
                            struct err *e);
-int __wrap_virt_users_find(const char *uri, const struct virt_files *files,
-                           const struct virt_intent *intent, struct virt_users *users,
+int __wrap_virt_users_find(const char *uri, const struct image_files *files,
+                           const struct pool_intent *intent, struct file_users *users,
                            struct err *e);
-int __wrap_virt_users_find(const char *uri, const struct virt_files *files,
-                           const struct virt_intent *intent, struct virt_users *users,
+int __wrap_virt_users_find(const char *uri, const struct image_files *files,
+                           const struct pool_intent *intent, struct file_users *users,
                            struct err *e)
 {
     if (libvirt == LIBVIRT_REAL)
@@ -78,7 +78,7 @@ int __wrap_virt_users_find(const char *uri, const struct virt_files *files,
     if (libvirt != LIBVIRT_UNSURE)
         return err_set(e, ERR_LOST, 0, "libvirt: connection refused");
     users->at = calloc(1, sizeof *users->at);
-    users->at[users->n++] = (struct virt_user){
+    users->at[users->n++] = (struct file_user){
         .who = strdup("domain g"), .how = strdup("/x.qcow2: cannot be read"), .unknown = true};
     return 0;
 }
@@ -191,7 +191,7 @@ static void test_no_user_is_left_out(void **state)
     how[0] = '/';
     strcpy(how + sizeof how - sizeof ".img", ".img");
     for (unsigned i = 0; i < 300; i++) {
-        const struct virt_user u = {.who = who, .how = i == 0 ? how : (char *)"/y.img"};
+        const struct file_user u = {.who = who, .how = i == 0 ? how : (char *)"/y.img"};
         snprintf(who, sizeof who, "domain g%u", i);
         assert_int_equal(image_users_add(&l, &u, &none), 0);
         assert_int_equal(image_users_add(&l, &u, &none), 0); /* once */
@@ -215,8 +215,8 @@ static void test_users_are_named_once(void **state)
     (void)state;
     struct image_users l = {0};
     struct err e = {0}, none = {0};
-    const struct virt_user a = {.who = (char *)"domain g", .how = (char *)"/a.img"};
-    const struct virt_user b = {.who = (char *)"domain h", .how = (char *)"/a.img"};
+    const struct file_user a = {.who = (char *)"domain g", .how = (char *)"/a.img"};
+    const struct file_user b = {.who = (char *)"domain h", .how = (char *)"/a.img"};
     assert_int_equal(image_users_add(&l, &a, &none), 0);
     assert_int_equal(image_users_add(&l, &b, &none), 0);
     assert_int_equal(image_users_add(&l, &a, &none), 0);

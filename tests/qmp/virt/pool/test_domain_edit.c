@@ -89,11 +89,11 @@ static void run(const struct domain_move *m, const struct edit_case *c)
     if (domain_edit_make(c->before, "domain g", m, &edit, &e) < 0)
         fail_msg("%s: %s", c->before, e.msg);
     if (c->after == NULL) {
-        assert_null(edit.xml);
+        assert_null(edit.definition);
         assert_int_equal(edit.n, 0);
     } else {
-        assert_non_null(edit.xml);
-        assert_string_equal(edit.xml, c->after);
+        assert_non_null(edit.definition);
+        assert_string_equal(edit.definition, c->after);
         assert_int_equal(domain_edit_uses(c->before, "domain g", m, &e), 1);
     }
     domain_edit_free(&edit);
@@ -354,7 +354,7 @@ static void test_what_cannot_be_edited_is_refused(void **state)
         assert_int_equal(domain_edit_make(refused[i].xml, "domain g", &to_nfs, &edit, &e), -1);
         assert_int_equal(e.class, ERR_REFUSED);
         assert_string_equal(e.msg, refused[i].message);
-        assert_null(edit.xml);
+        assert_null(edit.definition);
     }
     struct err e = {0};
     struct domain_edit edit;
