@@ -11,7 +11,7 @@
 #include "nfs/share_url.h"
 #include "qmp/virt/pool/host_virt.h"
 #include "tools/cmd/command.h"
-#include "tools/cmd/pool_move.h"
+#include "core/pool/move.h"
 #include "tools/cmd/relocate_call.h"
 #include "tools/cmd/report_pool.h"
 

@@ -14,7 +14,7 @@
 #include "core/text.h"
 #include "nfs/share_url.h"
 #include "qmp/virt/pool/users.h"
-#include "tools/cmd/image_set.h"
+#include "core/pool/image_set.h"
 
 #define USERS_OWN_LIBVIRT "qemu:///system"
 

@@ -5,7 +5,7 @@
 
 #include <stdio.h>
 
-#include "tools/cmd/pool_move.h"
+#include "core/pool/move.h"
 #include "tools/cmd/relocate_call.h"
 
 struct report_pool {

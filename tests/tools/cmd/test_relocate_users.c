@@ -14,7 +14,7 @@
 
 #include "core/clock.h"
 #include "tests/nfs/fake_server.h"
-#include "tools/cmd/image_set.h"
+#include "core/pool/image_set.h"
 #include "tools/cmd/relocate_users.h"
 
 volatile sig_atomic_t relocate_interrupted;

@@ -10,7 +10,7 @@
  * On a share the names are the server's. What this host has mounted is recognized by the inode number
  * and the size, which both see: that is no identity, but enough to be careful.
  */
-#include "tools/cmd/image_set.h"
+#include "core/pool/image_set.h"
 
 #include <errno.h>
 #include <netdb.h>

@@ -8,7 +8,7 @@
  * named with -c; the kernel tells who has a file open. Where a step is still to change pool and
  * domains, the question is who could reach the files after it.
  */
-#include "tools/cmd/pool_move.h"
+#include "core/pool/move.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +17,7 @@
 #include "core/cleanup.h"
 #include "core/log.h"
 #include "core/text.h"
-#include "tools/cmd/image_set.h"
+#include "core/pool/image_set.h"
 
 /* ---- the question ---- */
 

@@ -3,12 +3,12 @@
  * Images of this host or of an NFS share, and the one question about them: who uses them, by any
  * name? Asked of hosts (core/pool/host.h), and of this host's kernel (core/relocate/open_files.h).
  */
-#ifndef TOOLS_CMD_IMAGE_SET_H
-#define TOOLS_CMD_IMAGE_SET_H
+#ifndef CORE_POOL_IMAGE_SET_H
+#define CORE_POOL_IMAGE_SET_H
 
 #include "core/relocate/open_files.h"
 #include "core/pool/host.h"
-#include "tools/cmd/pool_place.h"
+#include "core/pool/place.h"
 
 struct image_name {
     char *path;             /* of this host, without symbolic links; NULL: it is on `server` */

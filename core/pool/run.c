@@ -9,7 +9,7 @@
  *
  * Copies stay on the share when a run fails: they are what the next one need not do again.
  */
-#include "tools/cmd/pool_move.h"
+#include "core/pool/move.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Where a pool's images are: its directory on this host, and the share that they move to. */
-#ifndef TOOLS_CMD_POOL_PLACE_H
-#define TOOLS_CMD_POOL_PLACE_H
+#ifndef CORE_POOL_PLACE_H
+#define CORE_POOL_PLACE_H
 
 #include <sys/types.h>
 

@@ -8,7 +8,7 @@
  * share are ours, which domains it shut down. Once switching has begun, the journal's domains and
  * images are the plan, and only the new XML is made again.
  */
-#include "tools/cmd/pool_move.h"
+#include "core/pool/move.h"
 
 #include <stdio.h>
 #include <stdlib.h>

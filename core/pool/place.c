@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "tools/cmd/pool_place.h"
+#include "core/pool/place.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -14,12 +14,12 @@
  * --delete-originals; DELETING only the latter. A run that fails goes back to BEGUN by itself, or to
  * none, if no copy was begun.
  */
-#ifndef TOOLS_CMD_POOL_MOVE_H
-#define TOOLS_CMD_POOL_MOVE_H
+#ifndef CORE_POOL_MOVE_H
+#define CORE_POOL_MOVE_H
 
 #include "core/pool/host.h"
 #include "core/relocate/relocate.h"
-#include "tools/cmd/pool_place.h"
+#include "core/pool/place.h"
 
 /* The share, which whoever opened it has until pool_close(). */
 struct pool_destination {

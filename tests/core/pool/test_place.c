@@ -21,7 +21,7 @@
 #include "nfs/share.h"
 #include "tests/core/relocate/overlay_file.h"
 #include "tests/nfs/fake_server.h"
-#include "tools/cmd/pool_place.h"
+#include "core/pool/place.h"
 
 /* ---- commands ---- */
 

@@ -8,7 +8,7 @@
  * journal stays, and another run goes on. An original whose copy is on no record, neither as made nor as
  * compared, stays: that a file of that name is on the share proves nothing.
  */
-#include "tools/cmd/pool_move.h"
+#include "core/pool/move.h"
 
 #include <errno.h>
 #include <stddef.h>

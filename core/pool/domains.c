@@ -7,7 +7,7 @@
  * redefined, and started from the share since, cannot be put back without losing what it writes: it
  * stays, and is reported to the operator.
  */
-#include "tools/cmd/pool_move.h"
+#include "core/pool/move.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "tools/cmd/pool_move.h"
+#include "core/pool/move.h"
 
 #include <errno.h>
 #include <stdio.h>

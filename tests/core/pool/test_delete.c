@@ -16,7 +16,7 @@
 
 #include <cmocka.h>
 
-#include "tools/cmd/pool_move.h"
+#include "core/pool/move.h"
 
 enum { IMAGES = 3 };
 
