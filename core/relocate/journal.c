@@ -281,6 +281,14 @@ int journal_continue(const struct journal_header *found, struct journal_header *
     return 0;
 }
 
+bool journal_source_changed(const struct journal_header *found, const struct journal_header *now)
+{
+    return strcmp(found->source, now->source) == 0 &&
+           (found->size_bytes != now->size_bytes || found->source_inode != now->source_inode ||
+            found->source_mtime_ns != now->source_mtime_ns ||
+            found->source_ctime_ns != now->source_ctime_ns);
+}
+
 /* ---- the records ---- */
 
 static uint64_t journal_record_checksum(const uint8_t *record, const uint8_t *run_id,

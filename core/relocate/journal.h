@@ -129,6 +129,9 @@ int journal_decode_header(const uint8_t *in, size_t len, struct journal_header *
  */
 int journal_continue(const struct journal_header *found, struct journal_header *now, struct err *e);
 
+/* Whether both are of the same source, and it was changed in between. */
+bool journal_source_changed(const struct journal_header *found, const struct journal_header *now);
+
 void journal_encode_record(uint8_t out[JOURNAL_RECORD_BYTES],
                            const uint8_t run_id[JOURNAL_RUN_ID_BYTES], uint64_t chunk,
                            const struct journal_record *r);

@@ -75,12 +75,13 @@ struct relocate_options {
     bool recursive; /* sources may be directories */
     bool follow; /* what symbolic links in them lead to is copied under the link's name, if that is
                          no directory; else links are left out. Links that are sources always are */
-    bool overwrite;   /* what stands at the destination is replaced */
-    bool restart;     /* what an earlier run left is not continued but removed */
-    bool force;       /* sources that a running QEMU writes to, too, unless they are to be moved */
-    bool verify;      /* read back what was written, and compare */
-    bool verify_only; /* copy nothing: compare what stands there with its source */
-    bool move;        /* remove each source, once its image stands there */
+    bool overwrite; /* what stands at the destination is replaced */
+    bool restart;   /* what an earlier run left is not continued but removed */
+    bool renew;     /* the same of an image whose source was changed since; else that is refused */
+    bool force;     /* sources that a running QEMU writes to, too, unless they are to be moved */
+    bool verify;    /* read back what was written, and compare */
+    bool verify_only;             /* copy nothing: compare what stands there with its source */
+    bool move;                    /* remove each source, once its image stands there */
     enum image_format_ask format; /* of the sources; decides about backing files */
     bool whole_sums; /* xxh3_128 of each image: one worker alone then reads all of it, in order */
     bool chunk_sums; /* of none. With neither: where it costs nothing that is worth mentioning, */
@@ -95,8 +96,10 @@ struct relocate_options {
     bool fixed;            /* take workers_max, depth_max and block_bytes as they are: no tuning */
     uint64_t bytes_per_s;  /* of data read; 0: no limit */
 
-    /* An image that was copied has its name now, and is *attr there. From the thread of a worker, by
-     * several at once; -1 ends the copy. May be NULL */
+    /* Called twice of an image that was copied: before it gets its name, which it gets as the file that
+     * *attr tells, with ctime_ns 0, as that is not known yet; and when it has it, and is *attr there. Who
+     * writes that down knows it for its own, whenever it is killed. From the thread of a worker, by several
+     * at once; -1 ends the copy. May be NULL */
     int (*published)(void *arg, const char *as, const struct store_attr *attr, struct err *e);
     /* The same of one that stood there already: all of it was compared with its source, and it is still the
      * file that was, unchanged. Also with verify_only. May be NULL */

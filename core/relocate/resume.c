@@ -364,7 +364,7 @@ int resume_examine(struct transfer *t, struct store_place *to, const struct stor
         return -1;
     rc = resume_may_be(t, &found, made, part != NULL) ? resume_compare(to, &found, &now, &differs)
                                                       : journal_continue(&found, &now, &differs);
-    if (rc < 0 && part != NULL) {
+    if (rc < 0 && part != NULL && !(t->options->renew && journal_source_changed(&found, &now))) {
         *e = differs;
         return -1;
     }

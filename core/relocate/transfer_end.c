@@ -199,6 +199,17 @@ static int finish_mark(void *ctx, struct err *e)
     return o->t->publish ? resume_mark(o->t, o->h, JOURNAL_WHOLE, e) : 0;
 }
 
+static int finish_announce(const struct transfer *t, struct err *e)
+{
+    struct store_attr then = t->part_is;
+    if (t->options->published == NULL || (t->phases & TRANSFER_COPY) == 0)
+        return 0;
+    then.size_bytes = t->attr.size_bytes;
+    then.mtime_ns = t->attr.mtime_ns;
+    then.ctime_ns = 0;
+    return t->options->published(t->options->published_arg, t->image.as, &then, e);
+}
+
 static int finish_publish(void *ctx, struct err *e)
 {
     struct finishing *o = ctx;
@@ -206,6 +217,8 @@ static int finish_publish(void *ctx, struct err *e)
     struct store_place *to = o->h->to;
     if (!t->publish)
         return 0;
+    if (finish_announce(t, e) < 0)
+        return -1;
     if (to->ops->publish(o->h->dst, t->image.as, &t->attr, t->overwrites ? &t->replaces : NULL, e) <
         0)
         return -1;

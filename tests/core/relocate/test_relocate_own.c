@@ -71,6 +71,44 @@ static void test_published_is_on_record(void **state)
     rig_tear_down(&r);
 }
 
+struct announced {
+    struct rig *r;
+    unsigned before, after;
+    uint64_t inode;
+};
+
+static int announced(void *arg, const char *as, const struct store_attr *attr, struct err *e)
+{
+    struct announced *a = arg;
+    const struct memory_image *named = memory_find(&a->r->to, as);
+    (void)e;
+    if (attr->ctime_ns == 0) {
+        a->before += named == NULL;
+        a->inode = attr->inode;
+        assert_int_equal(attr->mtime_ns, memory_find(&a->r->from, as)->attr.mtime_ns);
+    } else {
+        a->after += named != NULL && named->attr.inode == attr->inode && attr->inode == a->inode;
+    }
+    return 0;
+}
+
+/* Who writes it down knows the image for its own, whenever it is killed. */
+static void test_a_copy_is_announced_before_it_has_its_name(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct announced a = {.r = &r};
+    rig_set_up_image(&r);
+    rig_alone(&r);
+    r.options.published = announced;
+    r.options.published_arg = &a;
+    assert_int_equal(rig_run(&r), 0);
+    rig_assert_landed(&r);
+    assert_int_equal(a.before, 1);
+    assert_int_equal(a.after, 1);
+    rig_tear_down(&r);
+}
+
 static int somebody_uses_it(void *arg, const struct relocate_image *image,
                             const struct store_attr *attr, struct err *e)
 {
@@ -497,6 +535,7 @@ int main(void)
         cmocka_unit_test(test_part_inode_elsewhere),
         cmocka_unit_test(test_part_inode_and_times),
         cmocka_unit_test(test_published_is_on_record),
+        cmocka_unit_test(test_a_copy_is_announced_before_it_has_its_name),
         cmocka_unit_test(test_published_is_compared),
         cmocka_unit_test(test_a_file_of_two_names_is_not_written_to),
         cmocka_unit_test(test_what_is_used_by_then_stays),

@@ -264,6 +264,27 @@ static void test_source_changed_since(void **state)
     refused_then_restarted(&r, "changed");
 }
 
+static void test_a_changed_source_may_be_begun_anew(void **state)
+{
+    (void)state;
+    struct rig r;
+    set_up_kept(&r);
+    memory_find(&r.from, "image")->attr.mtime_ns++;
+    r.options.renew = true;
+    assert_int_equal(rig_run(&r), 0);
+    rig_assert_landed(&r);
+    assert_int_equal(relocate_totals(r.r)->resumed_bytes, 0);
+    rig_tear_down(&r);
+
+    /* and no other difference is one of the source */
+    set_up_kept(&r);
+    memory_find(&r.to, RIG_PART)->attr.inode += 1000;
+    r.options.renew = true;
+    assert_int_equal(rig_run(&r), -1);
+    rig_assert_refused(&r, "part");
+    rig_tear_down(&r);
+}
+
 /* Changes that make it no journal of ours, or not a whole one. */
 static void test_a_damaged_journal_is_refused(void **state)
 {
@@ -531,6 +552,7 @@ int main(void)
         cmocka_unit_test(test_whole_sums_of_resumed),
         cmocka_unit_test(test_restart_copies_all_again),
         cmocka_unit_test(test_source_changed_since),
+        cmocka_unit_test(test_a_changed_source_may_be_begun_anew),
         cmocka_unit_test(test_a_damaged_journal_is_refused),
         cmocka_unit_test(test_a_torn_record_is_refused),
         cmocka_unit_test(test_a_misplaced_record_is_refused),
