@@ -142,7 +142,7 @@ static int plan_image(struct pool_move *m, struct pool_share *s, size_t at, stru
     j->n_images++;
     if (plan_whose(m, s, i, image->was_there || m->options.copy.verify_only, e) < 0)
         return -1;
-    return pool_place_original(j->path, i, e);
+    return pool_original_read(j->path, i, e);
 }
 
 static int plan_images(struct pool_move *m, struct err *e)
@@ -188,8 +188,8 @@ static int plan_check_named(const struct pool_move *m, struct err *e)
     return 0;
 }
 
-/* Written down before anything else can happen to it: only then it is known to be ours. Several
- * workers do so. */
+/* Written down before it gets its name, and once more as it is then: so it is known to be ours, whatever
+ * happens in between. Several workers do so. */
 static int copy_made(void *arg, const char *as, const struct store_attr *attr, struct err *e)
 {
     static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -238,35 +238,41 @@ static void plan_forget_images(struct pool_move *m)
     relocate_free(TAKE(m->relocate));
 }
 
-/*
- * Copies that all stand there, from a run that was killed just then, or made by hand, are compared
- * with their originals instead of made again. That is found out by planning so.
- */
-static int plan_copy(struct pool_move *m, size_t n, struct err *e)
+/* Copies that all stand there, made by hand or by a run that was killed just then, are compared with their
+ * originals instead of made again. 1: that is planned; 0: they do not; -1. */
+static int plan_compare(struct pool_move *m, size_t n, struct err *e)
 {
     struct relocate_options *o = &m->options.copy;
     struct err absent = {0};
-    o->recursive = o->follow = true;
-    o->force = m->running > 0; /* they are shut down before; then it is planned again */
-    o->overwrite = false;
     o->verify_only = true;
+    o->published = NULL;
+    m->relocate = relocate_plan(m->sources, n, m->to.copy, o, &absent);
+    int all = m->relocate == NULL ? 0 : plan_images(m, e) < 0 ? -1 : plan_all_there(m, e);
+    if (all == 0)
+        plan_forget_images(m);
+    return all;
+}
+
+/* What an earlier run has not ended is continued: parts, journals, and directories that still wait for
+ * their attributes. Only where there is nothing of that, and all stand there, they are compared. */
+static int plan_copy(struct pool_move *m, size_t n, struct err *e)
+{
+    struct relocate_options *o = &m->options.copy;
+    struct err cannot = {0};
+    o->recursive = o->follow = o->renew = true;
+    o->force = m->running > 0;     /* they are shut down before; then it is planned again */
+    o->overwrite = m->stale.n > 0; /* as if they were removed already; then it is planned again */
+    o->verify_only = false;
+    o->published = copy_made;
     o->compared = copy_compared;
     o->published_arg = m;
-    if (m->stale.n == 0)
-        m->relocate = relocate_plan(m->sources, n, m->to.copy, o, &absent);
-    if (m->relocate != NULL) {
-        if (plan_images(m, e) < 0)
-            return -1;
-        int all = plan_all_there(m, e);
-        if (all != 0)
-            return all < 0 ? -1 : 0;
-    }
-    plan_forget_images(m);
-    o->verify_only = false;
-    o->overwrite = m->stale.n > 0; /* as if they were removed already; then it is planned again */
-    o->published = copy_made;
-    m->relocate = relocate_plan(m->sources, n, m->to.copy, o, e);
-    return m->relocate != NULL ? plan_images(m, e) : -1;
+    m->relocate = relocate_plan(m->sources, n, m->to.copy, o, &cannot);
+    if (m->relocate != NULL)
+        return plan_images(m, e);
+    int all = m->stale.n == 0 && cannot.class == ERR_REFUSED ? plan_compare(m, n, e) : 0;
+    if (all == 0)
+        *e = cannot;
+    return all > 0 ? 0 : -1;
 }
 
 /* ---- copies of what has changed since ---- */
@@ -285,7 +291,7 @@ static int stale_is(struct pool_move *m, struct pool_share *s,
 {
     struct store_attr now;
     struct err gone = {0};
-    int same = image->copy.made ? pool_place_unchanged(m->earlier->path, image, &gone) : 1;
+    int same = image->copy.made ? pool_original_unchanged(m->earlier->path, image, &gone) : 1;
     if (same == 1)
         return 0;
     int found = s->place->ops->lookup(s->place, image->name, &now, e);
@@ -378,7 +384,7 @@ int pool_check_originals(struct pool_move *m, struct err *e)
 {
     for (size_t i = 0; i < m->journal->n_images; i++) {
         const struct pool_journal_image *image = &m->journal->images[i];
-        int same = pool_place_unchanged(m->journal->path, image, e);
+        int same = pool_original_unchanged(m->journal->path, image, e);
         if (same < 0)
             return -1;
         if (same == 0)
@@ -467,7 +473,7 @@ static int remove_copy(struct pool_move *m, struct pool_share *s,
     int found = s->place->ops->lookup(s->place, image->name, &attr, e);
     if (found < 0)
         return -1;
-    if (found > 0 && pool_place_original(m->journal->path, &now, e) < 0) {
+    if (found > 0 && pool_original_read(m->journal->path, &now, e) < 0) {
         if (e->sys != ENOENT)
             return -1;
         err_clear(e);
@@ -478,9 +484,7 @@ static int remove_copy(struct pool_move *m, struct pool_share *s,
     if (removed == 0)
         log_warn("%s%s stays: it is not known to be the copy that godwit made", s->place->url,
                  image->name);
-    if (removed > 0)
-        pool_share_remove_directories(s, image);
-    return removed < 0 ? -1 : 0;
+    return removed > 0 ? pool_share_remove_directories(s, image, e) : removed;
 }
 
 int pool_remove_copies(struct pool_move *m, enum pool_copy_proof proof, struct err *e)

@@ -37,7 +37,7 @@ static void delete_directories(const struct pool_move *m, char *path)
     for (char *slash = strrchr(path, '/'); slash - path > (ptrdiff_t)strlen(m->journal->path);
          slash = strrchr(path, '/')) {
         *slash = '\0';
-        if (rmdir(path) < 0)
+        if (rmdir(path) < 0 && errno != ENOENT)
             break;
     }
 }
@@ -60,13 +60,13 @@ static int delete_one(struct pool_move *m, const struct pool_journal_image *imag
         return delete_unproven(m, image);
     if (pool_check_original_closed(m, image, e) < 0)
         return -1;
-    int removed = pool_place_remove(m->journal->path, image, e);
-    if (removed < 0 && e->sys == ENOENT) {
-        err_clear(e);
-        return 1;
-    }
-    if (removed < 0)
+    int removed = pool_original_remove(m->journal->path, image, e);
+    if (removed < 0 && e->sys != ENOENT)
         return -1;
+    if (removed < 0) { /* by a run that was killed right after it */
+        err_clear(e);
+        removed = 1;
+    }
     if (asprintf(&path, "%s/%s", m->journal->path, image->name) < 0)
         return pool_no_memory(e);
     if (removed == 0)

@@ -5,7 +5,8 @@
  * A domain is looked at right before its definition is changed and right after: whoever started it
  * in between has it running on the old images, and then the move is taken back. One that was
  * redefined, and started from the share since, cannot be put back without losing what it writes: it
- * stays, and is reported to the operator.
+ * stays, and is reported to the operator. That it does not run any more does not mean that it never did: before
+ * and after each definition is put back the copies are looked at, and what was written to one stays.
  */
 #include "core/pool/move.h"
 
@@ -280,6 +281,13 @@ int pool_redefine(struct pool_move *m, struct err *e)
     return 0;
 }
 
+/* Whether what it runs with is in the old place. A volume is where the pool is: there, if that stays. */
+static int running_uses_old(struct pool_move *m, const struct pool_journal_domain *d,
+                            const char *live, struct err *e)
+{
+    return m->host->ops->uses(m->host, live, d->name, m->mount != NULL, &m->how, e);
+}
+
 int pool_check_moved(struct pool_move *m, struct err *e)
 {
     for (size_t i = 0; i < m->journal->n_domains; i++) {
@@ -289,7 +297,7 @@ int pool_check_moved(struct pool_move *m, struct err *e)
             return -1;
         CLEANUP_FREE char *live = active ? m->host->ops->definition(m->host, d->uuid, true, e)
                                          : NULL;
-        int old = live != NULL ? m->host->ops->uses(m->host, live, d->name, true, &m->how, e) : 0;
+        int old = live != NULL ? running_uses_old(m, d, live, e) : 0;
         if (e->class != ERR_NONE)
             return -1;
         if (old)
@@ -307,7 +315,68 @@ static bool put_back_runs_moved(struct pool_move *m, const struct pool_journal_d
     if (m->host->ops->active(m->host, d->uuid, &e) != 1)
         return false;
     CLEANUP_FREE char *live = m->host->ops->definition(m->host, d->uuid, true, &e);
-    return live != NULL && m->host->ops->uses(m->host, live, d->name, true, &m->how, &e) == 0;
+    return live != NULL && running_uses_old(m, d, live, &e) == 0;
+}
+
+/* Whether the copies are as they were made. What guests have written to one is there alone. */
+static bool put_back_look(struct pool_move *m)
+{
+    CLEANUP_FREE char *names = NULL;
+    struct err e = {0};
+    if (m->options.force || m->written)
+        return !m->written;
+    m->looked = false;
+    if (pool_changed_copies(m, &names, &e) < 0)
+        pool_unsettled(m, text_keep("it is not known whether guests have written to the share: %s",
+                                    e.msg));
+    else if (names != NULL)
+        pool_unsettled(m, text_keep("guests have written to the share (%s)", names));
+    else
+        m->looked = true;
+    m->written = !m->looked;
+    return m->looked;
+}
+
+/* Before the first definition is put back; later that was done after the one before. */
+static bool put_back_may(struct pool_move *m)
+{
+    return m->looked && !m->written ? true : put_back_look(m);
+}
+
+/* Whether the move would make another definition of this one. */
+static bool put_back_would_move(struct pool_move *m, const struct pool_journal_domain *d,
+                                const char *definition)
+{
+    struct domain_edit edit = {0};
+    struct err e = {0};
+    if (m->host->ops->edit(m->host, d->uuid, definition, d->name, &m->how, &edit, &e) < 0)
+        return false;
+    bool would = edit.definition != NULL && !pool_same(m, d, definition, edit.definition);
+    domain_edit_free(&edit);
+    return would;
+}
+
+/* Nobody has redefined it yet, or there is nothing to redefine: what has changed in it is somebody's work,
+ * and no affair of ours. */
+static bool put_back_is_elsewhere(struct pool_move *m, const struct pool_journal_domain *d,
+                                  const char *now)
+{
+    return d->after == NULL && !m->options.force &&
+           (put_back_would_move(m, d, now) || !put_back_would_move(m, d, d->before));
+}
+
+/* What the host makes of its old definition, to be freed; NULL: it has not got it, as *e tells, or it
+ * was written to meanwhile, and has the one from before that again. */
+static char *put_back_define(struct pool_move *m, const struct pool_journal_domain *d,
+                             const char *now, struct err *e)
+{
+    if (m->host->ops->define(m->host, d->uuid, d->before, e) < 0)
+        return NULL;
+    if (put_back_look(m))
+        return m->host->ops->definition(m->host, d->uuid, false, e);
+    if (m->host->ops->define(m->host, d->uuid, now, e) < 0)
+        err_wrap(e, "was put back while its guest wrote to the share, and stays so");
+    return NULL;
 }
 
 static void put_back_domain(struct pool_move *m, struct pool_journal_domain *d)
@@ -319,14 +388,20 @@ static void put_back_domain(struct pool_move *m, struct pool_journal_domain *d)
         free(TAKE(d->after));
         return;
     }
+    if (now != NULL && put_back_is_elsewhere(m, d, now)) {
+        log_warn("domain %s was changed by someone else meanwhile: it stays so", d->name);
+        return;
+    }
     if (now != NULL && put_back_runs_moved(m, d)) {
         snprintf(what, sizeof what, "domain %s runs from the share already", d->name);
         pool_unsettled(m, what);
         return;
     }
-    CLEANUP_FREE char *then = NULL;
-    if (now != NULL && m->host->ops->define(m->host, d->uuid, d->before, &e) == 0)
-        then = m->host->ops->definition(m->host, d->uuid, false, &e);
+    if (now != NULL && !put_back_may(m))
+        return;
+    CLEANUP_FREE char *then = now != NULL ? put_back_define(m, d, now, &e) : NULL;
+    if (then == NULL && m->written && e.class == ERR_NONE)
+        return;
     if (then != NULL && (pool_same(m, d, then, d->before) || m->options.force)) {
         if (!pool_same(m, d, then, d->before))
             log_warn("domain %s: libvirt makes something else of its old definition by now: see "
@@ -347,12 +422,17 @@ static void put_back_pool(struct pool_move *m)
     struct pool_facts now = {0};
     const char *before = m->journal->before;
     int rc = m->host->ops->pool(m->host, &now, &e);
-    if (rc == 0 && !(now.active && m->host->ops->same(m->host, NULL, now.definition, before)))
+    bool same = rc == 0 && m->host->ops->same(m->host, NULL, now.definition, before);
+    if (rc == 0 && !same && (rc = pool_check_copies_closed(m, &e)) < 0)
+        err_wrap(&e, "a guest runs from it");
+    if (rc == 0 && (same ? !now.active : put_back_may(m)))
         rc = m->host->ops->define(m->host, NULL, before, &e);
+    if (rc == 0 && !same && !put_back_look(m)) /* volumes have followed it */
+        rc = m->host->ops->define(m->host, NULL, now.definition, &e);
     pool_facts_free(&now);
     if (rc < 0)
-        pool_unsettled(m, e.msg);
-    else
+        pool_unsettled(m, text_keep("the pool: %s", e.msg));
+    else if (!m->written)
         free(TAKE(m->journal->after));
 }
 

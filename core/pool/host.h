@@ -139,7 +139,7 @@ struct pool_host_ops {
     /* Its volumes, as of its last refresh. */
     int (*volumes)(struct pool_host *h, struct pool_volume **volumes, size_t *n, struct err *e);
 
-    /* All domains of the host, by name. One that ends while it is looked at is told as it is then. */
+    /* All domains of the host, by name. One that ends while it is looked at is reported as it is then. */
     int (*domains)(struct pool_host *h, struct pool_domain **domains, size_t *n, struct err *e);
     /* Whether it runs: 1, 0, -1. */
     int (*active)(struct pool_host *h, const char *uuid, struct err *e);

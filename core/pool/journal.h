@@ -32,7 +32,7 @@ struct pool_journal_domain {
     bool shut_down; /* by us */
 };
 
-/* A file on the share, as it was when we had made it. */
+/* A file on the share, as it was when we had made it; or, with ctime_ns 0, as it is to get its name. */
 struct pool_journal_copy {
     bool made; /* else there is none that is known to be ours */
     uint64_t inode, generation, size_bytes;

@@ -19,7 +19,9 @@
 
 #include "core/pool/host.h"
 #include "core/relocate/relocate.h"
+#include "core/pool/original.h"
 #include "core/pool/place.h"
+#include "core/pool/share.h"
 
 /* The share, which whoever opened it has until pool_close(). */
 struct pool_destination {
@@ -69,7 +71,9 @@ struct pool_move {
     bool resumed;                 /* an earlier run's journal is continued */
     bool copying;                 /* copies may be on the share */
     bool back;                    /* pool_put_back() was called */
-    bool written; /* guests have written to the copies already: nothing may be put back */
+    bool looked; /* the copies were as they were made, when they were looked at last */
+    bool
+        written; /* guests have written to the copies already, or may have: nothing may be put back */
 
     /* The plan. */
     struct pool_place place;
@@ -186,6 +190,8 @@ int pool_check_originals_unused(struct pool_move *m, struct err *e);
 /* ERR_REFUSED: a process has that one open, right before it is deleted. */
 int pool_check_original_closed(struct pool_move *m, const struct pool_journal_image *image,
                                struct err *e);
+/* ERR_REFUSED: a process has a copy open for writing, at the mount. */
+int pool_check_copies_closed(struct pool_move *m, struct err *e);
 /* ERR_REFUSED: somebody can reach a copy once pool and domains are put back, or, with `put_back`, now. */
 int pool_check_copies_unused(struct pool_move *m, bool put_back, struct err *e);
 

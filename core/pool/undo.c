@@ -67,7 +67,7 @@ static int undo_check_copies(struct pool_move *m, struct err *e)
 static int undo_check_originals(struct pool_move *m, struct err *e)
 {
     for (size_t i = 0; m->journal->phase != POOL_BEGUN && i < m->journal->n_images; i++)
-        if (pool_place_unchanged(m->journal->path, &m->journal->images[i], e) < 0)
+        if (pool_original_unchanged(m->journal->path, &m->journal->images[i], e) < 0)
             return err_wrap(e, "an original is missing");
     return 0;
 }
@@ -116,7 +116,9 @@ int pool_undo(struct pool_move *m, struct err *e)
     /* from here on it is no move that has ended, whatever becomes of this */
     if (m->journal->phase == POOL_DONE && pool_write_journal(m, POOL_SWITCHING, e) < 0)
         return -1;
-    pool_put_back(m);
+    if (m->journal->phase !=
+        POOL_BEGUN) /* else all is as it was, but for what others have changed */
+        pool_put_back(m);
     if (m->unsettled != NULL) {
         err_set(e, ERR_UNCERTAIN, 0, "not put back: %s", m->unsettled);
         return err_hint(e, "fix that, and run it again; --force takes what libvirt makes of it");

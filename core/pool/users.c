@@ -21,7 +21,7 @@
 
 /* ---- the question ---- */
 
-/* What cannot be found out counts, unless nothing is removed: then it is told. */
+/* What cannot be found out counts, unless nothing is removed: then it is reported. */
 static int users_take(const struct file_users *u, bool removes, struct image_users *l,
                       struct err *e)
 {
@@ -196,6 +196,20 @@ static int users_add_copies(const struct pool_move *m, struct image_set *set, st
             return -1;
     }
     return 0;
+}
+
+int pool_check_copies_closed(struct pool_move *m, struct err *e)
+{
+    struct image_users users = {0};
+    struct image_set set = {0};
+    int rc = users_add_copies(m, &set, e);
+    if (rc == 0)
+        rc = image_users_add_openers(&users, &set, IMAGE_OPENERS_WRITE, e);
+    if (rc == 0)
+        rc = image_users_refuse(&users, "a copy is in use", "end what has it open first", e);
+    image_users_free(&users);
+    image_set_free(&set);
+    return rc;
 }
 
 /* `put_back`: pool and domains are back already; else they are going to be. */

@@ -43,7 +43,7 @@ static int make_originals(void **state)
         path_of(i, path);
         FILE *f = fopen(path, "w");
         if (f == NULL || fputs("data", f) < 0 || fclose(f) != 0 ||
-            pool_place_original(pool, &images[i], &e) < 0)
+            pool_original_read(pool, &images[i], &e) < 0)
             return -1;
     }
     return 0;

@@ -21,7 +21,9 @@
 #include "nfs/share.h"
 #include "tests/core/relocate/overlay_file.h"
 #include "tests/nfs/fake_server.h"
+#include "core/pool/original.h"
 #include "core/pool/place.h"
+#include "core/pool/share.h"
 
 /* ---- commands ---- */
 
@@ -190,6 +192,7 @@ static void test_directories_go_with_their_records(void **state)
                                              .directories_there = 1};
     const struct pool_journal_image other = {.name = (char *)"full/x.img"};
     struct pool_share s = {0};
+    struct err e = {0};
     struct fake_server *server = fake_server_start(&usual);
     fake_server_add_directory(server, "old");
     fake_server_add_directory(server, "old/a");
@@ -200,8 +203,8 @@ static void test_directories_go_with_their_records(void **state)
     fake_server_add_file(server, "old/a/.b.godwit-directory", "made", 4);
     fake_server_add_file(server, ".full.godwit-directory", "made", 4);
     open_share(&s, fake_server_port(server));
-    pool_share_remove_directories(&s, &image);
-    pool_share_remove_directories(&s, &other);
+    assert_int_equal(pool_share_remove_directories(&s, &image, &e), 0);
+    assert_int_equal(pool_share_remove_directories(&s, &other, &e), 0);
     pool_share_close(&s);
     fake_server_stop(server);
     assert_non_null(fake_server_file(server, "old"));
@@ -255,24 +258,24 @@ static void test_only_the_original_on_record_is_removed(void **state)
                 asprintf(&other, "%s/other.img", pool) > 0);
     write_original("a.img", "data");
     assert_int_equal(symlink("a.img", l), 0);
-    assert_int_equal(pool_place_original(pool, &image, &e), 0);
-    assert_int_equal(pool_place_original(pool, &link, &e), 0);
+    assert_int_equal(pool_original_read(pool, &image, &e), 0);
+    assert_int_equal(pool_original_read(pool, &link, &e), 0);
     /* another of the same size under the name stays */
     assert_int_equal(rename(a, other), 0);
     write_original("a.img", "work");
-    assert_int_equal(pool_place_remove(pool, &image, &e), 0);
-    assert_int_equal(pool_place_remove(pool, &link, &e), 0);
+    assert_int_equal(pool_original_remove(pool, &image, &e), 0);
+    assert_int_equal(pool_original_remove(pool, &link, &e), 0);
     assert_int_equal(access(a, F_OK), 0);
     assert_int_equal(access(l, F_OK), 0);
     /* a link to what is on record goes, and that stays; then the file itself */
     write_original("a.img", "data");
-    assert_int_equal(pool_place_original(pool, &image, &e), 0);
-    assert_int_equal(pool_place_original(pool, &link, &e), 0);
-    assert_int_equal(pool_place_remove(pool, &link, &e), 1);
+    assert_int_equal(pool_original_read(pool, &image, &e), 0);
+    assert_int_equal(pool_original_read(pool, &link, &e), 0);
+    assert_int_equal(pool_original_remove(pool, &link, &e), 1);
     assert_int_equal(access(l, F_OK), -1);
-    assert_int_equal(pool_place_remove(pool, &image, &e), 1);
+    assert_int_equal(pool_original_remove(pool, &image, &e), 1);
     assert_int_equal(access(a, F_OK), -1);
-    assert_int_equal(pool_place_remove(pool, &image, &e), -1);
+    assert_int_equal(pool_original_remove(pool, &image, &e), -1);
     assert_int_equal(e.sys, ENOENT);
 }
 
