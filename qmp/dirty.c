@@ -82,12 +82,15 @@ static int dirty_look(struct dirty_run *r, struct err *e)
     if (qmp_query_status(r->c, &run, e) < 0 || qmp_query_migrate(r->c, &s, e) < 0)
         return -1;
     if (vm_migration_busy(s.migration)) {
-        err_set(e, ERR_REFUSED, EBUSY,
-                "the guest is being migrated: its dirty pages are not measured");
+        err_set(e, ERR_REFUSED, 0, "the guest is being migrated: its dirty pages are not measured");
+        e->sys = EBUSY;
         return err_hint(e, "'godwit watch' without --dirty shows what the migration counts");
     }
-    if (run != VM_RUN_RUNNING)
-        return err_set(e, ERR_REFUSED, EAGAIN, "the guest does not run: it dirties nothing");
+    if (run != VM_RUN_RUNNING) {
+        err_set(e, ERR_REFUSED, 0, "the guest does not run: it dirties nothing");
+        e->sys = EAGAIN;
+        return -1;
+    }
     return 0;
 }
 

@@ -25,10 +25,15 @@
 #include "qmp/virt/watched.h"
 #include "tools/cmd/command.h"
 #include "tools/cmd/report_watch.h"
+#include "tools/cmd/watch_dirty.h"
 
 struct watch_options {
     const char *connect;
     bool wait;
+    bool dirty;
+    const char *windows;
+    int source; /* WATCH_NOT_GIVEN: --dirty chooses */
+    uint64_t rounds;
     int64_t timeout_ns;
     int64_t interval_ns;
     bool json;
@@ -43,10 +48,22 @@ static const struct option_def options[] = {
      AT(connect), 0, 0, NULL},
     {"wait", 'w', OPTION_FLAG, NULL, "wait for a migration to begin; without it there must be one",
      AT(wait), 0, 0, NULL},
+    {"dirty", 'd', OPTION_FLAG, NULL,
+     "measure what the guest dirties, while nobody migrates it, until Ctrl-C", AT(dirty), 0, 0,
+     NULL},
+    {"windows", 0, OPTION_TEXT, "TIME,TIME,...",
+     "with --dirty: how long to count, up to 8 from 50ms to 60s (100ms,300ms,1s,3s; 1s,2s,4s before "
+     "QEMU 8.2, which takes whole seconds)",
+     AT(windows), 0, 0, NULL},
+    {"source", 0, OPTION_CHOICE, "dirty-ring|dirty-bitmap|page-sampling",
+     "with --dirty: who counts (the bitmap under KVM, else page sampling)", AT(source), 0, 0,
+     watch_dirty_sources},
+    {"rounds", 0, OPTION_COUNT, "N", "with --dirty: end after so many rounds", AT(rounds), 1,
+     1000000000, NULL},
     {"timeout", 0, OPTION_DURATION, "TIME", "watch no longer than this, the waiting included",
      AT(timeout_ns), 0, 0, NULL},
     {"interval", 'i', OPTION_DURATION, "TIME",
-     "ask QEMU this often (1s); a question takes a domain's monitor for some milliseconds",
+     "ask QEMU this often, or with --dirty rest so long between rounds (1s); a question takes a domain's monitor for some milliseconds",
      AT(interval_ns), 0, 0, NULL},
     {"metrics", 0, OPTION_TEXT, "FILE",
      "keep the values in FILE, for Prometheus (node_exporter's textfile collector: name it *.prom)",
@@ -460,7 +477,30 @@ static int watch_check(struct watch_call *c, struct err *e)
         return err_set(e, ERR_USAGE, 0, "--interval: must be from 10ms to 1h");
     if (o->metrics != NULL && o->metrics[0] == '\0')
         return err_set(e, ERR_USAGE, 0, "--metrics: needs the name of a file");
+    if (o->dirty && o->wait)
+        return err_set(e, ERR_USAGE, 0,
+                       "--wait is for a migration, and --dirty watches a guest that has none");
+    if (!o->dirty && (o->windows != NULL || o->source != WATCH_NOT_GIVEN || o->rounds > 0))
+        return err_set(e, ERR_USAGE, 0, "%s goes with --dirty only",
+                       o->windows != NULL             ? "--windows"
+                       : o->source != WATCH_NOT_GIVEN ? "--source"
+                                                      : "--rounds");
     return 0;
+}
+
+static int watch_dirty_main(const struct watch_call *c)
+{
+    const struct watch_options *o = &c->opt;
+    const struct watch_dirty_options opt = {.target = c->view.target,
+                                            .connect = o->connect,
+                                            .windows = o->windows,
+                                            .source = o->source,
+                                            .rounds = o->rounds,
+                                            .timeout_ns = o->timeout_ns,
+                                            .interval_ns = o->interval_ns,
+                                            .json = o->json,
+                                            .metrics = o->metrics};
+    return watch_dirty_run(&opt);
 }
 
 static int watch_open_all(struct watch_call *c, struct err *e)
@@ -514,8 +554,9 @@ static int watch_exit(const struct watch_call *c, struct err *e)
 
 static int watch_main(const struct command *self, int argc, char **argv)
 {
-    struct watch_call c = {
-        .opt = {.timeout_ns = WATCH_NOT_GIVEN, .interval_ns = WATCH_INTERVAL_NS}};
+    struct watch_call c = {.opt = {.timeout_ns = WATCH_NOT_GIVEN,
+                                   .source = WATCH_NOT_GIVEN,
+                                   .interval_ns = WATCH_INTERVAL_NS}};
     struct err e = {0};
     int code;
     int first = command_parse(self, &c.opt, argc, argv, 1, 1, &code);
@@ -526,7 +567,11 @@ static int watch_main(const struct command *self, int argc, char **argv)
     c.view.target = argv[first];
     c.terminal = !c.opt.json && !c.opt.verbose && isatty(STDOUT_FILENO);
 
-    if (watch_check(&c, &e) == 0 && watch_open_all(&c, &e) == 0) {
+    if (watch_check(&c, &e) < 0)
+        return command_fail(&e);
+    if (c.opt.dirty)
+        return watch_dirty_main(&c);
+    if (watch_open_all(&c, &e) == 0) {
         (void)watch_do(&c, &e);
         watch_report_end(&c);
     }
@@ -539,7 +584,7 @@ static int watch_main(const struct command *self, int argc, char **argv)
 const struct command command_watch = {
     .name = "watch",
     .operands = "DOMAIN|QEMU",
-    .summary = "Observe while somebody else migrates a guest",
+    .summary = "Observe while somebody else migrates a guest, or what a guest dirties",
     .details =
         "DOMAIN is a libvirt domain on the source, by name or UUID; QEMU is qmp+unix:/path,\n"
         "qmp+tcp:HOST:PORT or qmp+ssh://[user@]HOST/path, a monitor that nobody else is\n"
@@ -547,7 +592,10 @@ const struct command command_watch = {
         "Exit code: 0 the migration has completed, 1 it has failed or was cancelled and the\n"
         "guest is on the source, 2 there was none to watch, 3 the watching ended first\n"
         "(Ctrl-C, --timeout), 4 look at both sides, where the guest runs: QEMU ended or was lost\n"
-        "without a word of how it went, or it has failed or was cancelled in postcopy.\n",
+        "without a word of how it went, or it has failed or was cancelled in postcopy.\n"
+        "With --dirty: 0 it ended as asked (Ctrl-C, --timeout, --rounds), 1 it has failed, 2 the\n"
+        "guest does not run, is being migrated, or has not what was named, 3 interrupted before\n"
+        "anything was measured. With a dirty ring it tells the rates of vCPUs.\n",
     .options = options,
     .run = watch_main,
 };

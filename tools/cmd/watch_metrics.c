@@ -1,46 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The metrics of `godwit watch`, in Prometheus' text format, for node_exporter's textfile collector:
- * https://prometheus.io/docs/instrumenting/exposition_formats/ */
-#include <errno.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include "core/cleanup.h"
+/* The metrics of `godwit watch`. */
+#include "tools/cmd/metrics_file.h"
 #include "tools/cmd/report_watch.h"
-
-/* A label's value: a backslash, a quote and a newline are escaped. */
-static void metrics_label(FILE *to, const char *value)
-{
-    for (; *value != '\0'; value++) {
-        if (*value == '\n')
-            fputs("\\n", to);
-        else if (*value == '"' || *value == '\\')
-            fprintf(to, "\\%c", *value);
-        else
-            putc(*value, to);
-    }
-}
-
-static void metrics_head(FILE *to, const char *name, const char *type, const char *help)
-{
-    fprintf(to, "# HELP godwit_migration_%s %s\n# TYPE godwit_migration_%s %s\n", name, help, name,
-            type);
-}
 
 static void metrics_one(FILE *to, const struct watch_view *v, const char *name, const char *help,
                         double value)
 {
-    metrics_head(to, name, "gauge", help);
-    fprintf(to, "godwit_migration_%s{target=\"", name);
+    char whole[64];
+    snprintf(whole, sizeof whole, "godwit_migration_%s", name);
+    metrics_head(to, whole, "gauge", help);
+    fprintf(to, "%s{target=\"", whole);
     metrics_label(to, v->target);
     fprintf(to, "\"} %.15g\n", value);
 }
 
 static void metrics_states(FILE *to, const struct watch_view *v)
 {
-    metrics_head(to, "state", "gauge",
+    metrics_head(to, "godwit_migration_state", "gauge",
                  "1 for the state that the migration is in, 0 for all others.");
     /* one that QEMU could not be asked for any more is still known to have ended */
     enum vm_migration now = v->end == WATCH_COMPLETED   ? VM_MIGRATION_COMPLETED
@@ -82,8 +58,9 @@ static void metrics_times(FILE *to, const struct watch_view *v)
                     metrics_s(s->vm.downtime_ns));
 }
 
-static void metrics_write(FILE *to, const struct watch_view *v)
+static void metrics_write(FILE *to, const void *view)
 {
+    const struct watch_view *v = view;
     const struct watch_sample *s = &v->sample;
     const struct {
         const char *name, *help;
@@ -117,33 +94,7 @@ static void metrics_write(FILE *to, const struct watch_view *v)
     metrics_times(to, v);
 }
 
-static int metrics_fail(const char *path, const char *unfinished, struct err *e)
-{
-    int sys = errno;
-    if (unfinished != NULL)
-        unlink(unfinished);
-    return err_set(e, ERR_IO, sys, "%s: cannot write the metrics", path);
-}
-
 int report_watch_metrics(const struct watch_view *v, const char *path, struct err *e)
 {
-    CLEANUP_FREE char *unfinished = NULL;
-    if (asprintf(&unfinished, "%s.XXXXXX", path) < 0)
-        return err_set(e, ERR_IO, ENOMEM, "%s", path);
-    int fd = mkstemp(unfinished);
-    if (fd < 0)
-        return metrics_fail(path, NULL, e);
-    FILE *to = fdopen(fd, "w");
-    if (to == NULL) {
-        close(fd);
-        return metrics_fail(path, unfinished, e);
-    }
-    metrics_write(to, v);
-    /* readable by the collector, which is another user */
-    bool bad = fchmod(fd, 0644) < 0;
-    bad |= ferror(to) != 0;
-    bad |= fclose(to) != 0;
-    if (bad || rename(unfinished, path) < 0)
-        return metrics_fail(path, unfinished, e);
-    return 0;
+    return metrics_file_write(path, metrics_write, v, e);
 }

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -255,6 +256,186 @@ static void an_answer_that_cannot_be_read_is_uncertain(void **state)
     expect(&seen, 2, "ram.transferred");
 }
 
+/* ---- --dirty ---- */
+
+#define SAYS_BACK(cmd, says)                             \
+    {                                                    \
+        .what = FAKE_REPLY, .command = cmd, .text = says \
+    }
+#define STATUS(status) SAYS_BACK("query-status", "{\"running\":true,\"status\":\"" status "\"}")
+#define RUNS STATUS("running"), SAYS_BACK("query-migrate", "{}")
+#define DIRTY_SCHEMA                                                                                   \
+    "[{\"name\":\"calc-dirty-rate\",\"meta-type\":\"command\",\"arg-type\":\"1\",\"ret-type\":\"0\"}," \
+    "{\"name\":\"1\",\"meta-type\":\"object\",\"members\":[{\"name\":\"calc-time\",\"type\":\"int\"}," \
+    "{\"name\":\"calc-time-unit\",\"type\":\"2\"},{\"name\":\"mode\",\"type\":\"3\"}]},"               \
+    "{\"name\":\"int\",\"meta-type\":\"builtin\",\"json-type\":\"int\"},"                              \
+    "{\"name\":\"2\",\"meta-type\":\"enum\",\"values\":[\"second\",\"millisecond\"]},"                 \
+    "{\"name\":\"3\",\"meta-type\":\"enum\",\"values\":[\"page-sampling\",\"dirty-ring\",\"dirty-bitmap\"]}]"
+#define LEARNS                                                                 \
+    {.what = FAKE_LOOSE, .command = "query-qmp-schema", .text = DIRTY_SCHEMA}, \
+        SAYS_BACK("query-kvm", "{\"enabled\":true,\"present\":true}"),         \
+        SAYS_BACK("query-memory-size-summary", "{\"base-memory\":268435456}")
+#define COUNTS(status, mode, more)                                                           \
+    SAYS_BACK("query-dirty-rate",                                                            \
+              "{\"status\":\"" status "\",\"mode\":\"" mode                                  \
+              "\",\"calc-time\":50,\"calc-time-unit\":\"millisecond\",\"sample-pages\":512," \
+              "\"start-time\":1" more "}")
+#define BEGINS COUNTS("unstarted", "page-sampling", ""), SAYS_BACK("calc-dirty-rate", "{}")
+/* 200 MiB/s for 50 ms. */
+#define ROUND RUNS, BEGINS, COUNTS("measured", "dirty-bitmap", ",\"dirty-rate\":200"), RUNS
+#define DIRTY "--dirty --windows 50ms --interval 10ms "
+
+static void dirty_is_told(void **state)
+{
+    (void)state;
+    static const struct fake_step steps[] = {ACCEPT, LEARNS, ROUND, ROUND, END};
+    struct seen seen;
+    WATCH(&seen, DIRTY "--rounds 2", steps);
+    expect(&seen, 0, "dirty-bitmap");
+    expect(&seen, 0, "IN 0.05 s");
+    expect(&seen, 0, "of 2 rounds");
+    WATCH(&seen, DIRTY "--rounds 2 --json", steps);
+    expect(&seen, 0, "\"event\":\"sample\"");
+    expect(&seen, 0, "\"bytes\":{\"low\":10485760");
+    expect(&seen, 0, "\"event\":\"end\"");
+    expect(&seen, 0, "\"result\":\"rounds\",\"rounds\":2");
+}
+
+static void dirty_metrics_are_replaced(void **state)
+{
+    (void)state;
+    static const struct fake_step steps[] = {ACCEPT, LEARNS, ROUND, END};
+    char path[] = "/tmp/test-watch-XXXXXX", options[200], text[4096];
+    struct seen seen;
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    close(fd);
+    snprintf(options, sizeof options, DIRTY "--rounds 1 --metrics %s", path);
+    WATCH(&seen, options, steps);
+    FILE *from = fopen(path, "r");
+    assert_non_null(from);
+    text[fread(text, 1, sizeof text - 1, from)] = '\0';
+    fclose(from);
+    unlink(path);
+    assert_non_null(strstr(text, "# TYPE godwit_dirty_bytes gauge\ngodwit_dirty_bytes{target=\""));
+    assert_non_null(strstr(text, "\",seconds=\"0.05\"} 105119"));
+    assert_non_null(strstr(text, "godwit_dirty_source{"));
+}
+
+/* Rates of vCPUs, by the ring that has refused the bitmap. */
+static void dirty_by_vcpu(void **state)
+{
+    (void)state;
+    static const struct fake_step steps[] = {
+        ACCEPT,
+        LEARNS,
+        RUNS,
+        COUNTS("unstarted", "page-sampling", ""),
+        {.what = FAKE_ERROR,
+         .command = "calc-dirty-rate",
+         .text = "mode dirty-bitmap is not enabled"},
+        RUNS,
+        BEGINS,
+        COUNTS("measured", "page-sampling", ",\"dirty-rate\":200"),
+        RUNS,
+        RUNS,
+        BEGINS,
+        SAYS_BACK(
+            "query-dirty-rate",
+            "{\"status\":\"measured\",\"mode\":\"dirty-ring\",\"calc-time\":100,\"sample-pages\":0,"
+            "\"calc-time-unit\":\"millisecond\",\"start-time\":1,\"dirty-rate\":9,"
+            "\"vcpu-dirty-rate\":[{\"id\":0,\"dirty-rate\":9},{\"id\":1,\"dirty-rate\":0}]}"),
+        RUNS,
+        END};
+    struct seen seen;
+    WATCH(&seen, DIRTY "--rounds 1", steps);
+    expect(&seen, 0, "by vCPU: 0 9.50 MiB/s, 1 0 B/s");
+    expect(&seen, 0, "page-sampling");
+}
+
+static void dirty_needs_a_guest_that_runs(void **state)
+{
+    (void)state;
+    static const struct fake_step stopped[] = {ACCEPT, LEARNS, STATUS("paused"),
+                                               SAYS_BACK("query-migrate", "{}"), END};
+    static const struct fake_step migrating[] = {ACCEPT, LEARNS, STATUS("running"), ASKED("active"),
+                                                 END};
+    static const struct fake_step later[] = {
+        ACCEPT,          LEARNS, ROUND, STATUS("running"), ASKED("active"), STATUS("running"),
+        ASKED("active"), ROUND,  END};
+    struct seen seen;
+    WATCH(&seen, DIRTY, stopped);
+    expect(&seen, 2, "does not run");
+    WATCH(&seen, DIRTY, migrating);
+    expect(&seen, 2, "is being migrated");
+    WATCH(&seen, DIRTY "--rounds 2", later);
+    expect(&seen, 0, "is being migrated: its dirty pages are not measured; it is tried again");
+    const char *once = strstr(seen.said, "tried again");
+    assert_null(strstr(once + 1, "tried again"));
+}
+
+static void dirty_ends_with_its_qemu(void **state)
+{
+    (void)state;
+    static const struct fake_step steps[] = {ACCEPT, LEARNS, ROUND, RUNS, {.what = FAKE_CLOSE}};
+    struct seen seen;
+    WATCH(&seen, DIRTY "--json", steps);
+    expect(&seen, 1, "\"result\":\"failed\",\"rounds\":1");
+}
+
+/* The shell waits for the first round, and interrupts. */
+static void dirty_is_interrupted(void **state)
+{
+    (void)state;
+    static const struct fake_step steps[] = {ACCEPT, LEARNS, ROUND, END};
+    struct fake_qmp *fake = FAKE_QMP("10.0", steps);
+    char line[2048], said[64] = "";
+    snprintf(
+        line, sizeof line,
+        "out=$(mktemp); '%s' watch --dirty --json --windows 50ms --interval 1h %s >$out & pid=$!; "
+        "until grep -q sample $out; do sleep 0.05; kill -0 $pid || exit; done; kill -INT $pid; "
+        "wait $pid; echo $? $(grep -c interrupted $out); rm $out",
+        godwit, fake_qmp_endpoint(fake));
+    FILE *from = popen(line, "r");
+    assert_non_null(from);
+    assert_non_null(fgets(said, sizeof said, from));
+    pclose(from);
+    fake_qmp_end(fake);
+    assert_string_equal(said, "0 1\n");
+}
+
+static void dirty_usage(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"--dirty --wait",
+                                      "--windows 1s",
+                                      "--rounds 3",
+                                      "--source dirty-ring",
+                                      "--dirty --windows 49ms",
+                                      "--dirty --windows 61s",
+                                      "--dirty --windows 1s,1000ms",
+                                      "--dirty --windows 1s,,2s",
+                                      "--dirty --windows 1",
+                                      "--dirty --windows 1s,2s,3s,4s,5s,6s,7s,8s,9s",
+                                      "--dirty --windows ''",
+                                      "--dirty --rounds 0",
+                                      "--dirty --source dirty-stars",
+                                      "--dirty --interval 1ms",
+                                      "--dirty --timeout 0s",
+                                      "--dirty --metrics ''"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        char line[512], said[512] = "";
+        snprintf(line, sizeof line, "'%s' watch %s qmp+unix:/nonexistent 2>&1", godwit, bad[i]);
+        FILE *from = popen(line, "r");
+        assert_non_null(from);
+        said[fread(said, 1, sizeof said - 1, from)] = '\0';
+        int status = pclose(from);
+        /* it is said before anybody is connected to */
+        if (!WIFEXITED(status) || WEXITSTATUS(status) != 2 || strstr(said, "No such file") != NULL)
+            fail_msg("%s: %d, %s", bad[i], status, said);
+    }
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -268,6 +449,13 @@ int main(int argc, char **argv)
         cmocka_unit_test(one_that_cannot_be_reached_may_live),
         cmocka_unit_test(no_try_goes_beyond_the_timeout),
         cmocka_unit_test(an_answer_that_cannot_be_read_is_uncertain),
+        cmocka_unit_test(dirty_is_told),
+        cmocka_unit_test(dirty_metrics_are_replaced),
+        cmocka_unit_test(dirty_by_vcpu),
+        cmocka_unit_test(dirty_needs_a_guest_that_runs),
+        cmocka_unit_test(dirty_ends_with_its_qemu),
+        cmocka_unit_test(dirty_is_interrupted),
+        cmocka_unit_test(dirty_usage),
     };
     if (argc != 2)
         return 2;
