@@ -95,8 +95,11 @@ static int dirty_open(struct dirty_call *c, struct err *e)
     c->watch = domain
                    ? virt_watch_domain(c->loop, uri, target, WATCH_OPEN_TIMEOUT_NS, NULL, NULL, e)
                    : watch_open(c->loop, target, WATCH_OPEN_TIMEOUT_NS, NULL, NULL, e);
-    if (c->watch == NULL)
+    if (c->watch == NULL) {
+        if (e->class != ERR_CANCELLED)
+            e->class = ERR_REFUSED; /* nothing was touched */
         return -1;
+    }
     if (c->opt->metrics != NULL && report_dirty_metrics(&c->view, c->opt->metrics, e) < 0) {
         e->class = ERR_REFUSED; /* better now than when it is missed */
         return -1;
