@@ -167,13 +167,14 @@ static struct json_object *dirty_arguments(const struct dirty_qemu *q, enum curv
 
 /* Somebody else may be quicker: then theirs is waited for, and ours tried again. A refusal is ERR_QMP. */
 static int dirty_start(struct dirty_run *r, enum curve_source source, int64_t window_ns,
-                       struct err *e)
+                       int64_t *asked_ns, struct err *e)
 {
     for (;;) {
         struct dirty_answer other;
         struct err why = {0};
         if (dirty_await(r, false, &other, e) < 0)
             return -1;
+        *asked_ns = clock_now_ns();
         if (qmp_client_call(r->c, "calc-dirty-rate", dirty_arguments(r->q, source, window_ns),
                             DIRTY_TIMEOUT_NS, true, NULL, &why) == 0)
             return 0;
@@ -195,16 +196,20 @@ static bool dirty_is_ours(const struct dirty_run *r, const struct dirty_answer *
 
 /* One window of one source. ERR_QMP: this VM does not have it. */
 static int dirty_window(struct dirty_run *r, enum curve_source source, int64_t window_ns,
-                        struct dirty_answer *a, struct err *e)
+                        struct dirty_answer *a, int64_t *longest_ns, struct err *e)
 {
     for (;;) {
-        if (dirty_look(r, e) < 0 || dirty_start(r, source, window_ns, e) < 0 ||
+        int64_t asked_ns;
+        if (dirty_look(r, e) < 0 || dirty_start(r, source, window_ns, &asked_ns, e) < 0 ||
             dirty_rest(r, window_ns, e) < 0)
             return -1;
         /* it was begun in time, and its length is known */
         if (r->deadline_ns < clock_now_ns() + DIRTY_GRACE_NS)
             r->deadline_ns = clock_now_ns() + DIRTY_GRACE_NS;
-        if (dirty_await(r, true, a, e) < 0 || dirty_look(r, e) < 0)
+        if (dirty_await(r, true, a, e) < 0)
+            return -1;
+        *longest_ns = clock_now_ns() - asked_ns;
+        if (dirty_look(r, e) < 0)
             return -1;
         if (dirty_is_ours(r, a, source, window_ns) && a->rate_mib_per_s >= 0)
             return 0;
@@ -221,7 +226,7 @@ static int dirty_window(struct dirty_run *r, enum curve_source source, int64_t w
 /* ---- the curve ---- */
 
 static struct estimate dirty_bytes(const struct dirty_qemu *q, const struct dirty_answer *a,
-                                   int64_t asked_ns)
+                                   int64_t asked_ns, int64_t longest_ns)
 {
     bool twice = !q->milliseconds;
     int64_t ns = a->window_ns;
@@ -231,7 +236,7 @@ static struct estimate dirty_bytes(const struct dirty_qemu *q, const struct dirt
                             : a->source == CURVE_DIRTY_RING
                                 ? dirty_ringed(a, ns, twice)
                                 : dirty_counted(a->rate_mib_per_s, ns, twice);
-    return dirty_shortened(bytes, ns, asked_ns);
+    return dirty_shortened(bytes, asked_ns, ns, longest_ns);
 }
 
 static void dirty_take_vcpus(const struct dirty_run *r, const struct dirty_answer *a,
@@ -330,13 +335,14 @@ static int dirty_measure_curve(struct dirty_run *r, struct dirty_result *out, st
         return -1;
     for (size_t i = 0; i < n; i++) {
         struct dirty_answer a;
+        int64_t longest_ns;
         if (out->curve.n > 0 && clock_now_ns() + windows[i] > r->deadline_ns)
             break;
-        while (dirty_window(r, source, windows[i], &a, e) < 0)
+        while (dirty_window(r, source, windows[i], &a, &longest_ns, e) < 0)
             if (!dirty_may_sample(r, &source, e))
                 return -1;
         out->curve.source = source;
-        curve_add(&out->curve, windows[i], dirty_bytes(r->q, &a, windows[i]));
+        curve_add(&out->curve, windows[i], dirty_bytes(r->q, &a, windows[i], longest_ns));
         if (source == CURVE_DIRTY_RING)
             dirty_take_vcpus(r, &a, out);
     }
@@ -347,10 +353,10 @@ static int dirty_measure_curve(struct dirty_run *r, struct dirty_result *out, st
 static int dirty_measure_vcpus(struct dirty_run *r, struct dirty_result *out, struct err *e)
 {
     struct dirty_answer a;
-    int64_t window_ns = r->q->milliseconds ? 100 * NS_PER_MS : NS_PER_S;
+    int64_t longest_ns, window_ns = r->q->milliseconds ? 100 * NS_PER_MS : NS_PER_S;
     if (!r->opt->vcpus || out->vcpus > 0 || !r->q->uses_ring || !r->q->has_ring)
         return 0;
-    if (dirty_window(r, CURVE_DIRTY_RING, window_ns, &a, e) == 0) {
+    if (dirty_window(r, CURVE_DIRTY_RING, window_ns, &a, &longest_ns, e) == 0) {
         dirty_take_vcpus(r, &a, out);
         return 0;
     }

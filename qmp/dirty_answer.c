@@ -139,11 +139,11 @@ struct estimate dirty_ringed(const struct dirty_answer *a, int64_t ns, bool twic
     return (struct estimate){fmin(least, likely), likely, all.high};
 }
 
-struct estimate dirty_shortened(struct estimate bytes, int64_t measured_ns, int64_t asked_ns)
+struct estimate dirty_shortened(struct estimate bytes, int64_t asked_ns, int64_t measured_ns,
+                                int64_t longest_ns)
 {
-    if (measured_ns <= asked_ns)
-        return bytes;
-    /* no more in the shorter one, and no less than in proportion */
-    double part = (double)asked_ns / (double)measured_ns;
-    return (struct estimate){bytes.low * part, bytes.likely * part, bytes.high};
+    double asked = (double)asked_ns;
+    double likely = measured_ns > asked_ns ? asked / (double)measured_ns : 1;
+    double low = longest_ns > asked_ns ? asked / (double)longest_ns : 1;
+    return (struct estimate){bytes.low * fmin(low, likely), bytes.likely * likely, bytes.high};
 }

@@ -56,7 +56,12 @@ struct estimate dirty_sampled(int64_t rate_mib_per_s, int64_t ns, uint64_t pages
  */
 struct estimate dirty_ringed(const struct dirty_answer *a, int64_t ns, bool twice);
 
-/* An answer for a window that was somewhat longer than the one asked for, brought to that length. */
-struct estimate dirty_shortened(struct estimate bytes, int64_t measured_ns, int64_t asked_ns);
+/*
+ * An answer for a window that was somewhat longer than the one asked for, brought to that length: no more is
+ * dirtied in the shorter one, and no less than in proportion. `measured_ns` is what QEMU says of it, which leaves
+ * out how long its last look had to wait; `longest_ns` is from our question to the answer that it is measured.
+ */
+struct estimate dirty_shortened(struct estimate bytes, int64_t asked_ns, int64_t measured_ns,
+                                int64_t longest_ns);
 
 #endif

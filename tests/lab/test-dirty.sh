@@ -61,15 +61,6 @@ json_is() { jq -es "$1" "$json" || { cat "$json" "$scratch/err"; return 1; }; }
 source_is() { json_is 'all(.source == "'"$1"'") and length > 1'; }
 qemu_lives() { "$lab" exec a kill -0 "$(cat "$pid")"; }
 
-refused() {
-    local words=$1
-    shift
-    exits_with 2 "$@" >"$scratch/said" 2>&1 && grep -q -e "$words" "$scratch/said" || {
-        cat "$scratch/said"
-        return 1
-    }
-}
-
 # qmp COMMAND: by its second monitor.
 qmp() {
     jq -nc --arg command "$1" '{execute: "qmp_capabilities"}, {execute: $command, id: 1}' |
@@ -96,12 +87,12 @@ beside_each_other() {
     local other
     "${watch[@]}" --windows 1s --rounds 3 --json "qmp+unix:$("$guest" path a d qmp2)" >"$scratch/other" 2>&1 &
     other=$!
-    "${watch[@]}" --windows 2s --rounds 3 --json "$endpoint" >"$json" 2>"$scratch/err" && wait "$other" &&
-        json_is 'length == 4 and all(.windows[0].window_ms == 2000)' &&
-        jq -es 'length == 4 and all(.windows[0].window_ms == 1000)' "$scratch/other" || {
-        cat "$scratch/other"
+    if ! "${watch[@]}" --windows 2s --rounds 3 --json "$endpoint" >"$json" 2>"$scratch/err" || ! wait "$other"; then
+        cat "$scratch/err" "$scratch/other"
         return 1
-    }
+    fi
+    json_is 'length == 4 and all(.windows[0].window_ms == 2000)' &&
+        jq -es 'length == 4 and all(.windows[0].window_ms == 1000)' "$scratch/other"
 }
 
 test_tcg() {
@@ -110,13 +101,13 @@ test_tcg() {
     check "... by page sampling" source_is page-sampling || true
     check "... with keys that doc/json.md names" documented "$json" "godwit watch --dirty --json" || true
     check "... the bitmap is refused, for it ends QEMU 7.2" \
-        refused 'needs KVM' "${watch[@]}" --source dirty-bitmap "$endpoint" || true
-    check "... and the ring" refused 'needs KVM' "${watch[@]}" --source dirty-ring "$endpoint" || true
+        refused 2 'needs KVM' "${watch[@]}" --source dirty-bitmap "$endpoint" || true
+    check "... and the ring" refused 2 'needs KVM' "${watch[@]}" --source dirty-ring "$endpoint" || true
     check "... QEMU lives" qemu_lives || true
     check "two watch the same QEMU" beside_each_other || true
     check "Ctrl-C ends it: exit 0" interrupted || true
     qmp stop
-    check "a guest that is stopped: exit 2" refused 'does not run' "${watch[@]}" "$endpoint" || true
+    check "a guest that is stopped: exit 2" refused 2 'does not run' "${watch[@]}" "$endpoint" || true
 }
 
 test_linux() {
@@ -133,7 +124,7 @@ test_kvm() {
     check "KVM: finds the working set" finds_working_set "${watch[@]}" "$endpoint" || true
     check "... by the dirty bitmap" source_is dirty-bitmap || true
     check "... and by page sampling" finds_working_set "${watch[@]}" --source page-sampling "$endpoint" || true
-    check "... there is no ring" refused 'not enabled' "${watch[@]}" --source dirty-ring "$endpoint" || true
+    check "... there is no ring" refused 2 'not enabled' "${watch[@]}" --source dirty-ring "$endpoint" || true
     "$lab" exec a kill -9 "$(cat "$pid")"
     check "a QEMU that has ended: exit 2, nobody is there" exits_with 2 "${watch[@]}" "$endpoint" || true
 }
