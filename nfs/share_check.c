@@ -107,7 +107,7 @@ void share_check_room(struct share_check *s, uint64_t need_bytes, struct check_l
     units_format_size(has, free_bytes);
     units_format_size(need, need_bytes);
     if (free_bytes == UINT64_MAX)
-        check_list_add(l, CHECK_SKIPPED, what, "the server does not tell");
+        check_list_add(l, CHECK_SKIPPED, what, "the server does not report it");
     else if (free_bytes < CHECK_FULL_BYTES || free_bytes < need_bytes)
         check_list_add(l, CHECK_REFUSE, what, "%s are free, and %s are needed", has,
                        need_bytes > 0 ? need : "some");

@@ -21,7 +21,7 @@
  * user.
  *
  * A blocking call is its caller's, on his stack, and libnfs never sees it: it gets a slot that lives
- * as long as the connection and leads to the call while somebody waits. So it does no harm when
+ * as long as the connection and points to the call while somebody waits. So it does no harm when
  * libnfs calls back late, or never: it forgets the callback of a connect that is still under way when
  * its context is destroyed, which is how each connect to a silent server ends.
  *

@@ -26,7 +26,7 @@ struct share_target {
 };
 
 /* Connects, by the deadline (CLOCK_MONOTONIC). NULL: ERR_LOST, ERR_TIMEOUT, ERR_CANCELLED; the
- * reason is no more than that: share_dial_probe() tells it. */
+ * reason is no more than that: share_dial_probe() finds it. */
 struct share_conn *share_conn_open(struct ring *ring, const struct share_target *target,
                                    int64_t deadline_ns, struct err *e);
 

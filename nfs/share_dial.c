@@ -318,7 +318,7 @@ int share_dial_probe(const struct share_dial *d, const struct share_address *a, 
         return -1;
     if (given)
         return err_hint(e,
-                        "the URL says ?%s=%d: is that right ('rpcinfo -p' on the server tells), "
+                        "the URL says ?%s=%d: is that right ('rpcinfo -p' on the server shows it), "
                         "and does no firewall stop it?",
                         argument, port);
     return err_hint(e,

@@ -3,7 +3,7 @@
  * Theory of operation
  *
  * NFSv3 has no open: a file is its handle, and the name that was looked up. When the handle goes
- * stale the name leads to the new one, as long as the file's id is the same.
+ * stale the new one is looked up by the name, as long as the file's id is the same.
  *
  * Requests whose answer got lost. A CREATE that finds its name taken is answered as EEXIST, be it
  * by a file of ours or not: the engine knows what to make of it. After a LINK or RENAME whose answer
@@ -11,7 +11,7 @@
  *
  * Publishing. RENAME takes names and replaces whatever stands there; LINK takes the file's handle, and
  * the server refuses where the name is taken. So a new name is given by LINK, to the very file that was
- * written, and then the old name is removed, if it leads to that file still. Only where something
+ * written, and then the old name is removed, if it is still of that file. Only where something
  * is to be replaced, or the server has no LINK, it is a RENAME: both names are looked at right before,
  * and the new one after it. A file that is found under another handle meanwhile is not published: inode
  * and size are no proof, and it is for the engine to find one.

@@ -2,10 +2,10 @@
 /*
  * Theory of operation
  *
- * Where the export ends and the path below it begins, the URL does not tell. Servers allow to mount
+ * Where the export ends and the path below it begins, the URL does not say. Servers allow to mount
  * directories below an export, usually; so the whole path is mounted, and only where that is
  * refused, its parent, and so on; what was cut off is then looked up. This finds the directory on
- * servers of either kind, and tells "no such directory" from "no such export".
+ * servers of either kind, and distinguishes "no such directory" from "no such export".
  */
 #include "nfs/share_mount.h"
 
@@ -86,7 +86,7 @@ static int mount_hint_port(const struct share_place *p, int port, const char *at
         p->host, port, at);
 }
 
-/* The list of exports tells which of the reasons for the same status it was. */
+/* The list of exports shows which of the reasons for the same status it was. */
 static int mount_explain(const struct share_place *p, struct share_conn *c, int64_t deadline_ns,
                          struct err *e)
 {
@@ -107,7 +107,7 @@ static int mount_explain(const struct share_place *p, struct share_conn *c, int6
         e->sys = sys;
         return x.all[0] != '\0'
                    ? err_hint(e, "what %s exports: %s", p->host, x.all)
-                   : err_hint(e, "%s exports nothing at all, or does not tell", p->host);
+                   : err_hint(e, "%s exports nothing at all, or does not list it", p->host);
     }
     if (e->sys != EACCES && e->sys != EPERM)
         return err_hint(e, "%s is exported, but is there a %s in it?", x.at, p->url.path);

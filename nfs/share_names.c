@@ -8,7 +8,7 @@
  *
  * Symbolic links are the client's affair, too. A relative one is put in the place of its own name
  * in the path, and the walk starts again from the root; what stands before it has no links then, so
- * that its leading ".." can be taken off as text. What leads out of the share is an error: where
+ * that its leading ".." can be taken off as text. What points out of the share is an error: where
  * that is on this host, if anywhere, we cannot know.
  */
 #include "nfs/share_names.h"
@@ -29,7 +29,7 @@ static int names_link_refused(const char *path, const char *target, struct err *
     return err_hint(e, "name what it points to");
 }
 
-/* `path` leads to a link, the part of `len` bytes at `at`: `target` takes its place. */
+/* `path` has a link, the part of `len` bytes at `at`: `target` takes its place. */
 static int names_expand(char path[PATH_MAX], size_t at, size_t len, const char *target,
                         struct err *e)
 {

@@ -45,7 +45,7 @@ static void page_add(struct page_answer *a, const char *name, const post_op_attr
         share_proc_take_attr(&entry->entry, &attr->post_op_attr_u.attributes);
 }
 
-/* After all entries of an answer: a page that leads nowhere would be asked for for ever. */
+/* After all entries of an answer: one after which the next page is the same would be asked for for ever. */
 static void page_end(struct page_answer *a, bool last, bool any, cookie3 cookie,
                      const cookieverf3 verifier)
 {

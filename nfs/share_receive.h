@@ -2,7 +2,7 @@
 /*
  * The receiving half of a lane: answers out of a stream of bytes, which come in any pieces, and
  * what was read straight into the buffers that wait for it. It has no socket of its own: it says
- * where the next bytes are to go, and is told how many came.
+ * where the next bytes are to go, and is given how many came.
  */
 #ifndef NFS_SHARE_RECEIVE_H
 #define NFS_SHARE_RECEIVE_H

@@ -88,8 +88,7 @@ static int share_url_check_zone(const char *text, const struct share_url *url, s
     if (url->host[len] == '%' || inet_pton(AF_INET6, address, &at) != 1 ||
         !IN6_IS_ADDR_LINKLOCAL(&at))
         return 0;
-    err_set(e, ERR_USAGE, 0,
-            "%s: %s is a link-local address, and the interface that leads to it is not given", text,
+    err_set(e, ERR_USAGE, 0, "%s: %s is a link-local address, and its interface is not given", text,
             address);
     return err_hint(e,
                     "write nfs://[%s%%INTERFACE]/..., as in [%s%%eth0]: 'ip -6 neigh show %s' and "

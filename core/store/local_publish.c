@@ -54,7 +54,7 @@ static int publish_attributes(const struct local_file *f, const struct store_att
 }
 
 /*
- * The second name is given to what the descriptor is, whatever its name leads to by now; and the
+ * The second name is given to what the descriptor is, whatever its name refers to by now; and the
  * kernel refuses where something has that name. Then the first name goes, if it is still this file's;
  * where that cannot be, the second one is taken back.
  * 1; 0: not to be had here (no hard links, no /proc, or not permitted); -1: errno; -2: errno, and it has

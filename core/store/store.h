@@ -25,7 +25,7 @@
  * Own before you act. A name is no identity, and an inode number alone is none: both are given to
  * other files. Whatever removes, replaces or names a file is given the identity of what it acts on,
  * and proves it again right before (store_same_file(); for what may have been written to meanwhile
- * store_unchanged()); when it has acted it proves that the name leads to what it should. What cannot
+ * store_unchanged()); when it has acted it proves that the name refers to what it should. What cannot
  * be proven is an error that names the thing, and nothing is done. lookup(), list() and open() for
  * reading change nothing.
  */
@@ -138,7 +138,7 @@ struct store_ops {
     /*
      * Gives a written file (or a directory) the mode, owner and times of *attr, unless that is NULL;
      * and, unless it is NULL, the name `final` in its directory, durably, after which `final` was
-     * seen to lead to this very file. Owner and group are kept as far as the store permits it; the
+     * seen to be of this very file. Owner and group are kept as far as the store permits it; the
      * log tells.
      *
      * What stands at `final` is replaced if it is still *replaces, unchanged since that was looked
@@ -146,7 +146,7 @@ struct store_ops {
      * opened by (ESTALE). On failure it has its old name; where that could not be found out, or
      * something else stands at `final` afterwards, ERR_LOST.
      *
-     * Where that name leads to a file that may be this one, but under another generation, nothing more
+     * Where that name refers to a file that may be this one, but under another generation, nothing more
      * is done: -1, and the file's attr.generation is the other one. Whoever proves that it is the same
      * may ask again, and what was done before counts.
      */
@@ -154,7 +154,7 @@ struct store_ops {
                    const struct store_attr *replaces, struct err *e);
 
     /* Removes a file or an empty directory, if it is still *is (store_same_file()); ESTALE when the
-     * name leads to another by now. A name that is not there counts as removed. */
+     * name refers to another by now. A name that is not there counts as removed. */
     int (*remove)(struct store_place *p, const char *name, const struct store_attr *is,
                   struct err *e);
 
@@ -196,7 +196,7 @@ struct store_file {
     struct store_attr attr; /* as it was when it was opened */
     bool in_use;            /* another process writes to it, or may: a QEMU holds its image lock */
     bool claimed;           /* by another process */
-    bool by_link;           /* its name is a symbolic link that led to it */
+    bool by_link;           /* it was opened through a symbolic link */
     bool made;              /* a directory: by this open() */
     bool holes_unknown;     /* extent() cannot tell holes from zeros that were written */
 };
@@ -216,7 +216,7 @@ bool store_unchanged(const struct store_attr *a, const struct store_attr *b);
  * of up to 2 s. */
 bool store_same_time(int64_t stored_ns, int64_t ns);
 
-/* ERR_IO, ESTALE: the name leads to another file by now. */
+/* ERR_IO, ESTALE: the name refers to another file by now. */
 int store_not_ours(const struct store_place *p, const char *name, struct err *e);
 
 /*

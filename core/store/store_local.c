@@ -84,7 +84,7 @@ static int local_list(struct store_place *p, const char *name, store_list_fn *fn
     return rc;
 }
 
-/* The kernel removes names, not files: between our look and its removal a name may still be led to
+/* The kernel removes names, not files: between our look and its removal a name may still be given to
  * another file. Nothing of ours does that. */
 static int local_remove(struct store_place *p, const char *name, const struct store_attr *is,
                         struct err *e)

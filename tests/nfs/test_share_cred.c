@@ -49,7 +49,7 @@ static void test_groups_are_in_order_without_its_own(void **state)
     struct codec_cred cred = share_cred_own();
     assert_int_equal(cred.uid, getuid());
     assert_int_equal(cred.gid, getgid());
-    assert_int_equal(cred.n_groups, 2); /* its own is told already */
+    assert_int_equal(cred.n_groups, 2); /* its own is reported already */
     assert_int_equal(cred.groups[0], 100);
     assert_int_equal(cred.groups[1], 4242);
     join(NULL, 0);
@@ -65,7 +65,7 @@ static void count_warnings(enum log_level level, const char *line)
     warnings += level == LOG_WARN;
 }
 
-static void test_too_many_groups_are_cut_and_told_once(void **state)
+static void test_too_many_groups_are_cut_and_reported_once(void **state)
 {
     (void)state;
     gid_t groups[CODEC_GROUPS_MAX + 4];
@@ -111,7 +111,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_groups_are_in_order_without_its_own, restore),
-        cmocka_unit_test_teardown(test_too_many_groups_are_cut_and_told_once, restore),
+        cmocka_unit_test_teardown(test_too_many_groups_are_cut_and_reported_once, restore),
         {"test_each_call_bears_the_credential (own)", test_each_call_bears_the_credential, NULL,
          restore, (void *)(uintptr_t)&own},
         {"test_each_call_bears_the_credential (libnfs)", test_each_call_bears_the_credential, NULL,

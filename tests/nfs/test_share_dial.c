@@ -247,7 +247,7 @@ static void test_ports_are_kept(void **state)
     end(&f);
 }
 
-static void test_an_ipv6_address_is_told_in_brackets(void **state)
+static void test_an_ipv6_address_is_reported_in_brackets(void **state)
 {
     struct fixture f;
     char url[128];
@@ -284,7 +284,7 @@ int main(void)
         cmocka_unit_test(test_what_is_no_answer_is_said_by_whom),
         cmocka_unit_test(test_another_protocol_is_shown),
         cmocka_unit_test(test_ports_are_kept),
-        cmocka_unit_test(test_an_ipv6_address_is_told_in_brackets),
+        cmocka_unit_test(test_an_ipv6_address_is_reported_in_brackets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

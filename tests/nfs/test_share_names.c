@@ -206,7 +206,7 @@ static void not_ours(struct fixture *f)
     err_clear(&f->e);
 }
 
-/* The name leads to another file by now: with LINK it is the file that gets the name; a server that
+/* The name refers to another file by now: with LINK it is the file that gets the name; a server that
  * has none, or something to be replaced, takes names, which are looked at right before. */
 static void test_publish_is_of_a_file(void **state)
 {
@@ -270,7 +270,7 @@ static void test_made_is_known(void **state)
 }
 
 /* LINK has given it the new name, and the server does not take the old one: the new one is taken back,
- * or it is told that there are two. */
+ * or it is reported that there are two. */
 static void test_publish_keeps_old_name(void **state)
 {
     for (unsigned times = 0; times < 2; times++) {
