@@ -204,8 +204,8 @@ void share_control_hint_denied(const struct share_place *p, struct err *e)
         err_hint(
             e,
             "root is another user there (root_squash, the default, or all_squash): export %s with "
-            "no_root_squash for this host (ganesha: Squash = No_Root_Squash), or let everybody write "
-            "in the directory",
+            "no_root_squash, and without all_squash, for this host (ganesha: Squash = "
+            "No_Root_Squash), or let everybody write in the directory",
             p->url.path);
     else if (e->sys == EACCES || e->sys == EPERM)
         err_hint(

@@ -21,10 +21,11 @@
 
 #include "core/cleanup.h"
 #include "nfs/compat.h"
+#include "nfs/shape.h"
 
 enum { DIAL_MAPPER = 100000, DIAL_VERSION = 3, DIAL_GETPORT = 3 /* and GETADDR */ };
 enum { DIAL_HEAD = 11 * 4, DIAL_ARGS_MAX = 64, DIAL_REPLY_MAX = 1024 };
-enum { DIAL_XID = 0x676f6477 };
+enum { DIAL_XID = 0x676f6477, DIAL_SHOWN = 32 };
 
 #define DIAL_PEEK_NS (2 * NS_PER_S) /* for a look at another port, to tell why */
 
@@ -43,7 +44,7 @@ struct dial_call {
     uint32_t program, version, proc;
     uint8_t args[DIAL_ARGS_MAX];
     size_t args_len;
-    uint8_t reply[DIAL_REPLY_MAX]; /* the results, if DIAL_DONE */
+    uint8_t reply[DIAL_REPLY_MAX]; /* the results, if DIAL_DONE; what came, if DIAL_STRANGE */
     size_t reply_len;
     int sys;
 };
@@ -189,26 +190,38 @@ static enum dial_outcome dial_read_head(struct dial_call *c, const uint8_t *r, s
     return DIAL_DONE;
 }
 
+/* To be shown: how it begins. */
+static enum dial_outcome dial_keep_strange(struct dial_call *c, const uint8_t *bytes, size_t len)
+{
+    c->reply_len = len;
+    memcpy(c->reply, bytes, len);
+    return DIAL_STRANGE;
+}
+
 static enum dial_outcome dial_read(struct dial_call *c, int fd, struct share_wait *w)
 {
     uint8_t r[DIAL_REPLY_MAX];
     size_t got = 0, want = 4;
+    enum dial_outcome o;
     while (got < want) {
-        enum dial_outcome o = dial_await(fd, POLLIN, w);
+        o = dial_await(fd, POLLIN, w);
         if (o != DIAL_DONE)
             return o;
         ssize_t n = read(fd, r + got, want - got);
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
             continue;
         if (n <= 0)
-            return DIAL_STRANGE;
+            return dial_keep_strange(c, r, got);
         got += (size_t)n;
         if (got == 4)
             want = 4 + (dial_get(r) & 0x7fffffff);
-        if (want > sizeof r || want < 28)
-            return DIAL_STRANGE;
+        if (got >= 4 && (want > sizeof r || want < 28)) {
+            n = read(fd, r + got, DIAL_SHOWN - got);
+            return dial_keep_strange(c, r, got + (n > 0 ? (size_t)n : 0));
+        }
     }
-    return dial_read_head(c, r, got);
+    o = dial_read_head(c, r, got);
+    return o == DIAL_STRANGE ? dial_keep_strange(c, r, got) : o;
 }
 
 static enum dial_outcome dial_ask(struct dial_call *c, const struct share_address *a, int port,
@@ -253,11 +266,21 @@ static struct share_wait dial_wait(const struct share_dial *d, const char *what,
 
 /* ---- what an outcome means ---- */
 
-static int dial_cannot(const struct share_dial *d, const char *what, enum dial_outcome o, int sys,
-                       struct err *e)
+static int dial_is_strange(const struct share_dial *d, const char *what, const struct dial_call *c,
+                           struct err *e)
+{
+    char shown[SHAPE_SHOWN];
+    shape_show(shown, c->reply, c->reply_len);
+    return err_set(e, ERR_LOST, 0, "%s: what listens as %s is no RPC server: it has sent %s",
+                   d->host, what, shown);
+}
+
+static int dial_cannot(const struct share_dial *d, const char *what, enum dial_outcome o,
+                       const struct dial_call *c, struct err *e)
 {
     switch (o) {
-    case DIAL_FAILED: return err_set(e, ERR_LOST, sys, "%s: cannot connect to %s", d->host, what);
+    case DIAL_FAILED:
+        return err_set(e, ERR_LOST, c->sys, "%s: cannot connect to %s", d->host, what);
     case DIAL_SILENT:
         return err_set(e, ERR_TIMEOUT, 0,
                        "%s: no answer from %s: packets are dropped on the way, or "
@@ -272,8 +295,7 @@ static int dial_cannot(const struct share_dial *d, const char *what, enum dial_o
         return err_set(e, ERR_LOST, 0, "%s: %s does not speak version 3", d->host, what);
     case DIAL_CANCELLED:
         return err_set(e, ERR_CANCELLED, 0, "%s: stopped while waiting for %s", d->host, what);
-    default:
-        return err_set(e, ERR_LOST, 0, "%s: what listens as %s is no RPC server", d->host, what);
+    default: return dial_is_strange(d, what, c, e);
     }
 }
 
@@ -313,9 +335,15 @@ int share_dial_probe(const struct share_dial *d, const struct share_address *a, 
         return 0;
     if (o == DIAL_MISMATCH && program == NFS_PROGRAM && port == SHARE_NFS_PORT)
         return dial_say_v4(d, e);
-    dial_cannot(d, what, o, c.sys, e);
+    dial_cannot(d, what, o, &c, e);
     if (o == DIAL_CANCELLED)
         return -1;
+    if (o == DIAL_MISMATCH)
+        return err_hint(
+            e,
+            "is NFSv3 on there (vers3=y in [nfsd] of /etc/nfs.conf; ganesha: Protocols = 3, "
+            "4), and is %d the port of %s? 'rpcinfo -p' on the server shows it",
+            port, dial_service(program));
     if (given)
         return err_hint(e,
                         "the URL says ?%s=%d: is that right ('rpcinfo -p' on the server shows it), "
@@ -395,7 +423,7 @@ int share_dial_port(const struct share_dial *d, const struct share_address *a, i
         *port = n <= 65535 ? (int)n : 0;
         return *port > 0 ? 0 : dial_not_mapped(d, a, program, e);
     }
-    dial_cannot(d, what, o, c.sys, e);
+    dial_cannot(d, what, o, &c, e);
     if (o == DIAL_CANCELLED)
         return -1;
     if (dial_only_v4(d, a))

@@ -342,6 +342,14 @@ static void lane_receive(struct share_lane *l)
     ring_recv(l->ring, &l->receive, l->fd, room, len, lane_received, l);
 }
 
+static void lane_lose_nonsense(struct share_lane *l)
+{
+    const struct share_progress *p = &l->progress;
+    log_warn("%s%s%s has sent what is no answer", p->who != NULL ? p->who : "",
+             p->who != NULL ? ": " : "", p->what);
+    lane_lose(l, -EPROTO, ERR_PROTO, "the server sent what is no reply");
+}
+
 static void lane_received(void *arg, int res)
 {
     struct share_lane *l = arg;
@@ -350,7 +358,7 @@ static void lane_received(void *arg, int res)
     else if (res <= 0)
         lane_lose(l, -ECONNRESET, ERR_LOST, res < 0 ? strerror(-res) : "the server closed it");
     else if (share_receive_take(&l->stream, (uint32_t)res) < 0)
-        lane_lose(l, -EPROTO, ERR_PROTO, "the server sent what is no reply");
+        lane_lose_nonsense(l);
     else
         lane_receive(l);
 }

@@ -115,7 +115,14 @@ static void test_a_port_mapper_that_is_not_there_is_reported(void **state)
             "'rpcinfo -p' on the server");
     end(&f);
     start(&f, &(struct fake_faults){.garbage_at = 1});
-    refused(&f, "nfs://127.0.0.1/export", f.port, "is no RPC server", "rpcbind");
+    refused(&f, "nfs://127.0.0.1/export", f.port,
+            "is no RPC server: it has sent 80 00 00 1c de ad be", "rpcbind");
+    end(&f);
+    start(&f, &(struct fake_faults){.instead_at = 1,
+                                    .instead = "SSH-2.0-OpenSSH_9.2p1 Debian\r\n",
+                                    .instead_bytes = 30});
+    refused(&f, "nfs://127.0.0.1/export", f.port, "it has sent \"SSH-2.0-OpenSSH_9.2p…\"",
+            "rpcbind");
     end(&f);
 }
 
@@ -138,7 +145,7 @@ static void test_a_wrong_port_is_reported(void **state)
     refused_with(&(struct fake_faults){.no_nfs = true}, "/export", "is another program",
                  "?nfsport=");
     refused_with(&(struct fake_faults){.only_v4 = true}, "/export", "does not speak version 3",
-                 "?nfsport=");
+                 "vers3=y in [nfsd]");
     refused_with(&(struct fake_faults){.mute_from = 1}, "/export",
                  "(mountd) takes connections, but", "?mountport=");
 }
