@@ -97,6 +97,18 @@ static int file_set_size(struct share_conn *c, struct file_open *o, const struct
     return share_proc_getattr(c, &o->at, t->deadline_ns, e);
 }
 
+/* Takes back what was just made, if that is what the name refers to. -1: it is there still. */
+static int file_unmake(struct share_conn *c, const struct file_open *o, const struct share_fh *dir,
+                       const char *last, const struct share_try *t)
+{
+    struct share_entry now;
+    struct err ignored = {0};
+    int found = share_proc_lookup(c, dir, last, &now, t->deadline_ns, &ignored);
+    if (found <= 0 || !store_same_file(&now.attr, &o->at.attr))
+        return found < 0 ? -1 : 0;
+    return share_proc_remove(c, dir, last, t->deadline_ns, &ignored);
+}
+
 static int file_ask_create(struct share_place *p, struct share_conn *c, void *arg,
                            const struct share_try *t, struct err *e)
 {
@@ -110,9 +122,8 @@ static int file_ask_create(struct share_place *p, struct share_conn *c, void *ar
     o->made = true;
     if (file_set_size(c, o, t, e) == 0)
         return 0;
-    struct err undo = {0};
     if (e->class == ERR_NFS && e->sys != EAGAIN && e->sys != ESTALE &&
-        share_proc_remove(c, &dir, last, t->deadline_ns, &undo) < 0)
+        file_unmake(c, o, &dir, last, t) < 0)
         err_hint(e, "an empty %s%s is left there: remove it", p->text, o->name);
     return -1;
 }

@@ -37,6 +37,7 @@ enum {
     GUARD_CALL_BYTES = 24,          /* xid, CALL, RPC version, program, version, procedure */
     GUARD_RECORD_BYTES = 256 << 10, /* the longest answer, */
     GUARD_READ_BYTES = 2 << 20,     /* and where a READ is among those that are awaited */
+    GUARD_STRAYS_MAX = 1000, /* answers in a row that nobody awaits: else that would have no end */
     GUARD_READ = 6,
     GUARD_BEGINNING = 24,
 };
@@ -61,6 +62,7 @@ struct share_guard {
     uint8_t *in;
     size_t in_len, in_room, in_given;
     bool whole; /* it is a record to be given to libnfs; with its mark, so much of it is given */
+    unsigned strays;
     enum shape_outcome outcome;
     char why[192];
 };
@@ -258,6 +260,9 @@ static int guard_judge(struct share_guard *g)
     if (codec_reply_xid(g->in, &xid) < 0)
         return guard_refuse(g, g->in, g->in_len, "is no reply");
     struct guard_call *call = guard_find(g, xid);
+    if (call == NULL && ++g->strays > GUARD_STRAYS_MAX)
+        return guard_refuse(g, g->in, g->in_len,
+                            "answers nothing that was asked, as many before it");
     if (call == NULL) {
         log_debug("nfs: an answer to no request of ours, xid %#x", xid);
         g->in_len = 0;
@@ -267,6 +272,7 @@ static int guard_judge(struct share_guard *g)
     if (g->outcome == SHAPE_NONSENSE)
         return guard_refuse(g, g->in, g->in_len, why);
     *call = g->calls[--g->n_calls];
+    g->strays = 0;
     g->whole = true;
     g->in_given = 0;
     return 0;

@@ -21,6 +21,8 @@
 #include "nfs/share_names.h"
 #include "nfs/share_proc.h"
 
+#define MOUNT_MORE ", …" /* exports that are not shown */
+
 enum { MOUNT_IO_MAX_BYTES = 1 << 20 /* what servers usually take at most */ };
 
 /* Cuts the last name off `path` ("/a/b" → "/a" → "/"); false at the root. */
@@ -39,7 +41,8 @@ struct mount_exports {
     const char *path; /* what is to be mounted */
     bool found;       /* an export that it is in, or that is in it */
     char at[PATH_MAX], clients[256];
-    char all[1024];
+    char all[1024]; /* those that there is room for */
+    bool cut;       /* there are more */
 };
 
 /* Whether `path` is `dir`, or in it. */
@@ -49,17 +52,26 @@ static bool mount_is_in(const char *path, const char *dir)
     return strncmp(path, dir, len) == 0 && (path[len] == '\0' || path[len] == '/');
 }
 
+static void mount_list_export(struct mount_exports *x, const char *path)
+{
+    size_t len = strlen(x->all);
+    const char *comma = len > 0 ? ", " : "";
+    x->cut = len + strlen(comma) + strlen(path) + sizeof MOUNT_MORE > sizeof x->all;
+    snprintf(x->all + len, sizeof x->all - len, "%s%s", x->cut ? "" : comma,
+             x->cut ? MOUNT_MORE : path);
+}
+
 static bool mount_note_export(void *arg, const char *path, const char *clients)
 {
     struct mount_exports *x = arg;
-    size_t len = strlen(x->all);
-    snprintf(x->all + len, sizeof x->all - len, "%s%s", len > 0 ? ", " : "", path);
+    if (!x->cut)
+        mount_list_export(x, path);
     if (mount_is_in(x->path, path) && (!x->found || strlen(path) > strlen(x->at))) {
         x->found = true;
         snprintf(x->at, sizeof x->at, "%s", path);
         snprintf(x->clients, sizeof x->clients, "%s", clients);
     }
-    return len < sizeof x->all - 1;
+    return true; /* the one that is looked for may come late */
 }
 
 /* What the server saw of us: the port, and the address as text. */

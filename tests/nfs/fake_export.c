@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fake_export.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 enum { PAGE_ENTRIES = 8, IO_MAX = 1 << 20 };
@@ -199,8 +200,15 @@ void fake_export_mount(struct fake_export *x, struct fake_xdr *in, struct fake_x
     fake_put32(out, x->faults->flavour != 0 ? x->faults->flavour : 1); /* AUTH_SYS */
 }
 
-void fake_export_list(struct fake_xdr *out)
+void fake_export_list(const struct fake_faults *faults, struct fake_xdr *out)
 {
+    for (unsigned i = 0; i < faults->more_exports; i++) {
+        char name[40];
+        snprintf(name, sizeof name, "/srv/exports/number-%u", i);
+        fake_put32(out, 1);
+        fake_put_opaque(out, name, (uint32_t)strlen(name));
+        fake_put32(out, 0);
+    }
     const char *const words[] = {"/export", "10.9.8.0/24", "/export/other"};
     for (int i = 0; i < 3; i++) {
         fake_put32(out, 1);

@@ -43,8 +43,8 @@ void fake_export_put_handle(struct fake_export *x, struct fake_xdr *out, unsigne
 /* Forgets what was not committed. */
 void fake_export_crash(struct fake_export *x);
 
-/* EXPORT: /export to a network, and /export/other to all. */
-void fake_export_list(struct fake_xdr *out);
+/* EXPORT: those of more_exports, /export to a network, and /export/other to all. */
+void fake_export_list(const struct fake_faults *faults, struct fake_xdr *out);
 /* MNT, and a procedure of NFS: from the arguments to the results. */
 void fake_export_mount(struct fake_export *x, struct fake_xdr *in, struct fake_xdr *out);
 void fake_export_call(struct fake_export *x, uint32_t proc, struct fake_xdr *in,

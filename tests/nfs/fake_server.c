@@ -275,7 +275,7 @@ static bool serve_call(struct fake_server *s, struct fake_xdr *in, struct fake_x
     if (prog == MAPPER)
         map_port(s, proc, in, out);
     else if (prog == MOUNT && proc == 5)
-        fake_export_list(out);
+        fake_export_list(&s->faults, out);
     else if (prog == MOUNT && proc == 1)
         fake_export_mount(&s->export, in, out);
     else if (prog == NFS && fails(s, proc))

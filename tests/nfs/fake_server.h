@@ -72,6 +72,7 @@ struct fake_faults {
     bool no_nfs;            /* NFS is another program */
     bool not_mapped;        /* the port mapper, which has the same port, knows nothing */
     uint32_t flavour;       /* the only one that MNT gives; 0: AUTH_SYS */
+    unsigned more_exports;  /* so many others are listed */
     uint32_t mount_status;  /* MNT fails by this */
     bool eperm_chown;       /* a SETATTR with an owner fails */
 };

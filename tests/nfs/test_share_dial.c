@@ -157,6 +157,12 @@ static void test_a_mount_that_is_refused_is_reported(void **state)
                  "sec=sys");
     refused_with(&(struct fake_faults){0}, "/absent", "/absent: there is no such export",
                  "/export, /export/other");
+    refused_with(&(struct fake_faults){.more_exports = 300}, "/absent", "there is no such export",
+                 "/srv/exports/number-1, ");
+    refused_with(&(struct fake_faults){.more_exports = 300}, "/absent", "there is no such export",
+                 ", …");
+    refused_with(&(struct fake_faults){.more_exports = 300, .mount_status = 13}, "/export",
+                 "refuses to mount /export: Permission denied", " /export ");
     struct fixture f;
     char url[128];
     start(&f, &(struct fake_faults){.mount_status = 13});
@@ -238,6 +244,29 @@ static void test_another_protocol_is_shown(void **state)
     }
 }
 
+/* Answers to what nobody has asked, without an end: the deadline would not be looked at. */
+static void test_answers_to_nothing_have_an_end(void **state)
+{
+    enum { RECORDS = 2000, WORDS = 7 };
+    static unsigned char bytes[RECORDS * WORDS * 4];
+    struct fixture f;
+    char url[100];
+    (void)state;
+    for (size_t i = 0; i < RECORDS; i++) {
+        unsigned char *record = bytes + i * WORDS * 4;
+        record[0] = 0x80;
+        record[3] = (WORDS - 1) * 4;
+        record[11] = 1; /* REPLY */
+    }
+    start(&f, &(struct fake_faults){
+                  .instead_at = 4, .instead = (const char *)bytes, .instead_bytes = sizeof bytes});
+    snprintf(url, sizeof url, "nfs://127.0.0.1/export?nfsport=%d&mountport=%d", f.port, f.port);
+    open_by(&f, url, 0);
+    assert_null(f.place);
+    assert_non_null(strstr(f.e.msg, "answers nothing that was asked"));
+    end(&f);
+}
+
 /* The port mapper is asked once for each service, however often the connection is lost. */
 static void test_ports_are_kept(void **state)
 {
@@ -290,6 +319,7 @@ int main(void)
         cmocka_unit_test(test_a_mount_that_is_refused_is_reported),
         cmocka_unit_test(test_what_is_no_answer_is_said_by_whom),
         cmocka_unit_test(test_another_protocol_is_shown),
+        cmocka_unit_test(test_answers_to_nothing_have_an_end),
         cmocka_unit_test(test_ports_are_kept),
         cmocka_unit_test(test_an_ipv6_address_is_reported_in_brackets),
     };

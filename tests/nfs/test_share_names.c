@@ -200,6 +200,24 @@ static void test_a_published_file_has_its_name(void **state)
     share_fixture_tear_down(&f);
 }
 
+/* A server that makes it, and then does not give it its size: what was made is taken back. */
+static void test_what_cannot_be_made_whole_is_taken_back(void **state)
+{
+    struct fixture f;
+    share_fixture_start(
+        &f,
+        &(struct fake_faults){.ignore_size = true, .status_at = 1, .status = 28, .status_proc = 2},
+        state);
+    assert_null(f.place->ops->open(f.place, "part", STORE_CREATE, 9, &f.e));
+    assert_int_equal(f.e.sys, ENOSPC);
+    unsigned calls = fake_server_calls(f.server);
+    share_fixture_end(&f);
+    assert_int_equal(fake_server_files(f.server), 0);
+    assert_int_equal(calls,
+                     6 + 4); /* CREATE, SETATTR; LOOKUP, since a name is no identity; REMOVE */
+    share_fixture_tear_down(&f);
+}
+
 static void not_ours(struct fixture *f)
 {
     assert_int_equal(f->e.sys, ESTALE);
@@ -372,6 +390,7 @@ int main(void)
         cmocka_unit_test_prestate(test_links_are_followed_within_the_export, &variant),
         cmocka_unit_test_prestate(test_open_and_remove, &variant),
         cmocka_unit_test_prestate(test_a_published_file_has_its_name, &variant),
+        cmocka_unit_test_prestate(test_what_cannot_be_made_whole_is_taken_back, &variant),
         cmocka_unit_test_prestate(test_publish_is_of_a_file, &variant),
         cmocka_unit_test_prestate(test_made_is_known, &variant),
         cmocka_unit_test_prestate(test_publish_keeps_old_name, &variant),
