@@ -32,6 +32,7 @@
 #include "core/cleanup.h"
 #include "core/log.h"
 #include "core/text.h"
+#include "qmp/virt/ssh.h"
 #include "qmp/virt/xml.h"
 
 #define HOST_KEEPALIVE_S 5
@@ -150,7 +151,10 @@ int virt_host_fail(const struct virt_host *h, struct err *e, const char *what)
 /* Under the lock, as h->conn. */
 static int host_connect(struct virt_host *h, struct err *e)
 {
-    h->conn = virConnectOpen(h->uri);
+    CLEANUP_FREE char *own = virt_ssh_uri(h->uri);
+    if (own == NULL)
+        return err_set(e, ERR_IO, ENOMEM, "no memory for the connection to %s", h->uri);
+    h->conn = virConnectOpen(own);
     if (h->conn == NULL) {
         virt_host_fail(h, e, h->uri);
         if (e->class == ERR_VIRT)

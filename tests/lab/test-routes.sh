@@ -720,6 +720,22 @@ fault_libvirtd_confirming() {
 
 fault_interrupted() { in_endless_precopy "$1" && kill -INT "$godwit_pid" && ends 3 cancelled && stays_on_a; }
 
+# On a terminal all that godwit has started gets it, too.
+fault_typed() {
+    rm -f -- "$scratch"/{progress,result,err,keys}
+    mkfifo "$scratch/keys"
+    script -qec "'$lab' exec a '$godwit' migrate $vm $uri_b --route $1 --max-bandwidth 128K -v --json --progress=3 \
+        3>'$scratch/progress' >'$scratch/result' 2>'$scratch/err'" /dev/null <"$scratch/keys" >/dev/null &
+    godwit_pid=$!
+    exec 7>"$scratch/keys"
+    await 90 grep -qs '"precopy"' "$scratch/progress" && await 60 has_sent 0 && printf '\003' >&7 &&
+        ends 3 cancelled && stays_on_a &&
+        ! grep 'connection to libvirt was lost' "$scratch/err"
+    local result=$?
+    exec 7>&-
+    return "$result"
+}
+
 fault_timeout() { in_endless_precopy "$1" --timeout 4s && ends 1 timeout && stays_on_a; }
 
 fault_pause_interfered() {
@@ -730,6 +746,7 @@ group_faults() {
     local route
     for route in direct native; do
         check_on_a restless "$route: Ctrl-C in precopy" fault_interrupted "$route"
+        check_on_a restless "$route: Ctrl-C on a terminal" fault_typed "$route"
         check_on_a restless "$route: --timeout" fault_timeout "$route"
         check_on_a restless "$route: the destination's QEMU dies in precopy" fault_qemu_dies "$route"
         check_on_a restless "$route: libvirtd of the source dies in precopy, and comes back" fault_libvirtd_restarts a "$route"

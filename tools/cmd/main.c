@@ -9,6 +9,7 @@
 #include "core/clock.h"
 #include "core/log.h"
 #include "qmp/virt/route.h"
+#include "qmp/virt/ssh.h"
 #include "tools/cmd/command.h"
 #include "version.h"
 
@@ -97,6 +98,8 @@ static int main_completion(void)
 
 int main(int argc, char **argv)
 {
+    if (argc > 0 && strcmp(argv[0], VIRT_SSH_SELF) == 0) /* started by libvirt */
+        return virt_ssh_main(argv);
     command_log_begin();
 
     if (argc < 2) {
