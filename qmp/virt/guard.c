@@ -15,8 +15,9 @@
  *
  * Until it has said so (it loads, or its libvirt does not answer) the source may be the only one that has
  * the guest, and is held so that nobody can resume it (qmp/virt/hold.h). Killing this process lets go of it,
- * which is what a person does who knows that the destination is lost. A source on another host than godwit
- * is not held: its title says that it must not be resumed.
+ * which is what a person does who knows that the destination is lost. It never gives up by itself: it waits for
+ * the destination's word, or for what a person does to the source. A source that cannot be held, whose
+ * libvirt is reached by TLS for example, has only its title, which says that it must not be resumed.
  *
  * Its name for ps and pkill is not godwit's, so that what kills godwit by its name does not kill it.
  */
@@ -36,6 +37,7 @@
 
 #include "core/clock.h"
 #include "core/log.h"
+#include "core/text.h"
 #include "qmp/virt/hold.h"
 #include "qmp/virt/mark.h"
 #include "qmp/virt/unfinished.h"
@@ -45,11 +47,12 @@
 /* As long as it takes two connections to open. */
 #define GUARD_READY_MS 15000
 
-#define GUARD_TICK_US 200000
+#define GUARD_TICK_NS (200 * NS_PER_MS)
+#define GUARD_SLOW_TICK_NS (30 * NS_PER_S)
 /* How long a source that nothing goes on at is watched: what godwit sent last may be on its way. */
 #define GUARD_IDLE_NS (5 * NS_PER_S)
-/* How long a destination may not answer. */
-#define GUARD_PATIENCE_NS (3600 * NS_PER_S)
+/* How often it says again what it waits for. */
+#define GUARD_REMIND_NS (3600 * NS_PER_S)
 
 /* ---- godwit's side ---- */
 
@@ -152,6 +155,20 @@ enum virt_guard_next virt_guard_next(const char *source_run, const char *source_
     return sends ? VIRT_GUARD_WAIT : VIRT_GUARD_IDLE;
 }
 
+bool virt_guard_ends(enum virt_guard_next next, int64_t idle_ns)
+{
+    return next == VIRT_GUARD_END_SOURCE || next == VIRT_GUARD_LEAVE ||
+           (next == VIRT_GUARD_IDLE && idle_ns > GUARD_IDLE_NS);
+}
+
+int64_t virt_guard_tick_ns(int64_t silent_ns)
+{
+    int64_t tick_ns = silent_ns / 20;
+    return tick_ns < GUARD_TICK_NS        ? GUARD_TICK_NS
+           : tick_ns > GUARD_SLOW_TICK_NS ? GUARD_SLOW_TICK_NS
+                                          : tick_ns;
+}
+
 /* ---- the guard itself ---- */
 
 struct guard {
@@ -160,6 +177,7 @@ struct guard {
     const char *id;
     bool hold_tried;
     struct virt_hold *hold; /* NULL: it is not held */
+    int64_t reminded_ns;    /* when it has last said what it waits for; 0: never */
 };
 
 /* What our QEMU does there: NULL, it has ended; "", it does not tell. free() it. */
@@ -174,25 +192,48 @@ static char *guard_there(const struct guard *g)
     return status != NULL ? status : strdup("");
 }
 
-/* Once; for a source that has handed all over. */
+/* How a person settles it who knows that the destination is lost. */
+static void guard_tell(struct guard *g, const struct err *unheld)
+{
+    const char *from = virt_host_uri(g->source_host), *to = virt_host_uri(g->destination_host);
+    const char *look = text_command("virsh -c %s domstate %s --reason", to, g->source.uuid);
+    const char *resume = text_command("virsh -c %s resume %s", from, g->source.uuid);
+    g->reminded_ns = clock_now_ns();
+    if (g->hold == NULL)
+        log_warn(
+            "godwit was killed in the switchover of domain %s, and the destination has not said yet whether it has "
+            "the guest: what is left on the source must not be resumed before that (it cannot be held: %s); look: "
+            "%s; only if the guest is lost there, and has not run there: %s",
+            g->source.name, unheld->msg, look, resume);
+    else
+        log_warn(
+            "godwit was killed in the switchover of domain %s, and the destination has not said yet whether it has "
+            "the guest: the source cannot be resumed until it has; look: %s; only if the guest is lost there, and "
+            "has not run there: 'kill -9 %d' lets go of the source, then %s",
+            g->source.name, look, (int)getpid(), resume);
+}
+
+/* For a source that has handed all over. One whose libvirtd has restarted is to be held again. */
 static void guard_hold(struct guard *g)
 {
     struct err why = {0};
-    if (g->hold_tried)
+    if (!g->hold_tried) {
+        g->hold_tried = true;
+        g->hold = virt_hold_take(&g->source, &why);
+        guard_tell(g, &why);
+    } else if (clock_now_ns() - g->reminded_ns > GUARD_REMIND_NS) {
+        err_set(&why, ERR_REFUSED, 0, "as was said before");
+        guard_tell(g, &why);
+    }
+}
+
+/* What it was held by may have ended, and somebody may have resumed it since: then QEMU itself is asked. */
+static void guard_check_hold(struct guard *g)
+{
+    if (g->hold == NULL || virt_hold_lasts(g->hold))
         return;
-    g->hold_tried = true;
-    g->hold = virt_hold_take(&g->source, &why);
-    if (g->hold == NULL)
-        log_warn(
-            "godwit was killed in the switchover of domain %s: what is left on the source must not be resumed "
-            "before the destination has said that it does not have the guest (it cannot be held: %s)",
-            g->source.name, why.msg);
-    else
-        log_warn(
-            "godwit was killed in the switchover of domain %s: what is left on the source cannot be resumed until "
-            "the destination has said whether it has the guest; if that is lost for good, 'kill -9 %d' lets go "
-            "of it",
-            g->source.name, (int)getpid());
+    virt_hold_release(TAKE(g->hold));
+    g->hold_tried = false;
 }
 
 static void guard_end_source(const struct guard *g)
@@ -215,6 +256,7 @@ static void guard_end_source(const struct guard *g)
 static enum virt_guard_next guard_look(struct guard *g)
 {
     struct err e = {0};
+    guard_check_hold(g);
     int ours = virt_mark_is(&g->source, g->id, &e);
     if (ours == 0)
         return VIRT_GUARD_LEAVE;
@@ -235,9 +277,11 @@ static enum virt_guard_next guard_look(struct guard *g)
     CLEANUP_FREE char *there = guard_there(g);
     if (there == NULL && handed_over)
         log_warn(
-            "domain %s: the destination has ended; if the guest runs nowhere else, virsh -c %s resume %s lets it "
-            "go on at the source",
-            g->source.name, virt_host_uri(g->source_host), g->source.uuid);
+            "domain %s: the QEMU of this migration is not on the destination any more; only if the guest has not "
+            "run there: %s; if it has, its disk has moved on: %s, and start it from there",
+            g->source.name,
+            text_command("virsh -c %s resume %s", virt_host_uri(g->source_host), g->source.uuid),
+            text_command("virsh -c %s destroy %s", virt_host_uri(g->source_host), g->source.uuid));
     return virt_guard_next(run, migration, there);
 }
 
@@ -251,17 +295,9 @@ static void guard_finish(struct guard *g)
             moving_ns = now_ns;
         if (next == VIRT_GUARD_END_SOURCE)
             guard_end_source(g);
-        if (next == VIRT_GUARD_END_SOURCE || next == VIRT_GUARD_LEAVE ||
-            now_ns - moving_ns > GUARD_IDLE_NS)
+        if (virt_guard_ends(next, now_ns - moving_ns))
             return;
-        if (now_ns - begun_ns > GUARD_PATIENCE_NS) {
-            log_warn(
-                "domain %s: the destination does not report whether it has the guest; what is left on the source "
-                "must not be resumed before that is known",
-                g->source.name);
-            return;
-        }
-        usleep(GUARD_TICK_US);
+        usleep((useconds_t)(virt_guard_tick_ns(now_ns - begun_ns) / NS_PER_US));
     }
 }
 

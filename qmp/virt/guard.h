@@ -32,6 +32,12 @@ enum virt_guard_next {
     VIRT_GUARD_LEAVE, /* the destination is known not to have it, or both run: a person's matter */
 };
 
+/* Whether it ends, having seen that, and, for so long, that nothing goes on. No silence is long enough: what it
+ * waits for may come at any time, and whoever has settled it by hand has changed the source, which it sees. */
+bool virt_guard_ends(enum virt_guard_next next, int64_t idle_ns);
+/* How long it waits until it looks again, when the destination has not answered for so long. */
+int64_t virt_guard_tick_ns(int64_t silent_ns);
+
 /* From what virt_left_is() takes (qmp/virt/unfinished.h). */
 enum virt_guard_next virt_guard_next(const char *source_run, const char *source_migration,
                                      const char *there);

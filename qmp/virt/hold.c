@@ -8,6 +8,9 @@
  * or by our end, the dump fails, and all is as before. `virsh destroy` is let through. QEMU may answer
  * nobody meanwhile.
  *
+ * On another host, which libvirt reaches by ssh, a process there has the reading end for as long as our shell
+ * there lives: that ends with us, or with the connection.
+ *
  * By libvirt, and not by a command to QEMU behind its back: libvirt 9.0 crashes on the event by which such
  * a dump ends. The FIFO is in a directory of its own: a libvirt that does not see it makes no file there,
  * and the call fails. Both go as soon as libvirt has opened the FIFO.
@@ -29,8 +32,10 @@
 
 #include "core/clock.h"
 #include "core/log.h"
+#include "qmp/shell.h"
 
 #define HOLD_BEGIN_NS NS_PER_S
+#define HOLD_THERE_NS (10 * NS_PER_S) /* ssh may have to connect */
 #define HOLD_TICK_MS 20
 
 struct virt_hold {
@@ -38,6 +43,7 @@ struct virt_hold {
     atomic_bool ended;
     virDomainPtr dom;
     int fd;                       /* the end that nobody reads from; -1: none */
+    struct shell there;           /* of another host's; SHELL_LOCAL: it is here */
     char directory[32], fifo[40]; /* "": not there (any more) */
 };
 
@@ -76,20 +82,47 @@ static int hold_make_fifo(struct virt_hold *h, struct err *e)
     return 0;
 }
 
-static void hold_remove_fifo(const struct virt_hold *h)
+/* The shell there is $$ in what it starts, too. */
+static int hold_make_fifo_there(struct virt_hold *h, struct err *e)
 {
+    static const char script[] =
+        "d=$(mktemp -d /tmp/godwit-hold-XXXXXX) && mkfifo -m 600 \"$d/fifo\" || exit 1\n"
+        "(exec 3<>\"$d/fifo\"; while kill -0 $$; do sleep 1; done) >/dev/null 2>&1 &\n"
+        "echo \"$d\"";
+    char said[256];
+    int status = shell_run(&h->there, script, said, sizeof said, HOLD_THERE_NS, e);
+    if (status < 0)
+        return -1;
+    if (status > 0 || strlen(said) >= sizeof h->directory || said[0] != '/')
+        return err_set(e, ERR_IO, 0, "%s: cannot make a FIFO: %s", h->there.login, said);
+    snprintf(h->directory, sizeof h->directory, "%s", said);
+    snprintf(h->fifo, sizeof h->fifo, "%s/fifo", said);
+    return 0;
+}
+
+static void hold_remove_fifo(struct virt_hold *h)
+{
+    struct err none = {0}; /* it is in /tmp, and of no use to anybody */
+    char script[64], said[64];
     if (h->directory[0] == '\0')
         return;
+    if (h->there.kind == SHELL_SSH) {
+        snprintf(script, sizeof script, "rm -rf '%s'", h->directory);
+        shell_run(&h->there, script, said, sizeof said, HOLD_THERE_NS, &none);
+        return;
+    }
     unlink(h->fifo);
     rmdir(h->directory);
 }
 
 static int hold_begin(struct virt_hold *h, const struct virt_domain *d, struct err *e)
 {
-    if (!virt_uri_is_here(virt_host_uri(d->host)))
-        return err_set(e, ERR_REFUSED, 0, "its libvirt is on another host");
+    virt_host_shell(virt_host_uri(d->host), &h->there);
+    if (h->there.kind == SHELL_NONE)
+        return err_set(e, ERR_REFUSED, 0, "its libvirt is on another host, and not reached by ssh");
     h->dom = virt_domain_get(d, e);
-    if (h->dom == NULL || hold_make_fifo(h, e) < 0)
+    if (h->dom == NULL ||
+        (h->there.kind == SHELL_SSH ? hold_make_fifo_there(h, e) : hold_make_fifo(h, e)) < 0)
         return -1;
     atomic_fetch_add(&h->refs, 1);
     int sys = virt_thread(hold_thread, h);
@@ -99,9 +132,20 @@ static int hold_begin(struct virt_hold *h, const struct virt_domain *d, struct e
     return err_set(e, ERR_IO, sys, "cannot start a thread");
 }
 
-/* Its first bytes tell that it goes on. */
-static bool hold_is_begun(const struct virt_hold *h)
+static bool hold_is_begun_there(struct virt_hold *h)
 {
+    struct err none = {0};
+    char script[128], said[64];
+    snprintf(script, sizeof script, "timeout 2 dd bs=1 count=1 <'%s' >/dev/null 2>&1", h->fifo);
+    return shell_run(&h->there, script, said, sizeof said, HOLD_THERE_NS, &none) == 0 &&
+           !atomic_load(&h->ended);
+}
+
+/* Its first bytes tell that it goes on. */
+static bool hold_is_begun(struct virt_hold *h)
+{
+    if (h->there.kind == SHELL_SSH)
+        return hold_is_begun_there(h);
     int64_t deadline_ns = clock_now_ns() + HOLD_BEGIN_NS;
     while (!atomic_load(&h->ended) && clock_now_ns() < deadline_ns) {
         struct pollfd begun = {.fd = h->fd, .events = POLLIN};
@@ -130,11 +174,17 @@ struct virt_hold *virt_hold_take(const struct virt_domain *d, struct err *e)
     return NULL;
 }
 
+bool virt_hold_lasts(const struct virt_hold *h)
+{
+    return h != NULL && !atomic_load(&h->ended);
+}
+
 void virt_hold_release(struct virt_hold *h)
 {
     if (h == NULL)
         return;
     if (h->fd >= 0)
         close(h->fd);
+    shell_close(&h->there);
     hold_put(h);
 }

@@ -97,6 +97,9 @@ int virt_mark_owner(virDomainPtr dom, struct virt_mark_owner *o)
         return 0;
     CLEANUP_FREE char *text = xml_attribute(xmlDocGetRootElement(doc), "owner");
     CLEANUP_FREE char *host = xml_attribute(xmlDocGetRootElement(doc), "host");
+    CLEANUP_FREE char *covered = xml_attribute(xmlDocGetRootElement(doc), "title");
+    if (covered != NULL)
+        o->covered = text_keep("%s", covered);
     if (text != NULL)
         o->state = owner_text_state(text, &o->pid);
     if (host != NULL)

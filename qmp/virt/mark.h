@@ -37,8 +37,10 @@ int virt_mark_destroy(const struct virt_domain *d, const char *id, struct err *e
 
 /* The godwit that has set the mark. */
 struct virt_mark_owner {
-    uint32_t pid;           /* 0: the mark does not tell */
-    const char *host;       /* its name; kept */
+    uint32_t pid;     /* 0: the mark does not tell */
+    const char *host; /* its name; kept */
+    const char
+        *covered; /* the title that the domain had before, "": none; kept. NULL: it has its own */
     enum owner_state state; /* as this host can tell */
 };
 

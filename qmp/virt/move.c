@@ -111,6 +111,14 @@ void virt_move_close(struct virt_move *m)
     m->definition = m->clean_xml = NULL;
 }
 
+const char *virt_move_go_on(const char *uri, const char *name)
+{
+    return text_command(
+        "virsh -c %s qemu-monitor-command %s '{\"execute\":\"migrate_cancel\"}'; for i in 1 2 3 4 5 6 7 8 9; do sleep 1; "
+        "virsh -c %s domstate %s | grep -qx running && break; virsh -c %s resume %s; done",
+        uri, name, uri, name, uri, name);
+}
+
 void virt_move_set_commands(const struct virt_domain *d, struct vm_commands *h)
 {
     const char *uri = virt_host_uri(d->host);

@@ -61,6 +61,11 @@ int virt_move_uncover(const struct virt_move *m, struct err *e);
  * error says what is missing, and its hint what does it by hand. */
 int virt_move_definition(const struct virt_move *m, bool by_libvirt, struct err *e);
 
+/* What lets the guest go on at the source of a direct migration, whatever that has come to: QEMU refuses to
+ * resume it at its gate, and lets it go on by itself a moment after the migration was cancelled; libvirt
+ * refuses to resume what runs. A kept text. */
+const char *virt_move_go_on(const char *uri, const char *name);
+
 /* What a person types about a domain that is one side. */
 void virt_move_set_commands(const struct virt_domain *d, struct vm_commands *h);
 

@@ -335,11 +335,7 @@ struct vm *vm_direct_source(struct loop *loop, struct virt_move *m, struct err *
     d->ops.start = direct_start;
     d->ops.close = direct_close_source;
     d->qmp.gated = true;
-    /* at its gate QEMU refuses to resume it before the migration is cancelled */
-    d->qmp.vm.commands.go_on = text_command(
-        "virsh -c %s qemu-monitor-command %s '{\"execute\":\"migrate_cancel\"}'; virsh -c %s resume %s",
-        virt_host_uri(m->source_host), m->source.name, virt_host_uri(m->source_host),
-        m->source.name);
+    d->qmp.vm.commands.go_on = virt_move_go_on(virt_host_uri(m->source_host), m->source.name);
     if (vm_qmp_connect(&d->qmp, e) < 0) {
         free(d);
         return NULL;

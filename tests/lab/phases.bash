@@ -16,10 +16,13 @@
 slow_link() { "$lab" link b --rate 3mbit; }
 fast_link() { "$lab" link b --rate none; }
 
-# begin OPTION...: begins a migration; its pid is $godwit_pid.
+# begin OPTION...: begins a migration; its pid is $godwit_pid. Godwit is on a, or, with $godwit_host set, elsewhere.
 begin() {
+    local host=${godwit_host:-a}
+    local -a source=()
+    [[ $host == a ]] || source=(-c qemu+ssh://root@a/system)
     rm -f -- "$scratch"/{progress,result,err}
-    "$lab" exec a "$godwit" migrate "$vm" "$uri_b" --json --progress=3 "$@" \
+    "$lab" exec "$host" "$godwit" migrate "${source[@]}" "$vm" "$uri_b" --json --progress=3 "$@" \
         3>"$scratch/progress" >"$scratch/result" 2>"$scratch/err" &
     godwit_pid=$!
 }
@@ -129,7 +132,7 @@ signal_gate() {
         "$lab" kill a libvirtd --signal "$2"
     else
         # shellcheck disable=SC2016 # a's
-        "$lab" exec a sh -c 'kill "-$0" $(pidof godwit)' "$2"
+        "$lab" exec "${godwit_host:-a}" sh -c 'kill "-$0" $(pidof godwit)' "$2"
     fi
 }
 

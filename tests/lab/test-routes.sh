@@ -433,7 +433,7 @@ group_copies() {
 query_on() { virsh_on "$1" qemu-monitor-command "$vm" "{\"execute\":\"query-$2\"}" 2>/dev/null | jq -r .return.status; }
 
 kill_godwit() {
-    "$lab" exec a sh -c 'kill -9 $(pidof godwit)'
+    "$lab" exec "${godwit_host:-a}" sh -c 'kill -9 $(pidof godwit)'
     wait "$godwit_pid" 2>/dev/null
     godwit_pid=''
 }
@@ -451,15 +451,15 @@ killed_in_precopy() {
     virsh_on a resume "$vm" && result=1
     sleep 0.5
     runs_once && [[ $(query_on b status) == inmigrate ]] || result=1
-    refused 2 'unfinished, before its switchover.*has not run on the destination' migrate &&
-        refused 2 "hint: .*qemu-monitor-command $vm .*migrate_cancel" migrate || result=1
+    refused 2 'unfinished, before its switchover.*has not run on the destination' migrate || result=1
     virsh_on b resume "$vm" # it is paused, too: nothing else that is typed there may start it
-    virsh_on a qemu-monitor-command "$vm" '{"execute":"migrate_cancel"}' >/dev/null
-    await 60 runs_on a && beats_on a && await 60 no_trace_on b || result=1
+    migrate --json >"$scratch/result"
+    "$lab" exec a sh -c "$(jq -r .error.hint "$scratch/result")" || result=1
+    runs_on a && beats_on a && await 60 no_trace_on b || result=1
     return "$result"
 }
 
-guards_on_a() { "$lab" exec a pgrep -c -x migration-guard; }
+guards_on_a() { "$lab" exec "${godwit_host:-a}" pgrep -c -x migration-guard; }
 no_guard_left() { await 10 eval '(( $(guards_on_a) == 0 ))' || { echo "guards: $(guards_on_a)"; return 1; }; }
 # begin_stopped: all has been sent, and the destination's QEMU, which is stopped, has not loaded it.
 begin_stopped() {
@@ -496,6 +496,29 @@ killed_while_it_loads() {
     await 20 runs_on b && ended_on_a && runs_once && beats_on b && no_guard_left || result=1
     ! wait "$resume" && ! "$lab" exec a sh -c 'ls -d /tmp/godwit-hold-*' || result=1
     return "$result"
+}
+
+# The same from a third host, whose shell on the source holds it.
+killed_while_it_loads_from_afar() {
+    local godwit_host=nfs
+    killed_while_it_loads
+}
+
+# ... and the source's libvirtd restarts meanwhile, which ends what holds it: it is held again. libvirt 9.0 crashes
+# when such a dump ends that it has not begun itself, and is started by its service manager.
+held_twice() {
+    "$lab" start a 2>/dev/null
+    (($(grep -c 'source cannot be resumed until' "$scratch/err") > 1))
+}
+killed_while_it_loads_and_libvirtd_restarts() {
+    begin_stopped || return
+    kill_godwit
+    await 20 is_held_on_a && strike libvirtd-a && await 60 held_twice || {
+        echo "it is not held again"
+        return 1
+    }
+    ! timeout 5 "$lab" exec a virsh -q resume "$vm" && signal_qemu_on b CONT && await 20 runs_on b && ended_on_a && runs_once &&
+        beats_on b && no_guard_left
 }
 
 # The destination dies with it: the source is the guest, and nothing keeps it from going on.
@@ -540,6 +563,15 @@ leftover_fixed() {
         virsh_on a destroy "$vm" && virsh_on a start "$vm" && beats_on a
 }
 
+# As an older godwit has left it, which did not say who it was: what is to be typed gives the title back.
+mark_by_hand() {
+    virsh_on a metadata "$vm" urn:godwit:migration:1 --live --key godwit --set '<migration id="1" title="it is mine"/>' >/dev/null &&
+        virsh_on a desc "$vm" --live --title --new-desc 'moving to b by godwit, do not resume it here | it is mine' >/dev/null &&
+        "$lab" exec a "$godwit" check --json "$vm" >"$scratch/check" &&
+        "$lab" exec a sh -c "$(jq -r '.findings[] | select(.check == "mark of a migration") | .fix' "$scratch/check")" &&
+        [[ $(virsh_on a desc "$vm" --title) == 'it is mine' ]] && nothing_left_on a
+}
+
 group_killed() {
     local bytes at
     fresh_guest "${calm[@]}" || return
@@ -548,7 +580,8 @@ group_killed() {
             killed_in_precopy "$bytes" || true
     done
     check "godwit has ended its guard itself" no_guard_left || true
-    for at in before_the_end while_it_loads and_lost with_its_guard; do
+    for at in before_the_end while_it_loads while_it_loads_from_afar while_it_loads_and_libvirtd_restarts and_lost \
+        with_its_guard; do
         fresh_guest "${calm[@]}" || return
         check "godwit is killed after the switchover, ${at//_/ }: it runs once" "killed_$at" || true
     done
@@ -558,6 +591,7 @@ group_killed() {
     fresh_guest "${calm[@]}" || return
     check "a QEMU that waits on the destination for nothing is not said to run" left_waiting || true
     check "a leftover in a definition is reported, and taken away by check --fix" leftover_fixed || true
+    check "a mark without an owner goes by hand, and the title is as it was" mark_by_hand || true
     guest_off
 }
 

@@ -8,8 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/text.h"
 #include "qmp/virt/check/check_run.h"
 #include "qmp/virt/mark.h"
+#include "qmp/virt/move.h"
 #include "qmp/virt/unfinished.h"
 
 /* What QEMU does there: NULL, none runs under this UUID; "", it does not tell. free() it. */
@@ -48,8 +50,7 @@ static void left_at_gate(struct check_run *r)
         "a migration is unfinished, before its switchover: the guest is "
         "here, stopped, cannot be resumed before that migration is cancelled, and has not run on the "
         "destination (if godwit is working on it right now, wait)");
-    check_list_fix(r->l, "virsh -c %s qemu-monitor-command %s '{\"execute\":\"migrate_cancel\"}'",
-                   r->from.uri, r->domain->name);
+    check_list_fix_by(r->l, virt_move_go_on(r->from.uri, r->domain->name));
 }
 
 static void left_tell_moved(struct check_run *r, enum virt_left left)
@@ -199,6 +200,20 @@ static void mark_left(struct check_run *r)
     }
 }
 
+/* By hand, what virt_mark_clear() does. */
+static const char *mark_remove(const struct check_run *r, const struct virt_mark_owner *owner)
+{
+    const char *remove = text_command("virsh -c %s metadata %s " VIRT_MARK_NAMESPACE
+                                      " --remove --live",
+                                      r->from.uri, r->domain->name);
+    if (owner->covered == NULL)
+        return remove;
+    return text_keep("%s && %s",
+                     text_command("virsh -c %s desc %s --live --title --new-desc %s", r->from.uri,
+                                  r->domain->name, owner->covered),
+                     remove);
+}
+
 /* No migration is under way, but its godwit may live elsewhere, and be about to begin it. */
 static void mark_of_unknown(struct check_run *r, const struct virt_mark_owner *owner)
 {
@@ -214,8 +229,7 @@ static void mark_of_unknown(struct check_run *r, const struct virt_mark_owner *o
             "%s bears the mark of a migration, but not whose it is: if no godwit is working on "
             "it, the mark is left over",
             r->domain->name);
-    check_list_fix(r->l, "virsh -c %s metadata %s " VIRT_MARK_NAMESPACE " --remove --live",
-                   r->from.uri, r->domain->name);
+    check_list_fix_by(r->l, mark_remove(r, owner));
 }
 
 /* A mark on a domain that runs. Taken off a migration that goes on it would leave nobody to tell the source, and

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "core/clock.h"
 #include "qmp/virt/guard.h"
 
 static void test_the_source_ends_only_where_the_guest_is_known_to_be(void **state)
@@ -38,10 +39,24 @@ static void test_the_source_ends_only_where_the_guest_is_known_to_be(void **stat
     }
 }
 
+/* However long the destination does not answer: only its word, or what is done to the source, ends it. */
+static void test_silence_is_waited_for(void **state)
+{
+    (void)state;
+    assert_false(virt_guard_ends(VIRT_GUARD_WAIT, INT64_MAX));
+    assert_false(virt_guard_ends(VIRT_GUARD_IDLE, NS_PER_S));
+    assert_true(virt_guard_ends(VIRT_GUARD_IDLE, 60 * NS_PER_S));
+    assert_true(virt_guard_ends(VIRT_GUARD_LEAVE, 0));
+    assert_true(virt_guard_ends(VIRT_GUARD_END_SOURCE, 0));
+    assert_int_equal(virt_guard_tick_ns(0), 200 * NS_PER_MS);
+    assert_int_equal(virt_guard_tick_ns(3600 * NS_PER_S), 30 * NS_PER_S);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_source_ends_only_where_the_guest_is_known_to_be),
+        cmocka_unit_test(test_silence_is_waited_for),
     };
     return cmocka_run_group_tests_name("guard", tests, NULL, NULL);
 }

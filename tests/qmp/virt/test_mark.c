@@ -116,6 +116,7 @@ static void test_of_an_older_godwit(void **state)
     assert_int_equal(virt_mark_owner((virDomainPtr)(void *)&domain, &o), 1);
     assert_int_equal(o.state, OWNER_UNKNOWN);
     assert_int_equal(o.pid, 0);
+    assert_string_equal(o.covered, "");
     assert_int_equal(virt_mark_set(&domain, "two", "qemu+ssh://b/system", &e), 0);
 }
 
