@@ -276,6 +276,24 @@ static bool rollback_beside_source(struct migration *m, enum vm_run now)
     return false;
 }
 
+/* Lets a side run that no other will run beside. One that does not answer may have done it: it is looked at
+ * before it is told again. */
+static int rollback_let_run(struct vm *vm, enum vm_run *now, struct err *e)
+{
+    struct vm_sample s;
+    int64_t deadline_ns = clock_now_ns() + MIGRATION_LOST_NS;
+    while (vm->ops->run(vm, true, now, e) < 0) {
+        do
+            if (!migration_ask_again(vm, deadline_ns, e))
+                return -1;
+        while (vm->ops->sample(vm, &s, e) < 0);
+        *now = s.run;
+        if (s.run == VM_RUN_RUNNING)
+            return 0;
+    }
+    return 0;
+}
+
 /* It had been loaded, and the source does not run it: so it goes on there. */
 static bool rollback_resume_destination(struct migration *m)
 {
@@ -283,7 +301,7 @@ static bool rollback_resume_destination(struct migration *m)
     struct err e = {0};
     enum vm_run now;
     log_info("the guest had already been loaded: it goes on, on the destination");
-    if (d->ops->run(d, true, &now, &e) == 0 && now == VM_RUN_RUNNING) {
+    if (rollback_let_run(d, &now, &e) == 0 && now == VM_RUN_RUNNING) {
         rollback_moved(m);
         return false;
     }
@@ -360,8 +378,9 @@ static int rollback_await_finished(struct migration *m, struct vm_sample *now, s
     int64_t deadline_ns = clock_now_ns() + MIGRATION_CONFIRM_NS;
     while (now->run == VM_RUN_FINISHING && clock_now_ns() < deadline_ns) {
         loop_sleep(s->loop, MIGRATION_TICK_NS / 10);
-        if (s->ops->sample(s, now, e) < 0)
-            return -1;
+        while (s->ops->sample(s, now, e) < 0)
+            if (!migration_ask_again(s, deadline_ns, e))
+                return -1;
     }
     return 0;
 }
@@ -439,7 +458,7 @@ static void rollback_keep_on_source(struct migration *m)
         !rollback_hold_destination(m))
         return;
     if (m->was_running && now.run != VM_RUN_RUNNING && now.run != VM_RUN_SHUTDOWN) {
-        if (s->ops->run(s, true, &now.run, &e) < 0)
+        if (rollback_let_run(s, &now.run, &e) < 0)
             goto lost;
         if (now.run != VM_RUN_RUNNING) {
             err_set(&e, ERR_UNCERTAIN, 0, "the source does not go on");
@@ -459,15 +478,20 @@ lost:;
 
 enum split { NOT_SPLIT, SPLIT, SPLIT_UNKNOWN };
 
-/* Whether postcopy runs the guest there with part of its memory here. */
-static enum split rollback_memory_split(struct migration *m)
+/* Whether postcopy runs the guest there with part of its memory here; a source that does not answer is asked
+ * again for so long. */
+static enum split rollback_memory_split(struct migration *m, int64_t patience_ns)
 {
     struct vm *s = m->plan->source;
     struct err e = {0};
     struct vm_sample now;
+    int64_t deadline_ns = clock_now_ns() + patience_ns;
     if (!m->postcopy_begun)
         return NOT_SPLIT;
-    if (s->ops->sample(s, &now, &e) < 0 || now.migration == VM_MIGRATION_UNKNOWN)
+    while (s->ops->sample(s, &now, &e) < 0)
+        if (!migration_ask_again(s, deadline_ns, &e))
+            return SPLIT_UNKNOWN;
+    if (now.migration == VM_MIGRATION_UNKNOWN)
         return SPLIT_UNKNOWN;
     return now.migration == VM_MIGRATION_POSTCOPY || now.migration == VM_MIGRATION_PAUSED
                ? SPLIT
@@ -493,14 +517,19 @@ static bool rollback_hold_waiting(struct migration *m)
 void rollback_migration(struct migration *m)
 {
     migration_begin_undo(m);
-    enum split split = rollback_memory_split(m);
-    if (split != NOT_SPLIT && rollback_hold_waiting(m))
+    enum split split = rollback_memory_split(m, 0);
+    bool held = split != NOT_SPLIT && rollback_hold_waiting(m);
+    if (split == SPLIT_UNKNOWN) /* after the destination was held: until then it could begin */
+        split = rollback_memory_split(m, MIGRATION_LOST_NS);
+    if (split == NOT_SPLIT) {
+        if (held || rollback_hold_destination(m))
+            rollback_keep_on_source(m);
+    } else if (held) {
         rollback_unknown(m, ASK_SOURCE, "%s; the destination, which has not run the guest, is held",
                          split == SPLIT ? "postcopy was broken off"
                                         : "the source does not tell whether postcopy has begun");
-    else if (split != NOT_SPLIT)
+    } else {
         rollback_unknown(m, END_NEITHER,
                          "postcopy was broken off: either side may lack pages of the other");
-    else if (rollback_hold_destination(m))
-        rollback_keep_on_source(m);
+    }
 }

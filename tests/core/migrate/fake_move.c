@@ -83,14 +83,56 @@ static uint32_t pair_random(struct fake_pair *p)
     return p->seed >> 16;
 }
 
+bool fake_side_is_silent(const struct fake_side *s)
+{
+    return s->mute || the_clock_ns < s->silent_until_ns;
+}
+
+/* The connection has gone, with what was on it. */
+void fake_side_fall_silent(struct fake_side *s)
+{
+    s->pair->was_silent = true;
+    s->late_n = 0;
+    if (s->pair->silence_ns == 0)
+        s->mute = true;
+    else
+        s->silent_until_ns = the_clock_ns + s->pair->silence_ns;
+}
+
+static void side_hear(struct fake_side *s, bool resumed)
+{
+    *(resumed ? &s->vm.seen.resumed_ns : &s->vm.seen.stopped_ns) = clock_now_ns();
+    s->vm.changed = true;
+}
+
+/* In the order in which it was said. */
+static void side_hear_until(struct fake_side *s, int64_t until_ns)
+{
+    unsigned n = 0;
+    while (n < s->late_n && s->late[n].due_ns <= until_ns)
+        side_hear(s, s->late[n++].resumed);
+    s->late_n -= n;
+    memmove(s->late, s->late + n, s->late_n * sizeof *s->late);
+}
+
+void fake_side_hear_all(struct fake_side *s)
+{
+    side_hear_until(s, INT64_MAX);
+}
+
 void fake_side_says(struct fake_side *s, bool resumed)
 {
     if (s == &s->pair->destination && s->pair->resume_unseen)
         s->vm.seen.gap = true;
-    if (s->mute || s->vm.seen.gap)
+    if (fake_side_is_silent(s) || s->silent_until_ns != 0 || s->vm.seen.gap)
         return;
-    *(resumed ? &s->vm.seen.resumed_ns : &s->vm.seen.stopped_ns) = clock_now_ns();
-    s->vm.changed = true;
+    if (!s->pair->late_events) {
+        side_hear(s, resumed);
+        return;
+    }
+    assert_true(s->late_n < FAKE_LATE_EVENTS);
+    s->late[s->late_n].resumed = resumed;
+    s->late[s->late_n++].due_ns = the_clock_ns + pair_random(s->pair) % 13 * TICK_NS;
 }
 
 void fake_side_resume(struct fake_side *s)
@@ -378,6 +420,8 @@ static void pair_tick(struct fake_pair *p)
 {
     the_clock_ns += TICK_NS;
     p->sent_bytes += p->connected && !p->broken && !p->stalled;
+    side_hear_until(&p->source, the_clock_ns);
+    side_hear_until(&p->destination, the_clock_ns);
     fake_pair_maybe_move(p);
     fake_pair_assert(p);
 }

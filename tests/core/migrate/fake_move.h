@@ -17,6 +17,12 @@ void fake_side_resume(struct fake_side *s);
 void fake_side_die(struct fake_side *s);
 /* Its RESUME or STOP. */
 void fake_side_says(struct fake_side *s, bool resumed);
+/* What it has said, and was late, comes. */
+void fake_side_hear_all(struct fake_side *s);
+
+/* It answers nothing, from now on for good, or for pair->silence_ns. */
+void fake_side_fall_silent(struct fake_side *s);
+bool fake_side_is_silent(const struct fake_side *s);
 
 /* The clock begins anew, and moves this pair until it is stopped. */
 void fake_clock_start(struct fake_pair *p);

@@ -27,6 +27,8 @@ const char *fake_fault_name(enum fake_fault fault)
         [FAKE_DESTINATION_DIES] = "destination dies",
         [FAKE_SOURCE_MUTE] = "source mute",
         [FAKE_DESTINATION_MUTE] = "destination mute",
+        [FAKE_SOURCE_SILENT] = "source silent",
+        [FAKE_DESTINATION_SILENT] = "destination silent",
         [FAKE_STREAM_BREAKS] = "stream breaks",
         [FAKE_STREAM_STALLS] = "stream stalls",
         [FAKE_LINK_CUT] = "link cut",
@@ -46,16 +48,23 @@ static void pair_fault(struct fake_pair *p)
     switch (p->fault) {
     case FAKE_SOURCE_DIES: fake_side_die(&p->source); break;
     case FAKE_DESTINATION_DIES: fake_side_die(&p->destination); break;
-    case FAKE_SOURCE_MUTE: p->source.mute = true; break;
-    case FAKE_DESTINATION_MUTE: p->destination.mute = true; break;
+    case FAKE_SOURCE_MUTE:
+    case FAKE_SOURCE_SILENT: fake_side_fall_silent(&p->source); break;
+    case FAKE_DESTINATION_MUTE:
+    case FAKE_DESTINATION_SILENT: fake_side_fall_silent(&p->destination); break;
     case FAKE_INTERRUPT: p->raised = raise(SIGINT) == 0; break;
     case FAKE_STREAM_BREAKS:
         p->broken = true;
-        p->destination.mute |= p->mute_with_it;
-        p->source.mute |= p->source_mute_with_it;
+        if (p->mute_with_it)
+            fake_side_fall_silent(&p->destination);
+        if (p->source_mute_with_it)
+            fake_side_fall_silent(&p->source);
         break;
     case FAKE_STREAM_STALLS: p->stalled = true; break;
-    case FAKE_LINK_CUT: p->stalled = p->destination.mute = true; break;
+    case FAKE_LINK_CUT:
+        p->stalled = true;
+        fake_side_fall_silent(&p->destination);
+        break;
     default: break;
     }
 }
@@ -69,13 +78,18 @@ static int side_begin(struct fake_side *s, const char *name, struct err *e)
     fake_pair_maybe_move(p);
     fake_pair_note(p, words);
     bool faulty = p->ops == p->fault_at_op;
+    if (!fake_side_is_silent(s) && s->silent_until_ns != 0) { /* it answers again */
+        s->silent_until_ns = 0;
+        s->vm.seen.gap = true;
+    }
     if (faulty) {
+        p->faulty = name;
         fake_pair_note(p, "!");
         fake_pair_note(p, fake_fault_name(p->fault));
         pair_fault(p);
     }
     fake_pair_assert(p);
-    if (s->dead || s->mute || (faulty && p->fault == FAKE_LOST_BEFORE))
+    if (s->dead || fake_side_is_silent(s) || (faulty && p->fault == FAKE_LOST_BEFORE))
         return side_lost(s, e);
     if (faulty && p->fault == FAKE_REFUSES)
         return err_set(e, ERR_QMP, 0, "%s: %s: refused", s->vm.role, name);
@@ -252,7 +266,8 @@ static int fake_run(struct vm *vm, bool on, enum vm_run *now, struct err *e)
     if (s->dead)
         return side_lost(s, e);
     *now = s->run;
-    s->mute |= p->then_mute && s == &p->destination && p->ops > p->fault_at_op;
+    if (p->then_mute && s == &p->destination && p->ops > p->fault_at_op)
+        fake_side_fall_silent(s);
     return side_end(s, e);
 }
 
@@ -285,8 +300,12 @@ static int fake_cancel(struct vm *vm, struct err *e)
 
 static enum vm_death fake_death(struct vm *vm)
 {
-    const struct fake_side *s = side(vm);
-    return s->dead ? VM_DEATH_PROCESS_GONE : s->mute ? VM_DEATH_NO_ANSWER : VM_DEATH_LIVES;
+    struct fake_side *s = side(vm);
+    if (s->dead)
+        fake_side_hear_all(s);
+    return s->dead                  ? VM_DEATH_PROCESS_GONE
+           : fake_side_is_silent(s) ? VM_DEATH_NO_ANSWER
+                                    : VM_DEATH_LIVES;
 }
 
 static int fake_quit(struct vm *vm, struct err *e)

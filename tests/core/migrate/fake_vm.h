@@ -34,11 +34,15 @@ enum fake_fault {
     FAKE_DESTINATION_DIES,
     FAKE_SOURCE_MUTE, /* from the Nth operation on it lives, and answers nothing */
     FAKE_DESTINATION_MUTE,
+    FAKE_SOURCE_SILENT, /* the same, and then it answers again: what it said meanwhile is lost */
+    FAKE_DESTINATION_SILENT,
     FAKE_STREAM_BREAKS, /* the network between the two */
     FAKE_STREAM_STALLS, /* … is cut, which neither notices */
     FAKE_LINK_CUT,      /* … and neither does the destination answer us any more */
     FAKE_FAULTS
 };
+
+enum { FAKE_LATE_EVENTS = 32 };
 
 struct fake_side {
     struct vm vm; /* first */
@@ -47,6 +51,12 @@ struct fake_side {
     enum vm_run run;
     enum vm_migration migration;
     bool dead, mute, check_refuses;
+    int64_t silent_until_ns; /* 0: it was not silent, or what was missed is known */
+    struct {
+        bool resumed;
+        int64_t due_ns;
+    } late[FAKE_LATE_EVENTS]; /* said, and still to come here */
+    unsigned late_n;
     bool can_prove, configured_to_prove; /* vm.proof, as check() says and configure() saw it */
     bool lags;                           /* moves seldom */
     bool restarts;   /* somebody lets its running guest run again when it is stopped */
@@ -70,6 +80,8 @@ struct fake_pair {
     bool mute_with_it;        /* … and the destination answers nothing from then on */
     bool source_mute_with_it; /* … or the source does not */
     bool then_mute;           /* a destination that was held after the fault answers nothing more */
+    int64_t silence_ns;       /* all that falls mute answers again after so long; 0: never */
+    bool late_events;         /* what a side says comes up to 240 ms later */
 
     /* the stream */
     bool listening, connected, broken, stalled, all_sent, package_sent, past_package;
@@ -90,6 +102,8 @@ struct fake_pair {
     bool stop_refused;  /* the destination could not be disarmed */
     bool engine_done;   /* fake_pair_quiesce() was called */
     bool answer_lost;   /* of an operation that had its effect */
+    bool was_silent;    /* a side did not answer, of those that answer again */
+    const char *faulty; /* the operation that met the fault; NULL: none */
     char trail[4096];   /* operations and moves, for messages */
     bool raised;        /* a signal that the loop has not seen yet */
 };

@@ -21,6 +21,14 @@ static void on_progress(void *arg, const struct migrate_progress *p)
     o->diverged |= p->diverges;
 }
 
+/* Shorter than what is waited for, about as long, and longer. */
+static int64_t silence_ns(uint32_t seed)
+{
+    static const int64_t all[] = {NS_PER_S / 5, 3 * NS_PER_S, 29 * NS_PER_S, 31 * NS_PER_S,
+                                  70 * NS_PER_S};
+    return all[seed % 5];
+}
+
 void migrate_rig_prepare(struct migrate_outcome *o, const struct migrate_scenario *sc,
                          enum fake_fault fault, unsigned at, uint32_t seed)
 {
@@ -42,6 +50,9 @@ void migrate_rig_prepare(struct migrate_outcome *o, const struct migrate_scenari
     p->load_fails = sc->load_fails;
     p->fails_softly = sc->fails_softly;
     p->resume_unseen = sc->resume_unseen;
+    p->late_events = sc->late_events;
+    if (fault == FAKE_SOURCE_SILENT || fault == FAKE_DESTINATION_SILENT)
+        p->silence_ns = silence_ns(seed);
     p->source.vm.may_go_on = sc->managed;
     if (sc->source_paused)
         p->source.run = VM_RUN_STOPPED;
@@ -115,10 +126,13 @@ static void check_source(const struct migrate_outcome *o, const struct migrate_s
     CHECK(!p->source.dead || p->fault == FAKE_SOURCE_DIES);
     CHECK(!p->destination_ran && !p->source_quit);
     if (!p->source.dead)
-        CHECK(sc->source_paused ? p->source.run != VM_RUN_RUNNING
-                                : p->source.run == VM_RUN_RUNNING);
-    if (!p->destination.dead && !p->stop_refused)
-        CHECK(!p->destination_armed);
+        CHECK(sc->source_paused
+                  ? p->source.run == VM_RUN_STOPPED || p->source.run == VM_RUN_MIGRATED
+                  : p->source.run == VM_RUN_RUNNING);
+    /* one that cannot be told is left armed only where nothing has gone there, or can any more */
+    if (!p->destination.dead && p->destination_armed)
+        CHECK(p->stop_refused && (p->source.migration == VM_MIGRATION_NONE || p->was_silent) &&
+              !p->loaded && !p->package_sent);
     if (sc->quit_destination && p->fault == FAKE_NO_FAULT)
         CHECK(p->destination_quit);
     if (!sc->quit_destination)
@@ -141,6 +155,71 @@ static unsigned count_of(const char *text, const char *word)
     return n;
 }
 
+/* Someone has to be unable to answer for longer than is waited, or an answer was lost, or memory may be on both
+ * sides, or both have run the guest. */
+static bool may_be_unknown(const struct fake_pair *p, const struct migrate_scenario *sc)
+{
+    bool long_silence = p->was_silent && (p->silence_ns == 0 || p->silence_ns > 20 * NS_PER_S);
+    bool unanswered = p->faulty != NULL &&
+                      (p->answer_lost || p->fault == FAKE_LOST_BEFORE || p->fault == FAKE_REFUSES);
+    bool split = p->package_sent || (p->start_postcopy && p->loaded && p->broken);
+    return p->source.dead || p->destination.dead || long_silence || unanswered || split ||
+           p->both_ran || (sc->resume_unseen && p->destination_ran);
+}
+
+/* Of what is said to be unknown, which commands help, and which do harm then. */
+static const struct {
+    const char *says, *helps[3], *harms[2];
+} advice[] = {
+    {"the destination does not start the guest that it has loaded",
+     {"destination-look", "destination-go-on", "source-end"},
+     {"source-go-on", "destination-end"}},
+    {"both sides run the guest",
+     {"source-stop", "destination-stop"},
+     {"source-go-on", "destination-go-on"}},
+    {"both sides have run the guest",
+     {"source-stop", "destination-stop"},
+     {"source-go-on", "destination-go-on"}},
+    {"and may have run on the destination",
+     {"source-stop", "destination-stop"},
+     {"source-go-on", "destination-go-on"}},
+    {"the destination had run the guest, and has it no more",
+     {"source-end", "destination-end"},
+     {"source-go-on", "destination-go-on"}},
+    {"postcopy was broken off: either side",
+     {"source-look", "destination-look"},
+     {"source-end", "destination-end"}},
+    {"postcopy was broken off; the destination, which has not run the guest, is held",
+     {"source-look", "source-go-on"},
+     {"destination-go-on", "source-end"}},
+    {"does not tell whether postcopy has begun",
+     {"source-look", "source-go-on"},
+     {"destination-go-on", "source-end"}},
+    {"and the source does not tell whether it runs it, too",
+     {"source-look", "destination-look"},
+     {"source-end", "destination-end"}},
+    {"does not tell whether it has the guest",
+     {"destination-look", "destination-go-on"},
+     {"source-go-on", "destination-end"}},
+    {"the guest runs nowhere",
+     {"source-end", "destination-end"},
+     {"source-go-on", "destination-go-on"}},
+};
+enum { ADVICE = sizeof advice / sizeof *advice };
+
+static void check_advice(const struct migrate_outcome *o, const struct migrate_scenario *sc,
+                         uint32_t seed)
+{
+    for (size_t i = 0; i < ADVICE; i++) {
+        if (strstr(o->e.msg, advice[i].says) == NULL)
+            continue;
+        for (size_t n = 0; n < 3 && advice[i].helps[n] != NULL; n++)
+            CHECK(strstr(o->e.hint, advice[i].helps[n]) != NULL);
+        for (size_t n = 0; n < 2 && advice[i].harms[n] != NULL; n++)
+            CHECK(strstr(o->e.hint, advice[i].harms[n]) == NULL);
+    }
+}
+
 /* What is to be typed then is whole. */
 static void check_unknown(const struct migrate_outcome *o, const struct migrate_scenario *sc,
                           uint32_t seed)
@@ -151,11 +230,9 @@ static void check_unknown(const struct migrate_outcome *o, const struct migrate_
     CHECK(o->e.hint != NULL && o->e.msg[0] != '\0');
     CHECK(count_of(o->e.hint, FAKE_COMMAND_BEGIN) > 0 &&
           count_of(o->e.hint, FAKE_COMMAND_BEGIN) == count_of(o->e.hint, FAKE_COMMAND_END));
-    /* someone has to be unable to answer, or an answer was lost, or memory is on both sides */
-    CHECK(p->source.dead || p->source.mute || p->destination.dead || p->destination.mute ||
-          p->answer_lost || p->fault == FAKE_LOST_BEFORE || p->fault == FAKE_REFUSES ||
-          p->start_postcopy || p->both_ran || sc->resume_unseen);
+    CHECK(may_be_unknown(p, sc));
     CHECK(!p->source_quit);
+    check_advice(o, sc, seed);
     /* once the destination has been heard to run the guest, nobody is told to let the source run it */
     const struct vm_seen *there = &p->destination.vm.seen;
     if ((there->resumed_ns != 0 && there->resumed_ns < o->report.ended_ns) ||

@@ -13,7 +13,7 @@ struct migrate_scenario {
     const char *name;
     bool postcopy, pause, quit_source, quit_destination, source_paused, never_converges, load_fails,
         fails_softly;
-    bool resume_unseen;
+    bool resume_unseen, late_events;
     bool
         managed; /* libvirt on the source lets its guest go on where the destination's word is lost */
     int64_t timeout_ns;

@@ -22,6 +22,9 @@ static const struct migrate_scenario scenarios[] = {
     {.name = "postcopy that may converge", .postcopy = true},
     {.name = "postcopy that may converge, RESUME unseen", .postcopy = true, .resume_unseen = true},
     {.name = "managed", .managed = true, .quit_source = true},
+    {.name = "postcopy that may converge, late events", .postcopy = true, .late_events = true},
+    {.name = "managed, late events", .managed = true, .late_events = true},
+    {.name = "late events, quit source", .quit_source = true, .late_events = true},
     {.name = "managed, RESUME unseen", .managed = true, .resume_unseen = true},
     {.name = "quit source", .quit_source = true},
     {.name = "domains", .quit_source = true, .quit_destination = true},
@@ -214,6 +217,8 @@ SWEEP(source_dies, FAKE_SOURCE_DIES)
 SWEEP(destination_dies, FAKE_DESTINATION_DIES)
 SWEEP(source_mute, FAKE_SOURCE_MUTE)
 SWEEP(destination_mute, FAKE_DESTINATION_MUTE)
+SWEEP(source_silent, FAKE_SOURCE_SILENT)
+SWEEP(destination_silent, FAKE_DESTINATION_SILENT)
 SWEEP(stream_stalls, FAKE_STREAM_STALLS)
 SWEEP(link_cut, FAKE_LINK_CUT)
 
@@ -268,6 +273,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_destination_dies),
         cmocka_unit_test(test_source_mute),
         cmocka_unit_test(test_destination_mute),
+        cmocka_unit_test(test_source_silent),
+        cmocka_unit_test(test_destination_silent),
         cmocka_unit_test(test_stream_breaks),
         cmocka_unit_test(test_stream_stalls),
         cmocka_unit_test(test_link_cut),
