@@ -239,7 +239,7 @@ static int relay_address(const char *path, struct sockaddr_un *a, struct err *e)
 {
     *a = (struct sockaddr_un){.sun_family = AF_UNIX};
     if (strlen(path) >= sizeof a->sun_path)
-        return err_set(e, ERR_USAGE, ENAMETOOLONG, "%s", path);
+        return err_set(e, ERR_USAGE, ENAMETOOLONG, "%s: cannot be a socket", path);
     memcpy(a->sun_path, path, strlen(path) + 1);
     return 0;
 }

@@ -232,7 +232,7 @@ struct json *json_open(const char *path, struct err *e)
 {
     CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
-        err_set(e, ERR_REFUSED, errno, "%s", path);
+        err_set(e, ERR_REFUSED, errno, "%s: cannot be read", path);
         return NULL;
     }
     struct json *o = json_from_fd(fd);

@@ -307,7 +307,7 @@ struct observer *testbed_observer_open(const struct testbed *s, const char *cons
     }
     struct observer *o = observer_open_beats(specs, n, beats, e);
     if (s->network_fd >= 0 && setns(here, CLONE_NEWNET) < 0)
-        log_warn("back from the lab's network: %s", strerror(errno));
+        log_warn("cannot return from the lab's network: %s", strerror(errno));
     return o;
 }
 

@@ -298,7 +298,7 @@ static int serial_connect(struct serial_path *p, const char *path, struct err *e
 {
     struct sockaddr_un to = {.sun_family = AF_UNIX};
     if (strlen(path) >= sizeof to.sun_path)
-        return err_set(e, ERR_REFUSED, ENAMETOOLONG, "%s", p->name);
+        return err_set(e, ERR_REFUSED, ENAMETOOLONG, "%s: cannot connect", p->name);
     memcpy(to.sun_path, path, strlen(path) + 1);
     p->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (p->fd < 0)
@@ -332,7 +332,7 @@ static int serial_make_raw(struct serial_path *p, struct err *e)
         return err_set(e, ERR_REFUSED, errno, "%s: cannot be used as a terminal", p->name);
     cfmakeraw(&t);
     if (tcsetattr(p->fd, TCSANOW, &t) < 0)
-        return err_set(e, ERR_REFUSED, errno, "%s", p->name);
+        return err_set(e, ERR_REFUSED, errno, "%s: cannot be set up", p->name);
     return 0;
 }
 

@@ -147,7 +147,7 @@ static int migration_timed_out(const struct migration *m, struct err *e)
     return err_hint(e, "%s",
                     m->report->last.passes > 1
                         ? migration_remedies(m)
-                        : "a longer --timeout, or more bandwidth: one pass needs more");
+                        : "give a longer --timeout, or more bandwidth: one pass needs more");
 }
 
 int migration_wait(struct migration *m, bool givable, struct err *e)

@@ -70,7 +70,7 @@ int image_set_add(struct image_set *set, const char *path, struct err *e)
     if (i->path == NULL)
         i->path = strdup(path);
     if (i->path == NULL)
-        return err_set(e, ERR_IO, ENOMEM, "%s", path);
+        return err_set(e, ERR_IO, ENOMEM, "cannot allocate for %s", path);
     i->there = stat(path, &st) == 0;
     if (i->there)
         i->id = open_file_id_of(&st);
@@ -88,7 +88,9 @@ int image_set_add_exported(struct image_set *set, const char *server, const char
     i->exported = strdup(path);
     i->inode = inode;
     i->size_bytes = size_bytes;
-    return i->server != NULL && i->exported != NULL ? 0 : err_set(e, ERR_IO, ENOMEM, "%s", path);
+    return i->server != NULL && i->exported != NULL
+               ? 0
+               : err_set(e, ERR_IO, ENOMEM, "cannot allocate for %s", path);
 }
 
 void image_set_drop_gone(struct image_set *set)

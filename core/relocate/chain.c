@@ -49,8 +49,9 @@ static struct transfer *chain_add(struct plan *p, const struct transfer *overlay
     if (found < 0)
         return NULL;
     if (found == 0 || attr.type != STORE_REGULAR) {
-        err_set(e, ERR_REFUSED, found == 0 ? ENOENT : 0, "%s%s: the backing file of %s", from->url,
-                name, overlay->image.name);
+        err_set(e, ERR_REFUSED, found == 0 ? ENOENT : 0, "%s%s, the backing file of %s, %s",
+                from->url, name, overlay->image.name,
+                found == 0 ? "cannot be read" : "is no regular file");
         return NULL;
     }
     const struct relocate_source s = {overlay->image.from, name, as};

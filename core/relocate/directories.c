@@ -166,7 +166,7 @@ static int directory_make(struct plan *p, struct plan_directory *d, struct err *
     if (found < 0)
         return -1;
     if (found > 0 && is.type != STORE_DIRECTORY)
-        return err_set(e, ERR_IO, ENOTDIR, "%s%s", to->url, d->as);
+        return err_set(e, ERR_IO, ENOTDIR, "%s%s: cannot be written into", to->url, d->as);
     if (found > 0)
         return directory_find(p, d, &is, e);
     if (to->ops->read != NULL) {

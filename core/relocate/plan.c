@@ -149,7 +149,7 @@ static int plan_source(struct plan *p, const struct relocate_source *s, struct e
     if (found < 0)
         return -1;
     if (found == 0)
-        return err_set(e, ERR_REFUSED, ENOENT, "%s%s", from->url, s->name);
+        return err_set(e, ERR_REFUSED, ENOENT, "%s%s: cannot be read", from->url, s->name);
     switch (attr.type) {
     case STORE_REGULAR:
     case STORE_BLOCK_DEVICE: return plan_add(p, s, &attr, e);
@@ -446,7 +446,8 @@ static int plan_decide(struct plan *p, struct transfer *t, struct err *e)
         int found = plan_look(p, t->image.as, &t->there_is, e);
         if (found <= 0)
             return found < 0 ? -1
-                             : err_set(e, ERR_REFUSED, ENOENT, "%s%s", p->to->url, t->image.as);
+                             : err_set(e, ERR_REFUSED, ENOENT, "%s%s: cannot be verified",
+                                       p->to->url, t->image.as);
     } else if (plan_decide_copy(p, t, final != NULL, e) < 0) {
         return -1;
     }

@@ -97,7 +97,7 @@ static int resume_claim(struct transfer *t, struct store_file *f, struct err *e)
     const struct store_ops *ops = f->place->ops;
     int rc = ops->claim != NULL ? ops->claim(f, &t->claim, e) : 1;
     if (rc == 0)
-        return resume_is_anothers("another godwit is at work on it", e);
+        return resume_is_anothers("another godwit is working on it", e);
     return rc < 0 ? -1 : 0;
 }
 
@@ -279,16 +279,16 @@ int resume_check_writer(const struct journal_header *found, const struct store_f
     bool proven_dead = log->place->claims_bind; /* and not claimed */
     char when[RESUME_DATE_MAX];
     if (log->claimed)
-        return resume_is_anothers("another godwit is at work on it", e);
+        return resume_is_anothers("another godwit is working on it", e);
     if (state == OWNER_ALIVE) {
-        err_set(e, ERR_REFUSED, 0, "process %u is at work on it", who->pid);
+        err_set(e, ERR_REFUSED, 0, "process %u is working on it", who->pid);
         return err_hint(e, "wait until that has ended");
     }
     if (state != OWNER_UNKNOWN || proven_dead || restart)
         return 0;
     resume_date(found->begun_ns, when);
     err_set(e, ERR_REFUSED, 0,
-            "was begun by process %u on %s at %s, which may still be at work on it", who->pid,
+            "was begun by process %u on %s at %s, which may still be working on it", who->pid,
             who->host, when);
     return err_hint(
         e,
@@ -392,7 +392,7 @@ int resume_judge_left(const struct transfer *t, const char *left, struct err *e)
         return t->options->restart;
     if (state != OWNER_ALIVE)
         return 1;
-    err_set(e, ERR_REFUSED, 0, "process %u is at work on it", pid);
+    err_set(e, ERR_REFUSED, 0, "process %u is working on it", pid);
     return err_hint(e, "wait until that has ended");
 }
 

@@ -10,13 +10,13 @@
  * For the plan: a journal is there; and a part and an image under the final name, or NULL. Finds
  * out whether an earlier run is to be continued (`resume`), has only missed to remove its journal
  * (`was_there`; `proven`, if the journal proves that what stands there is what was made), or has left
- * nothing of use; -1: it is none of these, or another process is at work on it, or may be.
+ * nothing of use; -1: it is none of these, or another process is working on it, or may be.
  */
 int resume_examine(struct transfer *t, struct store_place *to, const struct store_attr *part,
                    const struct store_attr *final, struct err *e);
 
 /* For the plan: `left` is the owner in the name of a leftover. 1: of no use to anybody, to be removed;
- * 0: it is not known whose it is, and is left alone; -1: another process is at work on this image. */
+ * 0: it is not known whose it is, and is left alone; -1: another process is working on this image. */
 int resume_judge_left(const struct transfer *t, const char *left, struct err *e);
 
 /* Opens the journal that the plan has found good; its chunks are durable. */
@@ -35,7 +35,7 @@ int resume_mark(struct transfer *t, struct transfer_handles *h, uint32_t state, 
 int resume_record(const struct transfer *t, const struct transfer_handles *h, size_t chunk,
                   bool durable, struct err *e);
 
-/* Whether the process that has written this header, found in `log`, may still be at work: then
+/* Whether the process that has written this header, found in `log`, may still be working: then
  * ERR_REFUSED, who it is and what to do. Where that cannot be known `restart` says that it is not. */
 int resume_check_writer(const struct journal_header *found, const struct store_file *log,
                         bool restart, struct err *e);

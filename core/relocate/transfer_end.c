@@ -253,7 +253,7 @@ static int finish_confirm(void *ctx, struct err *e)
     if (!is) {
         err_set(e, ERR_IO, 0, "%s%s: is not what was written there a moment ago", to->url,
                 t->image.as);
-        return err_hint(e, "somebody else is at work there: look at who, and run it again");
+        return err_hint(e, "somebody else is working there: look at who, and run it again");
     }
     if (copied)
         finish_tell_times(t, to, &now);

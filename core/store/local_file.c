@@ -265,7 +265,8 @@ struct store_file *local_file_open(struct store_place *p, const char *name, enum
 {
     struct local_file *f = calloc(1, sizeof *f);
     if (f == NULL || strlen(name) >= sizeof f->name) {
-        err_set(e, ERR_IO, f == NULL ? ENOMEM : ENAMETOOLONG, "%s%s", p->url, name);
+        err_set(e, ERR_IO, f == NULL ? ENOMEM : ENAMETOOLONG, "%s%s: cannot be opened", p->url,
+                name);
         free(f);
         return NULL;
     }

@@ -77,8 +77,8 @@ static ssize_t store_once(struct store_file *f, void (*start)(struct store_io *i
     }
     ssize_t n = w->io.res;
     if (n < 0)
-        err_set(e, w->io.fault, (int)-n, "%s%s: offset %" PRIu64, f->place->url, f->name,
-                want->offset);
+        err_set(e, w->io.fault, (int)-n, "%s%s: the request at offset %" PRIu64 " failed",
+                f->place->url, f->name, want->offset);
     else if (want->want_stable && !w->io.stable)
         n = err_set(e, ERR_PROTO, 0, "%s%s: a stable write is not stable", f->place->url, f->name);
     if (got != NULL)

@@ -35,7 +35,7 @@ static int local_lookup(struct store_place *p, const char *name, struct store_at
         return 1;
     if (local_is_absent(errno))
         return 0;
-    return err_set(e, ERR_IO, errno, "%s%s", p->url, name);
+    return err_set(e, ERR_IO, errno, "%s%s: cannot be looked at", p->url, name);
 }
 
 /* An entry that has gone by the time we look is not listed. */
@@ -157,7 +157,7 @@ static int local_find(struct local_place *place, const char *path, struct err *e
     struct statvfs fs;
     place->dir_fd = open(*path != '\0' ? path : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (place->dir_fd < 0 || fstatvfs(place->dir_fd, &fs) < 0)
-        return err_set(e, ERR_IO, errno, "%s", path);
+        return err_set(e, ERR_IO, errno, "%s: cannot be opened", path);
     place->base.free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
     place->base.claims_bind = local_is_of_this_host(place->dir_fd);
     if (getrandom(&place->verifier, sizeof place->verifier, 0) != sizeof place->verifier)

@@ -178,7 +178,7 @@ test_two_runs() {
     local to=$1 name="two runs (${1%%:*})"
     in_background relocate --json --bandwidth 8M odd-small.img "$to"
     check "$name: the first is under way" await 10 part_under_way "$to"
-    check "$name: the second is refused" refused 2 'odd-small.img.*: process [0-9]+ is at work on it' \
+    check "$name: the second is refused" refused 2 'odd-small.img.*: process [0-9]+ is working on it' \
         relocate --restart odd-small.img "$to"
     ends "$name: the first ends well" 0 20
     check "$name: with the checksum of what stands there" same "$(jq -r '.files[0].xxh3_128' result)" \

@@ -116,8 +116,8 @@ test_bad_input() {
     cp new.img other/new.img
     touch one.img # what stands there with the time of its source counts as done
     refuses "a directory" "dir: is a directory" new.img dir "$share"
-    refuses "a source that is not there" "absent.img: No such file" new.img absent.img "$share"
-    refuses "a source on the share that is not there" "export/absent.img: No such file" \
+    refuses "a source that is not there" "absent.img: cannot be read: No such file" new.img absent.img "$share"
+    refuses "a source on the share that is not there" "export/absent.img: cannot be read: No such file" \
         "${share}absent.img" dir
     refuses "a device that is no disk" "/dev/null: is neither" new.img /dev/null "$share"
     refuses "two sources of one name" "new.img and other/new.img would get the same name" \
@@ -129,7 +129,7 @@ test_bad_input() {
     refuses "a directory that is not there" "absent/: no such directory" new.img "${share}absent/"
     refuses "a new name in one that is not there" "absent/: no such directory" new.img \
         "${share}absent/name"
-    refuses "a local directory that is not there" "absent: No such file" new.img absent/
+    refuses "a local directory that is not there" "absent: cannot be opened: No such file" new.img absent/
     refuses "a file for a directory" "one.img/: not a directory" new.img "${share}one.img/"
     refuses "a file for a directory, of two sources" "one.img/: not a directory" \
         new.img other/new.img "${share}one.img"

@@ -241,7 +241,7 @@ static int relocate_set_ionice(int class, struct err *e)
     if (class == IOPRIO_CLASS_NONE)
         return 0;
     if (syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_PRIO_VALUE(class, best)) < 0)
-        return err_set(e, ERR_REFUSED, errno, "--ionice=%s", ionice_classes[class]);
+        return err_set(e, ERR_REFUSED, errno, "--ionice=%s: cannot be set", ionice_classes[class]);
     return 0;
 }
 
@@ -305,7 +305,7 @@ static int relocate_prepare(struct relocate_call *c, char **sources, size_t n,
     if (c->arg.manifest != NULL && relocate_check_manifest(c, e) < 0)
         return -1;
     if (c->arg.manifest != NULL && (c->manifest = fopen(c->arg.manifest, "we")) == NULL)
-        return err_set(e, ERR_REFUSED, errno, "%s", c->arg.manifest);
+        return err_set(e, ERR_REFUSED, errno, "%s: cannot be written", c->arg.manifest);
     return 0;
 }
 
@@ -322,7 +322,7 @@ static int relocate_write_manifest(struct relocate_call *c, struct err *e)
             manifest_line(c->manifest, image->xxh3_128, image->as, e) < 0)
             return -1;
     int rc = fclose(TAKE(c->manifest));
-    return rc == 0 ? 0 : err_set(e, ERR_IO, errno, "%s", c->arg.manifest);
+    return rc == 0 ? 0 : err_set(e, ERR_IO, errno, "%s: cannot be written", c->arg.manifest);
 }
 
 static int64_t relocate_cpu_ns(void)

@@ -116,7 +116,7 @@ static struct relocate_dir *site_add(struct relocate_sites *s, char *text, struc
     if (text == NULL || more == NULL || d == NULL ||
         asprintf(&url, "%.*s%s", (int)path_end(text), text,
                  len == 0 || is_null(text) || text[path_end(text) - 1] == '/' ? "" : "/") < 0) {
-        err_set(e, ERR_IO, ENOMEM, "%zu directories", s->n_dirs + 1);
+        err_set(e, ERR_IO, ENOMEM, "cannot allocate for %zu directories", s->n_dirs + 1);
         free(text);
         free(d);
         return NULL;
@@ -171,7 +171,8 @@ static int site_cut(struct relocate_sites *s, char *text, struct relocate_dir **
     *dir = site_add(s, parent, e);
     if (*dir == NULL)
         return -1;
-    return *name != NULL ? 0 : err_set(e, ERR_IO, ENOMEM, "%s", (*dir)->site.url);
+    return *name != NULL ? 0
+                         : err_set(e, ERR_IO, ENOMEM, "cannot allocate for %s", (*dir)->site.url);
 }
 
 static int site_source(struct relocate_sites *s, const char *operand, bool recursive,
@@ -180,7 +181,7 @@ static int site_source(struct relocate_sites *s, const char *operand, bool recur
     struct relocate_dir *dir;
     char *name = NULL, *text = trimmed(operand);
     if (text == NULL)
-        return err_set(e, ERR_IO, ENOMEM, "%s", operand);
+        return err_set(e, ERR_IO, ENOMEM, "cannot allocate for %s", operand);
     if (*operand == '\0' || is_null(text)) {
         free(text);
         return err_set(e, ERR_USAGE, 0, "'%s': is no source", operand);
@@ -211,7 +212,7 @@ static int site_destination(struct relocate_sites *s, const char *operand, struc
 {
     char *name, *text = trimmed(operand);
     if (text == NULL)
-        return err_set(e, ERR_IO, ENOMEM, "%s", operand);
+        return err_set(e, ERR_IO, ENOMEM, "cannot allocate for %s", operand);
     size_t end = path_end(operand);
     bool slash = end > 0 && operand[end - 1] == '/';
     int is = is_null(text) || slash || s->n > 1 ? 1
@@ -237,7 +238,7 @@ int relocate_sites_open(struct relocate_sites *s, char **sources, size_t n, cons
 {
     s->sources = calloc(n, sizeof *s->sources);
     if (s->sources == NULL)
-        return err_set(e, ERR_IO, ENOMEM, "%zu sources", n);
+        return err_set(e, ERR_IO, ENOMEM, "cannot allocate for %zu sources", n);
     s->n = n;
     for (size_t i = 0; i < n; i++)
         if (site_source(s, sources[i], recursive, &s->sources[i], e) < 0)

@@ -78,7 +78,7 @@ static int users_add_shared(struct relocate_call *c, struct image_set *set, stru
     int found = s->place->ops->lookup(s->place, name, &attr, e);
     CLEANUP_FREE char *exported = users_join(s->url.path, name);
     if (found < 0 || exported == NULL)
-        return found < 0 ? -1 : err_set(e, ERR_IO, ENOMEM, "%s", name);
+        return found < 0 ? -1 : err_set(e, ERR_IO, ENOMEM, "cannot allocate for %s", name);
     return image_set_add_exported(set, s->url.host, exported, attr.inode, attr.size_bytes, e);
 }
 
@@ -92,7 +92,7 @@ static int users_add(struct relocate_call *c, struct image_set *set, struct user
         return users_add_shared(c, set, s, dir, image->name, e);
     CLEANUP_FREE char *path = users_join(dir->text, image->name);
     return path != NULL ? image_set_add(set, path, e)
-                        : err_set(e, ERR_IO, ENOMEM, "%s", image->name);
+                        : err_set(e, ERR_IO, ENOMEM, "cannot allocate for %s", image->name);
 }
 
 static int users_add_all(struct relocate_call *c, struct image_set *set, struct err *e)
@@ -192,7 +192,7 @@ static int users_add_one(struct relocate_call *c, struct image_set *set,
         return -1;
     CLEANUP_FREE char *exported = users_join(url.path, image->name);
     if (exported == NULL)
-        return err_set(e, ERR_IO, ENOMEM, "%s", image->name);
+        return err_set(e, ERR_IO, ENOMEM, "cannot allocate for %s", image->name);
     return image_set_add_exported(set, url.host, exported, attr->inode, attr->size_bytes, e);
 }
 

@@ -64,7 +64,7 @@ trials_are_documented() {
 
 compare_refuses() {
     run 2 "$godwit" bench compare "$dir/base" "$dir/missing"
-    says err 'missing: No such file'
+    says err 'missing: .*No such file'
     run 2 "$godwit" bench compare "$dir/base" "$dir/relocate.json"
     says err "relocate.json: is of the kind 'none'"
     run 2 "$godwit" bench compare "$dir/base"

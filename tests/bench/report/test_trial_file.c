@@ -263,7 +263,7 @@ static void others_are_refused_by_name(void **state)
 {
     (void)state;
     assert_refused(dir, "neither summary.json nor trial-*.json");
-    assert_refused("/nonexistent/x.json", "/nonexistent/x.json: No such file");
+    assert_refused("/nonexistent/x.json", "/nonexistent/x.json: cannot be read: No such file");
     write_text("x.json", "{\"schema\": 1, \"contestants\": []}");
     assert_refused(place("x.json"), "x.json: is of the kind 'none'");
     write_text("x.json", "{\"schema\": 2, \"kind\": \"migration-trial\"}");

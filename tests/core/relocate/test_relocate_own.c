@@ -236,7 +236,7 @@ static void test_small_part_of_another(void **state)
     neighbour_begin(&n);
     plant_part(&r, &n.owner, name);
     assert_int_equal(rig_run(&r), -1);
-    rig_assert_refused(&r, "is at work on it");
+    rig_assert_refused(&r, "is working on it");
     assert_non_null(memory_find(&r.to, name));
     neighbour_end(&n);
     assert_int_equal(rig_run(&r), 0);
@@ -290,7 +290,7 @@ static void test_journal_of_another_host(void **state)
             if (bind == 0) /* when, and how to find out */
                 assert_true(strstr(r.e.msg, " UTC, which may") != NULL &&
                             strstr(r.e.hint, "ps -o") != NULL);
-            rig_assert_refused(&r, bind == 0 ? "on elsewhere" : "another godwit is at work on it");
+            rig_assert_refused(&r, bind == 0 ? "on elsewhere" : "another godwit is working on it");
         } else {
             assert_int_equal(rig_run(&r), 0);
             rig_assert_landed(&r);
@@ -320,7 +320,7 @@ static void test_directory_of_another(void **state)
     journal_encode_header(record->cached, &h);
     memcpy(record->durable, record->cached, JOURNAL_HEADER_BYTES);
     assert_int_equal(rig_run(&r), -1);
-    assert_non_null(strstr(r.e.msg, "is at work on it"));
+    assert_non_null(strstr(r.e.msg, "is working on it"));
     assert_ptr_equal(memory_find(&r.to, name), record);
     neighbour_end(&n);
     rig_again(&r);
