@@ -151,17 +151,17 @@ static int migrate_check_domain(struct migrate_request *r, char **operands, stru
 static int migrate_check_bare(struct migrate_request *r, char **operands, struct err *e)
 {
     const struct migrate_options *o = &r->opt;
-    const char *alien = o->connect != NULL      ? "connect"
-                        : o->route != 0         ? "route"
-                        : o->live               ? "live"
-                        : o->persistent         ? "persistent"
-                        : o->undefine_source    ? "undefine-source"
-                        : o->dname != NULL      ? "dname"
-                        : o->migrateuri != NULL ? "migrateuri"
-                                                : NULL;
-    if (alien != NULL)
+    const char *domains_only = o->connect != NULL      ? "connect"
+                               : o->route != 0         ? "route"
+                               : o->live               ? "live"
+                               : o->persistent         ? "persistent"
+                               : o->undefine_source    ? "undefine-source"
+                               : o->dname != NULL      ? "dname"
+                               : o->migrateuri != NULL ? "migrateuri"
+                                                       : NULL;
+    if (domains_only != NULL)
         return err_set(e, ERR_USAGE, 0, "--%s is for libvirt domains, and '%s' is a bare QEMU",
-                       alien, operands[0]);
+                       domains_only, operands[0]);
     if (qmp_endpoint_parse(operands[0], &r->source_ep, e) < 0 ||
         qmp_endpoint_parse(operands[1], &r->destination_ep, e) < 0)
         return -1;
