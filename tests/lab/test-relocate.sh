@@ -156,12 +156,12 @@ test_bad_options() {
     refuses "a class that is none" "--ionice: 'fast'" --ionice=fast new.img "$share"
     refuses "progress to a closed descriptor" "--progress: descriptor 99" --progress=99 new.img \
         "$share"
-    refuses "a manifest that cannot be written" "absent/sums: No such" --manifest=absent/sums \
+    refuses "a manifest that cannot be written" "absent/sums: cannot be written: No such" --manifest=absent/sums \
         new.img "$share"
     refuses "--verify-only with --move" "--verify-only copies nothing" --verify-only --move new.img \
         "$share"
     refuses "--verify with --no-verify" "exclude each other" --verify --no-verify new.img "$share"
-    refuses "--verify-only of what is not there" "export/new.img: No such" --verify-only new.img \
+    refuses "--verify-only of what is not there" "export/new.img: cannot be verified: No such" --verify-only new.img \
         "$share"
     refuses "--move to nowhere" "--move: nothing is kept" --move new.img null:
     refuses "--verify of nothing" "nothing can be read back" --verify new.img null:
