@@ -378,6 +378,23 @@ int qmp_set_parameters(struct qmp_client *c, const struct qmp_parameters *p,
     return qmp_client_call(c, "migrate-set-parameters", args, COMMAND_TIMEOUT_NS, false, NULL, e);
 }
 
+/* QEMU throttles by steps, whenever it sees that the guest dirties too much: the whole way is one step. */
+int qmp_tune(struct qmp_client *c, const struct vm_tuning *t, struct err *e)
+{
+    struct json_object *args = json_object_new_object();
+    if (t->downtime_limit_ns > 0)
+        json_object_object_add(
+            args, "downtime-limit",
+            json_object_new_int64((t->downtime_limit_ns + NS_PER_MS - 1) / NS_PER_MS));
+    if (t->throttle_percent > 0) {
+        json_object_object_add(args, "cpu-throttle-increment",
+                               json_object_new_int64(t->throttle_percent));
+        json_object_object_add(args, "max-cpu-throttle",
+                               json_object_new_int64(t->throttle_percent));
+    }
+    return qmp_client_call(c, "migrate-set-parameters", args, COMMAND_TIMEOUT_NS, false, NULL, e);
+}
+
 /* A command that acts: it is never left half-way because of an interrupt. */
 static int command_act(struct qmp_client *c, const char *command, struct err *e)
 {

@@ -68,6 +68,9 @@ int qmp_query_parameters(struct qmp_client *c, struct qmp_parameters *p, struct 
 int qmp_set_parameters(struct qmp_client *c, const struct qmp_parameters *p,
                        struct json_object *more, struct err *e);
 
+/* What changes while a migration runs. */
+int qmp_tune(struct qmp_client *c, const struct vm_tuning *t, struct err *e);
+
 int qmp_migrate(struct qmp_client *c, const char *uri, struct err *e);
 int qmp_migrate_incoming(struct qmp_client *c, const char *uri, struct err *e);
 /* Of a destination that listens on tcp: on which port. */

@@ -435,6 +435,14 @@ static int vm_qmp_sample(struct vm *vm, struct vm_sample *s, struct err *e)
     return 0;
 }
 
+static int vm_qmp_tune(struct vm *vm, const struct vm_tuning *t, struct err *e)
+{
+    struct qmp_client *c = vm_qmp_client(vm_qmp(vm), e);
+    if (c == NULL)
+        return -1;
+    return qmp_tune(c, t, e) < 0 ? err_wrap(e, "%s", vm->role) : 0;
+}
+
 static int vm_qmp_switch_over(struct vm *vm, struct err *e)
 {
     struct qmp_client *c = vm_qmp_client(vm_qmp(vm), e);
@@ -552,6 +560,7 @@ const struct vm_ops vm_qmp_ops = {
     .listen = vm_qmp_listen,
     .start = vm_qmp_start,
     .sample = vm_qmp_sample,
+    .tune = vm_qmp_tune,
     .switch_over = vm_qmp_switch_over,
     .run = vm_qmp_run,
     .cancel = vm_qmp_cancel,

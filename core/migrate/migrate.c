@@ -18,6 +18,7 @@
 #include "core/log.h"
 #include "core/migrate/match.h"
 #include "core/migrate/rollback.h"
+#include "core/migrate/steer.h"
 #include "core/step.h"
 
 /* ---- before anything is touched ---- */
@@ -40,7 +41,7 @@ static int migrate_check(void *ctx, struct err *e)
     if (match_facts(&m->report->source, &m->report->destination, e) < 0)
         return -1;
     if (p->source->ops->check(p->source, &p->settings, e) < 0 ||
-        p->destination->ops->check(p->destination, &p->settings, e) < 0)
+        p->destination->ops->check(p->destination, &p->settings, e) < 0 || steer_check(m, e) < 0)
         return -1;
     p->source->proof.on = p->destination->proof.on = p->source->proof.can &&
                                                      p->destination->proof.can;
@@ -61,6 +62,11 @@ static int migrate_configure_source(void *ctx, struct err *e)
     struct migration *m = ctx;
     struct vm *source = m->plan->source;
     return source->ops->configure(source, &m->plan->settings, &m->report->downtime_limit_ns, e);
+}
+
+static int migrate_set_first_limit(void *ctx, struct err *e)
+{
+    return steer_begin(ctx, e);
 }
 
 static void migrate_restore_source(void *ctx)
@@ -136,7 +142,8 @@ static int migrate_start(void *ctx, struct err *e)
         rollback_migration(m); /* it may have begun: only the answer is known to be missing */
         return -1;
     }
-    migration_enter(m, PHASE_PRECOPY, clock_now_ns());
+    m->begun_ns = clock_now_ns();
+    migration_enter(m, PHASE_PRECOPY, m->begun_ns);
     return 0;
 }
 
@@ -148,6 +155,11 @@ static bool migrate_passes_sent(const struct migration *m)
     return m->report->last.passes > (asked > 0 ? asked : 1) || migration_all_sent(m);
 }
 
+static bool migrate_cut_or_sent(const struct migration *m)
+{
+    return m->cut != MIGRATION_CUT_NONE || migration_all_sent(m);
+}
+
 static bool migrate_switched(const struct migration *m)
 {
     return m->report->last.migration == VM_MIGRATION_POSTCOPY || migration_all_sent(m);
@@ -157,8 +169,12 @@ static int migrate_precopy(void *ctx, struct err *e)
 {
     struct migration *m = ctx;
     const struct vm_settings *s = &m->plan->settings;
-    bool cut_short = s->postcopy || s->pause;
-    return migration_follow(m, cut_short ? migrate_passes_sent : migration_all_sent, true, e);
+    bool after_passes = s->pause || (s->postcopy && !s->postcopy_held);
+    if (migration_follow(m, after_passes ? migrate_passes_sent : migrate_cut_or_sent, true, e) < 0)
+        return -1;
+    if (after_passes)
+        m->cut = s->pause ? MIGRATION_CUT_PAUSE : MIGRATION_CUT_POSTCOPY;
+    return 0;
 }
 
 /* Whether it came too late, for the last pass had begun, the destination will tell. */
@@ -167,7 +183,7 @@ static int migrate_pause(void *ctx, struct err *e)
     struct migration *m = ctx;
     struct vm *source = m->plan->source;
     enum vm_run now;
-    if (!m->plan->settings.pause || !m->was_running || migration_all_sent(m))
+    if (m->cut != MIGRATION_CUT_PAUSE || !m->was_running || migration_all_sent(m))
         return 0;
     if (source->ops->run(source, false, &now, e) < 0)
         return -1;
@@ -185,7 +201,7 @@ static int migrate_postcopy(void *ctx, struct err *e)
 {
     struct migration *m = ctx;
     struct vm *source = m->plan->source;
-    if (!m->plan->settings.postcopy || migration_all_sent(m))
+    if (m->cut != MIGRATION_CUT_POSTCOPY || migration_all_sent(m))
         return 0;
     int rc = source->ops->switch_over(source, e);
     m->postcopy_begun = rc == 0 || e->class != ERR_QMP; /* no answer is not a no */
@@ -282,6 +298,7 @@ static const struct step steps[] = {
     {"probe both sides", migrate_probe, NULL, 0},
     {"compare and check", migrate_check, NULL, 0},
     {"configure the source", migrate_configure_source, migrate_restore_source, 0},
+    {"set the first downtime limit", migrate_set_first_limit, NULL, 0},
     {"configure the destination", migrate_configure_destination, migrate_discard_destination, 0},
     {"arm the destination and listen", migrate_listen, migrate_disarm, 0},
     {"start", migrate_start, migrate_undo_start, 0},
@@ -300,9 +317,10 @@ static int64_t migrate_observed_ns(const struct migrate_plan *p)
 }
 
 /* Where STOP or RESUME was not seen QEMU's own count is a lower bound, which can only miss. */
-static void migrate_judge_pause(const struct migrate_plan *p, struct migrate_report *r)
+static void migrate_judge_pause(const struct migration *m)
 {
-    const struct vm_settings *s = &p->settings;
+    const struct migrate_plan *p = m->plan;
+    struct migrate_report *r = m->report;
     const struct vm_seen *from = &p->source->seen;
     int64_t observed_ns = migrate_observed_ns(p), limit_ns = r->downtime_limit_ns;
     int64_t pause_ns = observed_ns >= 0 ? observed_ns : r->last.downtime_ns;
@@ -315,7 +333,7 @@ static void migrate_judge_pause(const struct migrate_plan *p, struct migrate_rep
         r->pause.sending_ns = from->sent_ns - from->stopped_ns;
         r->pause.starting_ns = observed_ns - r->pause.sending_ns;
     }
-    if (s->postcopy || s->pause)
+    if (m->cut != MIGRATION_CUT_NONE)
         r->pause.limit = MIGRATE_LIMIT_NOT_MEANT;
     else if (pause_ns > limit_ns)
         r->pause.limit = MIGRATE_LIMIT_MISSED;
@@ -368,7 +386,7 @@ int migrate_run(const struct migrate_plan *plan, struct migrate_report *report, 
             rc = migrate_release(&m, e);
     }
     report->ended_ns = clock_now_ns();
-    migrate_judge_pause(plan, report);
+    migrate_judge_pause(&m);
     return rc;
 }
 

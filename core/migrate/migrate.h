@@ -8,6 +8,7 @@
 
 #include "core/migrate/phase.h"
 #include "core/migrate/vm.h"
+#include "core/tune/control.h"
 
 enum migrate_guest { MIGRATE_GUEST_SOURCE, MIGRATE_GUEST_DESTINATION, MIGRATE_GUEST_UNKNOWN };
 
@@ -16,6 +17,7 @@ struct migrate_progress {
     int64_t elapsed_ns;
     struct vm_sample source;
     bool diverges; /* pass after pass no less is left: by itself it will not end */
+    const struct control_action *decision; /* that was taken just now; NULL: none */
 };
 
 typedef void migrate_progress_fn(void *arg, const struct migrate_progress *p);
@@ -27,7 +29,15 @@ struct migrate_plan {
     const char *via;    /* "tcp:HOST:PORT" or "unix:/path": where the stream goes */
     int64_t timeout_ns; /* 0: none. For precopy; what has been sent whole is not given up */
     bool quit_source;   /* end the source's hypervisor when the guest is known to run elsewhere */
-    bool quit_destination;         /* end the destination's when the guest is known to stay */
+    bool quit_destination; /* end the destination's when the guest is known to stay */
+    /* What steers precopy; NULL: nothing, and the hypervisor's limit decides. limit_ns of it is not
+     * read: it is what the source is set to. */
+    const struct control_plan *control;
+    /* What a pause costs, now that both sides are known: control->pause_cost_ns. NULL: it is set. */
+    int64_t (*pause_cost_ns)(void *arg, const struct vm_facts *source,
+                             const struct vm_facts *destination);
+    void *pause_cost_arg;
+    int64_t near_tick_ns;          /* the source is asked no more often than this */
     migrate_progress_fn *progress; /* some ten times a second; may be NULL */
     void *progress_arg;
 };
@@ -48,17 +58,22 @@ struct migrate_pause {
     int64_t starting_ns; /* … and from then until the destination ran */
 };
 
+enum { MIGRATE_DECISIONS_MAX = 64 };
+
 /* What came of it; complete on failure, too. */
 struct migrate_report {
     enum migrate_guest guest;
     bool touched; /* false: nothing was changed on either side */
     struct phase_track phases;
     int64_t started_ns, ended_ns;
-    int64_t downtime_limit_ns;
+    int64_t downtime_limit_ns;    /* what was promised; else the hypervisor's own */
     int64_t downtime_observed_ns; /* the destination's RESUME after the source's STOP, as they
                                      reached us; -1 where one of the two was not seen */
     struct migrate_pause pause;
     bool diverges; /* it did not converge, when it was last seen in precopy */
+    bool missed;   /* what was promised could not be kept, and what was asked for then was done */
+    struct control_action decisions[MIGRATE_DECISIONS_MAX];
+    size_t decisions_n, decisions_dropped;
     struct vm_facts source, destination;
     struct vm_sample last; /* the source's last word on the migration */
 };

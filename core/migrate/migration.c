@@ -12,6 +12,7 @@
 #include <inttypes.h>
 
 #include "core/log.h"
+#include "core/migrate/steer.h"
 #include "core/text.h"
 #include "core/units.h"
 
@@ -41,7 +42,7 @@ bool migration_all_sent(const struct migration *m)
     return m->report->last.migration == VM_MIGRATION_COMPLETED;
 }
 
-static void migration_tell(struct migration *m)
+void migration_tell(struct migration *m, const struct control_action *decision)
 {
     if (m->plan->progress == NULL)
         return;
@@ -50,6 +51,7 @@ static void migration_tell(struct migration *m)
         .elapsed_ns = clock_now_ns() - m->report->started_ns,
         .source = m->report->last,
         .diverges = m->report->diverges && migration_phase(m) == PHASE_PRECOPY,
+        .decision = decision,
     };
     m->plan->progress(m->plan->progress_arg, &p);
 }
@@ -101,7 +103,7 @@ static void migration_judge(struct migration *m)
     const struct vm_sample *s = &m->report->last;
     const struct vm_settings *set = &m->plan->settings;
     if (migration_phase(m) != PHASE_PRECOPY || s->migration != VM_MIGRATION_ACTIVE || set->pause ||
-        set->postcopy)
+        (set->postcopy && !set->postcopy_held))
         return;
     bool ahead = s->dirty_bytes_per_s >= s->bandwidth_bytes_per_s / 10 * 9;
     m->report->diverges = s->stuck_passes >= (ahead ? 1 : 3);
@@ -154,7 +156,7 @@ int migration_wait(struct migration *m, bool givable, struct err *e)
 {
     struct vm *s = m->plan->source, *d = m->plan->destination;
     struct loop *loop = s->loop;
-    int64_t now_ns = clock_now_ns(), tick_ns = now_ns + MIGRATION_TICK_NS;
+    int64_t now_ns = clock_now_ns(), tick_ns = now_ns + steer_tick_ns(m);
     if (!givable && loop_interrupts(loop) > m->interrupts_reported) {
         m->interrupts_reported = loop_interrupts(loop);
         log_warn("the switchover has begun: it is too late to cancel, and safe to wait");
@@ -230,7 +232,9 @@ int migration_follow(struct migration *m, bool (*enough)(const struct migration 
             return -1;
         migration_follow_pause(m);
         migration_judge(m);
-        migration_tell(m);
+        migration_tell(m, NULL);
+        if (givable && migration_phase(m) == PHASE_PRECOPY && steer_precopy(m, e) < 0)
+            return -1;
         if (enough(m))
             return 0;
         if (m->report->last.migration == VM_MIGRATION_PAUSED) /* for good, if nobody recovers it */

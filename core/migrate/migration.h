@@ -17,9 +17,15 @@
 /* How long a side whose connection is lost is asked again: its daemon may be restarting. */
 #define MIGRATION_LOST_NS (30 * NS_PER_S)
 
+/* How precopy is ended before it converges. */
+enum migration_cut { MIGRATION_CUT_NONE, MIGRATION_CUT_PAUSE, MIGRATION_CUT_POSTCOPY };
+
 struct migration {
     const struct migrate_plan *plan;
     struct migrate_report *report;
+    struct control control; /* of plan->control */
+    enum migration_cut cut;
+    int64_t begun_ns;     /* when the stream was started */
     bool was_running;     /* the guest ran before: else it stays stopped after */
     bool postcopy_begun;  /* the source was told to, or may have been */
     bool paused;          /* we have stopped the guest on the source: so it arrives stopped */
@@ -36,6 +42,9 @@ enum phase migration_phase(const struct migration *m);
 void migration_enter(struct migration *m, enum phase to, int64_t at_ns);
 /* Before the first thing is undone. */
 void migration_begin_undo(struct migration *m);
+
+/* Reports progress; `decision` is NULL, or what was decided just now. */
+void migration_tell(struct migration *m, const struct control_action *decision);
 
 /* Before a side is asked: what it says from now on is news. */
 void migration_look(struct migration *m);

@@ -15,7 +15,8 @@
 static void passes_begin(struct passes *p, const struct vm_sample *s)
 {
     uint64_t before = p->size_bytes;
-    p->size_bytes = s->ram_remaining_bytes;
+    /* what has been dealt with since the end of the one before is of this one */
+    p->size_bytes = p->dealt_bytes - p->end_bytes + s->ram_remaining_bytes;
     p->end_bytes = p->dealt_bytes + s->ram_remaining_bytes;
     /* the first is all of RAM; the second is no smaller only by what the guest does */
     bool smaller = p->begun < 2 || p->size_bytes < before / 100 * PASSES_STUCK_PERCENT;
@@ -42,5 +43,6 @@ void passes_follow(struct passes *p, struct vm_sample *s)
         }
     }
     s->passes = p->begun;
+    s->pass_bytes = p->size_bytes;
     s->stuck_passes = p->stuck;
 }

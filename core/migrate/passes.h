@@ -20,7 +20,7 @@ struct passes {
     uint64_t handled_bytes, remaining_bytes; /* of the last sample */
 };
 
-/* Of one migration, from its begin on: sets s->passes and s->stuck_passes. Starts as {0}. */
+/* Of one migration, from its begin on: sets s->passes, s->pass_bytes and s->stuck_passes. Starts as {0}. */
 void passes_follow(struct passes *p, struct vm_sample *s);
 
 #endif

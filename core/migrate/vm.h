@@ -90,12 +90,21 @@ struct vm_settings {
     unsigned multifd_channels;          /* 0: no multifd */
     enum vm_compression compression;    /* of multifd */
     bool postcopy;                      /* may be asked to switch over before all has been sent */
-    bool pause;                         /* not with postcopy: the guest is stopped, so that the rest
+    bool postcopy_held;           /* … by whoever steers it (core/migrate/steer.h), not after
+                                           some passes */
+    bool pause;                   /* not with postcopy: the guest is stopped, so that the rest
                                            can be sent */
-    unsigned passes;                    /* over RAM, after which postcopy or pause comes; 0: one */
-    const struct vm_setting *set;       /* lent; each name once */
+    unsigned passes;              /* over RAM, after which postcopy or pause comes; 0: one */
+    const struct vm_setting *set; /* lent; each name once */
     size_t set_n;
     bool unsafe; /* also where the guest is known to be put at risk */
+};
+
+/* What changes while it runs; what is 0 stays. */
+struct vm_tuning {
+    int64_t downtime_limit_ns;
+    unsigned throttle_percent; /* of its time that a vCPU may be kept from running at most; needs
+                                  vm_settings.set: auto-converge */
 };
 
 /* The state of a migration as one side sees it. */
@@ -109,6 +118,7 @@ struct vm_sample {
     uint64_t ram_handled_bytes; /* of RAM, as pages: sent as data, as zero or compressed */
     uint64_t pause_bytes; /* of RAM, sent while the guest stood; 0: none (yet), or nobody counted */
     uint64_t passes;      /* over RAM, the first included (core/migrate/passes.h); 0: not known */
+    uint64_t pass_bytes;  /* what was left when this one began */
     unsigned
         stuck_passes;   /* how many in a row, up to this one, were no smaller than the one before */
     const char *reason; /* why it failed, in the hypervisor's words, kept; NULL: it does not say */
@@ -196,6 +206,9 @@ struct vm_ops {
     int (*start)(struct vm *vm, const char *uri, struct err *e);
 
     int (*sample)(struct vm *vm, struct vm_sample *s, struct err *e);
+
+    /* Source, from configure() until the end. */
+    int (*tune)(struct vm *vm, const struct vm_tuning *t, struct err *e);
 
     /* Source, in precopy, with settings.postcopy: moves the guest over now. */
     int (*switch_over)(struct vm *vm, struct err *e);

@@ -14,7 +14,6 @@
 enum promise_allow {
     PROMISE_THROTTLE = 1 << 0, /* its vCPUs are slowed down while it is sent */
     PROMISE_POSTCOPY = 1 << 1, /* it runs on the destination before all of it is there */
-    PROMISE_COMPRESS = 1 << 2, /* its memory is compressed on the way */
 };
 
 /* What ends a migration whose promise cannot be kept. */

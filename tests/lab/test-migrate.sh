@@ -19,6 +19,7 @@ readonly lab=$tools/lab guest=$tools/guest godwit=$build/tools/godwit
 
 scratch=$(mktemp -d)
 readonly scratch
+export XDG_STATE_HOME=$scratch # what earlier migrations have cost is not of this test
 trap '"$guest" stop a g; "$guest" stop a other; "$guest" stop b g; rm -rf -- "$scratch"' EXIT
 
 major=$("$lab" status --json | jq -r '.hosts.a.qemu | split(".")[0]')
@@ -395,6 +396,16 @@ misses_the_limit() {
         (.sending == null or (.sending + .starting - .observed | fabs) < 0.1)' "$scratch/result.json"
 }
 
+# steered WHAT OPTIONS...: a guest that never ends by itself arrives, and the last decision was WHAT.
+steered() {
+    local what=$1
+    shift
+    migrate --max-bandwidth "$narrow" --json "$@" >"$scratch/result.json" || return
+    jq -c '{guest, missed, decisions}' "$scratch/result.json"
+    documented "$scratch/result.json" "godwit migrate --json" &&
+        jq -e --arg what "$what" '.guest == "destination" and .decisions[-1].what == $what' "$scratch/result.json"
+}
+
 # A second client, on a second QMP socket, while the first one's migration goes on.
 already_migrating() {
     local pid result
@@ -439,6 +450,21 @@ test_ends() {
         migrate --max-bandwidth "$narrow" --downtime-limit 1ms --timeout 8s || true
     pair
     check "a downtime limit that is missed is reported" misses_the_limit || true
+    pair_that_never_ends
+    check "--max-downtime below what a pause costs is refused, with the least that is not" \
+        refused 2 'a downtime of 1 ms cannot be promised: a pause costs about [0-9]* ms' migrate --max-downtime 1ms || true
+    check "... and nothing was touched" untouched || true
+    check "--max-time that does not suffice: exit 1" refused 1 'given up: the time that was promised, 4000 ms' \
+        migrate --max-bandwidth "$narrow" --max-time 4s || true
+    check "... the guest goes on on the source" runs a || true
+    pair_that_never_ends
+    check "--max-time --on-miss pause ends what never ends" \
+        steered pause --max-time 6s --on-miss pause || true
+    pair_that_never_ends
+    check "--max-time --on-miss stretch does, too" \
+        steered limit --max-time 6s --on-miss stretch || true
+    pair_that_never_ends
+    check "--timeout-action postcopy does, too" steered postcopy --timeout 3s --timeout-action postcopy || true
     pair_with_two_sockets
     check "already migrating" already_migrating || true
     pair_that_never_ends

@@ -69,7 +69,8 @@ static int migrate_open(struct migrate_run *r, struct err *e)
 static void migrate_progress(void *arg, const struct migrate_progress *p)
 {
     struct migrate_run *r = arg;
-    migrate_rates_follow(&r->rates, p);
+    if (p->decision == NULL)
+        migrate_rates_follow(&r->rates, p);
     report_migrate_progress(&r->progress, p);
 }
 
@@ -94,16 +95,42 @@ static void migrate_learn(const struct migrate_run *r)
         log_info("what this migration has cost is not kept: %s", e.msg);
 }
 
+/* A question to a domain's QEMU takes its job for some milliseconds. */
+#define MIGRATE_NEAR_DOMAIN_NS (20 * NS_PER_MS)
+
+/* As much as nine of ten pauses have cost at most. */
+static int64_t migrate_pause_cost(void *arg, const struct vm_facts *source,
+                                  const struct vm_facts *destination)
+{
+    const struct migrate_run *r = arg;
+    CLEANUP_COSTS struct costs *c = costs_new();
+    char path[PATH_MAX];
+    struct err ignored = {0}; /* then it is what was shipped */
+    struct costs_key key;
+    struct costs_found found;
+    if (c != NULL && costs_path(path, sizeof path, &ignored) == 0)
+        costs_read(c, path, &ignored);
+    migrate_costs_key(&r->request, migrate_route_name(r), source, destination, &key);
+    costs_find(c, &key, &found);
+    return (int64_t)found.costs.pause_ns.high;
+}
+
 static int migrate_run_once(struct migrate_run *r, struct err *e)
 {
     const struct migrate_options *o = &r->request.opt;
     bool domain = r->route != NULL;
+    const struct control_plan control = r->request.control;
+    r->progress.explain = o->explain;
     const struct migrate_plan plan = {
         .source = r->source,
         .destination = r->destination,
         .settings = r->request.settings,
         .via = o->via,
-        .timeout_ns = o->timeout_ns > 0 ? o->timeout_ns : 0,
+        .control = &control,
+        .pause_cost_ns = migrate_pause_cost,
+        .pause_cost_arg = r,
+        .near_tick_ns = domain ? MIGRATE_NEAR_DOMAIN_NS : 0,
+        .timeout_ns = o->timeout_ns > 0 && control.timeout_ns == 0 ? o->timeout_ns : 0,
         .quit_source = o->quit_source || domain,
         .quit_destination = domain,
         .progress = migrate_progress,

@@ -13,6 +13,8 @@
 
 static const char *const compressions[] = {"none", "zlib", "zstd", NULL};
 
+static const char *const timeout_actions[] = {"give-up", "pause", "postcopy", NULL};
+
 /* In the order of enum virt_route_kind. */
 static const char *const routes[] = {"auto", "direct", "native", NULL};
 
@@ -68,6 +70,13 @@ const struct option_def migrate_request_options[] = {
     {"timeout", 0, OPTION_DURATION, "TIME",
      "give up when the switchover has not begun by then; the guest stays on the source",
      AT(timeout_ns), 0, 0, NULL},
+    {"timeout-action", 0, OPTION_CHOICE, "give-up|pause|postcopy",
+     "what --timeout does instead: stop the guest and send the rest, or let it run on the destination "
+     "and send the rest on demand",
+     AT(timeout_action), 0, 0, timeout_actions},
+    {"promises", 0, OPTION_TABLE, NULL, NULL, AT(promise), 0, 0, promise_option_table},
+    {"explain", 0, OPTION_FLAG, NULL,
+     "say each decision when it is taken, with the numbers behind it", AT(explain), 0, 0, NULL},
     {"quit-source", 0, OPTION_FLAG, NULL,
      "between bare QEMUs: end the source's when the guest is known to run on the destination",
      AT(quit_source), 0, 0, NULL},
@@ -97,8 +106,10 @@ void migrate_request_init(struct migrate_request *r)
                 .max_bandwidth_bytes_per_s = UINT64_MAX,
                 .downtime_limit_ns = MIGRATE_NOT_GIVEN,
                 .timeout_ns = MIGRATE_NOT_GIVEN,
+                .timeout_action = MIGRATE_NOT_GIVEN,
             },
     };
+    promise_options_init(&r->opt.promise);
 }
 
 static bool migrate_via_is_good(const char *via)
@@ -200,6 +211,110 @@ static int migrate_parse_set(struct migrate_request *r, struct err *e)
     return 0;
 }
 
+static bool migrate_names(const struct migrate_request *r, const char *setting)
+{
+    for (size_t i = 0; i < r->opt.set.n; i++)
+        if (strcmp(r->set_names[i], setting) == 0)
+            return true;
+    return false;
+}
+
+/* Two ways of saying the same, of which one would have to lose. */
+static int migrate_check_promise_alone(const struct migrate_request *r, struct err *e)
+{
+    const struct migrate_options *o = &r->opt;
+    const struct promise *p = &r->control.promise;
+    bool downtime = p->max_downtime_ns > 0, time = p->max_time_ns > 0;
+    const char *other = o->pause                                         ? "pause"
+                        : o->postcopy                                    ? "postcopy"
+                        : downtime && o->downtime_limit_ns > 0           ? "downtime-limit"
+                        : downtime && migrate_names(r, "downtime-limit") ? "set downtime-limit"
+                        : time && o->timeout_ns > 0                      ? "timeout"
+                                                                         : NULL;
+    const char *instead =
+        o->pause      ? "--on-miss pause stops the guest where the promise cannot be kept"
+        : o->postcopy ? "--allow postcopy, or --on-miss postcopy, is what goes with a promise"
+        : other != NULL && strcmp(other, "timeout") == 0
+            ? "--on-miss says what is to be done when --max-time ends"
+            : "--max-downtime sets the limit itself, below what is promised";
+    if (other == NULL || !(downtime || time))
+        return 0;
+    err_set(e, ERR_USAGE, 0, "--%s and --%s cannot be used together",
+            downtime ? "max-downtime" : "max-time", other);
+    return err_hint(e, "%s", instead);
+}
+
+static int migrate_check_throttle(const struct migrate_request *r, struct err *e)
+{
+    static const char *const ours[] = {"auto-converge", "cpu-throttle-initial",
+                                       "cpu-throttle-increment", "max-cpu-throttle", "dirty-limit"};
+    for (size_t i = 0;
+         (r->control.promise.allow & PROMISE_THROTTLE) && i < sizeof ours / sizeof *ours; i++)
+        if (migrate_names(r, ours[i]))
+            return err_set(e, ERR_USAGE, 0, "--allow throttle and --set %s cannot be used together",
+                           ours[i]);
+    return 0;
+}
+
+static int migrate_check_miss(const struct migrate_request *r, struct err *e)
+{
+    const struct migrate_options *o = &r->opt;
+    const struct promise *p = &r->control.promise;
+    if (o->timeout_action >= 0 && o->timeout_ns <= 0)
+        return err_set(e, ERR_USAGE, 0, "--timeout-action needs --timeout");
+    if (p->on_miss == PROMISE_STRETCH && r->control.keep_limit)
+        return err_set(e, ERR_USAGE, 0,
+                       "--on-miss stretch and --downtime-limit cannot be used together");
+    return 0;
+}
+
+/* Whether postcopy may become necessary, and so has to be possible from the begin on. */
+static bool migrate_may_need_postcopy(const struct migrate_request *r)
+{
+    const struct control_plan *c = &r->control;
+    return (c->promise.allow & PROMISE_POSTCOPY) || c->promise.on_miss == PROMISE_TO_POSTCOPY ||
+           (c->timeout_ns > 0 && c->timeout_miss == PROMISE_TO_POSTCOPY);
+}
+
+static void migrate_prepare_throttle(struct migrate_request *r)
+{
+    static const struct vm_setting settings[MIGRATE_THROTTLE_SETTINGS] = {
+        {"auto-converge", "on"},
+        {"cpu-throttle-initial", "1"},
+        {"cpu-throttle-increment", "1"},
+        {"max-cpu-throttle", "1"},
+    };
+    memcpy(&r->set[r->settings.set_n], settings, sizeof settings);
+    r->settings.set_n += MIGRATE_THROTTLE_SETTINGS;
+}
+
+/* A knob that is named is left alone. */
+static int migrate_take_promise(struct migrate_request *r, struct err *e)
+{
+    static const enum promise_on_miss actions[] = {PROMISE_ABORT, PROMISE_TO_PAUSE,
+                                                   PROMISE_TO_POSTCOPY};
+    const struct migrate_options *o = &r->opt;
+    struct control_plan *c = &r->control;
+    *c = (struct control_plan){
+        .keep_limit = o->downtime_limit_ns > 0 || migrate_names(r, "downtime-limit"),
+        .timeout_ns = o->timeout_action > 0 ? o->timeout_ns : 0,
+        .timeout_miss = o->timeout_action > 0 ? actions[o->timeout_action] : PROMISE_ABORT,
+    };
+    if (promise_check(&o->promise, &r->settings, &c->promise, e) < 0 ||
+        migrate_check_promise_alone(r, e) < 0 || migrate_check_throttle(r, e) < 0 ||
+        migrate_check_miss(r, e) < 0)
+        return -1;
+    if (migrate_may_need_postcopy(r)) {
+        if (o->multifd > 0)
+            return err_set(e, ERR_USAGE, 0, "--multifd and postcopy cannot be used together");
+        r->settings.postcopy_held = !o->postcopy;
+        r->settings.postcopy = true;
+    }
+    if (c->promise.allow & PROMISE_THROTTLE)
+        migrate_prepare_throttle(r);
+    return 0;
+}
+
 static void migrate_take_settings(struct migrate_request *r)
 {
     const struct migrate_options *o = &r->opt;
@@ -251,5 +366,5 @@ int migrate_request_check(struct migrate_request *r, char **operands, struct err
     if (migrate_parse_set(r, e) < 0)
         return -1;
     migrate_take_settings(r);
-    return 0;
+    return migrate_take_promise(r, e);
 }

@@ -7,10 +7,12 @@
 #define TOOLS_CMD_MIGRATE_REQUEST_H
 
 #include "core/migrate/vm.h"
+#include "core/tune/control.h"
 #include "qmp/endpoint.h"
 #include "qmp/virt/address.h"
 #include "qmp/virt/route.h"
 #include "tools/cmd/option.h"
+#include "tools/cmd/promise.h"
 
 struct migrate_options {
     const char *via;
@@ -28,6 +30,9 @@ struct migrate_options {
     uint64_t passes;
     struct option_list set;
     int64_t timeout_ns;
+    int timeout_action;
+    struct promise_options promise;
+    bool explain;
     bool quit_source;
     bool unsafe;
     struct option_list observe;
@@ -39,14 +44,18 @@ struct migrate_options {
 /* Of a struct migrate_options. */
 extern const struct option_def migrate_request_options[];
 
+/* What lets vCPUs be throttled later, and does not do it yet. */
+enum { MIGRATE_THROTTLE_SETTINGS = 4 };
+
 struct migrate_request {
     struct migrate_options opt;
     struct qmp_endpoint source_ep, destination_ep; /* of bare QEMUs */
     struct virt_route_options domain;              /* .domain is NULL: bare QEMUs */
     struct vm_settings settings;
+    struct control_plan control; /* but for what a pause costs */
 
     char stream_host[VIRT_ADDRESS_HOST];
-    struct vm_setting set[OPTION_LIST_MAX];
+    struct vm_setting set[OPTION_LIST_MAX + MIGRATE_THROTTLE_SETTINGS];
     char set_names[OPTION_LIST_MAX][64];
 };
 

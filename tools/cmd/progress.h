@@ -13,6 +13,7 @@
 
 struct progress {
     int fd;          /* -1: none */
+    bool explain;    /* decisions are printed as they are taken */
     bool terminal;   /* standard error is one, and nothing else is logged there */
     int64_t next_ns; /* the terminal's line is rewritten a few times a second only */
 };

@@ -55,16 +55,34 @@ static void report_progress_json(const struct progress *p, const struct migrate_
     json_u64(o, "ram_remaining_bytes", s->ram_remaining_bytes);
     json_u64(o, "bandwidth_bytes_per_s", s->bandwidth_bytes_per_s);
     json_u64(o, "dirty_bytes_per_s", s->dirty_bytes_per_s);
+    json_u64(o, "ram_handled_bytes", s->ram_handled_bytes);
     json_u64(o, "passes", s->passes);
+    json_u64(o, "pass_bytes", s->pass_bytes);
     json_flag(o, "diverges", m->diverges);
     json_ms(o, "eta_ms", m->diverges ? -1 : report_eta_ns(s));
     json_ms(o, "expected_downtime_ms", s->expected_downtime_ns);
     json_line(o, p->fd);
 }
 
+void report_decision_text(const struct control_action *a, FILE *to)
+{
+    fprintf(to, "%7.1f s  %s", (double)a->at_ns / 1e9, control_what_name(a->what));
+    if (a->what == CONTROL_LIMIT)
+        fprintf(to, " %.0f ms", report_ms(a->limit_ns));
+    if (a->what == CONTROL_THROTTLE)
+        fprintf(to, " %u%%", a->throttle_percent);
+    fprintf(to, ": %s%s\n", a->why, a->miss ? " (the promise is not kept)" : "");
+}
+
 void report_migrate_progress(void *arg, const struct migrate_progress *m)
 {
     struct progress *p = arg;
+    if (m->decision != NULL && p->explain) {
+        progress_clear(p);
+        report_decision_text(m->decision, stderr);
+    }
+    if (m->decision != NULL)
+        return;
     if (p->terminal)
         report_progress_text(p, m);
     if (p->fd >= 0)
@@ -105,6 +123,23 @@ static void report_settings_json(struct json *result, const struct report_migrat
         json_text(o, r->settings->set[i].name, r->settings->set[i].value);
 }
 
+/* What steered it, and why. */
+static void report_decisions_json(struct json *list, const struct migrate_report *m)
+{
+    for (size_t i = 0; i < m->decisions_n; i++) {
+        const struct control_action *a = &m->decisions[i];
+        struct json *o = json_item(list);
+        json_ms(o, "t_ms", a->at_ns);
+        json_text(o, "what", control_what_name(a->what));
+        if (a->what == CONTROL_LIMIT)
+            json_ms(o, "limit_ms", a->limit_ns);
+        if (a->what == CONTROL_THROTTLE)
+            json_u64(o, "throttle_percent", a->throttle_percent);
+        json_flag(o, "miss", a->miss);
+        json_text(o, "why", a->why);
+    }
+}
+
 static void report_pause_json(struct json *downtime, const struct migrate_report *m)
 {
     const struct migrate_pause *p = &m->pause;
@@ -137,6 +172,8 @@ void report_migrate_json(const struct report_migrate *r, const struct err *e, FI
     json_ms(downtime, "observed", m->touched ? m->downtime_observed_ns : -1);
     report_pause_json(downtime, m);
     json_flag(o, "diverges", m->diverges);
+    json_flag(o, "missed", m->missed);
+    report_decisions_json(json_list(o, "decisions"), m);
 
     struct json *ram = json_node(o, "ram");
     if (m->last.ram_total_bytes > 0) {

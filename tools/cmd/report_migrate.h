@@ -23,6 +23,9 @@ struct report_migrate {
 /* A migrate_progress_fn; `arg` is a struct progress. */
 void report_migrate_progress(void *arg, const struct migrate_progress *m);
 
+/* A line of --explain. */
+void report_decision_text(const struct control_action *a, FILE *to);
+
 void report_migrate_json(const struct report_migrate *r, const struct err *e, FILE *to);
 void report_migrate_text(const struct report_migrate *r, FILE *to);
 

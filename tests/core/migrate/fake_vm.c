@@ -194,11 +194,23 @@ static int fake_sample(struct vm *vm, struct vm_sample *out, struct err *e)
         out->dirty_bytes_per_s = out->bandwidth_bytes_per_s = 10 << 20;
         out->ram_remaining_bytes = 100 << 20;
     }
+    out->pass_bytes = out->ram_remaining_bytes;
+    out->ram_total_bytes = UINT64_C(1) << 30;
     out->ram_transferred_bytes = s->pair->sent_bytes;
     fake_pair_maybe_move(s->pair); /* query-migrate and query-status are two commands */
     if (s->dead)
         return side_lost(s, e);
     out->run = s->run;
+    return side_end(s, e);
+}
+
+static int fake_tune(struct vm *vm, const struct vm_tuning *t, struct err *e)
+{
+    struct fake_side *s = side(vm);
+    if (side_begin(s, "tune", e) < 0)
+        return -1;
+    s->pair->changes++;
+    s->pair->tuned = *t;
     return side_end(s, e);
 }
 
@@ -334,6 +346,7 @@ static const struct vm_ops fake_ops = {
     .listen = fake_listen,
     .start = fake_start,
     .sample = fake_sample,
+    .tune = fake_tune,
     .switch_over = fake_switch_over,
     .run = fake_run,
     .cancel = fake_cancel,

@@ -92,8 +92,9 @@ struct fake_pair {
         sent_stopped; /* the guest stood before its last pass: so it arrives, or goes on, stopped */
 
     /* what happened */
-    unsigned ops;     /* operations so far */
-    unsigned changes; /* those that changed something */
+    struct vm_tuning tuned; /* the last */
+    unsigned ops;           /* operations so far */
+    unsigned changes;       /* those that changed something */
     bool destination_ran;
     bool source_quit, destination_quit;
     bool qemu_race;     /* with a return path QEMU itself may start both sides, and did */

@@ -65,7 +65,8 @@ void migrate_rig_run(struct migrate_outcome *o, const struct migrate_scenario *s
     struct migrate_plan plan = {
         .source = &p->source.vm,
         .destination = &p->destination.vm,
-        .settings = {.postcopy = sc->postcopy, .pause = sc->pause},
+        .settings = {.postcopy = sc->postcopy, .postcopy_held = sc->steered, .pause = sc->pause},
+        .control = sc->steered ? &sc->control : NULL,
         .via = "unix:/stream",
         .timeout_ns = sc->timeout_ns,
         .quit_source = sc->quit_source,

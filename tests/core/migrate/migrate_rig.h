@@ -17,6 +17,9 @@ struct migrate_scenario {
     bool
         managed; /* libvirt on the source lets its guest go on where the destination's word is lost */
     int64_t timeout_ns;
+    bool steered;                /* by this: */
+    struct control_plan control; /* its postcopy is held */
+    bool given_up;               /* and this is how it ends where nothing fails */
 };
 
 struct migrate_outcome {

@@ -46,6 +46,27 @@ static const struct migrate_scenario scenarios[] = {
     {.name = "load fails", .load_fails = true, .quit_source = true},
     {.name = "load fails softly", .load_fails = true, .fails_softly = true},
     {.name = "paused, load fails", .load_fails = true, .source_paused = true},
+    {.name = "steered", .steered = true},
+    {.name = "steered, paused", .steered = true, .source_paused = true},
+    {.name = "promised, then postcopy",
+     .postcopy = true,
+     .never_converges = true,
+     .steered = true,
+     .control = {.promise = {.max_downtime_ns = 100 * NS_PER_MS, .allow = PROMISE_POSTCOPY}}},
+    {.name = "promised, then stopped",
+     .never_converges = true,
+     .quit_source = true,
+     .steered = true,
+     .control = {.promise = {.max_time_ns = 20 * NS_PER_S, .on_miss = PROMISE_TO_PAUSE}}},
+    {.name = "timeout, then stopped",
+     .never_converges = true,
+     .steered = true,
+     .control = {.timeout_ns = 3 * NS_PER_S, .timeout_miss = PROMISE_TO_PAUSE}},
+    {.name = "promised, then given up",
+     .never_converges = true,
+     .steered = true,
+     .control = {.promise = {.max_time_ns = 20 * NS_PER_S, .on_miss = PROMISE_ABORT}},
+     .given_up = true},
 };
 enum { SCENARIOS = sizeof scenarios / sizeof *scenarios };
 
@@ -58,8 +79,9 @@ static void test_plain(void **state)
             const struct migrate_scenario *sc = &scenarios[i];
             migrate_rig_play(o, sc, FAKE_NO_FAULT, 0, seed);
             migrate_rig_check(o, sc, seed);
-            CHECK(o->report.guest ==
-                  (sc->load_fails ? MIGRATE_GUEST_SOURCE : MIGRATE_GUEST_DESTINATION));
+            bool stays = sc->load_fails || sc->given_up;
+            CHECK(o->report.guest == (stays ? MIGRATE_GUEST_SOURCE : MIGRATE_GUEST_DESTINATION));
+            CHECK(!sc->given_up || (o->e.class == ERR_TIMEOUT && o->report.missed));
             CHECK(o->report.touched && o->progress_calls > 0);
         }
     }

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "core/migrate/steer.h"
+
+#include "core/log.h"
+
+int steer_check(struct migration *m, struct err *e)
+{
+    const struct migrate_plan *p = m->plan;
+    if (p->control == NULL)
+        return 0;
+    struct control_plan plan = *p->control;
+    if (p->pause_cost_ns != NULL)
+        plan.pause_cost_ns =
+            p->pause_cost_ns(p->pause_cost_arg, &m->report->source, &m->report->destination);
+    return control_init(&m->control, &plan, e);
+}
+
+int steer_begin(struct migration *m, struct err *e)
+{
+    const struct control_plan *plan = m->plan->control;
+    struct vm *source = m->plan->source;
+    if (plan == NULL)
+        return 0;
+    const struct vm_tuning first = {
+        .downtime_limit_ns = control_begin(&m->control, m->report->downtime_limit_ns),
+    };
+    if (plan->promise.max_downtime_ns > 0)
+        m->report->downtime_limit_ns = plan->promise.max_downtime_ns;
+    return plan->keep_limit ? 0 : source->ops->tune(source, &first, e);
+}
+
+static void steer_note(struct migrate_report *r, const struct control_action *a)
+{
+    log_info("%s at %.1f s: %s", control_what_name(a->what), (double)a->at_ns / NS_PER_S, a->why);
+    if (r->decisions_n < MIGRATE_DECISIONS_MAX)
+        r->decisions[r->decisions_n++] = *a;
+    else
+        r->decisions_dropped++;
+    r->missed |= a->miss;
+}
+
+static void steer_tune(struct migration *m, const struct control_action *a)
+{
+    struct vm *source = m->plan->source;
+    struct err e = {0};
+    const struct vm_tuning t = {
+        .downtime_limit_ns = a->what == CONTROL_LIMIT ? a->limit_ns : 0,
+        .throttle_percent = a->what == CONTROL_THROTTLE ? a->throttle_percent : 0,
+    };
+    if (source->ops->tune(source, &t, &e) < 0)
+        log_warn("the source does not take a new %s: %s", control_what_name(a->what), e.msg);
+}
+
+static int steer_give_up(const struct migration *m, const struct control_action *a, struct err *e)
+{
+    err_set(e, ERR_TIMEOUT, 0, "given up: %s", a->why);
+    return err_hint(
+        e,
+        "godwit predict tells what can be promised; --on-miss postcopy, pause or stretch "
+        "brings it to an end all the same%s",
+        m->plan->control->promise.allow & PROMISE_THROTTLE ? "" : ", and --allow throttle may");
+}
+
+int steer_precopy(struct migration *m, struct err *e)
+{
+    struct control_action a;
+    if (m->plan->control == NULL || m->cut != MIGRATION_CUT_NONE || !m->was_running)
+        return 0;
+    control_step(&m->control, &m->report->last, clock_now_ns() - m->begun_ns, &a);
+    if (a.what == CONTROL_NOTHING)
+        return 0;
+    steer_note(m->report, &a);
+    migration_tell(m, &a);
+    switch (a.what) {
+    case CONTROL_LIMIT:
+    case CONTROL_THROTTLE: steer_tune(m, &a); return 0;
+    case CONTROL_POSTCOPY: m->cut = MIGRATION_CUT_POSTCOPY; return 0;
+    case CONTROL_PAUSE: m->cut = MIGRATION_CUT_PAUSE; return 0;
+    default: return steer_give_up(m, &a, e);
+    }
+}
+
+int64_t steer_tick_ns(const struct migration *m)
+{
+    if (m->plan->control == NULL || migration_phase(m) != PHASE_PRECOPY)
+        return MIGRATION_TICK_NS;
+    int64_t tick_ns = control_tick_ns(&m->control, &m->report->last);
+    return tick_ns < m->plan->near_tick_ns ? m->plan->near_tick_ns : tick_ns;
+}
