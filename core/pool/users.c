@@ -90,7 +90,7 @@ int pool_check_left_behind(struct pool_move *m, struct err *e)
     if (rc == 0)
         rc = image_users_refuse(
             &users, text_keep("%s would be left behind for", m->journal->path),
-            "godwit does not know how to lead these to the share: change or remove them first", e);
+            "godwit cannot point these at the share: change or remove them first", e);
     image_users_free(&users);
     image_set_free(&set);
     return rc;
@@ -150,7 +150,7 @@ int pool_check_originals_unused(struct pool_move *m, struct err *e)
     if (rc == 0)
         rc = image_users_refuse(
             &users, text_keep("%s is still used by", m->journal->path),
-            "nothing was deleted; lead these to the share, or remove them, first", e);
+            "nothing was deleted; point these at the share, or remove them, first", e);
     image_users_free(&users);
     image_set_free(&set);
     return rc;
@@ -228,7 +228,7 @@ int pool_check_copies_unused(struct pool_move *m, bool put_back, struct err *e)
     if (rc == 0)
         rc = image_users_refuse(
             &users, text_keep("the copies in %s are used by", m->journal->share),
-            "--undo removes the copies: lead these to other images, or remove them, first", e);
+            "--undo removes the copies: point these at other images, or remove them, first", e);
     image_users_free(&users);
     image_set_free(&set);
     return rc;
