@@ -51,7 +51,7 @@ bool virt_address_asks_destination(const char *given, unsigned given_port);
 int virt_address_find(const struct virt_address_query *q, struct virt_address *a, struct err *e);
 
 /* What an operator types where the question was refused: the check again, with the address that it is
- * told then, as a migration has to be. Kept (core/text.h). */
+ * given then, as a migration has to be. Kept (core/text.h). */
 const char *virt_address_remedy(const struct virt_address_query *q, const char *source_uri,
                                 const char *domain, const char *destination_uri);
 

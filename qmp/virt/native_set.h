@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a person sets by QEMU's own names, by the native route. libvirt sets every capability that it
- * knows, and puts every parameter back, so there are two ways only: it is told, where
+ * knows, and puts every parameter back, so there are two ways only: it is asked, where
  * virDomainMigrate3() has a word for it; or it is a parameter that it leaves alone, and that QEMU is
- * told before, by the monitor's passthrough.
+ * asked before, by the monitor's passthrough.
  */
 #ifndef QMP_VIRT_NATIVE_SET_H
 #define QMP_VIRT_NATIVE_SET_H
