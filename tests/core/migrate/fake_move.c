@@ -412,6 +412,7 @@ void fake_pair_quiesce(struct fake_pair *p)
 {
     fake_pair_note(p, "|");
     p->engine_done = true;
+    p->broken |= p->breaks_afterwards;
     while (fake_pair_move(p))
         ;
 }

@@ -81,6 +81,7 @@ struct fake_pair {
     bool source_mute_with_it; /* … or the source does not */
     bool then_mute;           /* a destination that was held after the fault answers nothing more */
     int64_t silence_ns;       /* all that falls mute answers again after so long; 0: never */
+    bool breaks_afterwards;   /* when the engine has done, the stream breaks */
     bool late_events;         /* what a side says comes up to 240 ms later */
 
     /* the stream */

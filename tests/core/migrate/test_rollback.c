@@ -112,6 +112,32 @@ static void test_ran_there_and_both_are_silent(void **state)
     assert_true(ran > 0);
 }
 
+/* The source says "postcopy", the engine gives up, and then the stream breaks: the source may go on by itself, with
+ * the package on its way. A destination that had not begun is held, and does not begin. */
+static void test_postcopy_breaks_afterwards(void **state)
+{
+    (void)state;
+    const struct migrate_scenario *sc = &(struct migrate_scenario){
+        .name = "breaks afterwards", .postcopy = true, .never_converges = true};
+    unsigned held = 0;
+    for (uint32_t seed = 0; seed < 200; seed++) {
+        for (unsigned at = 10; at < 20; at++) {
+            struct migrate_outcome outcome, *o = &outcome;
+            migrate_rig_prepare(o, sc, FAKE_REFUSES, at, seed);
+            o->pair.breaks_afterwards = true;
+            migrate_rig_run(o, sc);
+            if (o->report.guest != MIGRATE_GUEST_UNKNOWN) /* it has ended before */
+                continue;
+            migrate_rig_check(o, sc, seed);
+            if (strstr(o->e.msg, "postcopy was broken off; the destination") == NULL)
+                continue;
+            CHECK(o->pair.destination.run != VM_RUN_RUNNING && !o->pair.destination_ran);
+            held++;
+        }
+    }
+    assert_true(held > 0);
+}
+
 /* The source's QEMU is gone, and the destination, which was held, answers no more: nobody knows. */
 static void test_nowhere_is_known(void **state)
 {
@@ -145,6 +171,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_beside_the_unknown),
         cmocka_unit_test(test_beside_a_silent_source),
         cmocka_unit_test(test_ran_there_and_both_are_silent),
+        cmocka_unit_test(test_postcopy_breaks_afterwards),
         cmocka_unit_test(test_nowhere_is_known),
     };
     cmocka_set_test_filter(argc > 1 ? argv[1] : NULL);
