@@ -9,11 +9,10 @@
 #include <unistd.h>
 
 #include "core/cleanup.h"
+#include "core/pool/image_chain.h"
 #include "core/pool/path_text.h"
 #include "core/pool/place.h"
 #include "core/text.h"
-
-enum { PLACE_CHAIN_MAX = 64 }; /* as core/relocate/chain.c */
 
 static char *place_path(const struct pool_place *p, const char *name)
 {
@@ -105,27 +104,33 @@ static int place_head_has(struct pool_place *p, const char *path)
     return path_text_has(head, false, pool_place_name, p);
 }
 
+struct outside {
+    struct pool_place *place;
+    char *at, *in; /* the last image of the walk; the one in the pool */
+};
+
+static bool outside_step(void *arg, const char *path, bool data)
+{
+    struct outside *o = arg;
+    CLEANUP_FREE char *name = pool_place_name(o->place, path);
+    (void)data;
+    free(o->at);
+    o->at = strdup(path);
+    if (name != NULL)
+        o->in = strdup(path);
+    return name == NULL;
+}
+
 int pool_place_outside(void *arg, const char *path, struct err *e)
 {
-    CLEANUP_FREE struct image_format *f = malloc(sizeof *f);
-    CLEANUP_FREE char *at = strdup(path);
-    for (unsigned depth = 0; f != NULL && at != NULL && depth < PLACE_CHAIN_MAX; depth++) {
-        struct err why = {0};
-        if (place_format(at, IMAGE_FORMAT_ASK_QCOW2, f, &why) < 0) /* QEMU may be less strict */
-            return place_head_has(arg, at) > 0 ? place_refuse_outside(path, "something", e) : 0;
-        if (image_format_is_protocol(f->backing) && place_has(arg, f->backing))
-            return place_refuse_outside(path, f->backing, e);
-        if (f->external_data && place_has(arg, f->data_file))
-            return place_refuse_outside(path, f->data_file, e);
-        char *base = image_format_backing_path(at, f->backing);
-        free(at);
-        at = base;
-        CLEANUP_FREE char *name = at != NULL ? pool_place_name(arg, at) : NULL;
-        if (name != NULL)
-            return place_refuse_outside(path, at, e);
-        if (strcmp(f->backing_format, "qcow2") != 0)
-            return 0;
-    }
+    struct outside o = {.place = arg};
+    struct err why = {0};
+    int rc = image_chain_walk(path, outside_step, &o, &why);
+    CLEANUP_FREE char *at = o.at, *in = o.in;
+    if (in != NULL)
+        return place_refuse_outside(path, in, e);
+    if (rc < 0 && place_head_has(arg, at != NULL ? at : path) > 0) /* QEMU may be less strict */
+        return place_refuse_outside(path, "something", e);
     return 0;
 }
 

@@ -121,6 +121,7 @@ struct file_user {
                   "image /d/a", "saved state /d/a" */
     char *how; /* what it names: a path */
     bool active;  /* a domain that runs */
+    bool reads;   /* ... and only reads what it has of them: a read-only disk, an overlay's base */
     bool unknown; /* it could not be found out: `how` is why */
 };
 

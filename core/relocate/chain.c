@@ -7,11 +7,58 @@
 
 #include "core/cleanup.h"
 #include "core/relocate/image_format.h"
+#include "core/relocate/image_other.h"
 
 enum { CHAIN_MAX = 64 }; /* QEMU itself has no limit; a longer one is a loop, or as good as one */
 enum { HEAD_ALIGN_BYTES = 4096 }; /* what direct reads are fastest with */
 
-static int chain_read(struct plan *p, const struct transfer *t, enum image_format_ask ask,
+static struct transfer *chain_find(const struct plan *p, const struct relocate_site *from,
+                                   const char *name)
+{
+    for (size_t i = 0; i < p->n; i++)
+        if (p->transfers[i]->image.from == from && strcmp(p->transfers[i]->image.name, name) == 0)
+            return p->transfers[i];
+    return NULL;
+}
+
+/* An image of another format, whose names are looked for in the plan. */
+struct chain_other {
+    struct plan *p;
+    struct transfer *t;
+    struct err *e;
+    bool missing;
+};
+
+static bool chain_other_name(void *arg, const char *name, bool backing)
+{
+    struct chain_other *o = arg;
+    struct err why = {0};
+    CLEANUP_FREE char *there = image_format_backing_new(o->t->image.name, name, &why);
+    CLEANUP_FREE char *as = there != NULL ? image_format_backing_new(o->t->image.as, name, &why)
+                                          : NULL;
+    struct transfer *of = as != NULL ? chain_find(o->p, o->t->image.from, there) : NULL;
+    o->missing = of == NULL || strcmp(of->image.as, as) != 0;
+    if (!o->missing)
+        return true;
+    err_set(o->e, ERR_REFUSED, 0,
+            "%s%s: looks like an image with %s, '%s', which would stay behind",
+            o->t->image.from->url, o->t->image.name,
+            backing ? "a backing file" : "parts of it in other files", name);
+    err_hint(o->e,
+             "'qemu-img convert' makes one image of them; --format=raw moves this file alone");
+    return false;
+}
+
+/* Of formats whose chains are not followed, all that is named has to move as well. */
+static int chain_check_other(struct plan *p, struct transfer *t, const uint8_t *head, size_t len,
+                             struct err *e)
+{
+    struct chain_other o = {p, t, e, false};
+    image_other_names(head, len, chain_other_name, &o);
+    return o.missing ? -1 : 0;
+}
+
+static int chain_read(struct plan *p, struct transfer *t, enum image_format_ask ask,
                       struct image_format *f, struct err *e)
 {
     struct store_place *from = place_set_get(&p->places, t->image.from, e);
@@ -27,16 +74,9 @@ static int chain_read(struct plan *p, const struct transfer *t, enum image_forma
         return -1;
     if (image_format_read(head, (size_t)len, t->attr.size_bytes, ask, f, e) < 0)
         return err_wrap(e, "%s%s", from->url, t->image.name);
-    return 0;
-}
-
-static struct transfer *chain_find(const struct plan *p, const struct relocate_site *from,
-                                   const char *name)
-{
-    for (size_t i = 0; i < p->n; i++)
-        if (p->transfers[i]->image.from == from && strcmp(p->transfers[i]->image.name, name) == 0)
-            return p->transfers[i];
-    return NULL;
+    return ask == IMAGE_FORMAT_ASK_PROBE && f->kind == IMAGE_FORMAT_RAW
+               ? chain_check_other(p, t, head, (size_t)len, e)
+               : 0;
 }
 
 /* Its name at the destination is what the overlay will look for there. */

@@ -218,6 +218,45 @@ test_unlisted_files() {
     check "all of it" test ! -e "$other/base.qcow2" -a ! -e "$other/top.qcow2"
 }
 
+# A copy takes nothing away, and what nobody writes to stays as it is meanwhile.
+test_copy_of_what_is_read() {
+    truncate -s 1M "$other/cd2.iso" "$other/ro.img"
+    (cd "$other" && qemu-img create -q -f qcow2 low.qcow2 1M &&
+        qemu-img create -q -f qcow2 -b low.qcow2 -F qcow2 high.qcow2)
+    define_extra "$(disk qcow2 "$other/high.qcow2" vda)
+        <disk type='file'><driver name='qemu' type='raw'/><source file='$other/ro.img'/><target dev='vdb' bus='virtio'/><readonly/></disk>
+        <disk type='file' device='cdrom'><source file='$other/cd2.iso'/><target dev='sda' bus='sata'/><readonly/></disk>"
+    start extra
+    check "a copy of what a running guest only reads" \
+        relocate "$other/cd2.iso" "$other/ro.img" "$other/low.qcow2" "${share}u9/"
+    refuses "a copy of what it writes to" "domain extra, which runs|a running QEMU writes to it" \
+        relocate --format=raw "$other/high.qcow2" "${share}u9/"
+    refuses "to move what it reads" "domain extra, which runs" \
+        relocate --move --overwrite "$other/low.qcow2" "${share}u9/"
+    refuses "the same with --force" "domain extra, which runs" \
+        relocate --move --force --overwrite "$other/low.qcow2" "${share}u9/"
+    virsh_a destroy extra >/dev/null
+    no_extra
+}
+
+# Formats whose names are not followed: with what they name they move, and else they are refused.
+test_other_formats() {
+    local format
+    for format in vmdk qed; do
+        (cd "$other" && qemu-img create -q -f "$format" "base.$format" 1M &&
+            qemu-img create -q -f "$format" -b "base.$format" -F "$format" "top.$format")
+        check "a $format image by itself" relocate "$other/base.$format" "${share}u9/"
+        refuses "one with a backing file" "a backing file, 'base.$format', which would stay behind" \
+            relocate "$other/top.$format" "${share}u9/"
+        refuses "to move its base" "image $other/top.$format \\($other/base.$format\\)" \
+            relocate --move --overwrite "$other/base.$format" "${share}u9/"
+        check "both move" relocate --move --overwrite "$other/base.$format" "$other/top.$format" "${share}u9/"
+    done
+    (cd "$other" && qemu-img create -q -f vmdk -o subformat=twoGbMaxExtentFlat flat.vmdk 1M)
+    refuses "one in several files" "parts of it in other files, 'flat-f001.vmdk'" \
+        relocate "$other/flat.vmdk" "${share}u9/"
+}
+
 # The only copy of an image is on the share by now, by hand, under a name that the journal lists.
 test_moved_by_hand() {
     local to=(--mount "$scratch/mount" "${share}u6")
@@ -298,4 +337,6 @@ test_single_images
 new_share u9
 test_pool_unlisted
 test_unlisted_files
+test_copy_of_what_is_read
+test_other_formats
 tap_end

@@ -119,6 +119,7 @@ struct users_question {
     bool
         active_only; /* only what runs is in the way: of a copy, and of a move with --force; else whoever
                          would look for the image there, and what does not tell whether it would */
+    bool copies; /* what is only read is not in the way either */
     enum image_openers openers;
     struct image_users *users;
 };
@@ -129,7 +130,7 @@ static int users_take(const struct file_users *users, const struct users_questio
         const struct file_user *u = &users->at[i];
         if (u->unknown && q->active_only)
             log_warn("%s: %s", u->who, u->how);
-        else if ((u->active || u->unknown || !q->active_only) &&
+        else if ((!q->active_only || (u->active && !(q->copies && u->reads))) &&
                  image_users_add(q->users, u, e) < 0)
             return -1;
     }
@@ -201,8 +202,12 @@ static struct users_question users_question(const struct relocate_call *c,
                                             struct image_users *users)
 {
     const bool removes = c->arg.move && !c->arg.force;
-    return (struct users_question){!removes, removes ? IMAGE_OPENERS_POSSIBLE : IMAGE_OPENERS_WRITE,
-                                   users};
+    return (struct users_question){
+        .active_only = !removes,
+        .copies = !c->arg.move,
+        .openers = removes ? IMAGE_OPENERS_POSSIBLE : IMAGE_OPENERS_WRITE,
+        .users = users,
+    };
 }
 
 /* ---- before a removal ---- */

@@ -6,7 +6,7 @@
  * which share a path is on. Then each definition that there is, of domains, of their saved states
  * and snapshots, is gone through: every text in it for paths, every volume and network source for
  * what it stands for, every image for what it is based on. The images tell that themselves
- * (users_chain.c), as QEMU will ask them, too. At last the files are looked at that no definition
+ * (core/pool/image_chain.h), as QEMU will ask them, too. At last the files are looked at that no definition
  * names (users_files.c).
  *
  * What ends while it is looked at is no user any more. Whatever else libvirt does not tell is an
@@ -22,9 +22,9 @@
 
 #include "core/cleanup.h"
 #include "core/log.h"
+#include "core/pool/image_chain.h"
 #include "qmp/virt/domain.h"
 #include "qmp/virt/pool/domain_edit.h"
-#include "qmp/virt/pool/users_chain.h"
 #include "qmp/virt/pool/users_search.h"
 
 int search_no_memory(struct err *e)
@@ -47,7 +47,8 @@ int search_add(struct search *s, char *who, const char *how, bool active, bool u
         free(who);
         return search_no_memory(e);
     }
-    u->at[u->n++] = (struct file_user){who, copy, active, unknown};
+    u->at[u->n++] = (struct file_user){
+        .who = who, .how = copy, .active = active, .unknown = unknown};
     return 0;
 }
 
@@ -145,10 +146,11 @@ struct chain_look {
     bool reached;
 };
 
-static bool chain_step(void *arg, const char *path)
+static bool chain_step(void *arg, const char *path, bool data)
 {
     struct chain_look *look = arg;
     look->reached |= search_path(look->s, path);
+    look->s->data |= look->reached && data;
     return !look->reached;
 }
 
@@ -156,7 +158,7 @@ int search_chain(struct search *s, const char *path)
 {
     struct chain_look look = {s, false};
     struct err e = {0};
-    if (!s->here || users_chain_walk(path, chain_step, &look, &e) == 0)
+    if (!s->here || image_chain_walk(path, chain_step, &look, &e) == 0)
         return look.reached;
     if (s->found == NULL)
         s->found = strdup(e.msg);
@@ -315,11 +317,87 @@ static int search_checkpoints(struct search *s, virDomainPtr dom, struct err *e)
     return rc;
 }
 
+/* What a domain that runs is known to read only, and what is no path that QEMU opens. The bases of a disk
+ * that is being mirrored may be in the way of that. */
+static const char search_read_only[] =
+    "/domain/devices/disk[readonly or @device='cdrom']"
+    "|/domain/devices/disk[not(readonly) and not(@device='cdrom') and not(mirror)]/backingStore"
+    "|/domain/os/kernel|/domain/os/initrd|/domain/os/dtb|/domain/os/loader[@readonly='yes']"
+    "|/domain/title|/domain/description|/domain/metadata";
+
+/* The rest of its definition; xmlFree() it. NULL: no memory. */
+static xmlChar *search_written(const char *xml, struct err *e)
+{
+    xmlChar *text = NULL;
+    CLEANUP_XML xmlDocPtr doc = xml_parse(xml, "a domain's XML", e);
+    if (doc == NULL)
+        return NULL;
+    CLEANUP_NODES struct xml_nodes nodes = xml_select(doc, NULL, search_read_only);
+    for (size_t i = 0; i < nodes.n; i++) {
+        xmlUnlinkNode(nodes.at[i]);
+        xmlFreeNode(nodes.at[i]);
+    }
+    xmlDocDumpMemory(doc, &text, NULL);
+    if (text == NULL)
+        search_no_memory(e);
+    return text;
+}
+
+/* A job may write to any image of the chain, as a commit does to a base. */
+static bool search_has_job(virDomainPtr dom, xmlDocPtr doc)
+{
+    CLEANUP_NODES struct xml_nodes disks =
+        xml_select(doc, NULL, "/domain/devices/disk/target/@dev");
+    for (size_t i = 0; i < disks.n; i++) {
+        virDomainBlockJobInfo info;
+        CLEANUP_FREE char *disk = xml_value(doc, disks.at[i], ".");
+        if (disk == NULL || virDomainGetBlockJobInfo(dom, disk, &info, 0) != 0)
+            return true;
+    }
+    return false;
+}
+
+/* Whether the domain, which runs as `live` and uses some of the files, only reads them: 1, 0, -1. */
+static int search_only_reads(struct search *s, virDomainPtr dom, const char *live, struct err *e)
+{
+    const struct domain_move m = {.pool = "", .name = search_name, .arg = s};
+    CLEANUP_XML xmlDocPtr doc = NULL;
+    xmlChar *text = search_written(live, e);
+    if (text == NULL)
+        return -1;
+    int writes = domain_edit_uses_path((const char *)text, "a domain", &m, e);
+    if (writes == 0)
+        doc = xml_parse((const char *)text, "a domain's XML", e);
+    xmlFree(text);
+    if (writes != 0 || doc == NULL)
+        return writes > 0 ? 0 : -1;
+    CLEANUP_NODES struct xml_nodes remote = xml_select(doc, NULL, "//source[@protocol='nfs']");
+    for (size_t i = 0; writes == 0 && i < remote.n; i++)
+        writes = search_nfs(s, doc, remote.at[i]);
+    return writes == 0 && search_all_volumes(s, doc) == 0 && !s->data && !search_has_job(dom, doc);
+}
+
+/* What it runs with. */
+static int search_running(struct search *s, virDomainPtr dom, const char *live, bool *is_user,
+                          struct err *e)
+{
+    const size_t before = s->users->n;
+    s->data = false;
+    if (search_xml(s, user_text("domain ", virDomainGetName(dom), "", ", which runs"), live, true,
+                   is_user, e) < 0)
+        return -1;
+    if (s->users->n == before || s->users->at[before].unknown)
+        return 0;
+    int reads = search_only_reads(s, dom, live, e);
+    s->users->at[before].reads = reads > 0;
+    return reads < 0 ? -1 : 0;
+}
+
 static int search_definition(struct search *s, virDomainPtr dom, bool active, struct err *e)
 {
     char uuid[VIRT_UUID_TEXT];
     bool user = false;
-    const char *name = virDomainGetName(dom), *ending = active ? ", which runs" : "";
+    const char *name = virDomainGetName(dom);
     if (virDomainGetUUIDString(dom, uuid) < 0)
         return virt_host_fail(s->host, e, name);
     const char *will_be =
@@ -329,8 +407,7 @@ static int search_definition(struct search *s, virDomainPtr dom, bool active, st
     CLEANUP_FREE char *live = active ? virDomainGetXMLDesc(dom, VIR_DOMAIN_XML_SECURE) : NULL;
     if (active && live == NULL)
         return search_gone(s, VIR_ERR_OPERATION_INVALID, name, e);
-    if (live != NULL &&
-        search_xml(s, user_text("domain ", name, "", ending), live, true, &user, e) < 0)
+    if (live != NULL && search_running(s, dom, live, &user, e) < 0)
         return -1;
     if (user || virDomainIsPersistent(dom) != 1)
         return 0;

@@ -24,6 +24,7 @@ struct search {
     size_t n_pools;
     struct file_users *users;
     char *found; /* what the definition that is being looked at reaches, or why that is not known */
+    bool data;   /* one of the files was found as an external data file, which is written to */
     void *looked; /* a tree (tsearch) of the files that were looked at */
 };
 

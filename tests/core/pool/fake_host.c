@@ -621,8 +621,8 @@ static void users_look(const struct fake_world *w, const struct image_files *fil
         if (!is)
             continue;
         users->at = realloc(users->at, (users->n + 1) * sizeof *users->at);
-        users->at[users->n++] =
-            (struct file_user){strdup(d->name), strdup(path), definition == d->running_as, false};
+        users->at[users->n++] = (struct file_user){
+            .who = strdup(d->name), .how = strdup(path), .active = definition == d->running_as};
         return;
     }
 }

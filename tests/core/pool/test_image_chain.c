@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "qmp/virt/pool/users_chain.h"
+#include "core/pool/image_chain.h"
 #include "tests/core/relocate/overlay_file.h"
 
 static char dir[64], seen[4096];
@@ -31,8 +31,9 @@ static int remove_dir(void **state)
 }
 
 /* Ends at what is in /pool. */
-static bool step(void *arg, const char *path)
+static bool step(void *arg, const char *path, bool data)
 {
+    (void)data;
     (void)arg;
     strcat(strcat(seen, path), " ");
     return strncmp(path, "/pool/", 6) != 0;
@@ -43,7 +44,7 @@ static int walk(const char *name, struct err *e)
     char path[128];
     snprintf(path, sizeof path, "%s/%s", dir, name);
     *seen = '\0';
-    return users_chain_walk(path, step, NULL, e);
+    return image_chain_walk(path, step, NULL, e);
 }
 
 static void expect_pool(const char *backing)
