@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "core/cleanup.h"
+#include "core/looking.h"
 #include "core/pool/path_text.h"
 #include "core/relocate/image_format.h"
 #include "core/relocate/image_other.h"
@@ -85,6 +86,7 @@ static int chain_read(struct chain_link *l, struct err *e)
 {
     struct stat st;
     CLEANUP_FREE uint8_t *head = malloc(IMAGE_FORMAT_HEAD_BYTES);
+    looking_at(l->path);
     CLEANUP_CLOSE int fd = open(l->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (head == NULL)
         return err_set(e, ERR_IO, ENOMEM, "no memory for %s", l->path);

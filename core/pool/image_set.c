@@ -23,6 +23,7 @@
 #include "core/cleanup.h"
 #include "core/file_system.h"
 #include "core/log.h"
+#include "core/looking.h"
 #include "core/text.h"
 
 /* ---- the set ---- */
@@ -66,6 +67,7 @@ int image_set_add(struct image_set *set, const char *path, struct err *e)
     struct image_name *i = set_grow(set, e);
     if (i == NULL)
         return -1;
+    looking_at(path);
     i->path = realpath(path, NULL);
     if (i->path == NULL)
         i->path = strdup(path);
@@ -182,6 +184,7 @@ static bool set_has_in_place(const struct image_set *set, const char *path)
 static bool set_path(void *arg, const char *path, bool here)
 {
     const struct image_set *set = arg;
+    looking_at(path);
     if (!here)
         return set_has_letters(set, path, true) ||
                (set->place != NULL && path_is_above(set->place->path, path) &&

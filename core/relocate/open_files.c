@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "core/cleanup.h"
+#include "core/looking.h"
 
 struct open_search {
     const struct open_file_id *ids;
@@ -253,6 +254,7 @@ static void open_look_at_loop(struct open_search *s, const char *name, const cha
     struct stat st;
     struct open_file f = {.writing = true};
     snprintf(f.who, sizeof f.who, "/dev/%.40s", name);
+    looking_at(backing);
     int known = open_loop_status(name, &id);
     bool there = known != 0 && open_stat(AT_FDCWD, backing, &st);
     if (known == 0)

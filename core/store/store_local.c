@@ -17,6 +17,7 @@
 #include <sys/statvfs.h>
 
 #include "core/cleanup.h"
+#include "core/looking.h"
 #include "core/store/local_file.h"
 #include "core/store/local_io.h"
 #include "core/store/local_name.h"
@@ -155,6 +156,7 @@ static bool local_is_of_this_host(int fd)
 static int local_find(struct local_place *place, const char *path, struct err *e)
 {
     struct statvfs fs;
+    looking_at(path);
     place->dir_fd = open(*path != '\0' ? path : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (place->dir_fd < 0 || fstatvfs(place->dir_fd, &fs) < 0)
         return err_set(e, ERR_IO, errno, "%s: cannot be opened", path);

@@ -257,6 +257,43 @@ test_other_formats() {
         relocate "$other/flat.vmdk" "${share}u9/"
 }
 
+# beside_hung CMD...: on host a with a mount at $scratch/hung whose server does not answer, for CMD alone.
+beside_hung() {
+    "$lab" exec a unshare -m --propagation private python3 -c '
+import ctypes, os, sys
+fd = os.open("/dev/fuse", os.O_RDWR)
+options = b"fd=%d,rootmode=40000,user_id=0,group_id=0" % fd
+if ctypes.CDLL(None).mount(b"hung", sys.argv[1].encode(), b"fuse", 0, options) != 0:
+    sys.exit("cannot mount what does not answer")
+os.set_inheritable(fd, True)
+os.execvp(sys.argv[2], sys.argv[2:])' "$scratch/hung" "$@"
+}
+
+catches_sigint() {
+    local pid
+    pid=$(pgrep -f "^$godwit relocate $1") && ((0x$(awk '/^SigCgt/ { print $2 }' "/proc/$pid/status") & 2))
+}
+
+# interrupted_beside NAME PATH ARGS...: it hangs on that path, and ends all the same.
+interrupted_beside() {
+    local name=$1 path=$2
+    shift 2
+    in_background beside_hung "$godwit" relocate "$@"
+    await 20 catches_sigint "$1" && kill -INT "$(pgrep -f "^$godwit relocate $1")"
+    ends "$name: ends" 3 20
+    check "$name: says what hangs" shows "interrupted while $path does not answer; nothing was touched" output
+}
+
+test_hung_mount() {
+    mkdir "$scratch/hung"
+    truncate -s 1M "$other/fine.img"
+    define_extra "$(disk raw "$scratch/hung/far.img" vda)"
+    interrupted_beside "a domain's disk on a dead mount" "$scratch/hung/far.img" --move "$other/fine.img" "${share}u9/"
+    check "nothing was copied" absent u9/fine.img
+    no_extra
+    interrupted_beside "a source on a dead mount" "$scratch/hung.*" --verify "$scratch/hung/a.img" "${share}u9/"
+}
+
 # The only copy of an image is on the share by now, by hand, under a name that the journal lists.
 test_moved_by_hand() {
     local to=(--mount "$scratch/mount" "${share}u6")
@@ -339,4 +376,5 @@ test_pool_unlisted
 test_unlisted_files
 test_copy_of_what_is_read
 test_other_formats
+test_hung_mount
 tap_end

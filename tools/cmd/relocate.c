@@ -15,6 +15,7 @@
 #include "core/relocate/manifest.h"
 #include "nfs/share_check.h"
 #include "tools/cmd/command.h"
+#include "tools/cmd/hung.h"
 #include "tools/cmd/relocate_call.h"
 #include "tools/cmd/relocate_users.h"
 
@@ -421,10 +422,13 @@ static int relocate_images(struct relocate_call *c, char **sources, size_t n,
                            const char *destination)
 {
     struct err e = {0};
+    struct hung hung;
     int64_t started_ns = clock_now_ns();
+    hung_begin(&hung, "nothing was touched");
     int rc = relocate_prepare(c, sources, n, destination, &e);
     if (rc == 0 && (rc = relocate_check_users(c, &e)) < 0 && e.class != ERR_CANCELLED)
         e.class = ERR_REFUSED; /* nothing was touched, whatever the reason */
+    hung_end(&hung);
     if (rc == 0 && c->options.move && c->sites.to->is_share)
         relocate_tell_quick(c);
     if (rc == 0)

@@ -12,6 +12,7 @@
 #include "qmp/virt/pool/host_virt.h"
 #include "tools/cmd/command.h"
 #include "core/pool/move.h"
+#include "tools/cmd/hung.h"
 #include "tools/cmd/relocate_call.h"
 #include "tools/cmd/report_pool.h"
 
@@ -206,10 +207,16 @@ static int pool_do(struct pool_call *p, char **operands, const char **result, st
                                     : "done";
     if (a->undo)
         return pool_undo(&p->move, e);
-    if (a->delete_originals)
-        return pool_delete(&p->move, e);
-    if (pool_check_share(a, operands[0], e) < 0 || pool_plan(&p->move, operands[0], e) < 0)
-        return -1;
+    struct hung hung;
+    hung_begin(&hung, a->delete_originals
+                          ? "what was not deleted yet stays; --delete-originals goes on with it"
+                          : "nothing was touched");
+    int rc = a->delete_originals                       ? pool_delete(&p->move, e)
+             : pool_check_share(a, operands[0], e) < 0 ? -1
+                                                       : pool_plan(&p->move, operands[0], e);
+    hung_end(&hung);
+    if (rc < 0 || a->delete_originals)
+        return rc;
     if (p->move.journal->phase == POOL_DONE) {
         *result = "done";
         return 0;

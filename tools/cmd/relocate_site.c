@@ -18,6 +18,7 @@
 #include "core/cleanup.h"
 #include "core/clock.h"
 #include "core/log.h"
+#include "core/looking.h"
 #include "core/store/store_local.h"
 #include "core/store/store_null.h"
 
@@ -151,6 +152,7 @@ static int share_is_directory(const struct relocate_sites *s, const char *text, 
 static bool local_is_directory(const char *text)
 {
     struct stat st;
+    looking_at(text);
     return stat(text, &st) == 0 && S_ISDIR(st.st_mode);
 }
 

@@ -47,8 +47,8 @@ int search_add(struct search *s, char *who, const char *how, bool active, bool u
         free(who);
         return search_no_memory(e);
     }
-    u->at[u->n++] = (struct file_user){
-        .who = who, .how = copy, .active = active, .unknown = unknown};
+    u->at[u->n++] =
+        (struct file_user){.who = who, .how = copy, .active = active, .unknown = unknown};
     return 0;
 }
 

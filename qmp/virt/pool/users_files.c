@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "core/cleanup.h"
+#include "core/looking.h"
 #include "core/relocate/part_name.h"
 #include "qmp/virt/pool/users_search.h"
 
@@ -63,6 +64,7 @@ static int search_is_saved_state(const char *path)
 {
     char head[sizeof save_magic - 1];
     struct stat st;
+    looking_at(path);
     CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd < 0)
         return errno == ENOENT || errno == ENXIO || errno == ENODEV || errno == ENOMEDIUM ? 0 : -1;
@@ -153,6 +155,7 @@ static int search_unread(struct search *s, const char *directory, const char *wh
 static int search_directory(struct search *s, virConnectPtr conn, const char *directory,
                             struct err *e)
 {
+    looking_at(directory);
     CLEANUP(search_close_dir) DIR *dir = opendir(directory);
     unsigned n = 0;
     if (dir == NULL)
