@@ -16,8 +16,10 @@
 #include "qmp/virt/pool/users.h"
 #include "core/pool/image_set.h"
 #include "tools/cmd/hung.h"
+#include "tools/cmd/own_libvirt.h"
 
-#define USERS_OWN_LIBVIRT "qemu:///system"
+#define USERS_SYSTEM "qemu:///system"
+#define USERS_SESSION "qemu:///session"
 
 /* ---- the images ---- */
 
@@ -109,12 +111,6 @@ static int users_add_all(struct relocate_call *c, struct image_set *set, struct 
 
 /* ---- who is asked ---- */
 
-static bool users_has_libvirt(void)
-{
-    return access("/run/libvirt/libvirt-sock", F_OK) == 0 ||
-           access("/run/libvirt/virtqemud-sock", F_OK) == 0;
-}
-
 /* What a question is for. */
 struct users_question {
     bool
@@ -152,33 +148,69 @@ static int users_ask(const char *uri, struct image_set *set, const struct users_
     return rc;
 }
 
-/* A socket is there, so there is a libvirt, which may have domains with these images. */
-static int users_silent(const struct relocate_arguments *a, const struct err *silent, struct err *e)
+/* There is a libvirt, which may have domains with these images. */
+static int users_silent(const struct relocate_arguments *a, const char *uri,
+                        const struct err *silent, struct err *e)
 {
     if (!a->move || a->force) {
-        log_warn("this host's libvirt was not asked who uses the images: %s", silent->msg);
+        log_warn("%s was not asked who uses the images: %s", uri, silent->msg);
         return 0;
     }
     err_set(e, ERR_REFUSED, 0,
-            "%s does not tell who uses the images, and --move would remove them: %s",
-            USERS_OWN_LIBVIRT, silent->msg);
-    return err_hint(e,
-                    "see '%s'; without --move the originals stay; --force moves them without "
-                    "libvirt's word",
-                    text_command("virsh -c %s list --all", USERS_OWN_LIBVIRT));
+            "%s does not tell who uses the images, and --move would remove them: %s", uri,
+            silent->msg);
+    return err_hint(
+        e,
+        "see '%s'; -c names another libvirt; without --move the originals stay; --force "
+        "moves them without libvirt's word",
+        text_command("virsh -c %s list --all", uri));
+}
+
+static int users_ask_own(const struct relocate_arguments *a, const char *uri, struct image_set *set,
+                         const struct users_question *q, struct err *e)
+{
+    struct err silent = {0};
+    return users_ask(uri, set, q, &silent) == 0 ? 0 : users_silent(a, uri, &silent, e);
+}
+
+/* One that runs, but has its socket elsewhere, can be asked only by a URI that somebody gives. */
+static int users_check_hidden(const struct relocate_arguments *a, struct err *e)
+{
+    struct err hidden = {0};
+    const pid_t pid = own_libvirt_daemon();
+    if (pid == 0)
+        return 0;
+    err_set(&hidden, ERR_LOST, 0, "a daemon runs (process %d), but not at its usual socket",
+            (int)pid);
+    return users_silent(a, USERS_SYSTEM, &hidden, e);
+}
+
+static int users_ask_host(const struct relocate_arguments *a, struct image_set *set,
+                          const struct users_question *q, struct err *e)
+{
+    const char *chosen = getenv("LIBVIRT_DEFAULT_URI");
+    const bool system = own_libvirt_has_system(), session = own_libvirt_has_session();
+    const bool other = chosen != NULL && *chosen != '\0' && strcmp(chosen, USERS_SYSTEM) != 0 &&
+                       strcmp(chosen, USERS_SESSION) != 0;
+    if (system && users_ask_own(a, USERS_SYSTEM, set, q, e) < 0)
+        return -1;
+    if (session && users_ask_own(a, USERS_SESSION, set, q, e) < 0)
+        return -1;
+    if (other)
+        return users_ask_own(a, chosen, set, q, e);
+    return system ? 0 : users_check_hidden(a, e);
 }
 
 static int users_ask_all(const struct relocate_call *c, struct image_set *set,
                          const struct users_question *q, struct err *e)
 {
     const struct option_list *uris = &c->arg.connect;
-    struct err silent = {0};
+    if (uris->n == 0)
+        return users_ask_host(&c->arg, set, q, e);
     for (size_t i = 0; i < uris->n; i++)
         if (users_ask(uris->at[i], set, q, e) < 0)
             return err_wrap(e, "%s does not tell who uses the images", uris->at[i]);
-    if (uris->n > 0 || !users_has_libvirt() || users_ask(USERS_OWN_LIBVIRT, set, q, &silent) == 0)
-        return 0;
-    return users_silent(&c->arg, &silent, e);
+    return 0;
 }
 
 /* The one image, as it is now; of a share by what the copy knows of it. */

@@ -10,7 +10,8 @@
  * by whatever name; or, with --move, a process has one open at all, or cannot be asked
  * (core/relocate/open_files.h says whom that is about), or a domain, snapshot or image that could reach
  * it would find nothing there then. Asked are the libvirts that were named with --connect, of which each has to
- * answer, or else this host's own, if there is one: where its socket is there and it does not answer,
+ * answer, or else this host's own: the system's, this user's session, and what LIBVIRT_DEFAULT_URI
+ * names. Where one that is there does not answer, a daemon runs that has its socket elsewhere,
  * or an image's chain cannot be read, --move is refused, too. --force says that it may go on without
  * knowing: then only what runs, or can write, is in the way.
  */

@@ -25,11 +25,21 @@ enum libvirt_is { LIBVIRT_REAL, LIBVIRT_MISSING, LIBVIRT_SILENT, LIBVIRT_UNSURE,
 
 static enum libvirt_is libvirt;
 static unsigned libvirt_asked;
+static char last_asked[64]; /* its URI */
+static pid_t daemon_runs;   /* a libvirtd, somewhere on this host */
+
+pid_t __wrap_own_libvirt_daemon(void);
+pid_t __wrap_own_libvirt_daemon(void)
+{
+    return daemon_runs;
+}
+
 static char in_use[256]; /* the path of an image that a domain has; "": of none */
 
-static int libvirt_knows(const struct image_files *files, struct file_users *users)
+static int libvirt_knows(const char *uri, const struct image_files *files, struct file_users *users)
 {
     libvirt_asked++;
+    snprintf(last_asked, sizeof last_asked, "%s", uri);
     if (*in_use == '\0' || !files->path(files->arg, in_use, true))
         return 0;
     users->at = calloc(1, sizeof *users->at);
@@ -74,7 +84,7 @@ int __wrap_virt_users_find(const char *uri, const struct image_files *files,
     if (libvirt == LIBVIRT_REAL)
         return __real_virt_users_find(uri, files, intent, users, e);
     if (libvirt == LIBVIRT_KNOWS)
-        return libvirt_knows(files, users);
+        return libvirt_knows(uri, files, users);
     if (libvirt != LIBVIRT_UNSURE)
         return err_set(e, ERR_LOST, 0, "libvirt: connection refused");
     users->at = calloc(1, sizeof *users->at);
@@ -273,6 +283,57 @@ static void test_who_does_not_tell_stops_a_move(void **state)
     opener = NULL;
 }
 
+/* ---- which libvirts ---- */
+
+static void test_a_libvirt_elsewhere_is_no_nobody(void **state)
+{
+    (void)state;
+    struct err hidden = {0}, none = {0};
+    daemon_runs = 12;
+    assert_int_equal(asked(LIBVIRT_MISSING, true, false, &hidden), -1);
+    assert_int_equal(hidden.class, ERR_REFUSED);
+    assert_non_null(strstr(hidden.msg, "a daemon runs (process 12), but not at its usual socket"));
+    assert_non_null(strstr(hidden.hint, "-c names another"));
+    assert_int_equal(asked(LIBVIRT_MISSING, true, true, &none), 0);
+    assert_int_equal(asked(LIBVIRT_MISSING, false, false, &none), 0);
+    daemon_runs = 0;
+}
+
+static void test_what_the_environment_names_is_asked(void **state)
+{
+    (void)state;
+    struct err e = {0}, silent = {0};
+    libvirt_asked = 0;
+    assert_int_equal(asked(LIBVIRT_KNOWS, true, false, &e), 0);
+    assert_int_equal(libvirt_asked, 1);
+    assert_string_equal(last_asked, "qemu:///system");
+    setenv("LIBVIRT_DEFAULT_URI", "qemu+unix:///system?socket=/srv/s", 1);
+    assert_int_equal(asked(LIBVIRT_KNOWS, true, false, &e), 0);
+    assert_int_equal(libvirt_asked, 3);
+    assert_string_equal(last_asked, "qemu+unix:///system?socket=/srv/s");
+    assert_int_equal(asked(LIBVIRT_MISSING, true, false, &silent), -1);
+    assert_non_null(strstr(silent.msg, "socket=/srv/s does not tell"));
+    unsetenv("LIBVIRT_DEFAULT_URI");
+}
+
+static void test_the_session_is_asked(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    char config[] = "/tmp/godwit-users.XXXXXX", command[128];
+    assert_non_null(mkdtemp(config));
+    snprintf(command, sizeof command, "mkdir -p %s/libvirt/qemu", config);
+    assert_int_equal(system(command), 0);
+    setenv("XDG_CONFIG_HOME", config, 1);
+    libvirt_asked = 0;
+    assert_int_equal(asked(LIBVIRT_KNOWS, true, false, &e), 0);
+    assert_int_equal(libvirt_asked, 2);
+    assert_string_equal(last_asked, "qemu:///session");
+    setenv("XDG_CONFIG_HOME", "/absent", 1);
+    snprintf(command, sizeof command, "rm -r %s", config);
+    assert_int_equal(system(command), 0);
+}
+
 /* ---- right before each removal ---- */
 
 enum { REMOVED = 50 };
@@ -382,9 +443,14 @@ int main(void)
         cmocka_unit_test(test_no_user_is_left_out),
         cmocka_unit_test(test_users_are_named_once),
         cmocka_unit_test(test_who_does_not_tell_stops_a_move),
+        cmocka_unit_test(test_a_libvirt_elsewhere_is_no_nobody),
+        cmocka_unit_test(test_what_the_environment_names_is_asked),
+        cmocka_unit_test(test_the_session_is_asked),
         cmocka_unit_test(test_many_removals_ask_once),
         cmocka_unit_test(test_who_came_since_stops_the_removal),
         cmocka_unit_test(test_one_that_is_opened_since_stays),
     };
+    setenv("XDG_CONFIG_HOME", "/absent", 1); /* this user's own is not the test's */
+    unsetenv("LIBVIRT_DEFAULT_URI");
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
