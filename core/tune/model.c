@@ -94,6 +94,7 @@ struct model_table {
 
 struct model_game {
     const struct model_table *dirtied;
+    const struct model_cut *cut; /* NULL: none */
     double ram, limit_ns;
     double first, skew, curve_z;       /* drawn */
     double wire, queued, zero_ns;      /* drawn: bytes a second, bytes, ns a byte */
@@ -232,6 +233,21 @@ static void model_switch_over(struct model_game *g, bool unlooked)
     g->converged = true;
 }
 
+/* Whether precopy is over by order, and then it is. */
+static bool model_cut_short(struct model_game *g)
+{
+    if (g->cut == NULL || g->passes < g->cut->passes || g->left <= 0)
+        return false;
+    if (!g->cut->postcopy) {
+        model_switch_over(g, false);
+        return true;
+    }
+    g->converged = true;
+    g->passes += 1;
+    model_sent(g, g->left_cost, g->left_cost / g->wire * NS_OF_S + model_zeros_ns(g));
+    return true;
+}
+
 static void model_play(struct model_game *g)
 {
     unsigned stale = 0;
@@ -243,6 +259,8 @@ static void model_play(struct model_game *g)
             model_switch_over(g, unlooked);
             return;
         }
+        if (model_cut_short(g))
+            return;
         unlooked = false;
         model_pass(g, enough);
         stale = g->left < g->least * MODEL_LESS ? 0 : stale + 1;
@@ -256,6 +274,7 @@ struct model_question {
     const struct model_guest *guest;
     const struct model_link *link;
     const struct model_costs *costs;
+    const struct model_cut *cut;
     struct model_table table;
 };
 
@@ -265,6 +284,7 @@ static void model_ask(struct model_question *q, const struct model_guest *guest,
     q->guest = guest;
     q->link = link;
     q->costs = costs;
+    q->cut = NULL;
     for (size_t i = 0; i < MODEL_TABLE; i++)
         q->table.at[i] =
             curve_bytes(&guest->curve, llround(MODEL_TABLE_FROM_NS * exp2((double)i / 4)));
@@ -280,6 +300,7 @@ static void model_deal(const struct model_question *q, unsigned number, int64_t 
     double zeros = c->zero_bytes_per_s.likely > 0 ? model_pick(c->zero_bytes_per_s, z[1]) : 0;
     *g = (struct model_game){
         .dirtied = &q->table,
+        .cut = q->cut,
         .ram = (double)q->guest->ram_bytes,
         .limit_ns = (double)limit_ns,
         .first = fmin(model_pick(q->guest->first_pass_bytes, z[2]), (double)q->guest->ram_bytes),
@@ -357,6 +378,16 @@ void model_predict(const struct model_guest *guest, const struct model_link *lin
 {
     struct model_question q;
     model_ask(&q, guest, link, costs);
+    model_answer(&q, limit_ns, out);
+}
+
+void model_predict_cut(const struct model_guest *guest, const struct model_link *link,
+                       const struct model_costs *costs, int64_t limit_ns,
+                       const struct model_cut *cut, struct model_answer *out)
+{
+    struct model_question q;
+    model_ask(&q, guest, link, costs);
+    q.cut = cut;
     model_answer(&q, limit_ns, out);
 }
 

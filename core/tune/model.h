@@ -66,6 +66,17 @@ struct model_answer {
 void model_predict(const struct model_guest *guest, const struct model_link *link,
                    const struct model_costs *costs, int64_t limit_ns, struct model_answer *out);
 
+/* Precopy that is cut short, whatever is left then. */
+struct model_cut {
+    unsigned passes; /* over RAM, at least 1 */
+    bool
+        postcopy; /* the guest goes over, and the rest after it; else it stands until all was sent */
+};
+
+void model_predict_cut(const struct model_guest *guest, const struct model_link *link,
+                       const struct model_costs *costs, int64_t limit_ns,
+                       const struct model_cut *cut, struct model_answer *out);
+
 /* What is asked of a migration; 0: nothing. */
 struct model_promise {
     int64_t pause_ns, total_ns;

@@ -198,3 +198,8 @@ int virt_route_finish(struct virt_route *to, struct err *e)
 {
     return virt_move_definition(&route(to)->move, to->kind == VIRT_ROUTE_NATIVE, e);
 }
+
+void virt_route_shell(const char *uri, struct shell *s)
+{
+    virt_host_shell(uri, s);
+}

@@ -8,6 +8,7 @@
 
 #include "core/loop.h"
 #include "core/migrate/vm.h"
+#include "qmp/shell.h"
 
 enum virt_route_kind {
     VIRT_ROUTE_AUTO,   /* direct where it can be */
@@ -61,6 +62,9 @@ int virt_route_finish(struct virt_route *r, struct err *e);
  * been killed in the switchover (qmp/virt/guard.h). Its exit code. */
 #define VIRT_ROUTE_GUARD "--guard"
 int virt_route_guard(int argc, char **argv);
+
+/* The shell on the host of a libvirt; end with shell_close(). */
+void virt_route_shell(const char *uri, struct shell *s);
 
 const char *virt_route_name(enum virt_route_kind kind);
 

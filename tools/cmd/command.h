@@ -32,6 +32,7 @@ struct command {
 extern const struct command command_bench;
 extern const struct command command_check;
 extern const struct command command_migrate;
+extern const struct command command_predict;
 extern const struct command command_relocate;
 extern const struct command command_watch;
 

@@ -14,7 +14,8 @@
 #include "version.h"
 
 static const struct command *const commands[] = {
-    &command_check, &command_migrate, &command_relocate, &command_watch, &command_bench,
+    &command_check,    &command_predict, &command_migrate,
+    &command_relocate, &command_watch,   &command_bench,
 };
 
 #define COUNT(a) (sizeof(a) / sizeof(*(a)))

@@ -12,13 +12,12 @@
 #include "tools/cmd/command.h"
 #include "tools/cmd/migrate_costs.h"
 #include "tools/cmd/migrate_request.h"
+#include "tools/cmd/migrate_sides.h"
 #include "tools/cmd/report_migrate.h"
 
 struct migrate_run {
     struct migrate_request request;
-    struct loop *loop;
-    struct virt_route *route;
-    struct vm *source, *destination;
+    struct migrate_sides sides;
     struct observer *observer;
     struct observer_result seen[OPTION_LIST_MAX];
     size_t seen_n;
@@ -29,38 +28,16 @@ struct migrate_run {
         definition; /* the guest has moved; set: what was to become of its definition has not */
 };
 
-static int migrate_open_sides(struct migrate_run *r, struct err *e)
-{
-    if (r->request.domain.domain != NULL) {
-        r->route = virt_route_open(r->loop, &r->request.domain, e);
-        if (r->route == NULL)
-            return -1;
-        r->source = r->route->source;
-        r->destination = r->route->destination;
-        return 0;
-    }
-    if (!r->request.opt.unsafe &&
-        virt_address_check_bare(&r->request.source_ep, &r->request.destination_ep,
-                                r->request.opt.via, e) < 0)
-        return -1;
-    r->source = vm_qmp_open(r->loop, &r->request.source_ep, "source", e);
-    if (r->source == NULL)
-        return -1;
-    r->destination = vm_qmp_open(r->loop, &r->request.destination_ep, "destination", e);
-    return r->destination != NULL ? 0 : -1;
-}
-
 static int migrate_open(struct migrate_run *r, struct err *e)
 {
     const struct migrate_options *o = &r->request.opt;
-    r->loop = loop_new(e);
-    if (r->loop == NULL || loop_catch_signals(r->loop, e) < 0 || migrate_open_sides(r, e) < 0)
+    if (migrate_sides_open(&r->sides, &r->request, e) < 0)
         return -1;
     if (o->observe.n > 0) {
         r->observer = observer_open(o->observe.at, o->observe.n, e);
         if (r->observer == NULL)
             return err_wrap(e, "--observe");
-        loop_sleep(r->loop, NS_PER_S); /* how it is while nothing happens */
+        loop_sleep(r->sides.loop, NS_PER_S); /* how it is while nothing happens */
         observer_mark(r->observer);
     }
     return 0;
@@ -74,13 +51,6 @@ static void migrate_progress(void *arg, const struct migrate_progress *p)
     report_migrate_progress(&r->progress, p);
 }
 
-static const char *migrate_route_name(const struct migrate_run *r)
-{
-    return r->route != NULL                   ? virt_route_name(r->route->kind)
-           : r->request.domain.domain == NULL ? "qmp"
-                                              : NULL;
-}
-
 /* What it has cost helps to predict the next one, and nothing more: no home to write to is no fault. */
 static void migrate_learn(const struct migrate_run *r)
 {
@@ -88,9 +58,9 @@ static void migrate_learn(const struct migrate_run *r)
     struct err e = {0};
     struct costs_key key;
     struct costs_case seen = migrate_costs_case(&r->report, &r->request.settings, &r->rates,
-                                                r->destination->seen.resumed_ns);
-    migrate_costs_key(&r->request, migrate_route_name(r), &r->report.source, &r->report.destination,
-                      &key);
+                                                r->sides.destination->seen.resumed_ns);
+    migrate_costs_key(&r->request, migrate_sides_route(&r->sides, &r->request), &r->report.source,
+                      &r->report.destination, &key);
     if (costs_path(path, sizeof path, &e) < 0 || costs_learn(path, &key, &seen, &e) < 0)
         log_info("what this migration has cost is not kept: %s", e.msg);
 }
@@ -110,7 +80,7 @@ static int64_t migrate_pause_cost(void *arg, const struct vm_facts *source,
     struct costs_found found;
     if (c != NULL && costs_path(path, sizeof path, &ignored) == 0)
         costs_read(c, path, &ignored);
-    migrate_costs_key(&r->request, migrate_route_name(r), source, destination, &key);
+    migrate_costs_key(&r->request, migrate_sides_route(&r->sides, &r->request), source, destination, &key);
     costs_find(c, &key, &found);
     return (int64_t)found.costs.pause_ns.high;
 }
@@ -118,12 +88,12 @@ static int64_t migrate_pause_cost(void *arg, const struct vm_facts *source,
 static int migrate_run_once(struct migrate_run *r, struct err *e)
 {
     const struct migrate_options *o = &r->request.opt;
-    bool domain = r->route != NULL;
+    bool domain = r->sides.route != NULL;
     const struct control_plan control = r->request.control;
     r->progress.explain = o->explain;
     const struct migrate_plan plan = {
-        .source = r->source,
-        .destination = r->destination,
+        .source = r->sides.source,
+        .destination = r->sides.destination,
         .settings = r->request.settings,
         .via = o->via,
         .control = &control,
@@ -144,13 +114,13 @@ static int migrate_run_once(struct migrate_run *r, struct err *e)
 static bool migrate_fall_back(struct migrate_run *r, struct err *e)
 {
     struct err unable = {0};
-    if (r->route == NULL || r->report.guest != MIGRATE_GUEST_SOURCE || !r->report.touched ||
-        !virt_route_fall_back(r->route, e, &unable))
+    if (r->sides.route == NULL || r->report.guest != MIGRATE_GUEST_SOURCE || !r->report.touched ||
+        !virt_route_fall_back(r->sides.route, e, &unable))
         return false;
     log_warn("%s; taking the native route", e->msg);
     err_clear(e);
-    r->source = r->route->source;
-    r->destination = r->route->destination;
+    r->sides.source = r->sides.route->source;
+    r->sides.destination = r->sides.route->destination;
     return true;
 }
 
@@ -159,10 +129,10 @@ static int migrate_do(struct migrate_run *r, struct err *e)
     int rc = migrate_run_once(r, e);
     if (rc < 0 && migrate_fall_back(r, e))
         rc = migrate_run_once(r, e);
-    if (rc == 0 && r->route != NULL)
-        virt_route_finish(r->route, &r->definition);
+    if (rc == 0 && r->sides.route != NULL)
+        virt_route_finish(r->sides.route, &r->definition);
     if (r->observer != NULL) {
-        loop_sleep(r->loop, NS_PER_S); /* the first signs of life, and some more */
+        loop_sleep(r->sides.loop, NS_PER_S); /* the first signs of life, and some more */
         r->seen_n = observer_stop(r->observer, r->seen, OPTION_LIST_MAX);
         r->observer = NULL;
     }
@@ -173,15 +143,7 @@ static void migrate_close(struct migrate_run *r)
 {
     if (r->observer != NULL)
         observer_stop(r->observer, r->seen, OPTION_LIST_MAX);
-    if (r->request.domain.domain != NULL) {
-        virt_route_close(r->route);
-    } else {
-        if (r->destination != NULL)
-            r->destination->ops->close(r->destination);
-        if (r->source != NULL)
-            r->source->ops->close(r->source);
-    }
-    loop_free(r->loop);
+    migrate_sides_close(&r->sides);
 }
 
 static const char *migrate_result(int rc, const struct migrate_report *r, const struct err *e)
@@ -200,8 +162,8 @@ static int migrate_finish(struct migrate_run *r, int rc, const struct err *e)
     const struct report_migrate report = {
         .result = rc == 0 && r->definition.class != ERR_NONE ? "incomplete"
                                                              : migrate_result(rc, &r->report, e),
-        .route = migrate_route_name(r),
-        .route_reason = r->route != NULL ? r->route->reason : NULL,
+        .route = migrate_sides_route(&r->sides, &r->request),
+        .route_reason = r->sides.route != NULL ? r->sides.route->reason : NULL,
         .settings = &r->request.settings,
         .report = &r->report,
         .observed = r->seen,

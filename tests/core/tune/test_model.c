@@ -188,6 +188,25 @@ static void test_max_bandwidth(void **state)
     assert_false(predict(&s, LIMIT_NS)->converges); /* 15 MiB are below the set */
 }
 
+/* Of a guest that would never converge: all that is dirty goes in the pause, or after it. */
+static void test_cut_short(void **state)
+{
+    (void)state;
+    struct setup s = setup();
+    s.guest.first_pass_bytes = estimate_exactly(256 * MIB);
+    dirty_set(&s, 80 * MIB);
+    const struct model_cut pause = {.passes = 1}, postcopy = {.passes = 2, .postcopy = true};
+    model_predict_cut(&s.guest, &s.link, &s.costs, 10 * NS_PER_MS, &pause, &s.a);
+    assert_true(s.a.converges);
+    assert_between(s.a.pause_ns.likely, 810e6, 815e6);
+    assert_between(s.a.total_ns.likely, 3.6e9, 3.7e9);
+    model_predict_cut(&s.guest, &s.link, &s.costs, 10 * NS_PER_MS, &postcopy, &s.a);
+    assert_true(s.a.converges);
+    assert_between(s.a.pause_ns.likely, 10e6, 10e6);
+    assert_between(s.a.total_ns.likely, 4.3e9, 4.6e9);
+    assert_between(s.a.bytes.likely, 410 * MIB, 425 * MIB);
+}
+
 /* ---- properties ---- */
 
 static void uncertain(struct setup *s)
@@ -411,6 +430,7 @@ int main(void)
         cmocka_unit_test(test_rate_above_the_link),
         cmocka_unit_test(test_everything_dirty),
         cmocka_unit_test(test_max_bandwidth),
+        cmocka_unit_test(test_cut_short),
         cmocka_unit_test(test_more_bandwidth_is_never_worse),
         cmocka_unit_test(test_more_dirt_is_never_better),
         cmocka_unit_test(test_more_limit_is_a_longer_pause),
