@@ -12,13 +12,18 @@
 
 #define WIRE_LOOK_NS (4 * NS_PER_S)
 
-/* /sys/class/net/DEVICE/speed is in Mbit/s, -1 where it is not known. */
-#define WIRE_SCRIPT                                                                                                \
-    "h=%s\n"                                                                                                       \
-    "a=$(getent ahosts \"$h\" 2>/dev/null | { read -r a _ && echo \"$a\"; }) || a=$h\n"                            \
-    "d=$(ip -o route get \"$a\" 2>/dev/null | sed -n 's/.* dev \\([^ ]*\\).*/\\1/p')\n"                            \
-    "s=$(cat \"/sys/class/net/$d/speed\" 2>/dev/null)\n"                                                           \
-    "r=$(ping -n -q -c 4 -i 0.2 -w 2 \"$a\" 2>/dev/null | sed -n 's,^r[a-z-]* *min.*= *\\([0-9.]*\\)/.*,\\1,p')\n" \
+/* /sys/class/net/DEVICE/speed is in Mbit/s, -1 where it is not known. One that is no card, and not made of cards
+ * (veth, tap), makes its speed up. */
+#define WIRE_SCRIPT                                                                     \
+    "h=%s\n"                                                                            \
+    "a=$(getent ahosts \"$h\" 2>/dev/null | { read -r a _ && echo \"$a\"; }) || a=$h\n" \
+    "d=$(ip -o route get \"$a\" 2>/dev/null | sed -n 's/.* dev \\([^ ]*\\).*/\\1/p')\n" \
+    "n=/sys/class/net/$d s=\n"                                                          \
+    "for x in $n/device $n/lower_*/device $n/lower_*/lower_*/device; do\n"              \
+    "[ -e \"$x\" ] && s=$(cat $n/speed 2>/dev/null)\n"                                  \
+    "done\n"                                                                            \
+    "r=$(ping -n -q -c 4 -i 0.2 -w 2 \"$a\" 2>/dev/null |\n"                            \
+    "sed -n 's,^r[a-z-]* *min.*= *\\([0-9.]*\\)/.*,\\1,p')\n"                           \
     "echo \"${d:--} ${s:--} ${r:--}\""
 
 void wire_read(const char *said, struct wire *w)

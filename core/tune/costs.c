@@ -193,7 +193,8 @@ static void costs_find_link(const struct costs *c, const struct costs_key *k,
     out->bytes_per_s = v.n > 0 ? costs_estimate(&v, COSTS_SPREAD_LINK) : estimate_exactly(0);
 }
 
-/* Measured in the lab, on two cores that were busy: bench/results has the cases. */
+/* What was seen in the lab, whose two cores were busy: of "qmp" in the runs of bench/predict, of libvirt's routes
+ * in those of bench/routes. */
 static struct model_costs costs_shipped(const struct costs_key *k)
 {
     static const struct {

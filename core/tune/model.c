@@ -407,8 +407,13 @@ static int64_t model_search(
     bool (*enough)(const struct model_answer *a, const struct model_promise *p),
     struct model_answer *out)
 {
-    int64_t good = rises ? MODEL_LIMIT_MAX_NS : MODEL_LIMIT_MIN_NS;
-    int64_t bad = rises ? MODEL_LIMIT_MIN_NS : MODEL_LIMIT_MAX_NS;
+    int64_t most = MODEL_LIMIT_MAX_NS;
+    if (!rises &&
+        p->pause_ns < most) /* a promise that the model may be wrong about is no limit to exceed */
+        most = p->pause_ns / MODEL_LIMIT_MIN_NS * MODEL_LIMIT_MIN_NS;
+    if (most < MODEL_LIMIT_MIN_NS)
+        most = MODEL_LIMIT_MIN_NS;
+    int64_t good = rises ? most : MODEL_LIMIT_MIN_NS, bad = rises ? MODEL_LIMIT_MIN_NS : most;
     struct model_answer a;
     model_answer(q, bad, out);
     if (enough(out, p))

@@ -86,8 +86,9 @@ struct model_promise {
 bool model_keeps(const struct model_answer *a, const struct model_promise *p);
 
 /*
- * The downtime limit to be set so that a promise is kept: the largest with which the pause stays below it,
- * for that ends soonest. 0: there is none. *out is what comes of it (of the nearest try, when there is none).
+ * The downtime limit to be set so that a promise is kept: the largest, but none above the promise, with which the
+ * pause stays below it, for that ends soonest. 0: there is none. *out is what comes of it (of the nearest try, when
+ * there is none).
  */
 int64_t model_limit_for(const struct model_guest *guest, const struct model_link *link,
                         const struct model_costs *costs, const struct model_promise *promise,

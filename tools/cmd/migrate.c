@@ -51,7 +51,8 @@ static void migrate_progress(void *arg, const struct migrate_progress *p)
     report_migrate_progress(&r->progress, p);
 }
 
-/* What it has cost helps to predict the next one, and nothing more: no home to write to is no fault. */
+/* What it has cost helps to predict the next one, and nothing more: no home to write to is no fault. One that did
+ * not converge has shown what the link carries. */
 static void migrate_learn(const struct migrate_run *r)
 {
     char path[PATH_MAX];
@@ -80,7 +81,8 @@ static int64_t migrate_pause_cost(void *arg, const struct vm_facts *source,
     struct costs_found found;
     if (c != NULL && costs_path(path, sizeof path, &ignored) == 0)
         costs_read(c, path, &ignored);
-    migrate_costs_key(&r->request, migrate_sides_route(&r->sides, &r->request), source, destination, &key);
+    migrate_costs_key(&r->request, migrate_sides_route(&r->sides, &r->request), source, destination,
+                      &key);
     costs_find(c, &key, &found);
     return (int64_t)found.costs.pause_ns.high;
 }
@@ -209,7 +211,7 @@ static int migrate_main(const struct command *self, int argc, char **argv)
         migrate_open(&r, &e) == 0)
         rc = migrate_do(&r, &e);
     code = migrate_finish(&r, rc, &e);
-    if (rc == 0)
+    if (rc == 0 || migrate_rates_link(&r.rates) > 0)
         migrate_learn(&r);
     migrate_close(&r);
     return code;

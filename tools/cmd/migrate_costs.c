@@ -12,11 +12,12 @@
 
 #include "core/clock.h"
 
-/* Between two reports that tell a rate: shorter ones are rounding, longer ones a hold-up of ours. */
+/* Between two reports that tell a rate: shorter ones are rounding. What is sent in the first moments fills
+ * sockets, and was not carried yet. */
 #define RATES_TICK_MIN_NS (40 * NS_PER_MS)
-#define RATES_TICK_MAX_NS NS_PER_S
-#define RATES_ENOUGH 3
-#define RATES_ENOUGH_BYTES (8.0 * 1048576)
+#define RATES_BEGIN_NS (300 * NS_PER_MS)
+#define RATES_ENOUGH 5
+#define RATES_ENOUGH_BYTES (4.0 * 1048576)
 
 /* Of max-bandwidth: what is no slower than this was held back by it. */
 #define RATES_HELD_BACK 0.85
@@ -27,30 +28,32 @@
 void migrate_rates_follow(struct migrate_rates *r, const struct migrate_progress *p)
 {
     const struct vm_sample *now = &p->source, *then = &r->before.source;
+    bool begins = p->phase == PHASE_PRECOPY && r->before.phase != PHASE_PRECOPY;
     bool both = p->phase == PHASE_PRECOPY && r->before.phase == PHASE_PRECOPY &&
                 now->migration == VM_MIGRATION_ACTIVE && then->migration == VM_MIGRATION_ACTIVE;
     int64_t ns = p->elapsed_ns - r->before.elapsed_ns;
     if (both && ns < RATES_TICK_MIN_NS)
         return;
-    if (both && ns < RATES_TICK_MAX_NS && r->n < MIGRATE_RATES_MAX &&
-        now->ram_transferred_bytes > then->ram_transferred_bytes) {
+    if (begins)
+        r->began_ns = p->elapsed_ns;
+    if (both && r->before.elapsed_ns - r->began_ns >= RATES_BEGIN_NS &&
+        now->ram_transferred_bytes >= then->ram_transferred_bytes) {
         uint64_t sent = now->ram_transferred_bytes - then->ram_transferred_bytes;
+        uint64_t handled = now->ram_handled_bytes - then->ram_handled_bytes;
         /* mostly zero pages, or compressed ones: that was not the link's speed */
-        if (now->ram_handled_bytes - then->ram_handled_bytes <= 2 * sent)
-            r->bytes_per_s[r->n++] = (double)sent * (double)NS_PER_S / (double)ns;
+        if (handled <= sent + sent / 8) {
+            r->n++;
+            r->bytes += (double)sent;
+            r->ns += (double)ns;
+        }
     }
     r->before = *p;
 }
 
 double migrate_rates_link(const struct migrate_rates *r)
 {
-    double sorted[MIGRATE_RATES_MAX], sent = 0;
-    memcpy(sorted, r->bytes_per_s, r->n * sizeof sorted[0]);
-    for (size_t i = 0; i < r->n; i++)
-        sent += r->bytes_per_s[i] / 10; /* a report comes about each 100 ms */
-    if (r->n < RATES_ENOUGH || sent < RATES_ENOUGH_BYTES)
-        return 0;
-    return estimate_quantile(sorted, r->n, 0.75);
+    bool enough = r->n >= RATES_ENOUGH && r->bytes >= RATES_ENOUGH_BYTES;
+    return enough ? r->bytes * (double)NS_PER_S / r->ns : 0;
 }
 
 /* ---- under what it is kept ---- */
@@ -134,7 +137,8 @@ static int64_t costs_sending_ns(const struct migrate_report *report,
 static int64_t costs_pause_ns(const struct migrate_report *report, const struct vm_settings *s,
                               const struct migrate_rates *rates, double bytes_per_s)
 {
-    if (report->downtime_observed_ns < 0 || s->postcopy || s->pause)
+    if (report->guest != MIGRATE_GUEST_DESTINATION || report->downtime_observed_ns < 0 ||
+        s->postcopy || s->pause)
         return -1;
     int64_t sending_ns = costs_sending_ns(report, rates, bytes_per_s);
     return sending_ns < 0 ? -1 : report->downtime_observed_ns - sending_ns;
@@ -146,10 +150,11 @@ struct costs_case migrate_costs_case(const struct migrate_report *report,
 {
     double link = settings->compression == VM_COMPRESSION_NONE ? migrate_rates_link(rates) : 0;
     double most = (double)settings->max_bandwidth_bytes_per_s;
+    bool moved = report->guest == MIGRATE_GUEST_DESTINATION;
     struct costs_case seen = {
         .begin_ns = -1,
         .pause_ns = costs_pause_ns(report, settings, rates, link),
-        .end_ns = resumed_ns > 0 ? report->ended_ns - resumed_ns : -1,
+        .end_ns = moved && resumed_ns > 0 ? report->ended_ns - resumed_ns : -1,
         .bytes_per_s = most > 0 && link > most * RATES_HELD_BACK ? 0 : link,
     };
     for (size_t i = 0; i < report->phases.logged && seen.begin_ns < 0; i++)

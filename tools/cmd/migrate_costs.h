@@ -8,19 +8,18 @@
 #include "core/tune/costs.h"
 #include "tools/cmd/migrate_request.h"
 
-enum { MIGRATE_RATES_MAX = 256 };
-
-/* How fast it was sent, from one progress report to the next; starts as {0}. */
+/* What was sent, from one progress report to the next; starts as {0}. */
 struct migrate_rates {
-    double bytes_per_s[MIGRATE_RATES_MAX];
-    size_t n;
+    size_t n; /* moments that tell the link's speed, and what was sent in them */
+    double bytes, ns;
+    int64_t began_ns;               /* precopy, as elapsed time */
     struct migrate_progress before; /* the last report in precopy */
 };
 
 void migrate_rates_follow(struct migrate_rates *r, const struct migrate_progress *p);
 
-/* What the link has carried: the upper quartile, because each hold-up makes a moment slower and nothing makes
- * one faster. 0: too little was sent to tell. */
+/* What the link has carried, its hold-ups included: they will be there the next time, too. 0: too little was
+ * sent to tell. */
 double migrate_rates_link(const struct migrate_rates *r);
 
 /* Under what the costs of this migration are kept, and found. `route` is "qmp", "direct", "native". */
@@ -28,7 +27,7 @@ void migrate_costs_key(const struct migrate_request *request, const char *route,
                        const struct vm_facts *source, const struct vm_facts *destination,
                        struct costs_key *k);
 
-/* Of one that has succeeded. `resumed_ns`: when the destination said so, 0: it did not. */
+/* Of one that has succeeded, or has at least shown what the link carries. `resumed_ns`: when the destination said so, 0: it did not. */
 struct costs_case migrate_costs_case(const struct migrate_report *report,
                                      const struct vm_settings *settings,
                                      const struct migrate_rates *rates, int64_t resumed_ns);

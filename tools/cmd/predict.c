@@ -3,11 +3,9 @@
 #include "core/clock.h"
 #include "tools/cmd/command.h"
 #include "tools/cmd/predict.h"
-#include "tools/cmd/promise.h"
 
 struct predict_call {
     struct migrate_request request;
-    struct promise_options promises;
     uint64_t link_bytes_per_s; /* UINT64_MAX: not given */
     struct migrate_sides sides;
     struct predict_input in;
@@ -21,7 +19,6 @@ static const struct option_def options[] = {
      "what the link between the hosts carries (1gbit, 100M), if that is known; without it, what "
      "earlier migrations between them reached, else a guess by the card's speed",
      AT(link_bytes_per_s), 0, 0, NULL},
-    {"promises", 0, OPTION_TABLE, NULL, NULL, AT(promises), 0, 0, promise_option_table},
     {"migrate", 0, OPTION_TABLE, NULL, NULL, AT(request.opt), 0, 0, migrate_request_options},
     OPTION_END,
 };
@@ -33,17 +30,16 @@ static int predict_check_usage(struct predict_call *c, char **operands, struct e
     if (migrate_request_check(&c->request, operands, e) < 0)
         return -1;
     c->request.domain.guard = NULL; /* there is nothing to be guarded */
-    return promise_check(&c->promises, &c->request.settings, &c->in.promise, e);
+    return 0;
 }
 
-static int predict_do(struct predict_call *c, struct err *e)
+static int predict_do(struct predict_call *c, int64_t began_ns, struct err *e)
 {
-    struct promise promise = c->in.promise;
     uint64_t link = c->link_bytes_per_s == UINT64_MAX ? 0 : c->link_bytes_per_s;
     if (migrate_sides_open(&c->sides, &c->request, e) < 0 ||
-        predict_look(&c->sides, &c->request, link, &c->in, e) < 0)
+        predict_look(&c->sides, &c->request, link, began_ns, &c->in, e) < 0)
         return -1;
-    c->in.promise = promise;
+    c->in.promise = c->request.control.promise;
     if (c->request.settings.downtime_limit_ns > 0)
         c->in.limit_ns = c->request.settings.downtime_limit_ns;
     predict_judge(&c->in, &c->result);
@@ -69,12 +65,11 @@ static int predict_main(const struct command *self, int argc, char **argv)
     int64_t began_ns = clock_now_ns();
     c.link_bytes_per_s = UINT64_MAX;
     migrate_request_init(&c.request);
-    promise_options_init(&c.promises);
     int first = command_parse(self, &c, argc, argv, 2, 2, &code);
     if (first < 0)
         return code;
     command_log_level(c.request.opt.verbose ? LOG_DEBUG : LOG_WARN);
-    int rc = predict_check_usage(&c, argv + first, &e) == 0 ? predict_do(&c, &e) : -1;
+    int rc = predict_check_usage(&c, argv + first, &e) == 0 ? predict_do(&c, began_ns, &e) : -1;
     if (c.request.opt.json)
         report_predict_json(&c.in, rc == 0 ? &c.result : NULL, &e, clock_now_ns() - began_ns,
                             stdout);

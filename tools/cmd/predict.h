@@ -70,10 +70,11 @@ struct predict_result {
 
 /*
  * Looks at both sides, at the guest's memory, what it dirties, the link and the costs; touches nothing, and
- * takes some seconds. ERR_REFUSED: migrate would refuse it as well.
+ * takes some seconds: what has passed since `began_ns` is in the ten of the whole. ERR_REFUSED: migrate would refuse it as well.
  */
 int predict_look(struct migrate_sides *sides, const struct migrate_request *request,
-                 uint64_t link_bytes_per_s, struct predict_input *in, struct err *e);
+                 uint64_t link_bytes_per_s, int64_t began_ns, struct predict_input *in,
+                 struct err *e);
 
 /* The parts of it that are pure. */
 void predict_take_memory(struct predict_input *in);

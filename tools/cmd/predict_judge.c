@@ -13,8 +13,8 @@
 #include "tools/cmd/predict.h"
 
 /* Without a promise: from here on it converges, up to there it does not; between it is not known. */
-#define JUDGE_CONVERGES 0.8
-#define JUDGE_DOES_NOT 0.2
+#define JUDGE_CONVERGES 0.6
+#define JUDGE_DOES_NOT 0.3
 
 /* What a tracked page costs its writer, once a pass: a fault that KVM handles, or TCG's slow path. */
 #define JUDGE_FAULT_NS ((struct estimate){0.7e3, 2.5e3, 10e3})

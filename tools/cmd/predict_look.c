@@ -3,8 +3,10 @@
  * What goes into a prediction, each with how sure it is: an interval that is wide where little is known is
  * an answer, too.
  */
+#include <inttypes.h>
 #include <limits.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "core/clock.h"
@@ -15,8 +17,10 @@
 #include "tools/cmd/migrate_costs.h"
 #include "tools/cmd/predict.h"
 
-/* Of the ten seconds that a prediction may take. */
-#define LOOK_DIRTY_NS (7 * NS_PER_S)
+/* Of the ten seconds that a prediction may take: the measuring of dirt has to end by then, but is given what a
+ * few windows need. The rest takes a second, or two. */
+#define LOOK_DIRTY_END_NS (8 * NS_PER_S)
+#define LOOK_DIRTY_LEAST_NS (9 * NS_PER_S / 2)
 
 /* A guest dirties more, or less, while it is migrated than when it was measured: bench/results has how far
  * that goes. */
@@ -121,10 +125,13 @@ static int look_at_sides(struct migrate_sides *sides, const struct migrate_reque
 }
 
 /* A guest that is stopped dirties nothing. */
-static int look_at_dirt(struct migrate_sides *sides, struct predict_input *in, struct err *e)
+static int look_at_dirt(struct migrate_sides *sides, int64_t began_ns, struct predict_input *in,
+                        struct err *e)
 {
     static struct dirty_result seen; /* too large for a stack */
-    struct dirty_options options = {.budget_ns = LOOK_DIRTY_NS};
+    int64_t left_ns = began_ns + LOOK_DIRTY_END_NS - clock_now_ns();
+    struct dirty_options options = {
+        .budget_ns = left_ns > LOOK_DIRTY_LEAST_NS ? left_ns : LOOK_DIRTY_LEAST_NS};
     struct dirty_qemu qemu = {.known = false};
     in->guest = (struct model_guest){.ram_bytes = in->source.ram_bytes, .skew = LOOK_SKEW};
     in->guest.curve.ram_bytes = in->source.ram_bytes;
@@ -138,14 +145,37 @@ static int look_at_dirt(struct migrate_sides *sides, struct predict_input *in, s
     return 0;
 }
 
+/* Of a domain the thread's number is all that its QEMU says, and it may be of another PID namespace: the guest's
+ * UUID is on the command line of the right one. */
+static bool look_has_uuid(int64_t thread, const char *uuid)
+{
+    char path[64], text[16384];
+    snprintf(path, sizeof path, "/proc/%" PRIi64 "/cmdline", thread);
+    FILE *f = fopen(path, "re");
+    if (f == NULL)
+        return false;
+    size_t n = fread(text, 1, sizeof text, f);
+    fclose(f);
+    return uuid[0] != '\0' && memmem(text, n, uuid, strlen(uuid)) != NULL;
+}
+
+/* A thread of the source's QEMU, on this machine; 0: it is not known. */
+static int64_t look_for_thread(const struct migrate_sides *sides, const struct predict_input *in)
+{
+    const struct vm_qmp *q = look_qmp(sides);
+    if (q->process.pid > 0)
+        return q->process.pid;
+    return sides->route != NULL && look_has_uuid(q->thread, in->source.uuid) ? q->thread : 0;
+}
+
 static void look_at_memory(const struct migrate_sides *sides, const struct shell *shell,
                            struct predict_input *in)
 {
     struct err e = {0};
-    if (shell->kind != SHELL_LOCAL)
-        log_info(
-            "how much of the guest's memory is zeros is not known: its QEMU is on another host");
-    else if (guest_memory_look(look_qmp(sides)->thread, in->source.ram_bytes, &in->memory, &e) < 0)
+    int64_t thread = shell->kind == SHELL_LOCAL ? look_for_thread(sides, in) : 0;
+    if (thread == 0)
+        log_info("how much of the guest's memory is zeros is not known: its QEMU's process is not");
+    else if (guest_memory_look(thread, in->source.ram_bytes, &in->memory, &e) < 0)
         log_info("how much of the guest's memory is zeros is not known: %s", e.msg);
     if (e.class != ERR_NONE)
         in->memory = (struct guest_memory){.pages = 0};
@@ -163,7 +193,8 @@ static void look_up_costs(struct predict_input *in)
 }
 
 int predict_look(struct migrate_sides *sides, const struct migrate_request *request,
-                 uint64_t link_bytes_per_s, struct predict_input *in, struct err *e)
+                 uint64_t link_bytes_per_s, int64_t began_ns, struct predict_input *in,
+                 struct err *e)
 {
     struct shell shell;
     *in = (struct predict_input){
@@ -177,7 +208,7 @@ int predict_look(struct migrate_sides *sides, const struct migrate_request *requ
         return -1;
     migrate_costs_key(request, in->route, &in->source, &in->destination, &in->key);
     look_up_costs(in);
-    if (look_at_dirt(sides, in, e) < 0)
+    if (look_at_dirt(sides, began_ns, in, e) < 0)
         return -1;
     if (request->domain.domain != NULL)
         virt_route_shell(request->domain.connect, &shell);

@@ -267,7 +267,7 @@ static void report_settings_json(struct json *o, const struct predict_input *in,
     json_text(o, "route_reason", in->route_reason);
     json_ms(o, "downtime_limit_ms", r->limit_ns);
     json_text(o, "downtime_limit_from", from[r->limit_from]);
-    json_u64(o, "throttle_percent", r->throttle_percent);
+    json_u64(o, "needed_throttle_percent", r->throttle_percent);
     json_flag(o, "postcopy", r->postcopy || in->settings->postcopy);
 }
 

@@ -319,6 +319,17 @@ static void test_a_limit_for_a_promise(void **state)
     assert_between(s.a.pause_ns.high, 80e6, 100e6);
 }
 
+/* Also where no limit would break it. */
+static void test_no_limit_above_the_promise(void **state)
+{
+    (void)state;
+    struct setup s = setup();
+    s.guest.first_pass_bytes = estimate_exactly(1 * MIB);
+    const struct model_promise p = {.pause_ns = 2 * NS_PER_S};
+    int64_t limit_ns = model_limit_for(&s.guest, &s.link, &s.costs, &p, &s.a);
+    assert_between((double)limit_ns, 1e6, 2e9);
+}
+
 static void test_a_promise_below_the_fixed_costs(void **state)
 {
     (void)state;
@@ -437,6 +448,7 @@ int main(void)
         cmocka_unit_test(test_intervals_are_sound_and_answers_equal),
         cmocka_unit_test(test_it_may_not_converge),
         cmocka_unit_test(test_a_limit_for_a_promise),
+        cmocka_unit_test(test_no_limit_above_the_promise),
         cmocka_unit_test(test_a_promise_below_the_fixed_costs),
         cmocka_unit_test(test_a_promise_of_time),
         cmocka_unit_test(test_the_smallest_pause),

@@ -32,13 +32,17 @@ static void test_the_rate_of_a_link(void **state)
     struct migrate_rates r = {.n = 0};
     tick(&r, PHASE_PREPARING, 0, 0);
     tick(&r, PHASE_PRECOPY, 50 * MIB, 50 * MIB); /* of before: no rate */
-    tick(&r, PHASE_PRECOPY, 1 * MIB, 200 * MIB); /* zeros */
-    for (int i = 0; i < 5; i++)
+    for (int i = 0; i < 3; i++)
+        tick(&r, PHASE_PRECOPY, 40 * MIB, 40 * MIB); /* into the sockets */
+    tick(&r, PHASE_PRECOPY, 1 * MIB, 200 * MIB);     /* zeros */
+    for (int i = 0; i < 8; i++)
         tick(&r, PHASE_PRECOPY, 10 * MIB, 10 * MIB);
-    tick(&r, PHASE_PRECOPY, 2 * MIB, 2 * MIB);      /* held up */
+    tick(&r, PHASE_PRECOPY, 1 * MIB, 2 * MIB); /* half of it zeros */
+    tick(&r, PHASE_PRECOPY, 0, 0);             /* held up */
+    tick(&r, PHASE_PRECOPY, 10 * MIB, 10 * MIB);
     tick(&r, PHASE_SWITCHOVER, 20 * MIB, 20 * MIB); /* max-bandwidth does not hold there */
-    assert_int_equal(r.n, 6);
-    assert_true(migrate_rates_link(&r) == 100.0 * (double)MIB);
+    assert_int_equal(r.n, 10);
+    assert_true(migrate_rates_link(&r) == 90.0 * (double)MIB);
 }
 
 static void test_too_little_to_tell(void **state)
@@ -52,8 +56,10 @@ static void test_too_little_to_tell(void **state)
 
 static struct migrate_report report(void)
 {
-    struct migrate_report r = {
-        .started_ns = NS_PER_S, .ended_ns = 4 * NS_PER_S, .downtime_observed_ns = 60 * NS_PER_MS};
+    struct migrate_report r = {.guest = MIGRATE_GUEST_DESTINATION,
+                               .started_ns = NS_PER_S,
+                               .ended_ns = 4 * NS_PER_S,
+                               .downtime_observed_ns = 60 * NS_PER_MS};
     r.phases.logged = 2;
     r.phases.log[1] = (struct phase_entry){PHASE_PRECOPY, NS_PER_S + 200 * NS_PER_MS};
     r.last.migration = VM_MIGRATION_COMPLETED;
@@ -65,7 +71,7 @@ static struct migrate_report report(void)
 static struct migrate_rates rates(void)
 {
     struct migrate_rates r = {.n = 0};
-    for (int i = 0; i < 9; i++)
+    for (int i = 0; i < 14; i++)
         tick(&r, PHASE_PRECOPY, 10 * MIB, 10 * MIB);
     return r;
 }
@@ -82,6 +88,20 @@ static void test_what_is_kept(void **state)
     assert_int_equal(c.pause_ns, 20 * NS_PER_MS);
     assert_int_equal(c.end_ns, 100 * NS_PER_MS);
     assert_true(c.bytes_per_s == 100.0 * (double)MIB);
+}
+
+/* One that did not end has shown the link, and nothing else. */
+static void test_what_a_failure_shows(void **state)
+{
+    (void)state;
+    const struct vm_settings plain = {.downtime_limit_ns = 0};
+    struct migrate_report r = report();
+    struct migrate_rates sent = rates();
+    r.guest = MIGRATE_GUEST_SOURCE;
+    struct costs_case c = migrate_costs_case(&r, &plain, &sent, 3900 * NS_PER_MS);
+    assert_true(c.bytes_per_s == 100.0 * (double)MIB);
+    assert_int_equal(c.pause_ns, -1);
+    assert_int_equal(c.end_ns, -1);
 }
 
 /* What cannot be known is not made up. */
@@ -152,8 +172,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_rate_of_a_link), cmocka_unit_test(test_too_little_to_tell),
-        cmocka_unit_test(test_what_is_kept),       cmocka_unit_test(test_what_is_not_known),
-        cmocka_unit_test(test_under_which_hosts),
+        cmocka_unit_test(test_what_is_kept),       cmocka_unit_test(test_what_a_failure_shows),
+        cmocka_unit_test(test_what_is_not_known),  cmocka_unit_test(test_under_which_hosts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
