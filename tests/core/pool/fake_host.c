@@ -32,7 +32,7 @@
 static struct fake_world
     *the_world; /* of this process: wrapped system calls have no other way to it */
 
-static void die(const char *what)
+void fake_die(const char *what)
 {
     perror(what);
     abort();
@@ -88,137 +88,6 @@ int fake_leave(enum fate fate, const char *call, enum err_class class, struct er
     return fate == FATE_GOES ? 0 : err_set(e, class, 0, "%s: the fake fails", call);
 }
 
-/* ---- definitions ---- */
-
-struct line {
-    char word[8], a[256], b[256];
-};
-
-/* The next line; NULL: there is none. */
-static const char *next_line(const char *at, struct line *l)
-{
-    if (*at == '\0')
-        return NULL;
-    char text[FAKE_TEXT];
-    size_t len = strcspn(at, "\n");
-    *l = (struct line){0};
-    snprintf(text, sizeof text, "%.*s", (int)len, at);
-    sscanf(text, "%7s %255s %255s", l->word, l->a, l->b);
-    at += len;
-    return at + (*at == '\n');
-}
-
-static const char *next_that_counts(const char *at, struct line *l)
-{
-    while ((at = next_line(at, l)) != NULL && strcmp(l->word, "given") == 0)
-        ;
-    return at;
-}
-
-bool fake_same(const char *a, const char *b)
-{
-    for (;;) {
-        struct line x, y;
-        a = next_that_counts(a, &x);
-        b = next_that_counts(b, &y);
-        if (a == NULL || b == NULL)
-            return a == b;
-        if (strcmp(x.word, y.word) != 0 || strcmp(x.a, y.a) != 0 || strcmp(x.b, y.b) != 0)
-            return false;
-    }
-}
-
-static void put_line(char text[FAKE_TEXT], const char *word, const char *a, const char *b)
-{
-    size_t len = strlen(text);
-    int n = snprintf(text + len, FAKE_TEXT - len, "%s %s%s%s\n", word, a, *b != '\0' ? " " : "", b);
-    if (n < 0 || len + (size_t)n >= FAKE_TEXT)
-        die("a definition is too long");
-}
-
-/* In the host's own words. */
-static void give(struct fake_world *w, const char *definition, char to[FAKE_TEXT])
-{
-    struct line l;
-    char number[16], text[FAKE_TEXT] = "";
-    for (const char *at = definition; (at = next_that_counts(at, &l)) != NULL;)
-        put_line(text, l.word, l.a, l.b);
-    snprintf(number, sizeof number, "%u", ++w->given);
-    put_line(text, "given", number, "");
-    strcpy(to, text);
-}
-
-void fake_pool_path(const struct fake_world *w, char to[256])
-{
-    struct line l;
-    for (const char *at = w->pool; (at = next_line(at, &l)) != NULL;)
-        if (strcmp(l.word, "path") == 0)
-            snprintf(to, 256, "%s", l.a);
-}
-
-/* Where the pool's volumes are, as the definition means them: one that a domain runs with says where they
- * were when it started. */
-static void volumes_path(const struct fake_world *w, const char *definition, char to[256])
-{
-    struct line l;
-    fake_pool_path(w, to);
-    for (const char *at = definition; (at = next_line(at, &l)) != NULL;)
-        if (strcmp(l.word, "from") == 0)
-            snprintf(to, 256, "%s", l.a);
-}
-
-/* Where on this machine it leads; false: the line is no disk. */
-static bool disk_path(const struct fake_world *w, const struct line *l, const char *pool_path,
-                      char to[512])
-{
-    if (strcmp(l->word, "disk") == 0)
-        snprintf(to, 512, "%s", l->a);
-    else if (strcmp(l->word, "volume") == 0)
-        snprintf(to, 512, "%s/%s", pool_path, l->b);
-    else if (strcmp(l->word, "nfs") == 0)
-        snprintf(to, 512, "%s/share%s", w->top, l->b + strlen(FAKE_EXPORT));
-    else
-        return false;
-    return true;
-}
-
-bool fake_disk(const struct fake_world *w, const char *definition, unsigned k, char path[512])
-{
-    struct line l;
-    char pool[256];
-    volumes_path(w, definition, pool);
-    for (const char *at = definition; (at = next_line(at, &l)) != NULL;)
-        if (disk_path(w, &l, pool, path) && k-- == 0)
-            return true;
-    return false;
-}
-
-void fake_moved(const struct fake_world *w, const char *definition, bool network,
-                char to[FAKE_TEXT])
-{
-    struct line l;
-    char pool[80], share[80];
-    bool moves = false;
-    *to = '\0';
-    snprintf(pool, sizeof pool, "%s/pool/", w->top);
-    snprintf(share, sizeof share, "%s/share", w->top);
-    for (const char *at = definition; (at = next_line(at, &l)) != NULL;) {
-        char path[600];
-        bool file = strcmp(l.word, "disk") == 0 && strncmp(l.a, pool, strlen(pool)) == 0;
-        const char *name = file ? l.a + strlen(pool) : l.b;
-        snprintf(path, sizeof path, "%s/%s", network ? FAKE_EXPORT : share, name);
-        if (network && (file || strcmp(l.word, "volume") == 0))
-            put_line(to, "nfs", FAKE_SERVER, path);
-        else if (file)
-            put_line(to, "disk", path, "");
-        else
-            put_line(to, l.word, l.a, l.b);
-        moves |= file || strcmp(l.word, "volume") == 0;
-    }
-    if (moves)
-        put_line(to, "cache", "none", "");
-}
-
 /* ---- the world ---- */
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
@@ -235,7 +104,7 @@ static void make_directories(const struct fake_world *w)
         char path[96];
         snprintf(path, sizeof path, "%s/%s", w->top, names[i]);
         if (mkdir(path, 0755) < 0)
-            die(path);
+            fake_die(path);
     }
 }
 
@@ -244,12 +113,12 @@ struct fake_world *fake_world_new(void)
     struct fake_world *w =
         mmap(NULL, sizeof *w, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (w == MAP_FAILED)
-        die("mmap");
+        fake_die("mmap");
     /* in memory, where that can be: thousands of worlds are synced again and again */
     snprintf(w->top, sizeof w->top, "%s/godwit-pool-XXXXXX",
              access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
     if (mkdtemp(w->top) == NULL)
-        die(w->top);
+        fake_die(w->top);
     fake_world_reset(w);
     return w;
 }
@@ -276,14 +145,14 @@ void fake_world_free(struct fake_world *w)
 
 struct fake_domain *fake_domain(struct fake_world *w, const char *name, const char *disks)
 {
-    struct line l;
+    struct fake_line l;
     struct fake_domain *d = &w->domains[w->n++];
     snprintf(d->uuid, sizeof d->uuid, "00000000-0000-4000-8000-%012zu", w->n);
     snprintf(d->name, sizeof d->name, "%s", name);
-    put_line(d->definition, "domain", d->uuid, d->name);
-    for (const char *at = disks; (at = next_line(at, &l)) != NULL;)
-        put_line(d->definition, l.word, l.a, l.b);
-    put_line(d->definition, "given", "0", "");
+    fake_put_line(d->definition, "domain", d->uuid, d->name);
+    for (const char *at = disks; (at = fake_next_line(at, &l)) != NULL;)
+        fake_put_line(d->definition, l.word, l.a, l.b);
+    fake_put_line(d->definition, "given", "0", "");
     return d;
 }
 
@@ -306,25 +175,25 @@ void fake_image(struct fake_world *w, const char *name)
     for (char *slash = strchr(path + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
         if (mkdir(path, 0755) < 0 && errno != EEXIST)
-            die(path);
+            fake_die(path);
         *slash = '/';
     }
     image_fill(path, bytes);
     int fd = open(path, O_CREAT | O_EXCL | O_WRONLY, 0640);
     if (fd < 0 || write(fd, bytes, sizeof bytes) != (ssize_t)sizeof bytes || close(fd) < 0)
-        die(path);
+        fake_die(path);
 }
 
 const char *fake_look(const struct fake_world *w, const struct fake_domain *d,
                       const char *definition)
 {
-    struct line l;
+    struct fake_line l;
     char pool[256], path[512];
-    volumes_path(w, definition, pool);
-    for (const char *at = definition; (at = next_line(at, &l)) != NULL;) {
+    fake_volumes_path(w, definition, pool);
+    for (const char *at = definition; (at = fake_next_line(at, &l)) != NULL;) {
         unsigned char bytes[FAKE_IMAGE_BYTES], whole[FAKE_IMAGE_BYTES];
         uint64_t written = d->written;
-        if (!disk_path(w, &l, pool, path))
+        if (!fake_disk_path(w, &l, pool, path))
             continue;
         CLEANUP_CLOSE int fd = open(path, O_RDONLY);
         if (fd < 0)
@@ -341,39 +210,39 @@ const char *fake_look(const struct fake_world *w, const struct fake_domain *d,
 
 void fake_write(struct fake_world *w, struct fake_domain *d)
 {
-    struct line l;
+    struct fake_line l;
     char pool[256], path[512];
-    volumes_path(w, d->running_as, pool);
+    fake_volumes_path(w, d->running_as, pool);
     const char *wrong = fake_look(w, d, d->running_as);
     if (wrong != NULL)
         fake_violation(w, "a guest is started, and its image", wrong);
     d->written++;
-    for (const char *at = d->running_as; (at = next_line(at, &l)) != NULL;) {
+    for (const char *at = d->running_as; (at = fake_next_line(at, &l)) != NULL;) {
         uint64_t count = d->written;
-        if (!disk_path(w, &l, pool, path))
+        if (!fake_disk_path(w, &l, pool, path))
             continue;
         CLEANUP_CLOSE int fd = open(path, O_WRONLY);
         if (fd >= 0 && pwrite(fd, &count, sizeof count, 0) != (ssize_t)sizeof count)
-            die(path);
+            fake_die(path);
     }
 }
 
 void fake_start(struct fake_world *w, struct fake_domain *d)
 {
     char pool[256];
-    struct line l;
+    struct fake_line l;
     fake_pool_path(w, pool);
     d->running_as[0] = '\0';
     /* where a volume is, it is when the domain starts */
-    for (const char *at = d->definition; (at = next_line(at, &l)) != NULL;)
-        put_line(d->running_as, l.word, l.a, l.b);
-    put_line(d->running_as, "from", pool, "");
+    for (const char *at = d->definition; (at = fake_next_line(at, &l)) != NULL;)
+        fake_put_line(d->running_as, l.word, l.a, l.b);
+    fake_put_line(d->running_as, "from", pool, "");
     fake_write(w, d);
 }
 
 void fake_note(struct fake_domain *d)
 {
-    put_line(d->definition, "note", "changed", "");
+    fake_put_line(d->definition, "note", "changed", "");
 }
 
 void fake_end(struct fake_domain *d)
@@ -474,7 +343,7 @@ static char *fake_definition(struct pool_host *h, const char *uuid, bool running
     return strdup(running && d->running_as[0] != '\0' ? d->running_as : d->definition);
 }
 
-static int edit_line(const struct domain_move *m, struct line *l, char *name, struct err *e)
+static int edit_line(const struct domain_move *m, struct fake_line *l, char *name, struct err *e)
 {
     struct domain_image image;
     if (m->below(m->arg, name, "raw", &image, e) < 0)
@@ -493,7 +362,7 @@ static int edit_line(const struct domain_move *m, struct line *l, char *name, st
 }
 
 /* What it names in the pool, to be freed; NULL: nothing. */
-static char *line_name(const struct domain_move *m, const struct line *l)
+static char *line_name(const struct domain_move *m, const struct fake_line *l)
 {
     if (strcmp(l->word, "volume") == 0 && strcmp(l->a, m->pool) == 0)
         return strdup(l->b);
@@ -507,14 +376,14 @@ static int fake_edit(struct pool_host *h, const char *uuid, const char *definiti
                      const char *what, const struct domain_move *m, struct domain_edit *edit,
                      struct err *e)
 {
-    struct line l;
+    struct fake_line l;
     char text[FAKE_TEXT] = "";
     (void)what;
     *edit = (struct domain_edit){0};
     if (fake_look_at(h, "host edit", e) < 0)
         return -1;
     edit->names = calloc(FAKE_DISKS, sizeof *edit->names);
-    for (const char *at = definition; (at = next_line(at, &l)) != NULL;) {
+    for (const char *at = definition; (at = fake_next_line(at, &l)) != NULL;) {
         char *name = uuid != NULL ? line_name(m, &l) : NULL;
         if (name != NULL) {
             edit->names[edit->n++] = name;
@@ -525,10 +394,10 @@ static int fake_edit(struct pool_host *h, const char *uuid, const char *definiti
         }
         if (uuid == NULL && strcmp(l.word, "path") == 0)
             snprintf(l.a, sizeof l.a, "%s", m->directory);
-        put_line(text, l.word, l.a, l.b);
+        fake_put_line(text, l.word, l.a, l.b);
     }
     if (edit->n > 0 && strstr(text, "cache none") == NULL)
-        put_line(text, "cache", "none", "");
+        fake_put_line(text, "cache", "none", "");
     if (uuid == NULL || edit->n > 0)
         edit->definition = strdup(text);
     return 0;
@@ -537,12 +406,12 @@ static int fake_edit(struct pool_host *h, const char *uuid, const char *definiti
 static int fake_uses(struct pool_host *h, const char *definition, const char *what, bool by_path,
                      const struct domain_move *m, struct err *e)
 {
-    struct line l;
+    struct fake_line l;
     int uses = 0;
     (void)what;
     if (fake_look_at(h, "host uses", e) < 0)
         return -1;
-    for (const char *at = definition; (at = next_line(at, &l)) != NULL;) {
+    for (const char *at = definition; (at = fake_next_line(at, &l)) != NULL;) {
         CLEANUP_FREE char *name = line_name(m, &l);
         uses |= name != NULL && !(by_path && strcmp(l.word, "volume") == 0);
     }
@@ -563,7 +432,7 @@ static int define_pool(struct fake_world *w, const char *definition, struct err 
     w->pool_active = false;
     if (fate == FATE_FAILS)
         return fake_leave(fate, "define pool", ERR_VIRT, e);
-    give(w, definition, w->pool);
+    fake_give(w, definition, w->pool);
     if (fate == FATE_DIES_AFTER)
         return fake_leave(fate, "define pool", ERR_VIRT, e);
     w->pool_active = true;
@@ -578,7 +447,7 @@ static int fake_define(struct pool_host *h, const char *uuid, const char *defini
     struct fake_domain *d = find(h, uuid, e);
     enum fate fate = fake_enter(w, "host define");
     if (d != NULL && fate != FATE_FAILS)
-        give(w, definition, d->definition);
+        fake_give(w, definition, d->definition);
     return d == NULL ? -1 : fake_leave(fate, "define", ERR_LOST, e);
 }
 
@@ -608,13 +477,13 @@ static void users_look(const struct fake_world *w, const struct image_files *fil
                        const struct pool_intent *intent, const struct fake_domain *d,
                        const char *definition, struct file_users *users)
 {
-    struct line l;
+    struct fake_line l;
     char pool[256], path[512];
-    volumes_path(w, definition, pool);
+    fake_volumes_path(w, definition, pool);
     if (intent != NULL && intent->target != NULL && definition != d->running_as)
         snprintf(pool, sizeof pool, "%s", intent->target);
-    for (const char *at = definition; (at = next_line(at, &l)) != NULL;) {
-        if (!disk_path(w, &l, pool, path))
+    for (const char *at = definition; (at = fake_next_line(at, &l)) != NULL;) {
+        if (!fake_disk_path(w, &l, pool, path))
             continue;
         bool is = strcmp(l.word, "nfs") == 0 ? files->nfs(files->arg, l.a, l.b)
                                              : files->path(files->arg, path, true);
