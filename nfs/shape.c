@@ -23,16 +23,20 @@ struct shape {
     const char *ok, *failed;
 };
 
+/* RFC 1813, all of it: libnfs may ask anything, also in a version that is not written yet. */
 static const struct shape nfs_shapes[] = {
     {0, true, "", ""},               /* NULL */
     {1, false, "A", ""},             /* GETATTR */
     {2, false, "w", "w"},            /* SETATTR */
     {3, false, "haa", "a"},          /* LOOKUP */
+    {4, false, "au", "a"},           /* ACCESS */
     {5, false, "as", "a"},           /* READLINK */
     {6, false, "auus", "a"},         /* READ */
     {7, false, "wuul", "w"},         /* WRITE */
     {8, false, "faw", "w"},          /* CREATE */
     {9, false, "faw", "w"},          /* MKDIR */
+    {10, false, "faw", "w"},         /* SYMLINK */
+    {11, false, "faw", "w"},         /* MKNOD */
     {12, false, "w", "w"},           /* REMOVE */
     {13, false, "w", "w"},           /* RMDIR */
     {14, false, "ww", "ww"},         /* RENAME */
@@ -41,12 +45,16 @@ static const struct shape nfs_shapes[] = {
     {17, false, "al*(lslaf)u", "a"}, /* READDIRPLUS */
     {18, false, "allllllu", "a"},    /* FSSTAT */
     {19, false, "auuuuuuullu", "a"}, /* FSINFO */
+    {20, false, "auuuuuu", "a"},     /* PATHCONF */
     {21, false, "wl", "w"},          /* COMMIT */
 };
 
 static const struct shape mount_shapes[] = {
     {0, true, "", ""},         /* NULL */
     {1, false, "hn", ""},      /* MNT */
+    {2, true, "*(ss)", ""},    /* DUMP */
+    {3, true, "", ""},         /* UMNT */
+    {4, true, "", ""},         /* UMNTALL */
     {5, true, "*(s*(s))", ""}, /* EXPORT */
 };
 
