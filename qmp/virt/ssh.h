@@ -5,8 +5,9 @@
 #ifndef QMP_VIRT_SSH_H
 #define QMP_VIRT_SSH_H
 
-/* What the program is called by when libvirt starts it in ssh's place: the name of itself that libvirt is given. */
-#define VIRT_SSH_SELF "/proc/self/exe"
+/* What the program is called by when libvirt starts it in ssh's place: the name of itself that libvirt is given, and
+ * nobody else uses. By /proc/self/exe the guard and the benchmarks start it as itself. */
+#define VIRT_SSH_SELF "/proc/thread-self/exe"
 
 /*
  * The URI by which libvirt starts this program, as VIRT_SSH_SELF, in ssh's place: to be freed. A URI that is not of

@@ -25,9 +25,9 @@ static void expect_uri(const char *uri, const char *wanted)
 static void test_uri(void **state)
 {
     (void)state;
-    expect_uri("qemu+ssh://root@b/system", "qemu+ssh://root@b/system?command=/proc/self/exe");
+    expect_uri("qemu+ssh://root@b/system", "qemu+ssh://root@b/system?command=" VIRT_SSH_SELF);
     expect_uri("qemu+ssh://b:2222/system?keyfile=/k",
-               "qemu+ssh://b:2222/system?keyfile=/k&command=/proc/self/exe");
+               "qemu+ssh://b:2222/system?keyfile=/k&command=" VIRT_SSH_SELF);
     static const char *const as_they_are[] = {"qemu:///system",
                                               "qemu+tcp://b/system",
                                               "qemu+libssh2://b/system",
