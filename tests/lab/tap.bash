@@ -34,8 +34,10 @@ check() {
 tap_tools=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../tools" && pwd)
 readonly tap_tools
 
-# Waits for the lab to know of one that was just now.
-tap_count_crashes() { "$tap_tools/lab" status --json 2>/dev/null | jq '[.hosts[].crashes | length] | add // 0'; }
+# Waits for the lab to know of one that was just now. A lab that is not up says so by its exit code, too.
+tap_count_crashes() {
+    { "$tap_tools/lab" status --json 2>/dev/null || true; } | jq '[.hosts[].crashes | length] | add // 0'
+}
 tap_crashes=$(tap_count_crashes)
 tap_crashes=${tap_crashes:-0}
 
