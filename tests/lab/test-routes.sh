@@ -513,7 +513,7 @@ held_twice() {
 killed_while_it_loads_and_libvirtd_restarts() {
     begin_stopped || return
     kill_godwit
-    await 20 is_held_on_a && strike libvirtd-a && await 60 held_twice || {
+    await 20 is_held_on_a && await 20 strike libvirtd-a && await 60 held_twice || {
         echo "it is not held again"
         return 1
     }
