@@ -71,7 +71,7 @@ static void bad(struct view *v, const char *why)
     v->at = v->end;
 }
 
-static void skip(struct view *v, uint64_t bytes)
+static void step_over(struct view *v, uint64_t bytes)
 {
     if (bytes > (uint64_t)(v->end - v->at))
         bad(v, "ends too early");
@@ -82,7 +82,7 @@ static void skip(struct view *v, uint64_t bytes)
 static uint32_t word(struct view *v)
 {
     const uint8_t *p = v->at;
-    skip(v, 4);
+    step_over(v, 4);
     return v->why != NULL
                ? 0
                : (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
@@ -99,7 +99,7 @@ static bool flag(struct view *v)
 static void optional(struct view *v, uint64_t bytes)
 {
     if (flag(v))
-        skip(v, bytes);
+        step_over(v, bytes);
 }
 
 static void opaque(struct view *v, uint32_t most)
@@ -110,7 +110,7 @@ static void opaque(struct view *v, uint32_t most)
     else if (len > most)
         bad(v, "has a handle or credential that is too long");
     else
-        skip(v, (len + 3) & ~UINT64_C(3));
+        step_over(v, (len + 3) & ~UINT64_C(3));
 }
 
 static void array(struct view *v)
@@ -119,15 +119,15 @@ static void array(struct view *v)
     if (count * 4 > (uint64_t)(v->end - v->at))
         bad(v, "has a count beyond its end");
     else
-        skip(v, count * 4);
+        step_over(v, count * 4);
 }
 
 static void part(struct view *v, char kind)
 {
     switch (kind) {
-    case 'u': skip(v, 4); break;
-    case 'l': skip(v, 8); break;
-    case 'A': skip(v, ATTR_BYTES); break;
+    case 'u': step_over(v, 4); break;
+    case 'l': step_over(v, 8); break;
+    case 'A': step_over(v, ATTR_BYTES); break;
     case 'a': optional(v, ATTR_BYTES); break;
     case 'w':
         optional(v, WCC_ATTR_BYTES);
@@ -173,7 +173,7 @@ static enum shape_outcome denied(struct view *v)
     uint32_t reason = word(v);
     if (reason > 1)
         bad(v, "was denied for no reason that there is");
-    skip(v, reason == 1 ? 4 : 8);
+    step_over(v, reason == 1 ? 4 : 8);
     return reason == 1 ? SHAPE_AUTH : SHAPE_FOREIGN;
 }
 
@@ -186,7 +186,7 @@ static enum shape_outcome accepted(struct view *v, const struct shape *s)
     if (status > SYSTEM_ERR)
         bad(v, "has a status that there is not");
     if (status == PROG_MISMATCH)
-        skip(v, 8);
+        step_over(v, 8);
     if (status != SUCCESS)
         return SHAPE_FOREIGN;
     walk(v, s->no_status || word(v) == 0 ? s->ok : s->failed);

@@ -109,6 +109,8 @@ static int share_url_host(const char *text, const char *host, size_t len, struct
     }
     if (len == 0)
         return share_url_bad(text, "names no host", e);
+    if (memchr(host, '[', len) != NULL || memchr(host, ']', len) != NULL)
+        return share_url_bad(text, "brackets belong around an IPv6 address, and nowhere else", e);
     if (len >= sizeof url->host)
         return share_url_bad(text, "the host's name is too long", e);
     memcpy(url->host, host, len);

@@ -54,6 +54,7 @@ enter() {
         mount --bind "$tree" "$root/godwit"
         mount -o remount,bind,ro "$root/godwit"
         mount -t proc proc "$root/proc"
+        mount -t sysfs sysfs "$root/sys"
         mount --rbind /dev "$root/dev"
         mount -t tmpfs tmpfs "$root/dev/shm"
         mount -t tmpfs tmpfs "$root/run"

@@ -359,7 +359,7 @@ static void model_answer(const struct model_question *q, int64_t limit_ns, struc
         model_note(&scores, &g);
     }
     *out = (struct model_answer){
-        .likelihood = (double)scores.n / MODEL_GAMES,
+        .likelihood = (double)scores.n / (double)MODEL_GAMES,
         .converges = scores.n > MODEL_GAMES / 2,
         .floor_bytes = (uint64_t)estimate_quantile(scores.least, scores.all, 0.5),
     };

@@ -54,6 +54,8 @@ static const char *const bad[] = {
     "nfs://[]/export",
     "nfs://[fd00::1/export",
     "nfs://[fe80::1%]/export",
+    "nfs://[[f1]/export", /* what a fuzzer found */
+    "nfs://f]1/export",
     "nfs://[fd00::1%25]x/export",
     "nfs://h/a?nfsport=",
     "nfs://h/a?nfsport=0",

@@ -96,7 +96,7 @@ static double share_held(size_t n, double deviation, double usual_spread)
         assert_true(estimate_is_sound(a));
         held += next >= a.low && next <= a.high;
     }
-    return (double)held / DRAWS;
+    return (double)held / (double)DRAWS;
 }
 
 /* What the interval is for: the next case is in it nine times of ten, from one case as from many. */
