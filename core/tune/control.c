@@ -44,16 +44,6 @@
 #define CONTROL_TICK_NS (100 * NS_PER_MS)
 #define CONTROL_TICK_NEAR_NS (5 * NS_PER_MS)
 
-const char *promise_on_miss_name(enum promise_on_miss on_miss)
-{
-    static const char *const names[] = {
-        [PROMISE_REFUSE] = "refuse",        [PROMISE_ABORT] = "abort",
-        [PROMISE_TO_POSTCOPY] = "postcopy", [PROMISE_TO_PAUSE] = "pause",
-        [PROMISE_STRETCH] = "stretch",
-    };
-    return names[on_miss];
-}
-
 const char *control_what_name(enum control_what what)
 {
     static const char *const names[] = {
@@ -253,7 +243,7 @@ static bool control_is_late(const struct control *c, const struct vm_sample *s)
     int64_t need_ns = control_need_ns(c, s, control_left_if_stopped(c, s));
     int64_t pass_ns = c->passes < 2 ? 0 : control_need_ns(c, s, c->pass_bytes);
     return c->at_ns + (need_ns > pass_ns ? need_ns : pass_ns) + p->pause_cost_ns +
-               p->round_trip_ns + CONTROL_TICK_NS >=
+               CONTROL_TICK_NS >=
            p->promise.max_time_ns;
 }
 

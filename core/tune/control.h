@@ -27,7 +27,6 @@ struct control_plan {
     bool keep_limit;    /* somebody named it: it is not ours */
     int64_t timeout_ns; /* when to give up, or what timeout_miss says; 0: never */
     enum promise_on_miss timeout_miss; /* PROMISE_ABORT, _TO_PAUSE or _TO_POSTCOPY */
-    int64_t round_trip_ns;             /* until an action has its effect */
 };
 
 enum control_what {

@@ -38,6 +38,4 @@ static inline bool promise_is_made(const struct promise *p)
     return p->max_downtime_ns > 0 || p->max_time_ns > 0;
 }
 
-const char *promise_on_miss_name(enum promise_on_miss on_miss);
-
 #endif
