@@ -223,9 +223,33 @@ struct json *json_from_fd(int fd)
     return json_if_object(json_object_from_fd(fd));
 }
 
+/* json_tokener_parse() would not mind what comes after the object. */
 struct json *json_from_text(const char *text)
 {
-    return json_if_object(json_tokener_parse(text));
+    struct json_tokener *tokener = json_tokener_new();
+    if (tokener == NULL)
+        return NULL;
+    struct json_object *o = json_tokener_parse_ex(tokener, text, -1);
+    const char *rest = text + json_tokener_get_parse_end(tokener);
+    json_tokener_free(tokener);
+    if (rest[strspn(rest, " \t\r\n")] == '\0')
+        return json_if_object(o);
+    json_object_put(o);
+    return NULL;
+}
+
+const char *json_unknown_key(struct json *o, const char *const *known)
+{
+    json_object_object_foreach(json_c(o), key, value)
+    {
+        size_t i = 0;
+        (void)value;
+        while (known[i] != NULL && strcmp(known[i], key) != 0)
+            i++;
+        if (known[i] == NULL)
+            return key;
+    }
+    return NULL;
 }
 
 struct json *json_open(const char *path, struct err *e)
@@ -496,7 +520,7 @@ int json_find_i64(struct json *o, const char *path, int64_t *value, struct err *
 {
     struct json_object *f = json_peek(json_c(o), path);
     if (!json_object_is_type(f, json_type_int))
-        return err_set(e, ERR_PROTO, 0, "%s: not an integer", path);
+        return err_set(e, ERR_PROTO, 0, "%s: %s", path, f == NULL ? "missing" : "not an integer");
     *value = json_object_get_int64(f);
     return 0;
 }

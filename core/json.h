@@ -137,6 +137,8 @@ int json_find_double_opt(struct json *o, const char *path, double *value, struct
 int json_find_flag(struct json *o, const char *path, bool *value, struct err *e);
 int json_find_text(struct json *o, const char *path, const char **value, struct err *e);
 int json_find_text_opt(struct json *o, const char *path, const char **value, struct err *e);
+/* The first key of an object that is not among `known`, NULL-terminated; lent. NULL: none. */
+const char *json_unknown_key(struct json *o, const char *const *known);
 /* The list there, lent, with its length. */
 int json_find_list(struct json *o, const char *path, struct json **list, size_t *n, struct err *e);
 struct json *json_nth(struct json *list, size_t index); /* lent */

@@ -9,6 +9,7 @@
 #include "core/migrate/phase.h"
 #include "core/migrate/vm.h"
 #include "core/tune/control.h"
+#include "core/tune/trace.h"
 
 enum migrate_guest { MIGRATE_GUEST_SOURCE, MIGRATE_GUEST_DESTINATION, MIGRATE_GUEST_UNKNOWN };
 
@@ -37,6 +38,7 @@ struct migrate_plan {
     int64_t (*pause_cost_ns)(void *arg, const struct vm_facts *source,
                              const struct vm_facts *destination);
     void *pause_cost_arg;
+    struct trace *trace;           /* what the controller sees and does is recorded; may be NULL */
     int64_t near_tick_ns;          /* the source is asked no more often than this */
     migrate_progress_fn *progress; /* some ten times a second; may be NULL */
     void *progress_arg;

@@ -12,6 +12,7 @@ int steer_check(struct migration *m, struct err *e)
     if (p->pause_cost_ns != NULL)
         plan.pause_cost_ns =
             p->pause_cost_ns(p->pause_cost_arg, &m->report->source, &m->report->destination);
+    trace_plan(p->trace, &plan);
     return control_init(&m->control, &plan, e);
 }
 
@@ -24,6 +25,7 @@ int steer_begin(struct migration *m, struct err *e)
     const struct vm_tuning first = {
         .downtime_limit_ns = control_begin(&m->control, m->report->downtime_limit_ns),
     };
+    trace_begin(m->plan->trace, m->report->downtime_limit_ns, first.downtime_limit_ns);
     if (plan->promise.max_downtime_ns > 0)
         m->report->downtime_limit_ns = plan->promise.max_downtime_ns;
     return plan->keep_limit ? 0 : source->ops->tune(source, &first, e);
@@ -66,7 +68,9 @@ int steer_precopy(struct migration *m, struct err *e)
     struct control_action a;
     if (m->plan->control == NULL || m->cut != MIGRATION_CUT_NONE || !m->was_running)
         return 0;
-    control_step(&m->control, &m->report->last, clock_now_ns() - m->begun_ns, &a);
+    int64_t at_ns = clock_now_ns() - m->begun_ns;
+    control_step(&m->control, &m->report->last, at_ns, &a);
+    trace_add(m->plan->trace, &m->report->last, at_ns, &a);
     if (a.what == CONTROL_NOTHING)
         return 0;
     steer_note(m->report, &a);

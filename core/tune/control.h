@@ -36,6 +36,7 @@ enum control_what {
     CONTROL_POSTCOPY,
     CONTROL_PAUSE,
     CONTROL_ABORT,
+    CONTROL_WHATS, /* how many there are */
 };
 
 struct control_action {

@@ -93,9 +93,18 @@ static void test_what_is_missing_leaves_an_optional_value_alone(void **state)
 static void test_only_a_whole_object_is_read(void **state)
 {
     (void)state;
-    static const char *const others[] = {"", "{", "[]", "5", "null", "{\"a\": }", "x"};
+    static const char *const others[] = {"",          "{", "[]",    "5",           "null",
+                                         "{\"a\": }", "x", "{} {}", "{\"a\": 1} x"};
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         assert_null(json_from_text(others[i]));
+}
+
+static void test_a_key_that_nobody_knows_is_found(void **state)
+{
+    (void)state;
+    CLEANUP_JSON struct json *o = json_from_text(" {\"a\": 1, \"b\": 2} \n");
+    assert_null(json_unknown_key(o, (const char *const[]){"b", "c", "a", NULL}));
+    assert_string_equal(json_unknown_key(o, (const char *const[]){"a", NULL}), "b");
 }
 
 static void test_what_is_written_is_read_back(void **state)
@@ -128,6 +137,7 @@ int main(void)
         cmocka_unit_test(test_a_fault_names_its_path),
         cmocka_unit_test(test_what_is_missing_leaves_an_optional_value_alone),
         cmocka_unit_test(test_only_a_whole_object_is_read),
+        cmocka_unit_test(test_a_key_that_nobody_knows_is_found),
         cmocka_unit_test(test_what_is_written_is_read_back),
     };
     return cmocka_run_group_tests_name("json", tests, NULL, NULL);

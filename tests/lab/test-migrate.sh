@@ -396,11 +396,15 @@ misses_the_limit() {
         (.sending == null or (.sending + .starting - .observed | fabs) < 0.1)' "$scratch/result.json"
 }
 
-# steered WHAT OPTIONS...: a guest that never ends by itself arrives, and the last decision was WHAT.
+# steered WHAT OPTIONS...: a guest that never ends by itself arrives, the last decision was WHAT, and the controller
+# decides the same of what was recorded.
 steered() {
     local what=$1
     shift
-    migrate --max-bandwidth "$narrow" --json "$@" >"$scratch/result.json" || return
+    rm -f -- "$scratch/trace"
+    migrate --max-bandwidth "$narrow" --json --trace "$scratch/trace" "$@" >"$scratch/result.json" || return
+    "$godwit" bench replay "$scratch/trace" && "$godwit" bench replay --json "$scratch/trace" >"$scratch/replay.json" || return
+    documented "$scratch/trace" "godwit migrate --trace" && documented "$scratch/replay.json" "godwit bench replay --json" || return
     jq -c '{guest, missed, decisions}' "$scratch/result.json"
     documented "$scratch/result.json" "godwit migrate --json" &&
         jq -e --arg what "$what" '.guest == "destination" and .decisions[-1].what == $what' "$scratch/result.json"

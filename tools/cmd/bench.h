@@ -10,6 +10,7 @@ extern const struct command command_bench_migrate;
 extern const struct command command_bench_compare;
 extern const struct command command_bench_observe;
 extern const struct command command_bench_relocate;
+extern const struct command command_bench_replay;
 extern const struct command command_bench_report;
 extern const struct command command_bench_selftest;
 

@@ -13,6 +13,7 @@
 #include "tools/cmd/migrate_costs.h"
 #include "tools/cmd/migrate_request.h"
 #include "tools/cmd/migrate_sides.h"
+#include "tools/cmd/migrate_trace.h"
 #include "tools/cmd/report_migrate.h"
 
 struct migrate_run {
@@ -24,6 +25,7 @@ struct migrate_run {
     struct progress progress;
     struct migrate_rates rates;
     struct migrate_report report;
+    struct migrate_trace trace;
     struct err
         definition; /* the guest has moved; set: what was to become of its definition has not */
 };
@@ -73,7 +75,7 @@ static void migrate_learn(const struct migrate_run *r)
 static int64_t migrate_pause_cost(void *arg, const struct vm_facts *source,
                                   const struct vm_facts *destination)
 {
-    const struct migrate_run *r = arg;
+    struct migrate_run *r = arg;
     CLEANUP_COSTS struct costs *c = costs_new();
     char path[PATH_MAX];
     struct err ignored = {0}; /* then it is what was shipped */
@@ -84,6 +86,7 @@ static int64_t migrate_pause_cost(void *arg, const struct vm_facts *source,
     migrate_costs_key(&r->request, migrate_sides_route(&r->sides, &r->request), source, destination,
                       &key);
     costs_find(c, &key, &found);
+    r->trace.record.inputs.found = found;
     return (int64_t)found.costs.pause_ns.high;
 }
 
@@ -101,6 +104,7 @@ static int migrate_run_once(struct migrate_run *r, struct err *e)
         .control = &control,
         .pause_cost_ns = migrate_pause_cost,
         .pause_cost_arg = r,
+        .trace = o->trace != NULL ? &r->trace.record : NULL,
         .near_tick_ns = domain ? MIGRATE_NEAR_DOMAIN_NS : 0,
         .timeout_ns = o->timeout_ns > 0 && control.timeout_ns == 0 ? o->timeout_ns : 0,
         .quit_source = o->quit_source || domain,
@@ -172,6 +176,7 @@ static int migrate_finish(struct migrate_run *r, int rc, const struct err *e)
         .observed_n = r->seen_n,
     };
     progress_clear(&r->progress);
+    migrate_trace_close(&r->trace, report.result, report.route, &r->report);
     if (r->request.opt.json)
         report_migrate_json(&report, rc == 0 ? &r->definition : e, stdout);
     else if (rc == 0)
@@ -208,7 +213,7 @@ static int migrate_main(const struct command *self, int argc, char **argv)
     int rc = -1;
     if (migrate_request_check(&r.request, argv + first, &e) == 0 &&
         progress_init(&r.progress, r.request.opt.progress_fd, r.request.opt.verbose, &e) == 0 &&
-        migrate_open(&r, &e) == 0)
+        migrate_trace_open(&r.trace, r.request.opt.trace, &e) == 0 && migrate_open(&r, &e) == 0)
         rc = migrate_do(&r, &e);
     code = migrate_finish(&r, rc, &e);
     if (rc == 0 || migrate_rates_link(&r.rates) > 0)

@@ -33,6 +33,7 @@ struct migrate_options {
     int timeout_action;
     struct promise_options promise;
     bool explain;
+    const char *trace;
     bool quit_source;
     bool unsafe;
     struct option_list observe;
