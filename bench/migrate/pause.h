@@ -3,7 +3,8 @@
  * The pause of one migration, taken apart: when each thing in it happened, and how long each device
  * took. See struct trial_pause. Of each boundary the first source that is there counts:
  *
- *   last_beat     the last heartbeat from the source, before the first from the destination
+ *   last_beat     the last heartbeat from the source, before the first from the destination. It is
+ *                 stamped when it is read: where the reader waits for a processor, after stopped
  *   stopped       the source's event STOP; its checkpoint src-vm-stopped
  *   ram_sent      its checkpoint src-iterable-saved
  *   devices_sent  its checkpoint src-non-iterable-saved

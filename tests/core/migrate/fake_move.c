@@ -48,9 +48,12 @@ int64_t fake_clock_ns(void)
 
 void fake_pair_note(struct fake_pair *p, const char *what)
 {
-    size_t len = strlen(p->trail);
-    if (len + strlen(what) + 2 < sizeof p->trail)
-        sprintf(p->trail + len, " %s", what);
+    size_t n = strlen(what);
+    if (p->trail_n + n + 2 > sizeof p->trail)
+        return;
+    p->trail[p->trail_n++] = ' ';
+    memcpy(p->trail + p->trail_n, what, n + 1);
+    p->trail_n += n;
 }
 
 void fake_pair_assert(struct fake_pair *p)

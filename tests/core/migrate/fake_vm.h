@@ -106,8 +106,9 @@ struct fake_pair {
     bool answer_lost;   /* of an operation that had its effect */
     bool was_silent;    /* a side did not answer, of those that answer again */
     const char *faulty; /* the operation that met the fault; NULL: none */
-    char trail[4096];   /* operations and moves, for messages */
-    bool raised;        /* a signal that the loop has not seen yet */
+    size_t trail_n;
+    char trail[4096]; /* operations and moves, for messages */
+    bool raised;      /* a signal that the loop has not seen yet */
 };
 
 /* All members under "how this run goes" may be set after this, before the run. */

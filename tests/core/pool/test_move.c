@@ -123,6 +123,15 @@ static void use_domains(struct rig *r)
 
 /* ---- sweeps ---- */
 
+/* Each call is swept; with $POOL_SWEEP_STEP only each such one, another set of them for each `sweep`. */
+static unsigned sweep_call(unsigned n, unsigned sweep)
+{
+    const char *text = getenv("POOL_SWEEP_STEP");
+    unsigned step = text != NULL ? (unsigned)strtoul(text, NULL, 10) : 1;
+    assert_true(step > 0);
+    return 1 + n * step + sweep % step;
+}
+
 enum follow { AGAIN, BACK, USED_AGAIN, USED_BACK, FOLLOWS };
 
 /* Then a person has to say which of them count. */
@@ -175,7 +184,7 @@ static unsigned sweep(bool network, bool shutdown, enum rig_act first, enum fake
             must_be_done(&r);
         }
         r.w->meddled = n % 3;
-        act(&r, first, fault, n + 1);
+        act(&r, first, fault, sweep_call(n, (unsigned)fault + (unsigned)then));
         hit = r.w->hit[0] != '\0';
         follow(&r, then);
     }
@@ -235,7 +244,7 @@ static void sweep_delete(bool network, enum fake_fault fault)
         act(&r, RIG_MOVE, FAKE_NONE, 0);
         must_be_done(&r);
         r.w->meddled = n % 3;
-        act(&r, RIG_DELETE, fault, n + 1);
+        act(&r, RIG_DELETE, fault, sweep_call(n, (unsigned)fault));
         hit = r.w->hit[0] != '\0';
         end_domains(&r);
         act(&r, RIG_DELETE, FAKE_NONE, 0);
