@@ -13,8 +13,7 @@ static int stats_compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Of sorted values; `p` between 0 and 1. */
-static double stats_quantile(const double *sorted, size_t n, double p)
+double stats_quantile(const double *sorted, size_t n, double p)
 {
     double at = p * (double)(n - 1);
     size_t below = (size_t)at;

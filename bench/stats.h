@@ -25,6 +25,9 @@ struct stats stats_of(double *values, size_t n);
  */
 struct stats stats_ratio(const double *a, const double *b, size_t n, double *ratios);
 
+/* Of n > 0 sorted values, linear between neighbours; `p` from 0 (the least) to 1. */
+double stats_quantile(const double *sorted, size_t n, double p);
+
 /*
  * The p-quantile (0.95, 0.99) of `n` sorted values, as stats_of() leaves them. NAN where fewer than
  * one of them is expected beyond it: p95 takes 20 values, p99 takes 100. Below that the quantile is

@@ -16,6 +16,8 @@
 #include "core/tune/control.h"
 
 #include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "core/clock.h"
@@ -70,10 +72,26 @@ int64_t control_begin(struct control *c, int64_t limit_ns)
     return c->limit_ns;
 }
 
-/* "38 ms". */
+/* text_keep(), where somebody reads it. */
+static const char *control_say(const struct control *c, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+static const char *control_say(const struct control *c, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    const char *said = c->plan.wordless ? "" : text_keep_v(fmt, ap);
+    va_end(ap);
+    return said;
+}
+
+/* "38 ms": for as long as it takes to say it. */
 static const char *control_ms(int64_t ns)
 {
-    return text_keep("%" PRIi64 " ms", (ns + NS_PER_MS / 2) / NS_PER_MS);
+    static _Thread_local char texts[4][32];
+    static _Thread_local unsigned next;
+    char *text = texts[next++ % 4];
+    snprintf(text, sizeof texts[0], "%" PRIi64 " ms", (ns + NS_PER_MS / 2) / NS_PER_MS);
+    return text;
 }
 
 int control_init(struct control *c, const struct control_plan *plan, struct err *e)
@@ -160,11 +178,13 @@ static void control_follow(struct control *c, const struct vm_sample *s, int64_t
 static const char *control_state(const struct control *c, const struct vm_sample *s)
 {
     char rate[UNITS_TEXT_MAX], left[UNITS_TEXT_MAX];
+    if (c->plan.wordless)
+        return "";
     uint64_t bytes = c->passes > 1 ? c->pass_bytes : s->ram_remaining_bytes;
     units_format_size(rate, control_rate(c, s));
-    return text_keep("%s/s are sent, and %s %s, %s of sending", rate,
-                     c->passes > 1 ? "this pass began with" : "the first pass has left",
-                     units_format_size(left, bytes), control_ms(control_need_ns(c, s, bytes)));
+    return control_say(c, "%s/s are sent, and %s %s, %s of sending", rate,
+                       c->passes > 1 ? "this pass began with" : "the first pass has left",
+                       units_format_size(left, bytes), control_ms(control_need_ns(c, s, bytes)));
 }
 
 /* ---- what they call for ---- */
@@ -252,8 +272,8 @@ static bool control_end_late(struct control *c, const struct vm_sample *s, struc
     const struct control_plan *p = &c->plan;
     if (p->timeout_ns > 0 && c->at_ns >= p->timeout_ns) {
         control_miss(c, s, p->timeout_miss,
-                     text_keep("not converged within the timeout of %s: %s",
-                               control_ms(p->timeout_ns), control_state(c, s)),
+                     control_say(c, "not converged within the timeout of %s: %s",
+                                 control_ms(p->timeout_ns), control_state(c, s)),
                      a);
         return a->what != CONTROL_NOTHING;
     }
@@ -262,16 +282,16 @@ static bool control_end_late(struct control *c, const struct vm_sample *s, struc
     if (c->fits_since_ns >= 0 && !p->keep_limit) { /* the next moment that is allowed is taken */
         if (c->limit_ns < control_most_ns(c))
             control_set_limit(c, control_most_ns(c),
-                              text_keep("the time that was promised, %s, is about to end: %s",
-                                        control_ms(p->promise.max_time_ns), control_state(c, s)),
+                              control_say(c, "the time that was promised, %s, is about to end: %s",
+                                          control_ms(p->promise.max_time_ns), control_state(c, s)),
                               a);
         if (c->at_ns < p->promise.max_time_ns)
             return a->what != CONTROL_NOTHING;
     }
     if (a->what == CONTROL_NOTHING)
         control_miss(c, s, p->promise.on_miss,
-                     text_keep("the time that was promised, %s, does not suffice: %s",
-                               control_ms(p->promise.max_time_ns), control_state(c, s)),
+                     control_say(c, "the time that was promised, %s, does not suffice: %s",
+                                 control_ms(p->promise.max_time_ns), control_state(c, s)),
                      a);
     return a->what != CONTROL_NOTHING;
 }
@@ -294,8 +314,9 @@ static void control_steer_limit(struct control *c, const struct vm_sample *s,
     if (waited_ns > control_patience_ns(c)) {
         control_set_limit(
             c, most_ns,
-            text_keep("it has fitted into what is allowed for %s, and no better moment came: %s",
-                      control_ms(waited_ns), control_state(c, s)),
+            control_say(c,
+                        "it has fitted into what is allowed for %s, and no better moment came: %s",
+                        control_ms(waited_ns), control_state(c, s)),
             a);
         return;
     }
@@ -308,7 +329,7 @@ static void control_steer_limit(struct control *c, const struct vm_sample *s,
     if (limit_ns <= c->limit_ns)
         return;
     control_set_limit(c, limit_ns,
-                      text_keep("passes do not shrink any more: %s", control_state(c, s)), a);
+                      control_say(c, "passes do not shrink any more: %s", control_state(c, s)), a);
 }
 
 /* As much as the guest dirties too much, and a step at least. */
@@ -338,12 +359,14 @@ static void control_climb(struct control *c, const struct vm_sample *s, struct c
         c->smallest_bytes = 0;
         c->stuck = 0;
         control_act(c, CONTROL_THROTTLE,
-                    text_keep("passes do not shrink, and do not fit: %s", control_state(c, s)), a);
+                    control_say(c, "passes do not shrink, and do not fit: %s", control_state(c, s)),
+                    a);
         return;
     }
     if (p->allow & PROMISE_POSTCOPY) {
         control_act(c, CONTROL_POSTCOPY,
-                    text_keep("passes do not shrink, and do not fit: %s", control_state(c, s)), a);
+                    control_say(c, "passes do not shrink, and do not fit: %s", control_state(c, s)),
+                    a);
         return;
     }
     if (!promise_is_made(p) || p->max_time_ns > 0)
@@ -351,8 +374,8 @@ static void control_climb(struct control *c, const struct vm_sample *s, struct c
     if (c->stuck >= CONTROL_DIVERGES_PASSES &&
         c->at_ns - c->diverges_since_ns >= CONTROL_DIVERGES_NS)
         control_miss(c, s, p->on_miss,
-                     text_keep("a downtime of %s cannot be kept: %s",
-                               control_ms(p->max_downtime_ns), control_state(c, s)),
+                     control_say(c, "a downtime of %s cannot be kept: %s",
+                                 control_ms(p->max_downtime_ns), control_state(c, s)),
                      a);
 }
 

@@ -27,6 +27,9 @@ struct control_plan {
     bool keep_limit;    /* somebody named it: it is not ours */
     int64_t timeout_ns; /* when to give up, or what timeout_miss says; 0: never */
     enum promise_on_miss timeout_miss; /* PROMISE_ABORT, _TO_PAUSE or _TO_POSTCOPY */
+    bool
+        wordless; /* its actions tell no reason: for those who play many migrations, of which nobody
+                      reads all, and each text would be kept */
 };
 
 enum control_what {

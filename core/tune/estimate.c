@@ -4,9 +4,6 @@
 
 #include "core/tune/estimate.h"
 
-/* Of a normal distribution, 90 % of the cases are within so many standard deviations. */
-#define ESTIMATE_Z 1.6449
-
 /* So many cases have 90 % of all cases between the least and the most of them: (n - 1) / (n + 1). */
 #define ESTIMATE_MANY 19
 
@@ -80,6 +77,18 @@ static double estimate_at(const double *values, size_t n, double at)
     if (below + 1 >= n)
         return values[n - 1];
     return values[below] + (at - (double)below) * (values[below + 1] - values[below]);
+}
+
+double estimate_pick(struct estimate a, double z)
+{
+    double far = fabs(z) / ESTIMATE_Z, end = z < 0 ? a.low : a.high;
+    if (end == a.likely) /* NOLINT(clang-diagnostic-float-equal): exactly known */
+        return a.likely;
+    if (a.low > 0)
+        return isinf(end) ? a.likely * (1 + 9 * far) : a.likely * pow(end / a.likely, far);
+    if (isinf(end))
+        return a.likely * (1 + 9 * far);
+    return fmax(0, a.likely + (end - a.likely) * far);
 }
 
 double estimate_quantile(double *values, size_t n, double part)

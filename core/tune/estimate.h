@@ -54,6 +54,13 @@ struct estimate estimate_clamp(struct estimate a, double low, double high);
 struct estimate estimate_min(struct estimate a, struct estimate b);
 struct estimate estimate_max(struct estimate a, struct estimate b);
 
+/* What 5 % are beyond, of the normal distribution, in standard deviations. */
+#define ESTIMATE_Z 1.6448536
+
+/* The case that is `z` standard deviations off what is likely, `low` and `high` being where 5 % begin: for
+ * those who play many cases, with `z` drawn from the normal distribution. */
+double estimate_pick(struct estimate a, double z);
+
 /* Where the two halves of many draws are equal: of n > 0 values, which are sorted in place, the one at
  * `part` (0 the least, 0.5 the median, 1 the most), linear between neighbours. */
 double estimate_quantile(double *values, size_t n, double part);

@@ -41,9 +41,6 @@
 #define MODEL_LIMIT_MAX_NS ((int64_t)10000000000)
 #define MODEL_KEPT 0.95
 
-/* What 5 % are beyond, of the normal distribution. */
-#define MODEL_Z 1.6448536
-
 enum {
     MODEL_GAMES = 256,
     MODEL_DRAWS = 8,
@@ -71,19 +68,6 @@ static double model_draw(unsigned game, unsigned draw)
     double step = fmod(1 / pow(ratio, draw + 1), 1);
     double u = fmod(0.5 + step * (game + 1), 1);
     return model_normal(fmin(fmax(u, 1e-3), 1 - 1e-3));
-}
-
-/* The value that is `z` standard deviations off what is likely, `low` and `high` being where 5 % begin. */
-static double model_pick(struct estimate a, double z)
-{
-    double far = fabs(z) / MODEL_Z, end = z < 0 ? a.low : a.high;
-    if (end == a.likely) /* NOLINT(clang-diagnostic-float-equal): exactly known */
-        return a.likely;
-    if (a.low > 0)
-        return isinf(end) ? a.likely * (1 + 9 * far) : a.likely * pow(end / a.likely, far);
-    if (isinf(end))
-        return a.likely * (1 + 9 * far);
-    return fmax(0, a.likely + (end - a.likely) * far);
 }
 
 /* ---- one game ---- */
@@ -131,7 +115,7 @@ static double model_dirtied(const struct model_game *g, double ns)
     struct estimate e = {a->low + (b->low - a->low) * between,
                          a->likely + (b->likely - a->likely) * between,
                          a->high + (b->high - a->high) * between};
-    return fmin(model_pick(e, g->curve_z) * g->skew * part, g->ram);
+    return fmin(estimate_pick(e, g->curve_z) * g->skew * part, g->ram);
 }
 
 /* So much was sent in so long: QEMU's bandwidth is of the last whole 100 ms. */
@@ -297,20 +281,20 @@ static void model_deal(const struct model_question *q, unsigned number, int64_t 
     double z[MODEL_DRAWS];
     for (unsigned i = 0; i < MODEL_DRAWS; i++)
         z[i] = model_draw(number, i);
-    double zeros = c->zero_bytes_per_s.likely > 0 ? model_pick(c->zero_bytes_per_s, z[1]) : 0;
+    double zeros = c->zero_bytes_per_s.likely > 0 ? estimate_pick(c->zero_bytes_per_s, z[1]) : 0;
     *g = (struct model_game){
         .dirtied = &q->table,
         .cut = q->cut,
         .ram = (double)q->guest->ram_bytes,
         .limit_ns = (double)limit_ns,
-        .first = fmin(model_pick(q->guest->first_pass_bytes, z[2]), (double)q->guest->ram_bytes),
-        .skew = q->guest->skew.likely > 0 ? model_pick(q->guest->skew, z[3]) : 1,
+        .first = fmin(estimate_pick(q->guest->first_pass_bytes, z[2]), (double)q->guest->ram_bytes),
+        .skew = q->guest->skew.likely > 0 ? estimate_pick(q->guest->skew, z[3]) : 1,
         .curve_z = z[4],
-        .wire = fmax(model_pick(q->link->bytes_per_s, z[0]), 1),
+        .wire = fmax(estimate_pick(q->link->bytes_per_s, z[0]), 1),
         .zero_ns = zeros > 0 ? NS_OF_S / zeros : 0,
-        .begin_ns = model_pick(c->begin_ns, z[5]),
-        .pause_ns = model_pick(c->pause_ns, z[6]),
-        .end_ns = model_pick(c->end_ns, z[7]),
+        .begin_ns = estimate_pick(c->begin_ns, z[5]),
+        .pause_ns = estimate_pick(c->pause_ns, z[6]),
+        .end_ns = estimate_pick(c->end_ns, z[7]),
         .luck = number + 1,
     };
     double most = q->link->limit_bytes_per_s;
@@ -481,12 +465,13 @@ static double model_log_spread(struct estimate a)
 {
     if (a.low <= 0 || a.likely <= 0 || isinf(a.high))
         return 1; /* a factor of 5 to either side: nothing is known */
-    return log(a.high / a.low) / (2 * MODEL_Z);
+    return log(a.high / a.low) / (2 * ESTIMATE_Z);
 }
 
 static struct estimate model_log_estimate(double mean, double spread)
 {
-    return (struct estimate){exp(mean - MODEL_Z * spread), exp(mean), exp(mean + MODEL_Z * spread)};
+    return (struct estimate){exp(mean - ESTIMATE_Z * spread), exp(mean),
+                             exp(mean + ESTIMATE_Z * spread)};
 }
 
 /* The same middle, with `part` of the width. */

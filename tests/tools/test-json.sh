@@ -53,6 +53,21 @@ prints 2 migrate migrate --json --via "unix:$dir/stream" "qmp+unix:$dir/a" "qmp+
 is '.route == "qmp" and ([.downtime_ms[]] | all(. == null))'
 prints 2 "bench relocate" bench relocate --json "$dir/none.img" nfs://localhost/export/
 is '.result == "refused"'
+readonly traces=$here/../core/tune/traces
+prints 0 "bench replay" bench replay --json "$traces/throttle.trace"
+is '.same and (.decisions | length > 2)'
+sed 's/"what":"postcopy"/"what":"pause"/' "$traces/postcopy.trace" >"$dir/other.trace"
+prints 1 "bench replay" bench replay --json "$dir/other.trace"
+is '.same == false and (.decisions[-1] | .same == false and .now.what == "postcopy" and .then.what == "pause")'
+head -n 3 "$traces/pause.trace" >"$dir/cut.trace"
+prints 2 "bench replay" bench replay --json "$dir/cut.trace"
+is '.error.message | test("cut.trace:4: the trace is not whole")'
+said=$("$here/../documented" "$traces/throttle.trace" "godwit migrate --trace") || fail "throttle.trace: $said"
+prints 0 "bench simulate" bench simulate --json --runs 3 --dirty-rate 0,300M --link 100M --working-set 600M
+is '(.points | length == 2) and .points[0].done == 3 and .points[1].never == 3 and .points[1].total_ms.median == null'
+prints 2 "bench simulate" bench simulate --json --link nothing
+prints 2 "bench simulate" bench simulate --json --fit "$dir/to"
+
 prints 0 "bench observe" bench observe --json --observe "serial:$dir/one.img" -- echo hello
 is '.result == "done" and .command.stdout == "hello\n"'
 prints 1 "bench observe" bench observe --json --observe "serial:$dir/one.img" -- false

@@ -5,10 +5,9 @@
 #include <string.h>
 
 static const struct command *const benches[] = {
-    &command_bench_migrate,  &command_bench_compare,
-    &command_bench_observe,  &command_bench_relocate,
-    &command_bench_replay,   &command_bench_report,
-    &command_bench_selftest, NULL,
+    &command_bench_migrate,  &command_bench_compare,  &command_bench_observe,
+    &command_bench_relocate, &command_bench_replay,   &command_bench_report,
+    &command_bench_selftest, &command_bench_simulate, NULL,
 };
 
 static const struct option_def options[] = {OPTION_END};

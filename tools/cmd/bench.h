@@ -13,6 +13,7 @@ extern const struct command command_bench_relocate;
 extern const struct command command_bench_replay;
 extern const struct command command_bench_report;
 extern const struct command command_bench_selftest;
+extern const struct command command_bench_simulate;
 
 /* From now on SIGINT, SIGTERM and SIGHUP only set the flag that is returned. */
 const volatile sig_atomic_t *bench_catch_signals(void);
