@@ -2,20 +2,13 @@
 #include "bench/migrate/scenario.h"
 
 #include <ctype.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "bench/stats.h"
-#include "core/cleanup.h"
 #include "core/clock.h"
+#include "core/key_lines.h"
 #include "core/units.h"
-
-enum { SCENARIO_FILE_MAX = 64 << 10 };
 
 #define SCENARIO_TIMEOUT_NS (30 * NS_PER_S)
 
@@ -28,15 +21,6 @@ struct scenario_key {
 };
 
 /* ---- values ---- */
-
-static char *scenario_trim(char *text)
-{
-    while (isspace((unsigned char)*text))
-        text++;
-    for (size_t n = strlen(text); n > 0 && isspace((unsigned char)text[n - 1]);)
-        text[--n] = '\0';
-    return text;
-}
 
 static int scenario_take_text(char *value, void *to, size_t size, struct err *e)
 {
@@ -103,7 +87,7 @@ static int scenario_take_list(char *value, struct scenario_numbers *list, scenar
         uint64_t n;
         if (list->n == SCENARIO_LIST_MAX)
             return err_set(e, ERR_USAGE, 0, "there are more than %d values", SCENARIO_LIST_MAX);
-        if (read(scenario_trim(item), &n, e) < 0)
+        if (read(key_lines_trim(item), &n, e) < 0)
             return -1;
         for (size_t i = 0; i < list->n; i++)
             if (list->at[i] == n)
@@ -309,24 +293,25 @@ static int scenario_unknown(const char *key, struct err *e)
     return err_hint(e, "the keys are %ssetting NAME", list);
 }
 
-static int scenario_take_line(struct scenario *s, char *line, bool seen[SCENARIO_KEYS],
-                              struct err *e)
+/* A scenario while it is read. */
+struct scenario_reading {
+    struct scenario *scenario;
+    bool seen[SCENARIO_KEYS];
+};
+
+static int scenario_take_line(void *arg, char *key, char *value, struct err *e)
 {
     static const char setting[] = "setting";
-    char *value = strchr(line, '=');
-    if (value == NULL)
-        return err_set(e, ERR_USAGE, 0, "'%s' is not KEY = VALUE", line);
-    *value++ = '\0';
-    char *key = scenario_trim(line);
-    value = scenario_trim(value);
+    struct scenario_reading *r = arg;
+    struct scenario *s = r->scenario;
     if (strncmp(key, setting, strlen(setting)) == 0 && isspace((unsigned char)key[strlen(setting)]))
-        return scenario_take_setting(s, scenario_trim(key + strlen(setting)), value, e);
+        return scenario_take_setting(s, key_lines_trim(key + strlen(setting)), value, e);
     for (size_t i = 0; i < SCENARIO_KEYS; i++) {
         if (strcmp(keys[i].name, key) != 0)
             continue;
-        if (seen[i])
+        if (r->seen[i])
             return err_set(e, ERR_USAGE, 0, "'%s' is given twice", key);
-        seen[i] = true;
+        r->seen[i] = true;
         if (keys[i].take(value, (char *)s + keys[i].offset, keys[i].size, e) < 0)
             return err_wrap(e, "%s", key);
         return 0;
@@ -416,45 +401,13 @@ static void scenario_name(struct scenario *s, const char *file)
 
 int scenario_parse(const char *text, const char *file, struct scenario *s, struct err *e)
 {
+    struct scenario_reading reading = {.scenario = s};
     *s = (struct scenario){0};
     scenario_name(s, file);
-    bool seen[SCENARIO_KEYS] = {0};
-    CLEANUP_FREE char *copy = strdup(text);
-    if (copy == NULL)
-        return err_set(e, ERR_IO, ENOMEM, "%s: cannot read it", file);
-    char *rest = copy;
-    int number = 0;
-    for (char *line; (line = strsep(&rest, "\n")) != NULL;) {
-        number++;
-        line = scenario_trim(line);
-        if (*line != '\0' && *line != '#' && scenario_take_line(s, line, seen, e) < 0)
-            return err_wrap(e, "%s:%d", file, number);
-    }
+    if (key_lines_parse(text, file, scenario_take_line, &reading, e) < 0)
+        return -1;
     scenario_complete(s);
     return scenario_check(s, e) < 0 ? err_wrap(e, "%s", file) : 0;
-}
-
-char *scenario_read(const char *file, struct err *e)
-{
-    CLEANUP_CLOSE int fd = open(file, O_RDONLY | O_CLOEXEC);
-    struct stat st;
-    if (fd < 0 || fstat(fd, &st) < 0) {
-        err_set(e, ERR_USAGE, errno, "%s: cannot open it", file);
-        return NULL;
-    }
-    if (!S_ISREG(st.st_mode) || st.st_size >= SCENARIO_FILE_MAX) {
-        err_set(e, ERR_USAGE, 0, "%s: is no scenario: not a file, or larger than 64 KiB", file);
-        return NULL;
-    }
-    char *text = malloc(SCENARIO_FILE_MAX);
-    ssize_t n = text != NULL ? read(fd, text, SCENARIO_FILE_MAX - 1) : -1;
-    if (n < 0 || memchr(text, '\0', (size_t)n) != NULL) {
-        err_set(e, ERR_USAGE, n < 0 ? errno : 0, "%s: is not a text", file);
-        free(text);
-        return NULL;
-    }
-    text[n] = '\0';
-    return text;
 }
 
 static const char built_in_lab[] =

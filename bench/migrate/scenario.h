@@ -75,10 +75,6 @@ struct scenario {
 /* `file` is for messages. ERR_USAGE: "FILE:LINE: …". */
 int scenario_parse(const char *text, const char *file, struct scenario *s, struct err *e);
 
-/* Reads all of a file, NUL-terminated; NULL: ERR_USAGE, it cannot be read or is no scenario's
- * size. The caller frees it. */
-char *scenario_read(const char *file, struct err *e);
-
 /* The sets that godwit brings along; NULL: none of that name. */
 const char *scenario_built_in(enum scenario_where where);
 

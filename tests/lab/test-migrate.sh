@@ -20,6 +20,7 @@ readonly lab=$tools/lab guest=$tools/guest godwit=$build/tools/godwit
 scratch=$(mktemp -d)
 readonly scratch
 export XDG_STATE_HOME=$scratch # what earlier migrations have cost is not of this test
+printf 'version = 1\nmax-time = 6s\non-miss = stretch\n' >"$scratch/patient"
 trap '"$guest" stop a g; "$guest" stop a other; "$guest" stop b g; rm -rf -- "$scratch"' EXIT
 
 major=$("$lab" status --json | jq -r '.hosts.a.qemu | split(".")[0]')
@@ -223,6 +224,9 @@ test_bad_input() {
         true
     check "the same QEMU twice" refused 2 'the same QEMU' "$godwit" migrate "$(endpoint a)" \
         "$(endpoint a)" --via "unix:$scratch/stream"
+    printf 'version = 1\n\ncolour = red\n' >"$scratch/coloured"
+    check "a profile with an unknown key: exit 2, with its line" refused 2 "coloured:3: 'colour' is not a key" migrate \
+        --profile "$scratch/coloured"
     check "the destination is not incoming" refused 2 'source: it has no running' "$godwit" migrate \
         "$(endpoint b)" "$(endpoint a)" --via "unix:$scratch/stream"
     for bad in --max-bandwidth=fast --downtime-limit=20 --multifd=0 --timeout=-1s --compression=lz4 \
@@ -463,7 +467,7 @@ test_ends() {
     check "... the guest goes on on the source" runs a || true
     pair_that_never_ends
     check "--max-time --on-miss pause ends what never ends" \
-        steered pause --max-time 6s --on-miss pause || true
+        steered pause --profile "$scratch/patient" --on-miss pause || true
     pair_that_never_ends
     check "--max-time --on-miss stretch does, too" \
         steered limit --max-time 6s --on-miss stretch || true

@@ -19,6 +19,7 @@
 #include "core/cleanup.h"
 #include "core/clock.h"
 #include "core/json.h"
+#include "core/key_lines.h"
 #include "tools/cmd/bench.h"
 #include "tools/cmd/bench_place.h"
 #include "tools/cmd/progress.h"
@@ -84,7 +85,7 @@ static int migrate_read_scenario(struct bench_migrate *m, struct err *e)
         return err_hint(e, "write where = local into %s", m->file);
     }
     m->text = m->file != NULL
-                  ? scenario_read(m->file, e)
+                  ? key_lines_read(m->file, e)
                   : strdup(scenario_built_in(m->arg.local ? SCENARIO_LOCAL : SCENARIO_LAB));
     if (m->text == NULL)
         return e->class != ERR_NONE ? -1 : err_set(e, ERR_IO, ENOMEM, "cannot read the scenario");
@@ -124,7 +125,7 @@ static int migrate_claim(struct bench_migrate *m, bool *found, struct err *e)
     char path[MIGRATE_PATH_MAX + 16];
     struct err absent = {0};
     snprintf(path, sizeof path, "%s/scenario", m->out);
-    CLEANUP_FREE char *there = scenario_read(path, &absent);
+    CLEANUP_FREE char *there = key_lines_read(path, &absent);
     *found = there != NULL;
     if (there != NULL && strcmp(there, m->text) == 0)
         return 0;

@@ -6,8 +6,11 @@
 #include <string.h>
 #include <sys/un.h>
 
+#include "core/cleanup.h"
 #include "core/clock.h"
+#include "core/key_lines.h"
 #include "core/units.h"
+#include "tools/cmd/profile.h"
 
 #define AT(field) offsetof(struct migrate_options, field)
 
@@ -67,6 +70,10 @@ const struct option_def migrate_request_options[] = {
      "migration: auto-converge=on, cpu-throttle-increment=20, max-postcopy-bandwidth=50M; may be "
      "given several times; the native route sets what libvirt lets it",
      AT(set), 0, 0, NULL},
+    {"profile", 0, OPTION_TEXT, "FILE|NAME",
+     "take what is not given here from a profile: a file (with its directory), or a name in "
+     "$XDG_CONFIG_HOME/godwit/profiles.d or /etc/godwit/profiles.d",
+     AT(profile), 0, 0, NULL},
     {"timeout", 0, OPTION_DURATION, "TIME",
      "give up when the switchover has not begun by then; the guest stays on the source",
      AT(timeout_ns), 0, 0, NULL},
@@ -94,6 +101,7 @@ const struct option_def migrate_request_options[] = {
      AT(progress_fd), 0, 0, NULL},
     {"verbose", 'v', OPTION_FLAG, NULL, "say each step and phase, and show the QMP traffic",
      AT(verbose), 0, 0, NULL},
+    {.name = "given", .kind = OPTION_GIVEN, .offset = AT(given)},
     OPTION_END,
 };
 
@@ -336,7 +344,18 @@ static void migrate_take_settings(struct migrate_request *r)
     };
 }
 
-int migrate_request_check(struct migrate_request *r, char **operands, struct err *e)
+static int migrate_take_profile(struct migrate_request *r, struct err *e)
+{
+    const char *path = profile_find(r->opt.profile, e);
+    if (path == NULL)
+        return -1;
+    CLEANUP_FREE char *text = key_lines_read(path, e);
+    if (text == NULL)
+        return err_wrap(e, "--profile");
+    return profile_apply(text, path, &r->opt, e);
+}
+
+static int migrate_check_options(struct migrate_request *r, char **operands, struct err *e)
 {
     const struct migrate_options *o = &r->opt;
     bool bare = migrate_is_endpoint(operands[0]);
@@ -370,4 +389,15 @@ int migrate_request_check(struct migrate_request *r, char **operands, struct err
         return -1;
     migrate_take_settings(r);
     return migrate_take_promise(r, e);
+}
+
+int migrate_request_check(struct migrate_request *r, char **operands, struct err *e)
+{
+    if (r->opt.profile == NULL)
+        return migrate_check_options(r, operands, e);
+    if (migrate_take_profile(r, e) < 0)
+        return -1;
+    return migrate_check_options(r, operands, e) == 0
+               ? 0
+               : err_wrap(e, "with the profile %s", r->opt.profile);
 }

@@ -29,6 +29,7 @@ struct migrate_options {
     bool postcopy, pause;
     uint64_t passes;
     struct option_list set;
+    const char *profile;
     int64_t timeout_ns;
     int timeout_action;
     struct promise_options promise;
@@ -40,6 +41,7 @@ struct migrate_options {
     bool json;
     const char *progress_fd;
     bool verbose;
+    struct option_given given;
 };
 
 /* Of a struct migrate_options. */

@@ -20,6 +20,10 @@ static size_t option_append_flat(const struct option_def *defs, size_t offset,
             n = option_append_flat(defs->of, offset + defs->offset, flat, n);
             continue;
         }
+        if (defs->kind == OPTION_GIVEN) {
+            flat->given_offset = offset + defs->offset;
+            continue;
+        }
         assert(n < OPTION_MAX);
         flat->at[n] = *defs;
         flat->at[n++].offset += offset;
@@ -29,6 +33,7 @@ static size_t option_append_flat(const struct option_def *defs, size_t offset,
 
 void option_flatten(const struct option_def *defs, struct option_flat *flat)
 {
+    flat->given_offset = SIZE_MAX;
     size_t n = option_append_flat(defs, 0, flat, 0);
     flat->at[n] = (struct option_def)OPTION_END;
 }
@@ -65,7 +70,8 @@ static int option_store(const struct option_def *d, void *base, const char *text
     case OPTION_DURATION: return units_parse_duration(text, at, e);
     case OPTION_CHOICE: return option_choice(d, text, at, e);
     case OPTION_LIST: return option_append(at, text, e);
-    case OPTION_TABLE: break; /* flat tables have none */
+    case OPTION_TABLE:
+    case OPTION_GIVEN: break; /* flat tables have none */
     }
     assert(0 && "an option kind without a parser");
     return -1;
@@ -122,6 +128,46 @@ static int option_complain(int val, char **argv, struct err *e)
     return err_set(e, ERR_USAGE, 0, "%s: unknown option", argv[optind - 1]);
 }
 
+static void option_note(const struct option_flat *flat, void *base, const char *name)
+{
+    if (flat->given_offset == SIZE_MAX)
+        return;
+    struct option_given *g = (struct option_given *)((char *)base + flat->given_offset);
+    g->names[g->n++] = name;
+}
+
+bool option_was_given(const struct option_given *g, const char *name)
+{
+    for (size_t i = 0; i < g->n; i++)
+        if (strcmp(g->names[i], name) == 0)
+            return true;
+    return false;
+}
+
+static int option_set_flag(bool *at, const char *text, struct err *e)
+{
+    *at = strcmp(text, "on") == 0;
+    return *at || strcmp(text, "off") == 0
+               ? 0
+               : err_set(e, ERR_USAGE, 0, "'%s' is neither on nor off", text);
+}
+
+int option_set(const struct option_def *table, void *base, const char *name, const char *text,
+               struct err *e)
+{
+    struct option_flat flat;
+    option_flatten(table, &flat);
+    for (const struct option_def *d = flat.at; d->name != NULL; d++) {
+        if (strcmp(d->name, name) != 0)
+            continue;
+        int rc = d->kind == OPTION_FLAG
+                     ? option_set_flag((bool *)((char *)base + d->offset), text, e)
+                     : option_store(d, base, text, e);
+        return rc < 0 ? err_wrap(e, "%s", name) : 0;
+    }
+    return err_set(e, ERR_USAGE, 0, "'%s' is no option", name);
+}
+
 int option_parse(const struct option_def *table, void *base, int argc, char **argv, bool *help,
                  struct err *e)
 {
@@ -145,6 +191,8 @@ int option_parse(const struct option_def *table, void *base, int argc, char **ar
             return option_complain(val, argv, e);
         if (seen[i] && defs[i].kind != OPTION_LIST)
             return err_set(e, ERR_USAGE, 0, "--%s: given twice", defs[i].name);
+        if (!seen[i])
+            option_note(&flat, base, defs[i].name);
         seen[i] = true;
         if (option_store(&defs[i], base, optarg, e) < 0)
             return err_wrap(e, "--%s", defs[i].name);

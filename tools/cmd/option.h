@@ -27,12 +27,21 @@ enum option_kind {
     OPTION_LIST,     /* struct option_list: may be given several times */
     OPTION_TABLE,    /* no option of its own (its name is for readers only): those of another table,
                         whose struct is at `offset` */
+    OPTION_GIVEN,    /* no option either: at `offset` is a struct option_given */
 };
 
 enum { OPTION_LIST_MAX = 16 };
 
 struct option_list {
     const char *at[OPTION_LIST_MAX];
+    size_t n;
+};
+
+enum { OPTION_MAX = 64 };
+
+/* Which options of the whole table were given, by their names. */
+struct option_given {
+    const char *names[OPTION_MAX];
     size_t n;
 };
 
@@ -48,11 +57,10 @@ struct option_def {
                        OPTION_TABLE: const struct option_def * */
 };
 
-enum { OPTION_MAX = 64 };
-
 /* The table without tables in it, ended like one. */
 struct option_flat {
     struct option_def at[OPTION_MAX + 1];
+    size_t given_offset; /* SIZE_MAX: there is no OPTION_GIVEN */
 };
 
 void option_flatten(const struct option_def *defs, struct option_flat *flat);
@@ -69,6 +77,13 @@ void option_flatten(const struct option_def *defs, struct option_flat *flat);
  */
 int option_parse(const struct option_def *defs, void *base, int argc, char **argv, bool *help,
                  struct err *e);
+
+bool option_was_given(const struct option_given *g, const char *name);
+
+/* One option from elsewhere than the command line: its text must live as long as the values. A flag is "on" or
+ * "off". ERR_USAGE: there is none of that name, or that is no value of it. */
+int option_set(const struct option_def *defs, void *base, const char *name, const char *text,
+               struct err *e);
 
 /* The table as the lines of a usage text, in at most 80 columns. */
 void option_usage(const struct option_def *defs, FILE *to);
