@@ -34,6 +34,9 @@
 enum {
     OBSERVER_SPECS_MAX = 16,
     OBSERVER_SILENCES = 4,
+    OBSERVER_NOTICED = 128,
+    OBSERVER_QUIET_TIMES =
+        5, /* a silence is noticed when it is longer than the quiet level so many times */
     OBSERVER_WHAT_MAX = 160,
 };
 
@@ -64,6 +67,18 @@ struct observer_result {
      * in it, however many longer ones there are. length_ns -1: none. */
     struct observer_silence crossing;
 
+    /* Every silence since the mark that is longer than OBSERVER_QUIET_TIMES times the quiet level, after what
+     * the observer itself may have slept in it was taken off: on a machine that is busy, its own sleep is none
+     * of the guest's. In the order in which they came; of more than fit the longest are kept, and all are
+     * counted. Where nothing is known of the time before the mark there are none, and quiet_ns is -1. */
+    struct observer_silence noticed[OBSERVER_NOTICED];
+    size_t noticed_n;
+    uint64_t noticed_count;
+    int64_t noticed_sum_ns;
+    /* The quiet level: nine of ten intervals up to the mark are no longer. A machine that hesitates now and
+     * then does not lift it, and its usual unrest does not lie above five times of it. */
+    int64_t quiet_ns;
+
     /* Between signs of life up to the mark (without a mark: all the time). This is the observer's
      * resolution: a silence of p99_interval_ns is no news. */
     int64_t median_interval_ns;
@@ -78,6 +93,38 @@ struct observer_result {
     uint64_t reordered;
     uint64_t restarts; /* heartbeats: the sequence began anew, so the guest was booted */
 };
+
+/* Where a silence was, seen from the guest's own pause. */
+enum observer_place {
+    OBSERVER_PLACE_UNKNOWN, /* nothing tells when the pause was */
+    OBSERVER_BEFORE,
+    OBSERVER_SWITCHOVER,
+    OBSERVER_AFTER,
+};
+
+/* When the guest stood: from the source's STOP to the destination's RESUME; -1: not known. */
+struct observer_pause {
+    int64_t stopped_ns, resumed_ns;
+};
+
+/* What is not known of *pause, by the silence in which the guest has changed sides in the eyes of any of the
+ * observers. */
+void observer_find_pause(const struct observer_result *results, size_t n,
+                         struct observer_pause *pause);
+
+/* A silence that begins by one spec and ends by another is the switchover's, whatever the clock says. */
+enum observer_place observer_place(const struct observer_silence *s,
+                                   const struct observer_pause *pause);
+
+const char *observer_place_name(enum observer_place place); /* "switchover"; NULL: unknown */
+
+/*
+ * The silence of the switchover as the worst of the observers saw it, a guest's warm-up included: the longest
+ * that is placed there. -1: none of them saw it, or nobody knows when it was. *open: one had not ended when the
+ * observer was stopped, so that it is a lower bound.
+ */
+int64_t observer_switchover_ns(const struct observer_result *results, size_t n,
+                               const struct observer_pause *pause, bool *open);
 
 struct observer;
 

@@ -7,6 +7,9 @@
  * silences before the mark; after it, only for the longest silences after it. An interval
  * that spans the mark belongs to the time after it, in full length.
  *
+ * From the mark on the quiet level is known, and with it which silences are noticed: all of them, however
+ * many, in the order in which they came. When there are more than there is room for the shortest gives way.
+ *
  * The histogram's buckets are 64ths of a power of two, from 1 µs to 2^37 ns (137 s), which
  * keeps a quantile within 1 % of its value, whatever the period of the guest.
  */
@@ -18,6 +21,7 @@ enum {
     BUCKET_FIRST_EXPONENT = 10,
     BUCKET_SUB_BITS = 6,
     BUCKET_SUBS = 1 << BUCKET_SUB_BITS,
+    QUIET_PERCENT = 90,
 };
 
 static size_t bucket_of(int64_t ns)
@@ -56,6 +60,7 @@ void silence_init(struct silence *s, const _Atomic int64_t *mark_ns)
                           .last_ns = -1,
                           .last_from = -1,
                           .max_interval_ns = -1,
+                          .quiet_ns = -1,
                           .crossing.length_ns = -1};
 }
 
@@ -70,6 +75,37 @@ static void silence_compete(struct silence_top *top, const struct observer_silen
         top->n++;
     memmove(&top->at[at + 1], &top->at[at], (top->n - 1 - at) * sizeof top->at[0]);
     top->at[at] = *silence;
+}
+
+/* The first of the shortest goes when there is no room. */
+static void silence_keep(struct silence *s, const struct observer_silence *silence)
+{
+    size_t shortest = 0;
+    if (s->noticed_n < OBSERVER_NOTICED) {
+        s->noticed[s->noticed_n++] = *silence;
+        return;
+    }
+    for (size_t i = 1; i < s->noticed_n; i++)
+        if (s->noticed[i].length_ns < s->noticed[shortest].length_ns)
+            shortest = i;
+    if (s->noticed[shortest].length_ns >= silence->length_ns)
+        return;
+    memmove(&s->noticed[shortest], &s->noticed[shortest + 1],
+            (s->noticed_n - 1 - shortest) * sizeof s->noticed[0]);
+    s->noticed[s->noticed_n - 1] = *silence;
+}
+
+/* A silence after the mark. */
+static void silence_notice(struct silence *s, const struct observer_silence *silence)
+{
+    if (s->quiet_ns < 0)
+        s->quiet_ns = quantile_ns(s, QUIET_PERCENT); /* none comes to the histogram any more */
+    if (s->quiet_ns < 0 ||
+        silence->length_ns - silence->late_ns <= OBSERVER_QUIET_TIMES * s->quiet_ns)
+        return;
+    s->noticed_count++;
+    s->noticed_sum_ns += silence->length_ns;
+    silence_keep(s, silence);
 }
 
 static void silence_count_interval(struct silence *s, int64_t ns)
@@ -99,6 +135,7 @@ static void silence_interval(struct silence *s, int64_t at_ns, int64_t mark_ns, 
         silence.length_ns = at_ns - mark_ns;
     }
     silence_compete(&s->after, &silence);
+    silence_notice(s, &silence);
     if (silence.from >= 0 && silence.from != silence.to &&
         silence.length_ns > s->crossing.length_ns)
         s->crossing = silence;
@@ -139,6 +176,8 @@ void silence_finish(struct silence *s, int64_t opened_ns, int64_t ended_ns,
 
     struct silence_top *top = marked ? &s->after : &s->before;
     silence_compete(top, &open);
+    if (marked)
+        silence_notice(s, &open);
 
     result->count = s->count;
     result->first_ns = s->first_ns;
@@ -148,7 +187,82 @@ void silence_finish(struct silence *s, int64_t opened_ns, int64_t ended_ns,
     result->crossing = s->crossing;
     result->longest_silence_ns = top->at[0].length_ns;
     result->silence_began_ns = top->at[0].began_ns;
+    memcpy(result->noticed, s->noticed, sizeof result->noticed);
+    result->noticed_n = s->noticed_n;
+    result->noticed_count = s->noticed_count;
+    result->noticed_sum_ns = s->noticed_sum_ns;
+    result->quiet_ns = quantile_ns(s, QUIET_PERCENT);
     result->median_interval_ns = quantile_ns(s, 50);
     result->p99_interval_ns = quantile_ns(s, 99);
     result->max_interval_ns = s->max_interval_ns;
+}
+
+/* ---- where a silence was ---- */
+
+static bool silence_crosses(const struct observer_silence *s)
+{
+    return s->from >= 0 && s->to >= 0 && s->from != s->to;
+}
+
+void observer_find_pause(const struct observer_result *results, size_t n,
+                         struct observer_pause *pause)
+{
+    for (size_t i = 0; i < n; i++) {
+        const struct observer_silence *c = &results[i].crossing;
+        if (c->length_ns < 0)
+            continue;
+        if (pause->stopped_ns < 0)
+            pause->stopped_ns = c->began_ns;
+        if (pause->resumed_ns < 0)
+            pause->resumed_ns = c->began_ns + c->length_ns;
+    }
+}
+
+enum observer_place observer_place(const struct observer_silence *s,
+                                   const struct observer_pause *pause)
+{
+    int64_t until_ns = pause->resumed_ns >= 0 ? pause->resumed_ns : pause->stopped_ns;
+    if (silence_crosses(s))
+        return OBSERVER_SWITCHOVER;
+    if (pause->stopped_ns < 0)
+        return OBSERVER_PLACE_UNKNOWN;
+    if (s->began_ns > until_ns)
+        return OBSERVER_AFTER;
+    return s->open || s->began_ns + s->length_ns >= pause->stopped_ns ? OBSERVER_SWITCHOVER
+                                                                      : OBSERVER_BEFORE;
+}
+
+const char *observer_place_name(enum observer_place place)
+{
+    static const char *const names[] = {[OBSERVER_BEFORE] = "before",
+                                        [OBSERVER_SWITCHOVER] = "switchover",
+                                        [OBSERVER_AFTER] = "after"};
+    return names[place];
+}
+
+/* By one observer; the longest ones and the crossing are all that it can be. */
+static int64_t silence_of_switchover_ns(const struct observer_result *r,
+                                        const struct observer_pause *pause, bool *open)
+{
+    int64_t longest_ns = r->crossing.length_ns;
+    for (size_t i = 0; i < r->silences_n; i++) {
+        const struct observer_silence *s = &r->silences[i];
+        if (observer_place(s, pause) != OBSERVER_SWITCHOVER)
+            continue;
+        *open |= s->open;
+        longest_ns = s->length_ns > longest_ns ? s->length_ns : longest_ns;
+    }
+    return longest_ns;
+}
+
+int64_t observer_switchover_ns(const struct observer_result *results, size_t n,
+                               const struct observer_pause *pause, bool *open)
+{
+    int64_t worst_ns = -1;
+    *open = false;
+    for (size_t i = 0; i < n; i++) {
+        int64_t ns = results[i].count > 0 ? silence_of_switchover_ns(&results[i], pause, open) : -1;
+        worst_ns = ns > worst_ns ? ns : worst_ns;
+    }
+    return worst_ns;
 }

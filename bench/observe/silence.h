@@ -25,7 +25,12 @@ struct silence {
     int64_t late_ns;                  /* since the last sign */
     struct silence_top before, after; /* the mark */
     struct observer_silence crossing; /* after it; length_ns -1: none */
-    uint64_t intervals;               /* in the histogram: those before the mark */
+    struct observer_silence noticed[OBSERVER_NOTICED];
+    size_t noticed_n;
+    uint64_t noticed_count;
+    int64_t noticed_sum_ns;
+    int64_t quiet_ns;   /* -1: not known yet, or never */
+    uint64_t intervals; /* in the histogram: those before the mark */
     int64_t max_interval_ns;
     uint32_t histogram[SILENCE_BUCKETS];
 };
