@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "bench/migrate/trial.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -32,12 +33,39 @@ void trial_init(struct trial *t, const struct trial_cell *cell)
 
 void trial_free(struct trial *t)
 {
+    for (size_t i = 0; i < t->observers_n; i++)
+        free(t->observers[i].noticed);
     free(t->pause.devices);
     free(t->timeline.usage);
     free(t->timeline.gauges);
     free(t->timeline.events);
     free(t->timeline.beats);
     *t = (struct trial){0};
+}
+
+static void *trial_copy(const void *from, size_t n, size_t size)
+{
+    void *to = calloc(n + 1, size);
+    if (to != NULL && n > 0)
+        memcpy(to, from, n * size);
+    return to;
+}
+
+int trial_copy_short(const struct trial *t, struct trial *to, struct err *e)
+{
+    *to = *t;
+    to->timeline = (struct trial_timeline){0};
+    to->pause.devices = trial_copy(t->pause.devices, t->pause.devices_n, sizeof *t->pause.devices);
+    bool whole = to->pause.devices != NULL;
+    for (size_t i = 0; i < t->observers_n; i++) {
+        const struct trial_observer *v = &t->observers[i];
+        to->observers[i].noticed = trial_copy(v->noticed, v->noticed_n, sizeof *v->noticed);
+        whole &= to->observers[i].noticed != NULL;
+    }
+    if (whole)
+        return 0;
+    trial_free(to);
+    return err_set(e, ERR_IO, ENOMEM, "cannot keep the results");
 }
 
 void trial_series_free(struct trial_series *s)
@@ -48,14 +76,39 @@ void trial_series_free(struct trial_series *s)
     *s = (struct trial_series){0};
 }
 
-int64_t trial_silence_ns(const struct trial *t)
+/* By which the silence of the switchover is told: serial before ping. NULL: none saw it. */
+static const struct trial_observer *trial_best_observer(const struct trial *t)
 {
     static const enum observer_kind best_first[] = {OBSERVER_SERIAL, OBSERVER_PING};
     for (size_t k = 0; k < sizeof best_first / sizeof *best_first; k++)
         for (size_t i = 0; i < t->observers_n; i++)
             if (t->observers[i].kind == best_first[k] && t->observers[i].silence_ns != TRIAL_NEVER)
-                return t->observers[i].silence_ns;
-    return TRIAL_NEVER;
+                return &t->observers[i];
+    return NULL;
+}
+
+int64_t trial_silence_ns(const struct trial *t)
+{
+    const struct trial_observer *best = trial_best_observer(t);
+    return best != NULL ? best->silence_ns : TRIAL_NEVER;
+}
+
+int64_t trial_all_silences_ns(const struct trial *t)
+{
+    const struct trial_observer *best = trial_best_observer(t);
+    return best != NULL && best->quiet_ns != TRIAL_NEVER ? best->noticed_sum_ns : TRIAL_NEVER;
+}
+
+size_t trial_silences_after(const struct trial *t)
+{
+    size_t most = 0;
+    for (size_t i = 0; i < t->observers_n; i++) {
+        size_t n = 0;
+        for (size_t k = 0; k < t->observers[i].noticed_n; k++)
+            n += t->observers[i].noticed[k].place == OBSERVER_AFTER;
+        most = n > most ? n : most;
+    }
+    return most;
 }
 
 bool trial_counts(const struct trial *t)

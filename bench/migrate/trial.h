@@ -58,6 +58,13 @@ enum trial_mark {
     TRIAL_STOLEN = 1 << 5, /* others had more than a tenth of the processors' time */
 };
 
+/* One that stood out of the quiet level (bench/observe/observer.h). */
+struct trial_silence {
+    int64_t began_ns, length_ns, late_ns;
+    enum observer_place place;
+    bool open;
+};
+
 /* One vantage point outside the guest. */
 struct trial_observer {
     enum observer_kind kind;
@@ -69,6 +76,11 @@ struct trial_observer {
     int64_t median_interval_ns, resolution_ns; /* between signs before; the latter is p99 */
     int64_t late_ns;                           /* what the observer's own delays may account for */
     uint64_t signs, sent, lost, duplicates;
+    int64_t quiet_ns;              /* the level; TRIAL_NEVER: not known, and then there are none */
+    struct trial_silence *noticed; /* in the order in which they came; of very many the longest */
+    size_t noticed_n;
+    uint64_t noticed_count; /* of all, and how long they are together; TRIAL_NEVER: not known */
+    int64_t noticed_sum_ns;
 };
 
 struct trial_device {
@@ -170,10 +182,20 @@ struct trial_series {
 /* A trial of which nothing is known yet but what it is; its time is now. */
 void trial_init(struct trial *t, const struct trial_cell *cell);
 void trial_free(struct trial *t); /* what it owns, not itself */
+
+/* All of it but the time line. ERR_IO: no memory, and *to is empty. */
+int trial_copy_short(const struct trial *t, struct trial *to, struct err *e);
 void trial_series_free(struct trial_series *s);
 
 /* The silence by the best vantage point there is: serial before ping. TRIAL_NEVER: none. */
 int64_t trial_silence_ns(const struct trial *t);
+
+/* How long the guest was silent in all, by the vantage point of trial_silence_ns(): each time that stood out.
+ * TRIAL_NEVER: not known. */
+int64_t trial_all_silences_ns(const struct trial *t);
+
+/* How often any of them saw it silent again after it had come back: as of a network that was not told. */
+size_t trial_silences_after(const struct trial *t);
 
 /* Whether it counts: not a warm-up, done, and with a silence. */
 bool trial_counts(const struct trial *t);

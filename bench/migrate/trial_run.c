@@ -135,6 +135,8 @@ static void run_take_observer(struct trial *t, const struct observer_result *o, 
         .kind = o->kind,
         .silence_ns = TRIAL_NEVER,
         .began_ns = TRIAL_NEVER,
+        .quiet_ns = TRIAL_NEVER,
+        .noticed_sum_ns = TRIAL_NEVER,
         .longest_ns = o->count > 0 ? run_known(o->longest_silence_ns) : TRIAL_NEVER,
         .median_interval_ns = run_known(o->median_interval_ns),
         .resolution_ns = run_known(o->p99_interval_ns),
@@ -158,6 +160,38 @@ static void run_take_observer(struct trial *t, const struct observer_result *o, 
             t->marks |= TRIAL_OPEN;
     if (o->duplicates > 0)
         t->marks |= TRIAL_TWICE;
+}
+
+/* When the pause is known: all silences that stood out, each in its place. */
+static int run_take_noticed(struct run *r, size_t n, int64_t started_ns, struct err *e)
+{
+    struct trial *t = r->trial;
+    struct observer_pause pause = {-1, -1};
+    if (t->pause.stopped_ns != TRIAL_NEVER)
+        pause.stopped_ns = started_ns + t->pause.stopped_ns;
+    if (t->pause.resumed_ns != TRIAL_NEVER)
+        pause.resumed_ns = started_ns + t->pause.resumed_ns;
+    observer_find_pause(r->seen, n, &pause);
+    for (size_t i = 0; i < n; i++) {
+        const struct observer_result *o = &r->seen[i];
+        struct trial_observer *to = &t->observers[i];
+        to->quiet_ns = run_known(o->quiet_ns);
+        to->noticed_sum_ns = o->quiet_ns >= 0 ? o->noticed_sum_ns : TRIAL_NEVER;
+        to->noticed_count = o->noticed_count;
+        to->noticed = calloc(o->noticed_n + 1, sizeof *to->noticed);
+        if (to->noticed == NULL)
+            return err_set(e, ERR_IO, ENOMEM, "cannot keep the trial");
+        to->noticed_n = o->noticed_n;
+        for (size_t k = 0; k < o->noticed_n; k++) {
+            const struct observer_silence *s = &o->noticed[k];
+            to->noticed[k] = (struct trial_silence){.began_ns = s->began_ns - started_ns,
+                                                    .length_ns = s->length_ns,
+                                                    .late_ns = s->late_ns,
+                                                    .place = observer_place(s, &pause),
+                                                    .open = s->open};
+        }
+    }
+    return 0;
 }
 
 static int run_take_beats(struct run *r, int64_t started_ns, struct err *e)
@@ -272,6 +306,8 @@ static int run_collect(struct run *r, bool *settled, struct err *e)
         t->marks |= TRIAL_STOLEN;
     if (rc == 0)
         rc = pause_fill(t, r->result.log, e);
+    if (rc == 0)
+        rc = run_take_noticed(r, n, started_ns, e);
     timeline_result_free(&r->result);
     r->result = (struct timeline_result){0};
     return rc;

@@ -94,6 +94,7 @@ static double cells_value(const struct trial *t, enum cells_measure measure)
     case CELLS_SERIAL: return cells_seen_by(t, OBSERVER_SERIAL);
     case CELLS_PING: return cells_seen_by(t, OBSERVER_PING);
     case CELLS_TRACED: return cells_traced(&t->pause);
+    case CELLS_ALL_SILENCES: return cells_ms(trial_all_silences_ns(t));
     case CELLS_MEASURES: break;
     }
     return NAN;
@@ -142,6 +143,7 @@ static int cells_fill(struct cell *c, struct trial *const *sorted, size_t n,
         c->ends[sorted[i]->end]++;
         c->marks |= sorted[i]->marks;
         c->marked += sorted[i]->marks != 0;
+        c->again += sorted[i]->end == TRIAL_DONE && trial_silences_after(sorted[i]) > 0;
     }
     for (int m = 0; m < CELLS_MEASURES; m++)
         if (cells_sample(c, (enum cells_measure)m, s, e) < 0)

@@ -15,6 +15,7 @@ enum cells_measure {
     CELLS_PING,
     CELLS_TRACED, /* between the source's vCPUs standing and the destination's running, by events
                      and trace points */
+    CELLS_ALL_SILENCES, /* trial_all_silences_ns() */
     CELLS_MEASURES,
 };
 
@@ -32,6 +33,7 @@ struct cell {
     size_t n;
     size_t ends[CELLS_ENDS];
     size_t marked;  /* trials with a mark */
+    size_t again;   /* trials with a silence after the switchover */
     unsigned marks; /* all that were given */
     struct cells_sample sample[CELLS_MEASURES];
     size_t

@@ -197,6 +197,11 @@ static void report_headline_row(struct page *p, const struct cell *at, size_t i)
     report_cell_ms(p, stats_tail(s->sorted, s->stats.n, 0.99));
     report_cell_ms(p, s->stats.min);
     report_cell_ms(p, s->stats.max);
+    report_cell_ms(p, at[i].sample[CELLS_ALL_SILENCES].stats.median);
+    if (at[i].again > 0)
+        page_element(p, "td", "%zu", at[i].again);
+    else
+        page_element(p, "td", "%s", "");
     report_cell_ms(p, at[i].sample[CELLS_QEMU].stats.median);
     report_cell_ms(p, at[i].sample[CELLS_TOTAL].stats.median);
     trial_marks_text(at[i].marks, letters);
@@ -212,11 +217,13 @@ static void report_headline(struct page *p, const struct cell *at, size_t n)
 {
     page_element(p, "h3", "The silence, in ms");
     page_begin(p, "div class=wide");
-    page_table(p, "<setting|<route|n|median|95 % interval|p95|p99|min|max|QEMU's median|"
-                  "total, median|<marked|<not done");
+    page_table(
+        p,
+        "<setting|<route|n|median|95 % interval|p95|p99|min|max|all, median|again in|QEMU's median|"
+        "total, median|<marked|<not done");
     for (size_t i = 0; i < n; i++) {
         if (i == 0 || at[i].what->dirty_bytes_per_s != at[i - 1].what->dirty_bytes_per_s)
-            report_rate_row(p, at[i].what->dirty_bytes_per_s, 13);
+            report_rate_row(p, at[i].what->dirty_bytes_per_s, 15);
         report_headline_row(p, at, i);
     }
     page_end(p, "table");
@@ -227,6 +234,12 @@ static void report_headline(struct page *p, const struct cell *at, size_t n)
         "the destination, as seen from outside, on the serial port or else by ping. n: trials "
         "that are done and have one. The interval is of the median, by bootstrap, from 5 "
         "trials on; p95 takes 20 trials, p99 takes 100.");
+    page_element(
+        p, "p class=note",
+        "All: every silence of a trial that is longer than %d times its quiet level, which nine of "
+        "ten intervals before did not exceed, in sum. Again in: trials in which an observer saw the "
+        "guest silent once more after the switchover, as when the network was not told of the move.",
+        OBSERVER_QUIET_TIMES);
     page_element(
         p, "p class=note",
         "Marks: b no observer saw the guest change sides; e the longest silence was "

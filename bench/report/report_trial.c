@@ -37,9 +37,46 @@ static void trial_facts(struct page *p, const struct trial *t)
                      v->what, report_ms(silence, trial_ms(v->silence_ns)),
                      report_ms(each, trial_ms(v->median_interval_ns)),
                      report_ms(late, trial_ms(v->late_ns)));
+        if (v->quiet_ns != TRIAL_NEVER)
+            page_element(p, "p class=note",
+                         "%" PRIu64
+                         " silence%s above %d times the quiet level of %s ms, %s ms in all",
+                         v->noticed_count, v->noticed_count == 1 ? "" : "s", OBSERVER_QUIET_TIMES,
+                         report_ms(each, trial_ms(v->quiet_ns)),
+                         report_ms(silence, trial_ms(v->noticed_sum_ns)));
     }
     if (t->error.class != ERR_NONE)
         page_element(p, "p class=note", "%s: %s", trial_end_name(t->end), t->error.msg);
+}
+
+/* All silences that stood out, of each observer. */
+static void trial_silences(struct page *p, const struct trial *t)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < t->observers_n; i++)
+        n += t->observers[i].noticed_n;
+    if (n == 0)
+        return;
+    page_begin(p, trial_silences_after(t) > 0 ? "details open" : "details");
+    page_element(p, "summary", "Every silence above %d times the quiet level",
+                 OBSERVER_QUIET_TIMES);
+    page_table(p, "<observer|quiet, ms|from, ms|length, ms|<place|observer late, ms");
+    for (size_t i = 0; i < t->observers_n; i++)
+        for (size_t k = 0; k < t->observers[i].noticed_n; k++) {
+            const struct trial_silence *s = &t->observers[i].noticed[k];
+            const char *place = observer_place_name(s->place);
+            page_begin(p, "tr");
+            page_element(p, "td class=t", "%s", t->observers[i].what);
+            page_element(p, "td", "%.1f", trial_ms(t->observers[i].quiet_ns));
+            page_element(p, "td", "%.1f", trial_ms(s->began_ns));
+            page_element(p, "td", "%.1f", trial_ms(s->length_ns));
+            page_element(p, "td class=t", "%s%s", place != NULL ? place : "",
+                         s->open ? ", still silent" : "");
+            page_element(p, "td", "%.1f", trial_ms(s->late_ns));
+            page_end(p, "tr");
+        }
+    page_end(p, "table");
+    page_end(p, "details");
 }
 
 static void trial_events(struct page *p, const struct trial_timeline *l)
@@ -76,6 +113,7 @@ static int report_trial(const struct report_migrations *r, size_t i, struct page
     trial_facts(p, t);
     chart_timeline(p, t, points);
     chart_pause(p, t);
+    trial_silences(p, t);
     trial_events(p, &t->timeline);
     page_end(p, "details");
     trial_results_forget_timeline(r->results, i);

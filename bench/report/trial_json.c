@@ -75,6 +75,19 @@ static void trial_json_observer(struct json *o, const struct trial_observer *v)
     json_u64(o, "sent", v->sent);
     json_u64(o, "lost", v->lost);
     json_u64(o, "duplicates", v->duplicates);
+    json_signed_ms(o, "quiet_ms", v->quiet_ns);
+    json_u64(o, "noticed_n", v->noticed_count);
+    json_signed_ms(o, "noticed_sum_ms", v->noticed_sum_ns);
+    struct json *list = json_list(o, "noticed");
+    for (size_t i = 0; i < v->noticed_n; i++) {
+        const struct trial_silence *s = &v->noticed[i];
+        struct json *item = json_item(list);
+        json_signed_ms(item, "began_ms", s->began_ns);
+        json_signed_ms(item, "length_ms", s->length_ns);
+        json_text(item, "place", observer_place_name(s->place));
+        json_flag(item, "open", s->open);
+        json_signed_ms(item, "late_ms", s->late_ns);
+    }
 }
 
 static void trial_json_pause(struct json *o, const struct trial_pause *p)
@@ -246,6 +259,46 @@ static void trial_json_read_cell(const struct json_place *p, struct trial_cell *
     c->link_bytes_per_s = json_need_u64(p, "link_bytes_per_s", e);
 }
 
+/* Room for a list's items; NULL with n = 0 for an empty one, or when *e is set. */
+static void *trial_json_room(const struct json_place *list, size_t size, size_t *n, struct err *e)
+{
+    size_t wanted = json_get_length(list, e);
+    void *room = wanted > 0 ? calloc(wanted, size) : NULL;
+    if (wanted > 0 && room == NULL)
+        err_set(e, ERR_IO, ENOMEM, "cannot keep the results");
+    *n = room != NULL ? wanted : 0;
+    return room;
+}
+
+static enum observer_place trial_json_read_place(const struct json_place *p, struct err *e)
+{
+    const char *name = json_get_text(p, "place", e);
+    for (int place = OBSERVER_BEFORE; name != NULL && place <= OBSERVER_AFTER; place++)
+        if (strcmp(name, observer_place_name((enum observer_place)place)) == 0)
+            return (enum observer_place)place;
+    return OBSERVER_PLACE_UNKNOWN;
+}
+
+/* Results of a godwit that did not tell have none of it: null, and an empty list. */
+static void trial_json_read_noticed(const struct json_place *p, struct trial_observer *v,
+                                    struct err *e)
+{
+    struct json_place list = json_get(p, "noticed", e);
+    uint64_t count = json_get_u64(p, "noticed_n", e);
+    v->quiet_ns = json_get_ms(p, "quiet_ms", e);
+    v->noticed_count = count != UINT64_MAX ? count : 0;
+    v->noticed_sum_ns = json_get_ms(p, "noticed_sum_ms", e);
+    v->noticed = trial_json_room(&list, sizeof *v->noticed, &v->noticed_n, e);
+    for (size_t i = 0; i < v->noticed_n; i++) {
+        struct json_place item = json_get_nth(&list, i, e);
+        v->noticed[i] = (struct trial_silence){.began_ns = json_get_ms(&item, "began_ms", e),
+                                               .length_ns = json_get_ms(&item, "length_ms", e),
+                                               .late_ns = json_get_ms(&item, "late_ms", e),
+                                               .place = trial_json_read_place(&item, e),
+                                               .open = json_get_flag(&item, "open", e)};
+    }
+}
+
 static void trial_json_read_observer(const struct json_place *p, struct trial_observer *v,
                                      struct err *e)
 {
@@ -261,17 +314,7 @@ static void trial_json_read_observer(const struct json_place *p, struct trial_ob
     v->sent = json_need_u64(p, "sent", e);
     v->lost = json_need_u64(p, "lost", e);
     v->duplicates = json_need_u64(p, "duplicates", e);
-}
-
-/* Room for a list's items; NULL with n = 0 for an empty one, or when *e is set. */
-static void *trial_json_room(const struct json_place *list, size_t size, size_t *n, struct err *e)
-{
-    size_t wanted = json_get_length(list, e);
-    void *room = wanted > 0 ? calloc(wanted, size) : NULL;
-    if (wanted > 0 && room == NULL)
-        err_set(e, ERR_IO, ENOMEM, "cannot keep the results");
-    *n = room != NULL ? wanted : 0;
-    return room;
+    trial_json_read_noticed(p, v, e);
 }
 
 static void trial_json_read_pause(const struct json_place *p, struct trial_pause *pause,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The costs of a migration that are there whatever the guest does, learned from those that were done: until
- * the first byte, of the pause beside the sending of RAM, after it; and what the link between two hosts has
+ * the first byte, of the pause beside the sending of RAM, after it; from RESUME until the guest is seen again; and what the link between two hosts has
  * carried. Kept between runs in a file of ours, in the XDG state directory.
  *
  * A case is kept under its hosts and its guest's shape. When a version of the hypervisors changes, what was
@@ -34,6 +34,8 @@ struct costs_key {
 /* One migration that has succeeded. Below 0 (0 for bytes_per_s): not known. */
 struct costs_case {
     int64_t begin_ns, pause_ns, end_ns; /* as in struct model_costs */
+    int64_t
+        warm_up_ns; /* by how much the silence that an observer saw was longer than the standstill */
     double bytes_per_s; /* what went through where nothing but the link held it back */
 };
 
@@ -76,7 +78,8 @@ enum costs_from {
 };
 
 struct costs_found {
-    struct model_costs costs; /* all but zero_bytes_per_s is from the cases */
+    struct model_costs costs;   /* all but zero_bytes_per_s is from the cases */
+    struct estimate warm_up_ns; /* not in `costs`: it is no part of the standstill */
     enum costs_from from;
     unsigned cases; /* 0: shipped */
     struct estimate

@@ -11,6 +11,7 @@
 #include "core/json.h"
 #include "core/log.h"
 #include "tools/cmd/bench.h"
+#include "tools/cmd/report_series.h"
 
 enum { BEFORE, AFTER, COMPARE_SIDES };
 
@@ -26,6 +27,8 @@ enum { COMPARED = sizeof compared / sizeof *compared };
 
 struct compare_call {
     bool json, verbose;
+    int64_t fail_above_ns; /* of the silences after; below 0: not given */
+    bool beyond;
     const char *path[COMPARE_SIDES];
     struct trial_results results[COMPARE_SIDES];
     struct cells cells[COMPARE_SIDES];
@@ -38,6 +41,10 @@ struct compare_call {
 
 static const struct option_def options[] = {
     {"json", 0, OPTION_FLAG, NULL, "print the result as one JSON object", AT(json), 0, 0, NULL},
+    {"fail-above", 0, OPTION_DURATION, "TIME",
+     "exit 1 also when the worst trial of a cell was silent for longer (50ms), or one could not be "
+     "measured",
+     AT(fail_above_ns), 0, 0, NULL},
     {"verbose", 'v', OPTION_FLAG, NULL, "say more", AT(verbose), 0, 0, NULL},
     OPTION_END,
 };
@@ -282,7 +289,7 @@ static int compare_do(struct compare_call *c, struct err *e)
 
 static int compare_main(const struct command *self, int argc, char **argv)
 {
-    struct compare_call c = {0};
+    struct compare_call c = {.fail_above_ns = -1};
     struct err e = {0};
     int code;
     int first = command_parse(self, &c, argc, argv, 2, 2, &code);
@@ -291,14 +298,20 @@ static int compare_main(const struct command *self, int argc, char **argv)
     command_log_level(c.verbose ? LOG_DEBUG : LOG_WARN);
     c.path[BEFORE] = argv[first];
     c.path[AFTER] = argv[first + 1];
-    int rc = compare_do(&c, &e);
+    int rc = report_series_check_gate(c.fail_above_ns, &e);
+    if (rc == 0)
+        rc = compare_do(&c, &e);
+    fflush(stdout);
+    if (rc == 0 && c.fail_above_ns > 0)
+        c.beyond = report_series_gate(&c.cells[AFTER], &c.results[AFTER].series, c.fail_above_ns,
+                                      stderr) > 0;
     for (int side = 0; side < COMPARE_SIDES; side++) {
         cells_close(&c.cells[side]);
         trial_results_free(&c.results[side]);
     }
     if (rc < 0)
         return command_fail(&e);
-    return c.verdicts[STATS_SLOWER] + c.fewer_done > 0 ? EXIT_FAILED : EXIT_DONE;
+    return c.beyond || c.verdicts[STATS_SLOWER] + c.fewer_done > 0 ? EXIT_FAILED : EXIT_DONE;
 }
 
 const struct command command_bench_compare = {
@@ -311,7 +324,7 @@ const struct command command_bench_compare = {
         "that, by bootstrap, does not cover 1; below 5 trials it cannot tell. QEMU's versions\n"
         "may differ. Of many cells that are alike, one in 40 looks slower by chance: measure it\n"
         "again. Exit code 0: nothing is slower; 1: something is, or a smaller share of its trials\n"
-        "was done; 2: results that cannot be read, or have no cell in common.\n",
+        "was done, or --fail-above holds of AFTER; 2: results that cannot be read, or have no cell in common.\n",
     .options = options,
     .run = compare_main,
 };

@@ -31,6 +31,7 @@ enum { MIGRATE_PATH_MAX = 4096 };
 struct bench_migrate_arguments {
     bool local, json, dry_run, verbose;
     const char *out, *guests, *lab_tools, *qemu, *progress_fd;
+    int64_t fail_above_ns; /* below 0: not given */
     uint64_t rounds, seed; /* 0: the scenario's; not given */
 };
 
@@ -67,6 +68,10 @@ static const struct option_def options[] = {
      AT(guests), 0, 0, NULL},
     {"lab-tools", 0, OPTION_TEXT, "DIR", "where lab, guest and domain are (./tools)", AT(lab_tools),
      0, 0, NULL},
+    {"fail-above", 0, OPTION_DURATION, "TIME",
+     "exit 1 when the worst trial of a cell was silent for longer (50ms), or one could not be "
+     "measured",
+     AT(fail_above_ns), 0, 0, NULL},
     {"dry-run", 'n', OPTION_FLAG, NULL, "print the cells and the order of the first round only",
      AT(dry_run), 0, 0, NULL},
     {"json", 0, OPTION_FLAG, NULL, "print the summary as one JSON object", AT(json), 0, 0, NULL},
@@ -247,16 +252,9 @@ static bool migrate_has(void *arg, unsigned number)
 static int migrate_keep(void *arg, const struct trial *t, struct err *e)
 {
     struct bench_migrate *m = arg;
-    struct trial short_one = *t;
-    if (trial_file_write(m->out, &m->series, t, e) < 0)
+    struct trial short_one;
+    if (trial_file_write(m->out, &m->series, t, e) < 0 || trial_copy_short(t, &short_one, e) < 0)
         return -1;
-    short_one.timeline = (struct trial_timeline){0};
-    short_one.pause.devices = calloc(t->pause.devices_n + 1, sizeof *t->pause.devices);
-    if (short_one.pause.devices == NULL)
-        return err_set(e, ERR_IO, ENOMEM, "cannot keep the results");
-    if (t->pause.devices_n > 0)
-        memcpy(short_one.pause.devices, t->pause.devices,
-               t->pause.devices_n * sizeof *t->pause.devices);
     if (migrate_add(m, &short_one, e) < 0)
         return -1;
     return trial_file_write_summary(m->out, &m->series, e);
@@ -337,6 +335,8 @@ static int migrate_measure(struct bench_migrate *m, struct err *e)
 static int migrate_do(struct bench_migrate *m, int argc, char **argv, struct err *e)
 {
     bool found;
+    if (report_series_check_gate(m->arg.fail_above_ns, e) < 0)
+        return -1;
     if (migrate_read_scenario(m, e) < 0)
         return -1;
     size_t all = scenario_cells(&m->scenario) * m->scenario.rounds;
@@ -358,6 +358,18 @@ static int migrate_do(struct bench_migrate *m, int argc, char **argv, struct err
     return migrate_measure(m, e);
 }
 
+/* A gate for other people's CI: its word is the last one. */
+static int migrate_gate(const struct bench_migrate *m)
+{
+    struct cells cells;
+    struct err e = {0};
+    if (cells_open(&cells, &m->series, &e) < 0)
+        return command_fail(&e);
+    size_t beyond = report_series_gate(&cells, &m->series, m->arg.fail_above_ns, stderr);
+    cells_close(&cells);
+    return beyond > 0 ? EXIT_FAILED : EXIT_DONE;
+}
+
 static int migrate_finish(struct bench_migrate *m, int rc, struct err *e)
 {
     progress_clear(&m->progress);
@@ -372,6 +384,10 @@ static int migrate_finish(struct bench_migrate *m, int rc, struct err *e)
         return command_fail(e);
     if (!m->arg.dry_run)
         fprintf(stderr, "godwit bench report %s -o report.html draws it\n", m->out);
+    if (m->arg.fail_above_ns > 0 && !m->arg.dry_run) {
+        fflush(stdout);
+        return migrate_gate(m);
+    }
     return EXIT_DONE;
 }
 
@@ -385,6 +401,7 @@ static int bench_migrate_main(const struct command *self, int argc, char **argv)
         return command_fail(&e);
     }
     m->progress.fd = -1;
+    m->arg.fail_above_ns = -1;
     int first = command_parse(self, &m->arg, argc, argv, 0, 1, &code);
     if (first < 0)
         return code;
@@ -407,7 +424,8 @@ const struct command command_bench_migrate = {
         "SCENARIO is a file; the man page has its keys. Without one a built-in set runs between the\n"
         "hosts of tools/lab, or with --local between two QEMUs of this machine.\n"
         "Each trial goes to a file of its own in DIR, all of them to DIR/summary.json. Exit code\n"
-        "0: all were measured, also those that failed; 1: it could not go on; 3: interrupted.\n",
+        "0: all were measured, also those that failed; 1: it could not go on, or --fail-above; 3:\n"
+        "interrupted.\n",
     .options = options,
     .run = bench_migrate_main,
 };

@@ -99,6 +99,12 @@ static void observe_said_json(struct json *o, int said)
     json_text(o, "stdout", n >= 0 ? text : NULL);
 }
 
+/* Of any command: when the guest stood only the observers can tell. */
+static struct report_observed observe_report(const struct observe_call *c)
+{
+    return (struct report_observed){c->seen, c->seen_n, c->end.began_ns, {-1, -1}};
+}
+
 static void observe_json(const struct observe_call *c, const struct err *e)
 {
     char line[OBSERVE_LINE_MAX];
@@ -115,7 +121,8 @@ static void observe_json(const struct observe_call *c, const struct err *e)
         json_ms(command, "wall_ms", c->end.ended_ns - c->end.began_ns);
         observe_said_json(command, c->said);
     }
-    report_observed_json(o, c->seen, c->seen_n, c->end.began_ns);
+    const struct report_observed observed = observe_report(c);
+    report_observed_json(o, &observed);
     json_error(o, e);
     json_print(o, stdout);
 }
@@ -126,7 +133,8 @@ static void observe_text(const struct observe_call *c)
         return;
     printf("%s took %.0f ms and ended with exit code %d.\n", c->argv[0],
            (double)(c->end.ended_ns - c->end.began_ns) / 1e6, c->end.exit_code);
-    report_observed_text(c->seen, c->seen_n, stdout);
+    const struct report_observed observed = observe_report(c);
+    report_observed_text(&observed, stdout);
 }
 
 static int observe_finish(struct observe_call *c, int rc, const struct err *e)

@@ -16,12 +16,14 @@
 #include "core/log.h"
 #include "core/units.h"
 #include "tools/cmd/bench.h"
+#include "tools/cmd/report_series.h"
 
 enum { REPORT_OPERANDS_MAX = 100000 };
 
 struct report_call {
     const char *output;
     struct option_list trials;
+    int64_t fail_above_ns; /* below 0: not given */
     bool verbose;
 
     const char **migrations, **relocations; /* the operands by what they are */
@@ -36,6 +38,10 @@ static const struct option_def options[] = {
     {"output", 'o', OPTION_TEXT, "FILE", "write the page there (report.html); - is standard output",
      AT(output), 0, 0, NULL},
     {"trial", 0, OPTION_LIST, "N", "also show the trial of this number", AT(trials), 0, 0, NULL},
+    {"fail-above", 0, OPTION_DURATION, "TIME",
+     "the page is written, and the exit code is 1, when the worst trial of a cell was silent for longer (50ms), or one could not be "
+     "measured",
+     AT(fail_above_ns), 0, 0, NULL},
     {"verbose", 'v', OPTION_FLAG, NULL, "say more", AT(verbose), 0, 0, NULL},
     OPTION_END,
 };
@@ -71,6 +77,8 @@ static int report_numbers(const struct report_call *c, struct report_migrations 
 
 static int report_fill(struct report_call *c, struct page *p, struct err *e)
 {
+    if (c->fail_above_ns > 0 && c->migrations_n == 0)
+        return err_set(e, ERR_USAGE, 0, "--fail-above: there are no results of bench migrate");
     struct report_migrations r = {.results = &c->results, .cells = &c->cells};
     if (report_numbers(c, &r, e) < 0)
         return -1;
@@ -122,23 +130,29 @@ static int report_do(struct report_call *c, char **operands, size_t n, struct er
 
 static int report_main(const struct command *self, int argc, char **argv)
 {
-    struct report_call c = {.output = "report.html"};
+    struct report_call c = {.output = "report.html", .fail_above_ns = -1};
     struct err e = {0};
     int code;
     int first = command_parse(self, &c, argc, argv, 1, REPORT_OPERANDS_MAX, &code);
     if (first < 0)
         return code;
     command_log_level(c.verbose ? LOG_DEBUG : LOG_WARN);
-    int rc = report_do(&c, argv + first, (size_t)(argc - first), &e);
+    bool beyond = false;
+    int rc = report_series_check_gate(c.fail_above_ns, &e);
+    if (rc == 0)
+        rc = report_do(&c, argv + first, (size_t)(argc - first), &e);
+    if (rc == 0 && strcmp(c.output, "-") != 0)
+        puts(c.output);
+    fflush(stdout);
+    if (rc == 0 && c.fail_above_ns > 0)
+        beyond = report_series_gate(&c.cells, &c.results.series, c.fail_above_ns, stderr) > 0;
     cells_close(&c.cells);
     trial_results_free(&c.results);
     free(c.migrations);
     free(c.relocations);
     if (rc < 0)
         return command_fail(&e);
-    if (strcmp(c.output, "-") != 0)
-        puts(c.output);
-    return EXIT_DONE;
+    return beyond ? EXIT_FAILED : EXIT_DONE;
 }
 
 const struct command command_bench_report = {
@@ -149,7 +163,7 @@ const struct command command_bench_report = {
         "RESULTS are directories that bench migrate has made, their summary.json or single\n"
         "trials, and files of bench relocate --json. The page is one file that needs no network,\n"
         "report.html here unless -o says another; its name is printed. gnuplot draws the charts.\n"
-        "Exit code 2: results that cannot be read, or are of something else; no gnuplot.\n",
+        "Exit code 1: --fail-above; 2: results that cannot be read, or are of something else; no gnuplot.\n",
     .options = options,
     .run = report_main,
 };

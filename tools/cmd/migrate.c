@@ -22,6 +22,8 @@ struct migrate_run {
     struct observer *observer;
     struct observer_result seen[OPTION_LIST_MAX];
     size_t seen_n;
+    int64_t silence_ns; /* of the switchover, as they saw it; -1: they did not, or there are none */
+    bool silent;        /* still, when the observers were stopped */
     struct progress progress;
     struct migrate_rates rates;
     struct migrate_report report;
@@ -61,7 +63,8 @@ static void migrate_learn(const struct migrate_run *r)
     struct err e = {0};
     struct costs_key key;
     struct costs_case seen = migrate_costs_case(&r->report, &r->request.settings, &r->rates,
-                                                r->sides.destination->seen.resumed_ns);
+                                                r->sides.destination->seen.resumed_ns,
+                                                r->silent ? -1 : r->silence_ns);
     migrate_costs_key(&r->request, migrate_sides_route(&r->sides, &r->request), &r->report.source,
                       &r->report.destination, &key);
     if (costs_path(path, sizeof path, &e) < 0 || costs_learn(path, &key, &seen, &e) < 0)
@@ -87,6 +90,8 @@ static int64_t migrate_pause_cost(void *arg, const struct vm_facts *source,
                       &key);
     costs_find(c, &key, &found);
     r->trace.record.inputs.found = found;
+    if (r->request.opt.observe.n > 0) /* what is promised is about what observers see */
+        found.costs.pause_ns = estimate_add(found.costs.pause_ns, found.warm_up_ns);
     return (int64_t)found.costs.pause_ns.high;
 }
 
@@ -130,6 +135,37 @@ static bool migrate_fall_back(struct migrate_run *r, struct err *e)
     return true;
 }
 
+static struct report_observed migrate_observed(const struct migrate_run *r)
+{
+    struct report_observed observed = {r->seen, r->seen_n, r->report.started_ns, {-1, -1}};
+    if (r->sides.source == NULL || r->sides.destination == NULL)
+        return observed;
+    int64_t stopped_ns = r->sides.source->seen.stopped_ns;
+    int64_t resumed_ns = r->sides.destination->seen.resumed_ns;
+    if (stopped_ns > 0)
+        observed.pause.stopped_ns = stopped_ns;
+    if (resumed_ns >= stopped_ns && resumed_ns > 0)
+        observed.pause.resumed_ns = resumed_ns;
+    return observed;
+}
+
+/* The first signs of life on the other side, and some more; then what it was like from outside, which is what
+ * is promised about where it is looked at. */
+static void migrate_stop_observing(struct migrate_run *r)
+{
+    loop_sleep(r->sides.loop, NS_PER_S);
+    r->seen_n = observer_stop(r->observer, r->seen, OPTION_LIST_MAX);
+    r->observer = NULL;
+    struct observer_pause pause = migrate_observed(r).pause;
+    observer_find_pause(r->seen, r->seen_n, &pause);
+    if (r->report.guest != MIGRATE_GUEST_DESTINATION)
+        return;
+    r->silence_ns = observer_switchover_ns(r->seen, r->seen_n, &pause, &r->silent);
+    if (r->request.control.promise.max_downtime_ns > 0)
+        promise_judge_silence(&r->report.pause, r->request.control.promise.max_downtime_ns,
+                              r->silence_ns, r->silent);
+}
+
 static int migrate_do(struct migrate_run *r, struct err *e)
 {
     int rc = migrate_run_once(r, e);
@@ -137,11 +173,8 @@ static int migrate_do(struct migrate_run *r, struct err *e)
         rc = migrate_run_once(r, e);
     if (rc == 0 && r->sides.route != NULL)
         virt_route_finish(r->sides.route, &r->definition);
-    if (r->observer != NULL) {
-        loop_sleep(r->sides.loop, NS_PER_S); /* the first signs of life, and some more */
-        r->seen_n = observer_stop(r->observer, r->seen, OPTION_LIST_MAX);
-        r->observer = NULL;
-    }
+    if (r->observer != NULL)
+        migrate_stop_observing(r);
     return rc;
 }
 
@@ -172,8 +205,9 @@ static int migrate_finish(struct migrate_run *r, int rc, const struct err *e)
         .route_reason = r->sides.route != NULL ? r->sides.route->reason : NULL,
         .settings = &r->request.settings,
         .report = &r->report,
-        .observed = r->seen,
-        .observed_n = r->seen_n,
+        .observed = migrate_observed(r),
+        .silence_ns = r->silence_ns,
+        .promised_silence = r->seen_n > 0 && r->request.control.promise.max_downtime_ns > 0,
     };
     progress_clear(&r->progress);
     migrate_trace_close(&r->trace, report.result, report.route, &r->report);
@@ -201,6 +235,7 @@ static int migrate_main(const struct command *self, int argc, char **argv)
 {
     struct migrate_run r = {
         .progress = {.fd = -1},
+        .silence_ns = -1,
     };
     struct err e = {0};
     int code;

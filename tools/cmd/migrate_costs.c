@@ -146,7 +146,8 @@ static int64_t costs_pause_ns(const struct migrate_report *report, const struct 
 
 struct costs_case migrate_costs_case(const struct migrate_report *report,
                                      const struct vm_settings *settings,
-                                     const struct migrate_rates *rates, int64_t resumed_ns)
+                                     const struct migrate_rates *rates, int64_t resumed_ns,
+                                     int64_t silence_ns)
 {
     double link = settings->compression == VM_COMPRESSION_NONE ? migrate_rates_link(rates) : 0;
     double most = (double)settings->max_bandwidth_bytes_per_s;
@@ -154,6 +155,11 @@ struct costs_case migrate_costs_case(const struct migrate_report *report,
     struct costs_case seen = {
         .begin_ns = -1,
         .pause_ns = costs_pause_ns(report, settings, rates, link),
+        .warm_up_ns = moved && silence_ns >= 0 && report->downtime_observed_ns >= 0
+                          ? (silence_ns > report->downtime_observed_ns
+                                 ? silence_ns - report->downtime_observed_ns
+                                 : 0)
+                          : -1,
         .end_ns = moved && resumed_ns > 0 ? report->ended_ns - resumed_ns : -1,
         .bytes_per_s = most > 0 && link > most * RATES_HELD_BACK ? 0 : link,
     };

@@ -27,9 +27,11 @@ void migrate_costs_key(const struct migrate_request *request, const char *route,
                        const struct vm_facts *source, const struct vm_facts *destination,
                        struct costs_key *k);
 
-/* Of one that has succeeded, or has at least shown what the link carries. `resumed_ns`: when the destination said so, 0: it did not. */
+/* Of one that has succeeded, or has at least shown what the link carries. `resumed_ns`: when the destination said so, 0: it did not.
+ * `silence_ns`: of the switchover, as observers saw it to its end; -1: none did. */
 struct costs_case migrate_costs_case(const struct migrate_report *report,
                                      const struct vm_settings *settings,
-                                     const struct migrate_rates *rates, int64_t resumed_ns);
+                                     const struct migrate_rates *rates, int64_t resumed_ns,
+                                     int64_t silence_ns);
 
 #endif

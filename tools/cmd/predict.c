@@ -40,6 +40,8 @@ static int predict_do(struct predict_call *c, int64_t began_ns, struct err *e)
         predict_look(&c->sides, &c->request, link, began_ns, &c->in, e) < 0)
         return -1;
     c->in.promise = c->request.control.promise;
+    if (c->request.opt.observe.n > 0) /* the pause is then what observers would see of it */
+        c->in.costs.pause_ns = estimate_add(c->in.costs.pause_ns, c->in.found.warm_up_ns);
     if (c->request.settings.downtime_limit_ns > 0)
         c->in.limit_ns = c->request.settings.downtime_limit_ns;
     predict_judge(&c->in, &c->result);

@@ -19,7 +19,8 @@ static const char *const on_misses[] = {"refuse", "abort", "postcopy", "pause", 
 
 const struct option_def promise_option_table[] = {
     {"max-downtime", 0, OPTION_DURATION, "TIME",
-     "promise that the guest's processors stand still no longer than this (50ms)",
+     "promise that the guest's processors stand still no longer than this (50ms); with --observe, that "
+     "the silence seen from outside is no longer",
      AT(max_downtime_ns), 0, 0, NULL},
     {"max-time", 0, OPTION_DURATION, "TIME",
      "promise that all of it takes no longer than this (2m)", AT(max_time_ns), 0, 0, NULL},
@@ -118,4 +119,18 @@ int promise_check(const struct promise_options *o, const struct vm_settings *s, 
     if (postcopy && s->multifd_channels > 0)
         return err_set(e, ERR_USAGE, 0, "--multifd and postcopy cannot be used together");
     return 0;
+}
+
+void promise_judge_silence(struct migrate_pause *pause, int64_t promised_ns, int64_t silence_ns,
+                           bool open)
+{
+    if (pause->limit == MIGRATE_LIMIT_NOT_MEANT)
+        return;
+    pause->excess_ns = -1;
+    if (silence_ns < 0 || (open && silence_ns <= promised_ns)) {
+        pause->limit = MIGRATE_LIMIT_UNKNOWN;
+        return;
+    }
+    pause->limit = silence_ns > promised_ns ? MIGRATE_LIMIT_MISSED : MIGRATE_LIMIT_KEPT;
+    pause->excess_ns = silence_ns > promised_ns ? silence_ns - promised_ns : 0;
 }

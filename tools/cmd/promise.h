@@ -3,7 +3,7 @@
 #ifndef TOOLS_CMD_PROMISE_H
 #define TOOLS_CMD_PROMISE_H
 
-#include "core/migrate/vm.h"
+#include "core/migrate/migrate.h"
 #include "core/tune/promise.h"
 #include "tools/cmd/option.h"
 
@@ -23,5 +23,13 @@ void promise_options_init(struct promise_options *o);
  * contradict each other or the settings. */
 int promise_check(const struct promise_options *o, const struct vm_settings *settings,
                   struct promise *p, struct err *e);
+
+/*
+ * With observers a promised --max-downtime is about the silence that they see. Judges *pause by it: by
+ * `silence_ns`, that of the switchover, which is a lower bound if it is still `open`. What cannot be known,
+ * MIGRATE_LIMIT_UNKNOWN, is never taken for kept; that the switchover did not wait for a limit stays so.
+ */
+void promise_judge_silence(struct migrate_pause *pause, int64_t promised_ns, int64_t silence_ns,
+                           bool open);
 
 #endif

@@ -5,7 +5,6 @@
 
 #include "core/json.h"
 #include "core/units.h"
-#include "tools/cmd/report_observed.h"
 
 static double report_ms(int64_t ns)
 {
@@ -170,6 +169,11 @@ void report_migrate_json(const struct report_migrate *r, const struct err *e, FI
     json_ms(downtime, "limit", m->touched ? m->downtime_limit_ns : -1);
     json_ms(downtime, "qemu", completed ? m->last.downtime_ns : -1);
     json_ms(downtime, "observed", m->touched ? m->downtime_observed_ns : -1);
+    json_ms(downtime, "silence", m->touched ? r->silence_ns : -1);
+    json_text(downtime, "judged_by",
+              !m->touched           ? NULL
+              : r->promised_silence ? "silence"
+                                    : "standstill");
     report_pause_json(downtime, m);
     json_flag(o, "diverges", m->diverges);
     json_flag(o, "missed", m->missed);
@@ -186,15 +190,50 @@ void report_migrate_json(const struct report_migrate *r, const struct err *e, FI
     report_phases_json(json_list(o, "phases"), m);
     report_side_json(o, "source", &m->source);
     report_side_json(o, "destination", &m->destination);
-    if (r->observed_n > 0)
-        report_observed_json(o, r->observed, r->observed_n, m->started_ns);
+    report_observed_json(o, &r->observed);
     json_error(o, e);
     json_print(o, to);
 }
 
-/* Whether the limit was kept, and what the pause was made of. */
-static void report_pause_text(const struct migrate_report *m, FILE *to)
+/* What the excess is in. */
+static const char *report_excess(const struct report_migrate *r)
 {
+    const struct migrate_report *m = r->report;
+    const struct migrate_pause *p = &m->pause;
+    int64_t stood_ns = m->downtime_observed_ns;
+    if (r->promised_silence && stood_ns >= 0 && stood_ns <= m->downtime_limit_ns)
+        return "the guest stood no longer than that: the excess is what it took to be seen again, its "
+               "warm-up and the network's";
+    if (p->sending_ns < 0)
+        return "which part of it is not known: what the two sides said came in another order";
+    return p->sending_ns - m->downtime_limit_ns > p->starting_ns
+               ? "the excess is in the sending: more was left than QEMU had estimated, or it was "
+                 "sent more slowly"
+               : "QEMU reckons with RAM only: the excess is what the destination took to load and "
+                 "start";
+}
+
+static void report_verdict_text(const struct report_migrate *r, FILE *to)
+{
+    const struct migrate_pause *p = &r->report->pause;
+    const char *what = r->promised_silence ? "promise" : "limit";
+    if (r->promised_silence && r->silence_ns >= 0)
+        fprintf(to, "; silent for %.1f ms, which the promise is about", report_ms(r->silence_ns));
+    if (p->limit == MIGRATE_LIMIT_KEPT)
+        fprintf(to, ": the %s was kept", what);
+    else if (p->limit == MIGRATE_LIMIT_MISSED)
+        fprintf(to, ": the %s was MISSED by %.0f ms", what, report_ms(p->excess_ns));
+    else if (p->limit == MIGRATE_LIMIT_NOT_MEANT)
+        fputs(" (the switchover did not wait for the limit)", to);
+    else if (r->promised_silence)
+        fputs(": no observer tells whether the promise was kept", to);
+    fputc('\n', to);
+}
+
+/* Whether the limit was kept, and what the pause was made of. */
+static void report_pause_text(const struct report_migrate *r, FILE *to)
+{
+    const struct migrate_report *m = r->report;
     const struct migrate_pause *p = &m->pause;
     if (m->last.migration == VM_MIGRATION_COMPLETED && m->last.downtime_ns >= 0)
         fprintf(to, "QEMU says %.0f ms; ", report_ms(m->last.downtime_ns));
@@ -203,30 +242,14 @@ static void report_pause_text(const struct migrate_report *m, FILE *to)
         fprintf(to, "%.1f ms", report_ms(m->downtime_observed_ns));
     else
         fputs("not seen", to);
-    if (p->limit == MIGRATE_LIMIT_KEPT)
-        fputs(": the limit was kept", to);
-    else if (p->limit == MIGRATE_LIMIT_MISSED)
-        fprintf(to, ": the limit was MISSED by %.0f ms", report_ms(p->excess_ns));
-    else if (p->limit == MIGRATE_LIMIT_NOT_MEANT)
-        fputs(" (the switchover did not wait for the limit)", to);
-    fputc('\n', to);
+    report_verdict_text(r, to);
     if (p->sending_ns >= 0)
         fprintf(to,
                 "           %.1f ms to send the last of RAM and the devices, %.1f ms until the "
                 "destination ran\n",
                 report_ms(p->sending_ns), report_ms(p->starting_ns));
-    if (p->limit == MIGRATE_LIMIT_MISSED && p->sending_ns < 0)
-        fputs(
-            "           which part of it is not known: what the two sides said came in another order\n",
-            to);
-    else if (p->limit == MIGRATE_LIMIT_MISSED)
-        fprintf(
-            to, "           %s\n",
-            p->sending_ns - m->downtime_limit_ns > p->starting_ns
-                ? "the excess is in the sending: more was left than QEMU had estimated, or it was "
-                  "sent more slowly"
-                : "QEMU reckons with RAM only: the excess is what the destination took to load and "
-                  "start");
+    if (p->limit == MIGRATE_LIMIT_MISSED)
+        fprintf(to, "           %s\n", report_excess(r));
 }
 
 void report_migrate_text(const struct report_migrate *r, FILE *to)
@@ -246,13 +269,13 @@ void report_migrate_text(const struct report_migrate *r, FILE *to)
         fprintf(to, ", in %" PRIu64 " pass%s", m->last.passes, m->last.passes > 1 ? "es" : "");
     fputc('\n', to);
     fputs("  pause    ", to);
-    report_pause_text(m, to);
+    report_pause_text(r, to);
     for (size_t i = 0; i < r->settings->set_n; i++)
         fprintf(to, "%s%s=%s", i == 0 ? "  set      " : ", ", r->settings->set[i].name,
                 r->settings->set[i].value);
     if (r->settings->set_n > 0)
         fputc('\n', to);
-    report_observed_text(r->observed, r->observed_n, to);
+    report_observed_text(&r->observed, to);
 
     fputs("Where the time went:\n", to);
     for (size_t i = 0; i < m->phases.logged; i++) {

@@ -5,9 +5,9 @@
 
 #include <stdio.h>
 
-#include "bench/observe/observer.h"
 #include "core/migrate/migrate.h"
 #include "tools/cmd/progress.h"
+#include "tools/cmd/report_observed.h"
 
 struct report_migrate {
     const char *
@@ -16,8 +16,9 @@ struct report_migrate {
     const char *route_reason; /* NULL: there was no choice */
     const struct vm_settings *settings;
     const struct migrate_report *report;
-    const struct observer_result *observed;
-    size_t observed_n;
+    struct report_observed observed;
+    int64_t silence_ns;    /* of the switchover, as observers saw it; -1: not */
+    bool promised_silence; /* the pause was judged by that */
 };
 
 /* A migrate_progress_fn; `arg` is a struct progress. */

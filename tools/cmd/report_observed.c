@@ -38,31 +38,106 @@ static void observed_silences(struct json *list, const struct observer_result *s
     }
 }
 
-void report_observed_json(struct json *o, const struct observer_result *observed, size_t n,
-                          int64_t started_ns)
+/* All that are noticed. From the guest's stop, where it is known. */
+static void observed_noticed(struct json *item, const struct observer_result *s,
+                             const struct report_observed *r, const struct observer_pause *pause)
 {
-    struct json *list = n > 0 ? json_list(o, "observers") : NULL;
-    for (size_t i = 0; i < n; i++) {
-        const struct observer_result *s = &observed[i];
-        bool any = s->count > 0;
-        struct json *item = json_item(list);
-        json_text(item, "what", s->what);
-        json_u64(item, "signs_of_life", s->count);
-        json_ms(item, "longest_silence_ms", any ? s->longest_silence_ns : -1);
-        json_ms(item, "silence_began_ms", any ? s->silence_began_ns - started_ns : -1);
-        json_ms(item, "observer_late_ms", observed_late_ns(s));
-        json_ms(item, "median_interval_ms", any ? s->median_interval_ns : -1);
-        json_ms(item, "p99_interval_ms", any ? s->p99_interval_ns : -1);
-        if (s->kind == OBSERVER_PING)
-            json_u64(item, "sent", s->sent);
-        json_u64(item, "lost", s->lost);
-        json_u64(item, "duplicates", s->duplicates);
-        json_u64(item, "restarts", s->restarts);
-        observed_silences(json_list(item, "silences"), s, started_ns);
+    bool any = s->count > 0 && s->quiet_ns >= 0;
+    json_ms(item, "quiet_ms", any ? s->quiet_ns : -1);
+    json_u64(item, "noticed_n", s->noticed_count);
+    json_ms(item, "noticed_sum_ms", any ? s->noticed_sum_ns : -1);
+    struct json *list = json_list(item, "noticed");
+    for (size_t i = 0; i < s->noticed_n; i++) {
+        const struct observer_silence *silence = &s->noticed[i];
+        struct json *o = json_item(list);
+        json_signed_ms(o, "began_ms", silence->began_ns - r->started_ns);
+        json_signed_ms(o, "after_stop_ms",
+                       pause->stopped_ns < 0 ? JSON_NEVER : silence->began_ns - pause->stopped_ns);
+        json_ms(o, "length_ms", silence->length_ns);
+        json_text(o, "place", observer_place_name(observer_place(silence, pause)));
+        json_flag(o, "open", silence->open);
+        json_ms(o, "observer_late_ms", silence->late_ns);
     }
 }
 
-static void observed_text(const struct observer_result *s, FILE *to)
+static void observed_json(struct json *item, const struct observer_result *s,
+                          const struct report_observed *r, const struct observer_pause *pause)
+{
+    bool any = s->count > 0;
+    json_text(item, "what", s->what);
+    json_u64(item, "signs_of_life", s->count);
+    json_ms(item, "longest_silence_ms", any ? s->longest_silence_ns : -1);
+    json_ms(item, "silence_began_ms", any ? s->silence_began_ns - r->started_ns : -1);
+    json_ms(item, "observer_late_ms", observed_late_ns(s));
+    json_ms(item, "median_interval_ms", any ? s->median_interval_ns : -1);
+    json_ms(item, "p99_interval_ms", any ? s->p99_interval_ns : -1);
+    if (s->kind == OBSERVER_PING)
+        json_u64(item, "sent", s->sent);
+    json_u64(item, "lost", s->lost);
+    json_u64(item, "duplicates", s->duplicates);
+    json_u64(item, "restarts", s->restarts);
+    observed_silences(json_list(item, "silences"), s, r->started_ns);
+    observed_noticed(item, s, r, pause);
+}
+
+void report_observed_json(struct json *o, const struct report_observed *r)
+{
+    struct json *list = r->n > 0 ? json_list(o, "observers") : NULL;
+    struct observer_pause pause = r->pause;
+    observer_find_pause(r->at, r->n, &pause);
+    for (size_t i = 0; i < r->n; i++)
+        observed_json(json_item(list), &r->at[i], r, &pause);
+}
+
+/* People are shown the first of many. */
+enum { OBSERVED_LINES = 8 };
+
+static void observed_noticed_line(const struct observer_silence *s,
+                                  const struct observer_pause *pause,
+                                  const struct report_observed *r, FILE *to)
+{
+    enum observer_place place = observer_place(s, pause);
+    fprintf(to, "  %-8s   %.1f ms", "", observed_ms(s->length_ns));
+    if (pause->stopped_ns < 0)
+        fprintf(to, ", %.1f ms after the start", observed_ms(s->began_ns - r->started_ns));
+    else if (place == OBSERVER_SWITCHOVER)
+        fputs(": the switchover", to);
+    else
+        fprintf(to, ", %.1f ms %s the guest's stop",
+                observed_ms(s->began_ns < pause->stopped_ns ? pause->stopped_ns - s->began_ns
+                                                            : s->began_ns - pause->stopped_ns),
+                s->began_ns < pause->stopped_ns ? "before" : "after");
+    fputs(s->open ? ", and still silent\n" : "\n", to);
+}
+
+static void observed_noticed_text(const struct observer_result *s,
+                                  const struct observer_pause *pause,
+                                  const struct report_observed *r, FILE *to)
+{
+    size_t after = 0, shown = s->noticed_n < OBSERVED_LINES ? s->noticed_n : OBSERVED_LINES;
+    if (s->quiet_ns < 0)
+        return;
+    fprintf(to, "  %-8s %" PRIu64 " silence%s above %.1f ms (%d times the quiet level)%s", "",
+            s->noticed_count, s->noticed_count == 1 ? "" : "s",
+            observed_ms(s->quiet_ns) * OBSERVER_QUIET_TIMES, OBSERVER_QUIET_TIMES,
+            s->noticed_count > 0 ? "" : "\n");
+    if (s->noticed_count > 0)
+        fprintf(to, ", %.1f ms in all:\n", observed_ms(s->noticed_sum_ns));
+    for (size_t i = 0; i < shown; i++)
+        observed_noticed_line(&s->noticed[i], pause, r, to);
+    if (s->noticed_count > shown)
+        fprintf(to, "  %-8s   and %" PRIu64 " more; --json has them\n", "",
+                s->noticed_count - shown);
+    for (size_t i = 0; i < s->noticed_n; i++)
+        after += observer_place(&s->noticed[i], pause) == OBSERVER_AFTER;
+    if (after > 0)
+        fprintf(to,
+                "  %-8s %zu of them after the switchover: has the network been told of the move?\n",
+                "", after);
+}
+
+static void observed_text(const struct observer_result *s, const struct observer_pause *pause,
+                          const struct report_observed *r, FILE *to)
 {
     static const char *const kinds[] = {[OBSERVER_PING] = "ping", [OBSERVER_SERIAL] = "serial"};
     if (s->count == 0)
@@ -77,6 +152,8 @@ static void observed_text(const struct observer_result *s, FILE *to)
     if (s->count > 0 && observed_late_ns(s) > s->longest_silence_ns / 5)
         fprintf(to, "  %-8s of which the observer may have slept %.1f ms itself\n", "",
                 observed_ms(observed_late_ns(s)));
+    if (s->count > 0)
+        observed_noticed_text(s, pause, r, to);
     if (s->kind == OBSERVER_PING)
         fprintf(to, "  %-8s %" PRIu64 " of %" PRIu64 " echo requests lost\n", "", s->lost, s->sent);
     else if (s->lost > 0)
@@ -85,10 +162,12 @@ static void observed_text(const struct observer_result *s, FILE *to)
         fprintf(to, "  %-8s %" PRIu64 " heartbeats came twice\n", "", s->duplicates);
 }
 
-void report_observed_text(const struct observer_result *observed, size_t n, FILE *to)
+void report_observed_text(const struct report_observed *r, FILE *to)
 {
-    if (n > 0)
+    struct observer_pause pause = r->pause;
+    observer_find_pause(r->at, r->n, &pause);
+    if (r->n > 0)
         fputs("From outside:\n", to);
-    for (size_t i = 0; i < n; i++)
-        observed_text(&observed[i], to);
+    for (size_t i = 0; i < r->n; i++)
+        observed_text(&r->at[i], &pause, r, to);
 }

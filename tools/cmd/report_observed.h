@@ -10,10 +10,17 @@
 #include "bench/observe/observer.h"
 #include "core/json.h"
 
-/* As list "observers" in `o`; nothing when there were none. Times count from `started_ns`. */
-void report_observed_json(struct json *o, const struct observer_result *observed, size_t n,
-                          int64_t started_ns);
+/* What observers saw, and what it is measured by. */
+struct report_observed {
+    const struct observer_result *at;
+    size_t n;
+    int64_t started_ns;          /* what times count from */
+    struct observer_pause pause; /* as far as it is known otherwise */
+};
 
-void report_observed_text(const struct observer_result *observed, size_t n, FILE *to);
+/* As list "observers" in `o`; nothing when there were none. */
+void report_observed_json(struct json *o, const struct report_observed *r);
+
+void report_observed_text(const struct report_observed *r, FILE *to);
 
 #endif

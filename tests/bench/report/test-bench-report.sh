@@ -53,6 +53,21 @@ compare_tells() {
     is_documented "$dir/out" 'godwit bench compare --json'
 }
 
+a_gate_tells() {
+    run 0 "$godwit" bench compare "$dir/base" "$dir/base" --fail-above 10s
+    tail -n 1 "$dir/err" | grep -qE 'fail-above 10000ms: within it in each of 6 cells; the worst trial [0-9.]+ ms$' ||
+        fail "the gate's last line is '$(tail -n 1 "$dir/err")'"
+    run 1 "$godwit" bench compare "$dir/base" "$dir/base" --fail-above 1ms
+    tail -n 1 "$dir/err" | grep -qE 'BEYOND it in 6 of 6 cells: .*linux guest, tcg, default, direct, .*ms in trial [0-9]+' ||
+        fail "the gate's last line is '$(tail -n 1 "$dir/err")'"
+    local value
+    for value in 50 0ms -1ms soon; do
+        run 2 "$godwit" bench compare "$dir/base" "$dir/base" "--fail-above=$value"
+        run 2 "$godwit" bench report "$dir/base" -o "$dir/x.html" "--fail-above=$value"
+        run 2 "$godwit" bench migrate --local --dry-run "--fail-above=$value"
+    done
+}
+
 is_documented() { # is_documented FILE SECTION
     "$(dirname "${BASH_SOURCE[0]}")/../../documented" "$@" >&2 || fail "doc/json.md does not name all of $1"
 }
@@ -134,6 +149,7 @@ jq '.trials |= map(select(.end == "refused"))' "$dir/refused/summary.json" >"$di
 mv "$dir/some" "$dir/refused/summary.json"
 write_relocation
 compare_tells
+a_gate_tells
 compare_refuses
 trials_are_documented
 if command -v gnuplot >/dev/null; then

@@ -87,7 +87,18 @@ static void assert_same_observer(const struct trial_observer *a, const struct tr
     assert_int_equal(a->kind, b->kind);
     assert_string_equal(a->what, b->what);
     assert_memory_equal(&a->silence_ns, &b->silence_ns,
-                        sizeof *a - offsetof(struct trial_observer, silence_ns));
+                        offsetof(struct trial_observer, noticed) -
+                            offsetof(struct trial_observer, silence_ns));
+    assert_true(a->noticed_sum_ns == b->noticed_sum_ns);
+    assert_int_equal(a->noticed_count, b->noticed_count);
+    assert_int_equal(a->noticed_n, b->noticed_n);
+    for (size_t i = 0; i < a->noticed_n; i++) {
+        assert_true(a->noticed[i].began_ns == b->noticed[i].began_ns);
+        assert_true(a->noticed[i].length_ns == b->noticed[i].length_ns);
+        assert_true(a->noticed[i].late_ns == b->noticed[i].late_ns);
+        assert_int_equal(a->noticed[i].place, b->noticed[i].place);
+        assert_int_equal(a->noticed[i].open, b->noticed[i].open);
+    }
 }
 
 static void assert_same(const struct trial *a, const struct trial *b)

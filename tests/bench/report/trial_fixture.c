@@ -93,6 +93,26 @@ static void fixture_pause(struct trial *t, double began_ms, double silence_ms,
     fixture_devices(&t->pause, r);
 }
 
+/* The switchover, and in one of seven a second one, as when a switch has forgotten the guest. */
+static void fixture_noticed(struct trial *t, struct trial_observer *v)
+{
+    v->quiet_ns = fixture_ns(5.5);
+    v->noticed = fixture_room(2, sizeof *v->noticed);
+    v->noticed[v->noticed_n++] = (struct trial_silence){.began_ns = v->began_ns,
+                                                        .length_ns = v->silence_ns,
+                                                        .late_ns = v->late_ns,
+                                                        .place = OBSERVER_SWITCHOVER};
+    if (t->number % 7 == 0)
+        v->noticed[v->noticed_n++] =
+            (struct trial_silence){.began_ns = v->began_ns + v->silence_ns + fixture_ns(80),
+                                   .length_ns = fixture_ns(60),
+                                   .place = OBSERVER_AFTER,
+                                   .open = true};
+    v->noticed_count = v->noticed_n;
+    for (size_t i = 0; i < v->noticed_n; i++)
+        v->noticed_sum_ns += v->noticed[i].length_ns;
+}
+
 static void fixture_observers(struct trial *t, double began_ms, double silence_ms)
 {
     t->observers_n = 2;
@@ -116,6 +136,8 @@ static void fixture_observers(struct trial *t, double began_ms, double silence_m
                                               .signs = 880,
                                               .sent = 890,
                                               .lost = 10};
+    for (size_t i = 0; i < t->observers_n; i++)
+        fixture_noticed(t, &t->observers[i]);
 }
 
 static void fixture_event(struct trial_timeline *l, int64_t at_ns, enum trial_side side,

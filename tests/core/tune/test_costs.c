@@ -60,8 +60,11 @@ static struct costs_key key(void)
 
 static struct costs_case took(int64_t pause_ms)
 {
-    return (struct costs_case){
-        .begin_ns = 500 * MS, .pause_ns = pause_ms * MS, .end_ns = 200 * MS, .bytes_per_s = 1e8};
+    return (struct costs_case){.begin_ns = 500 * MS,
+                               .pause_ns = pause_ms * MS,
+                               .end_ns = 200 * MS,
+                               .warm_up_ns = -1,
+                               .bytes_per_s = 1e8};
 }
 
 static struct costs_found find(const struct costs *c, const struct costs_key *k)
@@ -88,6 +91,7 @@ static void test_what_was_learned_is_known_later(void **state)
               &(struct costs_case){.begin_ns = 500 * MS,
                                    .pause_ns = (18 + i % 3) * MS,
                                    .end_ns = -1,
+                                   .warm_up_ns = i < 3 ? -1 : (7 + i % 3) * MS,
                                    .bytes_per_s = i == 0 ? 0 : 1e8});
     CLEANUP_COSTS struct costs *c = costs_new();
     assert_int_equal(costs_read(c, p->path, &e), 0);
@@ -97,11 +101,48 @@ static void test_what_was_learned_is_known_later(void **state)
     assert_true(f.costs.pause_ns.likely == 19e6 && f.costs.begin_ns.likely == 500e6);
     assert_true(f.costs.pause_ns.low > 12e6 && f.costs.pause_ns.high < 30e6);
     assert_true(f.costs.end_ns.likely == shipped.costs.end_ns.likely); /* never known */
+    assert_true(f.warm_up_ns.likely == 8e6 &&
+                f.warm_up_ns.high < 20e6); /* of those that were observed */
     assert_int_equal(f.link_cases, 8);
     assert_true(f.bytes_per_s.likely == 1e8);
     struct stat st;
     assert_int_equal(stat(p->path, &st), 0);
     assert_int_equal(st.st_mode & 0777, 0600);
+}
+
+/* A file of before the warm-up was kept is read, and has none. */
+static void test_cases_without_a_warm_up(void **state)
+{
+    const struct place *p = *state;
+    struct costs_key k = key();
+    struct err e = {0};
+    char text[8192];
+    struct costs_case x = took(50);
+    x.warm_up_ns = 99 * MS;
+    learn(p, &k, &x);
+    FILE *f = fopen(p->path, "r");
+    assert_non_null(f);
+    size_t n = fread(text, 1, sizeof text - 1, f);
+    text[n] = '\0';
+    fclose(f);
+    char *value = strstr(text, "99"), *comma = value;
+    assert_non_null(value);
+    while (*comma != ',')
+        comma--;
+    char *end = strchr(value, ']');
+    assert_non_null(end);
+    memmove(comma, end, strlen(end) + 1);
+    f = fopen(p->path, "w");
+    assert_non_null(f);
+    fputs(text, f);
+    fclose(f);
+    CLEANUP_COSTS struct costs *c = costs_new();
+    if (costs_read(c, p->path, &e) < 0)
+        fail_msg("%s", e.msg);
+    struct costs_found found = find(c, &k), shipped = find(NULL, &k);
+    assert_int_equal(found.from, COSTS_ALIKE);
+    assert_true(found.costs.pause_ns.likely == 50e6);
+    assert_true(found.warm_up_ns.likely == shipped.warm_up_ns.likely);
 }
 
 static void test_nothing_learned_is_what_is_shipped(void **state)
@@ -119,6 +160,7 @@ static void test_nothing_learned_is_what_is_shipped(void **state)
         assert_int_equal(f.link_cases, 0);
         assert_true(estimate_is_sound(f.costs.begin_ns) && estimate_is_sound(f.costs.end_ns));
         assert_true(estimate_is_sound(f.costs.pause_ns) && f.costs.pause_ns.low > 0);
+        assert_true(estimate_is_sound(f.warm_up_ns) && f.warm_up_ns.low > 0);
     }
 }
 
@@ -290,6 +332,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_what_was_learned_is_known_later, setup, teardown),
         cmocka_unit_test_setup_teardown(test_nothing_learned_is_what_is_shipped, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_cases_without_a_warm_up, setup, teardown),
         cmocka_unit_test(test_near_and_far),
         cmocka_unit_test(test_another_version_forgets),
         cmocka_unit_test(test_an_outlier_is_no_rule),

@@ -83,11 +83,31 @@ static void test_what_is_kept(void **state)
     const struct vm_settings plain = {.downtime_limit_ns = 0};
     struct migrate_report r = report();
     struct migrate_rates sent = rates();
-    struct costs_case c = migrate_costs_case(&r, &plain, &sent, 3900 * NS_PER_MS);
+    struct costs_case c = migrate_costs_case(&r, &plain, &sent, 3900 * NS_PER_MS, -1);
     assert_int_equal(c.begin_ns, 200 * NS_PER_MS);
     assert_int_equal(c.pause_ns, 20 * NS_PER_MS);
     assert_int_equal(c.end_ns, 100 * NS_PER_MS);
     assert_true(c.bytes_per_s == 100.0 * (double)MIB);
+}
+
+/* What observers saw more than the standstill is kept apart from it. */
+static void test_the_warm_up(void **state)
+{
+    (void)state;
+    const struct vm_settings plain = {.downtime_limit_ns = 0};
+    struct migrate_report r = report();
+    struct migrate_rates sent = rates();
+    struct costs_case c = migrate_costs_case(&r, &plain, &sent, 0, 75 * NS_PER_MS);
+    assert_int_equal(c.warm_up_ns, 15 * NS_PER_MS);
+    assert_int_equal(c.pause_ns, 20 * NS_PER_MS);
+    c = migrate_costs_case(&r, &plain, &sent, 0, 59 * NS_PER_MS); /* the events came late */
+    assert_int_equal(c.warm_up_ns, 0);
+    assert_int_equal(migrate_costs_case(&r, &plain, &sent, 0, -1).warm_up_ns, -1);
+    r.downtime_observed_ns = -1;
+    assert_int_equal(migrate_costs_case(&r, &plain, &sent, 0, 75 * NS_PER_MS).warm_up_ns, -1);
+    r = report();
+    r.guest = MIGRATE_GUEST_SOURCE;
+    assert_int_equal(migrate_costs_case(&r, &plain, &sent, 0, 75 * NS_PER_MS).warm_up_ns, -1);
 }
 
 /* One that did not end has shown the link, and nothing else. */
@@ -98,7 +118,7 @@ static void test_what_a_failure_shows(void **state)
     struct migrate_report r = report();
     struct migrate_rates sent = rates();
     r.guest = MIGRATE_GUEST_SOURCE;
-    struct costs_case c = migrate_costs_case(&r, &plain, &sent, 3900 * NS_PER_MS);
+    struct costs_case c = migrate_costs_case(&r, &plain, &sent, 3900 * NS_PER_MS, -1);
     assert_true(c.bytes_per_s == 100.0 * (double)MIB);
     assert_int_equal(c.pause_ns, -1);
     assert_int_equal(c.end_ns, -1);
@@ -113,19 +133,19 @@ static void test_what_is_not_known(void **state)
                              packed = {.compression = VM_COMPRESSION_ZSTD};
     struct migrate_report r = report();
     struct migrate_rates sent = rates(), none = {.n = 0};
-    assert_int_equal(migrate_costs_case(&r, &pause, &sent, 0).pause_ns, -1);
-    assert_int_equal(migrate_costs_case(&r, &plain, &sent, 0).end_ns, -1);
-    assert_true(migrate_costs_case(&r, &held, &sent, 0).bytes_per_s == 0);
-    assert_true(migrate_costs_case(&r, &packed, &sent, 0).bytes_per_s == 0);
+    assert_int_equal(migrate_costs_case(&r, &pause, &sent, 0, -1).pause_ns, -1);
+    assert_int_equal(migrate_costs_case(&r, &plain, &sent, 0, -1).end_ns, -1);
+    assert_true(migrate_costs_case(&r, &held, &sent, 0, -1).bytes_per_s == 0);
+    assert_true(migrate_costs_case(&r, &packed, &sent, 0, -1).bytes_per_s == 0);
     r.downtime_observed_ns = 10 * NS_PER_MS; /* less than what was sent in it takes */
-    assert_int_equal(migrate_costs_case(&r, &plain, &sent, 0).pause_ns, -1);
+    assert_int_equal(migrate_costs_case(&r, &plain, &sent, 0, -1).pause_ns, -1);
     /* of libvirt's own migration nobody counts what goes in the pause: little was left, or much */
     r.downtime_observed_ns = 60 * NS_PER_MS;
     r.last.pause_bytes = 0;
     none.before.source.ram_remaining_bytes = MIB / 4;
-    assert_int_equal(migrate_costs_case(&r, &plain, &none, 0).pause_ns, 55 * NS_PER_MS);
+    assert_int_equal(migrate_costs_case(&r, &plain, &none, 0, -1).pause_ns, 55 * NS_PER_MS);
     none.before.source.ram_remaining_bytes = 2 * MIB;
-    assert_int_equal(migrate_costs_case(&r, &plain, &none, 0).pause_ns, -1);
+    assert_int_equal(migrate_costs_case(&r, &plain, &none, 0, -1).pause_ns, -1);
 }
 
 static struct costs_key key(struct migrate_request *q)
@@ -171,9 +191,10 @@ static void test_under_which_hosts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_the_rate_of_a_link), cmocka_unit_test(test_too_little_to_tell),
-        cmocka_unit_test(test_what_is_kept),       cmocka_unit_test(test_what_a_failure_shows),
-        cmocka_unit_test(test_what_is_not_known),  cmocka_unit_test(test_under_which_hosts),
+        cmocka_unit_test(test_the_rate_of_a_link),   cmocka_unit_test(test_too_little_to_tell),
+        cmocka_unit_test(test_what_is_kept),         cmocka_unit_test(test_the_warm_up),
+        cmocka_unit_test(test_what_a_failure_shows), cmocka_unit_test(test_what_is_not_known),
+        cmocka_unit_test(test_under_which_hosts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

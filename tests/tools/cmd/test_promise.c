@@ -94,11 +94,39 @@ static void test_what_is_no_promise(void **state)
     }
 }
 
+/* With observers it is about what they see, and what they did not see is not kept. */
+static void test_the_silence_is_judged(void **state)
+{
+    (void)state;
+    static const struct {
+        enum migrate_limit stood, want;
+        int64_t silence_ms;
+        bool open;
+        int64_t excess_ms; /* -1: none */
+    } rows[] = {
+        {MIGRATE_LIMIT_KEPT, MIGRATE_LIMIT_KEPT, 50, false, 0},
+        {MIGRATE_LIMIT_KEPT, MIGRATE_LIMIT_MISSED, 62, false, 12}, /* by its warm-up */
+        {MIGRATE_LIMIT_UNKNOWN, MIGRATE_LIMIT_KEPT, 20, false, 0}, /* STOP did not come here */
+        {MIGRATE_LIMIT_KEPT, MIGRATE_LIMIT_UNKNOWN, -1, false, -1},
+        {MIGRATE_LIMIT_KEPT, MIGRATE_LIMIT_UNKNOWN, 40, true, -1},
+        {MIGRATE_LIMIT_KEPT, MIGRATE_LIMIT_MISSED, 900, true, 850},
+        {MIGRATE_LIMIT_NOT_MEANT, MIGRATE_LIMIT_NOT_MEANT, 900, false, 7},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct migrate_pause p = {.limit = rows[i].stood, .excess_ns = 7 * NS_PER_MS};
+        int64_t ns = rows[i].silence_ms < 0 ? -1 : rows[i].silence_ms * NS_PER_MS;
+        promise_judge_silence(&p, 50 * NS_PER_MS, ns, rows[i].open);
+        assert_int_equal(p.limit, rows[i].want);
+        assert_int_equal(p.excess_ns, rows[i].excess_ms < 0 ? -1 : rows[i].excess_ms * NS_PER_MS);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_is_promised),
         cmocka_unit_test(test_what_is_no_promise),
+        cmocka_unit_test(test_the_silence_is_judged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
