@@ -216,6 +216,18 @@ enum { SCENARIO_KEYS = sizeof keys / sizeof *keys };
 
 /* ---- settings ---- */
 
+bool scenario_is_option(const char *word)
+{
+    static const char *const own[] = {"postcopy",      "pause",        "passes",
+                                      "multifd",       "compression",  "downtime-limit",
+                                      "max-bandwidth", "max-downtime", "max-time",
+                                      "max-slowdown",  "allow",        "on-miss"};
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+        if (strcmp(own[i], word) == 0)
+            return true;
+    return false;
+}
+
 /* The words that have units of ours; the others are QEMU's, which knows better. */
 static int scenario_check_word(const struct scenario_word *w, struct err *e)
 {
@@ -230,7 +242,8 @@ static int scenario_check_word(const struct scenario_word *w, struct err *e)
     }
     if (strcmp(w->name, "multifd") == 0 || strcmp(w->name, "passes") == 0)
         return scenario_count(w->value, &n, e);
-    if (strcmp(w->name, "downtime-limit") == 0)
+    if (strcmp(w->name, "downtime-limit") == 0 || strcmp(w->name, "max-downtime") == 0 ||
+        strcmp(w->name, "max-time") == 0)
         return units_parse_duration(w->value, &ns, e);
     if (strcmp(w->name, "max-bandwidth") == 0)
         return units_parse_rate(w->value, &n, e);

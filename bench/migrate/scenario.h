@@ -19,7 +19,9 @@
  *                                 of where = local; a tree as tools/setup qemu10 prints it
  *   route = qmp | direct | native | virsh, ...
  *   setting NAME = WORD...        once for each. A word is postcopy, multifd=N, compression=NAME,
- *                                 downtime-limit=TIME, max-bandwidth=RATE, or any capability or
+ *                                 downtime-limit=TIME, max-bandwidth=RATE, a promise of godwit migrate
+ *                                 (max-downtime=TIME, max-time=TIME, max-slowdown=PERCENT, allow=WHAT,
+ *                                 on-miss=WHAT), or any capability or
  *                                 parameter of QEMU's with its value: auto-converge=on. The word
  *                                 unobserved leaves the time line out, to see what it costs
  *   rounds = N                    repeats of each cell
@@ -91,6 +93,9 @@ bool scenario_same_guest(const struct scenario *s, size_t i, size_t k);
 
 /* The two QEMUs differ: it matters which way a guest goes. */
 bool scenario_one_way(const struct scenario *s);
+
+/* Whether a word of a setting is an option of godwit migrate; the others are names of QEMU's. */
+bool scenario_is_option(const char *word);
 
 /* The order of a round: guests shuffled, and within each guest its cells; `order` has room for
  * scenario_cells(). A guest's cells stay together, because a change of guest costs seconds. */

@@ -109,16 +109,11 @@ void testbed_guest_words(const struct testbed *s, struct testbed_command *c)
 void testbed_setting_words(const struct testbed *s, const struct scenario_setting *setting,
                            struct testbed_command *c)
 {
-    static const char *const own[] = {"postcopy",    "pause",          "passes",       "multifd",
-                                      "compression", "downtime-limit", "max-bandwidth"};
     for (size_t i = 0; i < setting->n; i++) {
         const struct scenario_word *w = &setting->words[i];
-        bool ours = false;
         if (strcmp(w->name, SCENARIO_UNOBSERVED) == 0)
             continue;
-        for (size_t k = 0; k < sizeof own / sizeof *own; k++)
-            ours = ours || strcmp(own[k], w->name) == 0;
-        if (!ours)
+        if (!scenario_is_option(w->name))
             testbed_word(c, "--set=%s=%s", w->name, w->value);
         else if (w->value[0] == '\0')
             testbed_word(c, "--%s", w->name);

@@ -67,6 +67,9 @@ prints 0 "bench simulate" bench simulate --json --runs 3 --dirty-rate 0,300M --l
 is '(.points | length == 2) and .points[0].done == 3 and .points[1].never == 3 and .points[1].total_ms.median == null'
 prints 2 "bench simulate" bench simulate --json --link nothing
 prints 2 "bench simulate" bench simulate --json --fit "$dir/to"
+printf 'where = local\nguest = bare\nram = 64M, 128M\nsetting a =\nsetting b = pause\n' >"$dir/two.scenario"
+prints 2 "bench tune" bench tune --json "$dir/two.scenario"
+is '.error.message | test("one guest")'
 
 prints 0 "bench observe" bench observe --json --observe "serial:$dir/one.img" -- echo hello
 is '.result == "done" and .command.stdout == "hello\n"'

@@ -5,9 +5,11 @@
 #include <string.h>
 
 static const struct command *const benches[] = {
-    &command_bench_migrate,  &command_bench_compare,  &command_bench_observe,
-    &command_bench_relocate, &command_bench_replay,   &command_bench_report,
-    &command_bench_selftest, &command_bench_simulate, NULL,
+    &command_bench_migrate,  &command_bench_compare,
+    &command_bench_observe,  &command_bench_relocate,
+    &command_bench_replay,   &command_bench_report,
+    &command_bench_selftest, &command_bench_simulate,
+    &command_bench_tune,     NULL,
 };
 
 static const struct option_def options[] = {OPTION_END};

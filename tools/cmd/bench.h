@@ -14,6 +14,7 @@ extern const struct command command_bench_replay;
 extern const struct command command_bench_report;
 extern const struct command command_bench_selftest;
 extern const struct command command_bench_simulate;
+extern const struct command command_bench_tune;
 
 /* From now on SIGINT, SIGTERM and SIGHUP only set the flag that is returned. */
 const volatile sig_atomic_t *bench_catch_signals(void);

@@ -14,43 +14,19 @@
 
 #include "bench/child.h"
 #include "bench/machine.h"
-#include "bench/migrate/series.h"
 #include "bench/report/trial_file.h"
 #include "core/cleanup.h"
 #include "core/clock.h"
 #include "core/json.h"
 #include "core/key_lines.h"
 #include "tools/cmd/bench.h"
-#include "tools/cmd/bench_place.h"
-#include "tools/cmd/progress.h"
+#include "tools/cmd/bench_migrate.h"
 #include "tools/cmd/report_series.h"
 #include "version.h"
 
-enum { MIGRATE_PATH_MAX = 4096 };
-
-struct bench_migrate_arguments {
-    bool local, json, dry_run, verbose;
-    const char *out, *guests, *lab_tools, *qemu, *progress_fd;
-    int64_t fail_above_ns; /* below 0: not given */
-    uint64_t rounds, seed; /* 0: the scenario's; not given */
-};
-
-struct bench_migrate {
-    struct bench_migrate_arguments arg;
-    const char *file; /* NULL: built in */
-    char *text;
-    struct scenario scenario;
-    char out[MIGRATE_PATH_MAX];
-    struct bench_place place;
-    struct trial_series series; /* the results, old and new */
-    size_t room;
-    bool *has; /* by number */
-    struct progress progress;
-};
-
 #define AT(field) offsetof(struct bench_migrate_arguments, field)
 
-static const struct option_def options[] = {
+const struct option_def bench_migrate_options[] = {
     {"local", 0, OPTION_FLAG, NULL,
      "without a scenario: the built-in set between two QEMUs of this machine", AT(local), 0, 0,
      NULL},
@@ -68,16 +44,22 @@ static const struct option_def options[] = {
      AT(guests), 0, 0, NULL},
     {"lab-tools", 0, OPTION_TEXT, "DIR", "where lab, guest and domain are (./tools)", AT(lab_tools),
      0, 0, NULL},
-    {"fail-above", 0, OPTION_DURATION, "TIME",
-     "exit 1 when the worst trial of a cell was silent for longer (50ms), or one could not be "
-     "measured",
-     AT(fail_above_ns), 0, 0, NULL},
     {"dry-run", 'n', OPTION_FLAG, NULL, "print the cells and the order of the first round only",
      AT(dry_run), 0, 0, NULL},
     {"json", 0, OPTION_FLAG, NULL, "print the summary as one JSON object", AT(json), 0, 0, NULL},
     {"progress", 0, OPTION_TEXT, "FD", "write progress to this descriptor, one JSON object a line",
      AT(progress_fd), 0, 0, NULL},
     {"verbose", 'v', OPTION_FLAG, NULL, "say more", AT(verbose), 0, 0, NULL},
+    OPTION_END,
+};
+
+/* A gate is no part of a race. */
+static const struct option_def options[] = {
+    {"fail-above", 0, OPTION_DURATION, "TIME",
+     "exit 1 when the worst trial of a cell was silent for longer (50ms), or one could not be "
+     "measured",
+     AT(fail_above_ns), 0, 0, NULL},
+    {"migrate", 0, OPTION_TABLE, NULL, NULL, 0, 0, 0, bench_migrate_options},
     OPTION_END,
 };
 
@@ -161,6 +143,8 @@ static int migrate_add(struct bench_migrate *m, struct trial *t, struct err *e)
     }
     m->series.trials[m->series.n++] = *t;
     m->has[t->number] = true;
+    if (m->noted != NULL)
+        m->noted(m->race, m, t);
     return 0;
 }
 
@@ -245,7 +229,7 @@ static void migrate_head(struct bench_migrate *m, int argc, char **argv)
 static bool migrate_has(void *arg, unsigned number)
 {
     const struct bench_migrate *m = arg;
-    return m->has[number];
+    return m->has[number] || (m->wants != NULL && !m->wants(m->race, m, number));
 }
 
 /* The trial's file first: a summary names no trial that is not there. */
@@ -332,12 +316,13 @@ static int migrate_measure(struct bench_migrate *m, struct err *e)
     return rc;
 }
 
-static int migrate_do(struct bench_migrate *m, int argc, char **argv, struct err *e)
+int bench_migrate_do(struct bench_migrate *m, int argc, char **argv, struct err *e)
 {
     bool found;
     if (report_series_check_gate(m->arg.fail_above_ns, e) < 0)
         return -1;
-    if (migrate_read_scenario(m, e) < 0)
+    if (migrate_read_scenario(m, e) < 0 ||
+        (m->begin != NULL && m->begin(m->race, &m->scenario, e) < 0))
         return -1;
     size_t all = scenario_cells(&m->scenario) * m->scenario.rounds;
     m->has = calloc(all + 1, sizeof *m->has);
@@ -391,6 +376,14 @@ static int migrate_finish(struct bench_migrate *m, int rc, struct err *e)
     return EXIT_DONE;
 }
 
+void bench_migrate_free(struct bench_migrate *m)
+{
+    bench_place_remove_scratch(&m->place);
+    trial_series_free(&m->series);
+    free(m->has);
+    free(m->text);
+}
+
 static int bench_migrate_main(const struct command *self, int argc, char **argv)
 {
     CLEANUP_FREE struct bench_migrate *m = calloc(1, sizeof *m);
@@ -407,12 +400,9 @@ static int bench_migrate_main(const struct command *self, int argc, char **argv)
         return code;
     command_log_level(m->arg.verbose ? LOG_DEBUG : LOG_WARN);
     m->file = first < argc ? argv[first] : NULL;
-    int rc = migrate_do(m, argc, argv, &e);
+    int rc = bench_migrate_do(m, argc, argv, &e);
     code = migrate_finish(m, rc, &e);
-    bench_place_remove_scratch(&m->place);
-    trial_series_free(&m->series);
-    free(m->has);
-    free(m->text);
+    bench_migrate_free(m);
     return code;
 }
 

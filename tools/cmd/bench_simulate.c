@@ -180,9 +180,10 @@ static int simulate_point(const struct simulate_call *c, size_t i, struct simula
                           struct err *e)
 {
     struct world_spec s = c->spec;
+    size_t guest = i / c->wires.n, set = guest / c->rates.n;
     row->link_bytes_per_s = (double)c->wires.at[i % c->wires.n];
-    row->dirty_bytes_per_s = (double)c->rates.at[i / c->wires.n % c->rates.n];
-    row->working_set_bytes = (double)c->sets.at[i / c->wires.n / c->rates.n];
+    row->dirty_bytes_per_s = (double)c->rates.at[guest % c->rates.n];
+    row->working_set_bytes = (double)c->sets.at[set];
     double spread = 1 - (double)c->link_spread / 100;
     s.link.bytes_per_s = (struct estimate){row->link_bytes_per_s * spread, row->link_bytes_per_s,
                                            row->link_bytes_per_s / spread};

@@ -2,6 +2,7 @@
 #include "tools/cmd/profile.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,36 +35,38 @@ static const char *const profile_exclude[][2] = {
 
 /* ---- where it is ---- */
 
-static const char *profile_in(const char *directory, const char *name)
+/* Whether there is one, or might be: one that cannot be looked at is no reason to take another. */
+static bool profile_is_there(const char *path)
 {
-    const char *path = text_keep("%s/profiles.d/%s", directory, name);
-    return access(path, F_OK) == 0 ? path : NULL;
+    return access(path, F_OK) == 0 || (errno != ENOENT && errno != ENOTDIR);
 }
 
-/* A relative XDG_CONFIG_HOME does not count (XDG Base Directory Specification). NULL: there is no home either. */
+/* A relative XDG_CONFIG_HOME does not count (XDG Base Directory Specification). "": there is no home either. */
 static const char *profile_own_directory(void)
 {
     const char *config = getenv("XDG_CONFIG_HOME"), *home = getenv("HOME");
     if (config != NULL && *config == '/')
         return text_keep("%s/godwit", config);
-    return home != NULL && *home == '/' ? text_keep("%s/.config/godwit", home) : NULL;
+    return home != NULL && *home == '/' ? text_keep("%s/.config/godwit", home) : "";
 }
 
 const char *profile_find(const char *name, struct err *e)
 {
     if (strchr(name, '/') != NULL)
         return text_keep("%s", name);
-    const char *own = profile_own_directory(), *path = NULL;
-    if (*name == '\0' || *name == '.')
+    if (*name == '\0' || *name == '.') {
         err_set(e, ERR_USAGE, 0, "--profile: '%s' is no name of a profile", name);
-    else if (own != NULL && (path = profile_in(own, name)) != NULL)
-        return path;
-    else if ((path = profile_in(PROFILE_SYSTEM, name)) != NULL)
-        return path;
-    else
-        err_set(e, ERR_USAGE, 0, "--profile: there is no '%s' in %s%s" PROFILE_SYSTEM "/profiles.d",
-                name, own != NULL ? own : "", own != NULL ? "/profiles.d or " : "");
-    err_hint(e, "a file is given with its directory: ./%s", *name != '\0' ? name : "FILE");
+        return NULL;
+    }
+    const char *const directories[] = {profile_own_directory(), PROFILE_SYSTEM};
+    for (size_t i = 0; i < sizeof directories / sizeof *directories; i++) {
+        const char *path = text_keep("%s/profiles.d/%s", directories[i], name);
+        if (directories[i][0] != '\0' && profile_is_there(path))
+            return path;
+    }
+    err_set(e, ERR_USAGE, 0, "--profile: there is no '%s' in %s%s" PROFILE_SYSTEM "/profiles.d",
+            name, directories[0], directories[0][0] != '\0' ? "/profiles.d or " : "");
+    err_hint(e, "a file is given with its directory: ./%s", name);
     return NULL;
 }
 

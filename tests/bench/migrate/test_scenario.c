@@ -99,6 +99,7 @@ static const struct {
     const char *text, *message;
 } wrong[] = {
     {"dirtyrate = 3\n", "f:1: 'dirtyrate' is not a key"},
+    {"setting a = max-downtime=50", "f:1: setting a: '50' is not a duration (try 300ms, 20s, 5m)"},
     {"# x\n\nrounds\n", "f:3: 'rounds' is not KEY = VALUE"},
     {"rounds = 0\n", "f:1: rounds: "},
     {"rounds = 3\nrounds = 4\n", "f:2: 'rounds' is given twice"},
