@@ -230,7 +230,8 @@ struct json *json_from_text(const char *text)
     if (tokener == NULL)
         return NULL;
     struct json_object *o = json_tokener_parse_ex(tokener, text, -1);
-    const char *rest = text + json_tokener_get_parse_end(tokener);
+    size_t read = json_tokener_get_parse_end(tokener), length = strlen(text);
+    const char *rest = text + (read < length ? read : length); /* it may have read the NUL */
     json_tokener_free(tokener);
     if (rest[strspn(rest, " \t\r\n")] == '\0')
         return json_if_object(o);

@@ -94,6 +94,17 @@ test_local() {
     check "... and of the progress" documented progress "godwit bench migrate --progress"
     check "again: nothing is left to do" bash -c '"$@" 2>&1 | grep -q "^0 trials into local"' _ \
         "$godwit" bench migrate --out local mine
+    check "a simulation takes what it needs from them" "$godwit" bench simulate --runs 10 --json --fit local
+    "$godwit" bench simulate --runs 10 --json --fit local >simulated
+    check "... doc/json.md names each key" documented simulated "godwit bench simulate --json"
+    check "... and each cell was simulated" jq -e '.points | length == 2 and all(.done == 10 or .skipped != null)' simulated
+    # All that it wants has been measured: no trial more.
+    "$godwit" bench tune --out local --rounds 2 --json mine >raced 2>said || cat said
+    check "a race of what is there ends in a profile" jq -e '.trials == 2 and .profile == "local/profile" and
+        .page == "local/report.html" and (.best | . == "8M" or . == "multifd")' raced
+    check "... doc/json.md names each key" documented raced "godwit bench tune --json"
+    check "... and migrate reads it" bash -c '"$@" 2>&1 | grep -q "source: qmp+unix:/nonexistent: No such file"' _ \
+        "$godwit" migrate qmp+unix:/nonexistent qmp+unix:/other --via unix:/nowhere --profile local/profile
     scenario other "${bare[@]}" 'setting default ='
     bench --out local other >/dev/null 2>said || code=$?
     check "another scenario does not go there" same "$code" 2

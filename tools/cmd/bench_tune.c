@@ -239,11 +239,11 @@ static int tune_main(const struct command *self, int argc, char **argv)
     }
     t->measure.progress.fd = -1;
     t->measure.arg.fail_above_ns = -1;
-    int first = command_parse(self, t, argc, argv, 1, 1, &code);
+    int first = command_parse(self, t, argc, argv, 0, 1, &code);
     if (first < 0)
         return code;
     command_log_level(t->measure.arg.verbose ? LOG_DEBUG : LOG_WARN);
-    t->measure.file = argv[first];
+    t->measure.file = first < argc ? argv[first] : NULL;
     t->measure.arg.rounds = t->measure.arg.rounds > 0 ? t->measure.arg.rounds : TUNE_ROUNDS;
     t->measure.race = t;
     t->measure.begin = tune_begin;
@@ -259,14 +259,15 @@ static int tune_main(const struct command *self, int argc, char **argv)
 
 const struct command command_bench_tune = {
     .name = "bench tune",
-    .operands = "SCENARIO",
+    .operands = "[SCENARIO]",
     .summary = "Find the settings that move a guest best, by a race, and write them as a profile",
     .details =
         "SCENARIO is that of bench migrate with one guest; its settings, and routes, are the\n"
-        "candidates. They are tried in rounds, and those that are beaten are dropped. The trials\n"
-        "are kept as those of bench migrate, with a page that shows them, and the best becomes a\n"
-        "profile for 'godwit migrate --profile'. Exit code 0: it was found; 1: it could not go on, or\n"
-        "no candidate has moved the guest; 2: that cannot be raced; 3: interrupted.\n",
+        "candidates; without one they are those of the built-in set. They are tried in rounds (20,\n"
+        "whatever the scenario says), and those that are beaten are dropped. The trials are kept as\n"
+        "those of bench migrate, with a page that shows them, and the best becomes a profile for\n"
+        "'godwit migrate --profile'. Exit code 0: it was found; 1: it could not go on, or no\n"
+        "candidate has moved the guest; 2: that cannot be raced; 3: interrupted.\n",
     .options = options,
     .run = tune_main,
 };
