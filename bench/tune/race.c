@@ -77,6 +77,11 @@ bool race_wants(const struct race *r, size_t candidate)
     return candidate < r->n && r->at[candidate].dropped_in == 0 && !r->over;
 }
 
+size_t race_left(const struct race *r)
+{
+    return r->left;
+}
+
 unsigned race_rounds(const struct race *r)
 {
     return r->rounds;

@@ -40,6 +40,7 @@ void race_note(struct race *r, size_t candidate, double value);
  * have the least median. */
 size_t race_best(const struct race *r);
 
+size_t race_left(const struct race *r);     /* that are still in the race */
 unsigned race_rounds(const struct race *r); /* that are over */
 unsigned race_dropped_in(const struct race *r,
                          size_t candidate); /* the round, from 1; 0: it is in the race */

@@ -65,6 +65,7 @@ is '.error.message | test("cut.trace:4: the trace is not whole")'
 said=$("$here/../documented" "$traces/throttle.trace" "godwit migrate --trace") || fail "throttle.trace: $said"
 prints 0 "bench simulate" bench simulate --json --runs 3 --dirty-rate 0,300M --link 100M --working-set 600M
 is '(.points | length == 2) and .points[0].done == 3 and .points[1].never == 3 and .points[1].total_ms.median == null'
+prints 0 "bench simulate" bench simulate --json --runs 7 --dirty-rate 3333333 --link 11111111 --working-set 50000000
 prints 2 "bench simulate" bench simulate --json --link nothing
 prints 2 "bench simulate" bench simulate --json --fit "$dir/to"
 printf 'where = local\nguest = bare\nram = 64M, 128M\nsetting a =\nsetting b = pause\n' >"$dir/two.scenario"

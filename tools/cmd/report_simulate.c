@@ -115,6 +115,24 @@ static void simulate_json_spread(struct json *o, const char *key, const double *
     json_number(to, "p95", s.high);
 }
 
+/* Bytes are whole. */
+static void simulate_json_bytes(struct json *o, const char *key, double bytes)
+{
+    if (isnan(bytes))
+        json_text(o, key, NULL);
+    else
+        json_u64(o, key, (uint64_t)llround(bytes));
+}
+
+static void simulate_json_sent(struct json *o, const double *sorted, size_t n)
+{
+    struct simulate_spread s = simulate_spread(sorted, n);
+    struct json *to = json_node(o, "sent_bytes");
+    simulate_json_bytes(to, "p5", s.low);
+    simulate_json_bytes(to, "median", s.median);
+    simulate_json_bytes(to, "p95", s.high);
+}
+
 static void simulate_json_difference(struct json *o, const char *key, const double *a, size_t a_n,
                                      const double *b, size_t b_n)
 {
@@ -133,7 +151,7 @@ static void simulate_json_fit(struct json *o, const struct simulate_row *r)
     json_u64(measured, "done", m->n);
     simulate_json_spread(measured, "total_ms", m->total_ms, m->n);
     simulate_json_spread(measured, "pause_ms", m->pause_ms, m->pause_n);
-    simulate_json_spread(measured, "sent_bytes", m->bytes, m->n);
+    simulate_json_sent(measured, m->bytes, m->n);
     struct json *difference = json_node(o, "difference");
     simulate_json_difference(difference, "total_ms", s->total_ms, s->n, m->total_ms, m->n);
     simulate_json_difference(difference, "pause_ms", s->pause_ms, s->n, m->pause_ms, m->pause_n);
@@ -143,9 +161,9 @@ static void simulate_json_fit(struct json *o, const struct simulate_row *r)
 static void simulate_json_row(struct json *o, const struct simulate_row *r, bool fit)
 {
     const struct simulated *s = &r->simulated;
-    json_number(o, "working_set_bytes", r->working_set_bytes);
-    json_number(o, "dirty_bytes_per_s", r->dirty_bytes_per_s);
-    json_number(o, "link_bytes_per_s", r->link_bytes_per_s);
+    simulate_json_bytes(o, "working_set_bytes", r->working_set_bytes);
+    simulate_json_bytes(o, "dirty_bytes_per_s", r->dirty_bytes_per_s);
+    simulate_json_bytes(o, "link_bytes_per_s", r->link_bytes_per_s);
     json_u64(o, "runs", s->runs);
     for (int i = 0; i < WORLD_ENDS; i++)
         json_u64(o, world_end_name((enum world_end)i), s->ends[i]);
@@ -154,7 +172,7 @@ static void simulate_json_row(struct json *o, const struct simulate_row *r, bool
     json_number(o, "decisions", s->decisions);
     simulate_json_spread(o, "total_ms", s->total_ms, s->n);
     simulate_json_spread(o, "pause_ms", s->pause_ms, s->n);
-    simulate_json_spread(o, "sent_bytes", s->bytes, s->n);
+    simulate_json_sent(o, s->bytes, s->n);
     if (fit)
         simulate_json_fit(o, r);
 }

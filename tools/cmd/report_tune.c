@@ -67,6 +67,12 @@ void report_tune_text(const struct tune *t, FILE *to)
     }
     fprintf(to, "%zu trials; a full grid of %u rounds has %zu\n", race_trials(t->race),
             t->measure.scenario.rounds, t->candidates * t->measure.scenario.rounds);
+    if (race_left(t->race) > 1)
+        fprintf(
+            to,
+            "%zu were left, which could not be told apart: the best may be another of them; more "
+            "--trials, or a quieter machine, tell\n",
+            race_left(t->race));
     if (t->profile[0] != '\0')
         fprintf(to, "profile  %s\n", t->profile);
     if (t->page[0] != '\0')
@@ -102,6 +108,7 @@ void report_tune_json(const struct tune *t, const struct err *e, FILE *to)
         json_text(o, "goal", t->goal == TUNE_TOTAL ? "total" : "silence");
         json_u64(o, "rounds", race_rounds(t->race));
         json_u64(o, "trials", race_trials(t->race));
+        json_u64(o, "left", race_left(t->race));
         json_u64(o, "grid_trials", t->candidates * t->measure.scenario.rounds);
         json_text(o, "best", t->profile[0] != '\0' ? cell.setting : NULL);
         json_text(o, "profile", t->profile[0] != '\0' ? t->profile : NULL);

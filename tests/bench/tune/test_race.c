@@ -159,6 +159,7 @@ static void test_the_last_two_are_judged_by_the_rounds_they_won(void **state)
     race_note(r, 0, 1);
     assert_true(race_is_over(r));
     assert_int_equal(race_dropped_in(r, 1), 5);
+    assert_int_equal(race_left(r), 1);
     assert_int_equal(race_best(r), 0);
     assert_int_equal(race_trials(r), 10);
     race_note(r, 0, 9); /* it wants no more */
