@@ -116,14 +116,21 @@ struct qmp_schema *qmp_query_schema(struct qmp_client *c, struct err *e)
     return qmp_schema_new(r, e);
 }
 
-int qmp_query_status(struct qmp_client *c, enum vm_run *run, struct err *e)
+int qmp_query_run(struct qmp_client *c, enum vm_run *run, bool *io_error, struct err *e)
 {
     CLEANUP_ANSWER struct json_object *r = NULL;
     const char *status;
     if (command_ask(c, "query-status", &r, e) < 0 || field_text(r, "status", &status, e) < 0)
         return -1;
     *run = (enum vm_run)command_word(run_words, status, VM_RUN_UNKNOWN);
+    *io_error = strcmp(status, "io-error") == 0;
     return 0;
+}
+
+int qmp_query_status(struct qmp_client *c, enum vm_run *run, struct err *e)
+{
+    bool ignored;
+    return qmp_query_run(c, run, &ignored, e);
 }
 
 int qmp_query_uuid(struct qmp_client *c, char *uuid, size_t size, struct err *e)
@@ -211,7 +218,7 @@ static int command_read_ram(struct json_object *r, struct watch_sample *w, struc
         field_u64_opt(r, "xbzrle-cache.pages", &xbzrle, e) < 0 ||
         field_u64_opt(r, "ram.postcopy-bytes", &w->postcopy_bytes, e) < 0 ||
         field_u64_opt(r, "ram.postcopy-requests", &w->postcopy_requests, e) < 0 ||
-        field_u64_opt(r, "ram.dirty-sync-missed-zero-copy", &w->zero_copy_missed, e) < 0 ||
+        field_u64_opt(r, "ram.dirty-sync-missed-zero-copy", &s->zero_copy_missed, e) < 0 ||
         field_double_opt(r, "ram.mbps", &mbps, e) < 0)
         return -1;
     s->dirty_bytes_per_s = dirty_pages_per_s * page_bytes;
@@ -243,7 +250,7 @@ int qmp_read_migrate(struct json_object *r, struct watch_sample *w, struct err *
     s->expected_downtime_ns = command_ns(expected_ms);
     w->setup_ns = command_ns(setup_ms);
     w->total_ns = command_ns(total_ms);
-    w->throttle_percent = throttle < 100 ? (unsigned)throttle : 100;
+    s->throttle_percent = throttle < 100 ? (unsigned)throttle : 100;
     s->reason = reason[0] != '\0' ? text_keep("%s", reason) : NULL;
     return 0;
 }
@@ -276,6 +283,13 @@ static const char *command_event_status(struct json_object *data)
     struct err ignored = {0};
     const char *status = "";
     return field_text(data, "status", &status, &ignored) == 0 ? status : "";
+}
+
+bool qmp_io_error_stops(struct json_object *data)
+{
+    struct err ignored = {0};
+    const char *action = "";
+    return field_text(data, "action", &action, &ignored) == 0 && strcmp(action, "stop") == 0;
 }
 
 bool qmp_migration_at_gate(struct json_object *data)
@@ -378,9 +392,36 @@ int qmp_set_parameters(struct qmp_client *c, const struct qmp_parameters *p,
     return qmp_client_call(c, "migrate-set-parameters", args, COMMAND_TIMEOUT_NS, false, NULL, e);
 }
 
+/* QEMU counts in MiB here, though it calls them MB, and 0 takes the limit off.
+ * Source: QEMU 10.0, system/dirtylimit.c, qmp_set_vcpu_dirty_limit(). */
+static int command_limit_vcpus(struct qmp_client *c, const struct vm_tuning *t, struct err *e)
+{
+    for (size_t i = 0; i < t->vcpus; i++) {
+        struct json_object *args = json_object_new_object();
+        uint64_t mib = t->vcpu[i].dirty_bytes_per_s >> 20;
+        bool limited = t->vcpu[i].dirty_bytes_per_s > 0;
+        json_object_object_add(args, "cpu-index", json_object_new_int64(t->vcpu[i].id));
+        json_object_object_add(args, "dirty-rate",
+                               json_object_new_uint64(limited && mib == 0 ? 1 : mib));
+        if (qmp_client_call(c, "set-vcpu-dirty-limit", args, COMMAND_TIMEOUT_NS, false, NULL, e) <
+            0)
+            return -1;
+    }
+    return 0;
+}
+
+int qmp_unlimit_vcpus(struct qmp_client *c, struct err *e)
+{
+    return qmp_client_call(c, "cancel-vcpu-dirty-limit", NULL, COMMAND_TIMEOUT_NS, false, NULL, e);
+}
+
 /* QEMU throttles by steps, whenever it sees that the guest dirties too much: the whole way is one step. */
 int qmp_tune(struct qmp_client *c, const struct vm_tuning *t, struct err *e)
 {
+    if (t->vcpus > 0 && command_limit_vcpus(c, t, e) < 0)
+        return -1;
+    if (t->downtime_limit_ns <= 0 && t->throttle_percent == 0)
+        return 0;
     struct json_object *args = json_object_new_object();
     if (t->downtime_limit_ns > 0)
         json_object_object_add(

@@ -29,6 +29,8 @@ struct qmp_parameters {
 int qmp_query_version(struct qmp_client *c, struct qmp_version *v, struct err *e);
 struct qmp_schema *qmp_query_schema(struct qmp_client *c, struct err *e);
 int qmp_query_status(struct qmp_client *c, enum vm_run *run, struct err *e);
+/* … and whether an I/O error has stopped it. */
+int qmp_query_run(struct qmp_client *c, enum vm_run *run, bool *io_error, struct err *e);
 /* As -uuid said; "" where nothing did. */
 int qmp_query_uuid(struct qmp_client *c, char *uuid, size_t size, struct err *e);
 int qmp_query_kvm(struct qmp_client *c, bool *enabled, struct err *e);
@@ -70,6 +72,11 @@ int qmp_set_parameters(struct qmp_client *c, const struct qmp_parameters *p,
 
 /* What changes while a migration runs. */
 int qmp_tune(struct qmp_client *c, const struct vm_tuning *t, struct err *e);
+/* All limits of vCPUs are off. */
+int qmp_unlimit_vcpus(struct qmp_client *c, struct err *e);
+/* Of an event BLOCK_IO_ERROR: whether it stops the guest. STOP comes after it.
+ * Source: QEMU 10.0, block/block-backend.c, blk_error_action(). */
+bool qmp_io_error_stops(struct json_object *data);
 
 int qmp_migrate(struct qmp_client *c, const char *uri, struct err *e);
 int qmp_migrate_incoming(struct qmp_client *c, const char *uri, struct err *e);

@@ -75,8 +75,13 @@ static void vm_qmp_on_event(void *arg, const char *name, struct json_object *dat
         if (name != NULL)
             q->vm.seen.resumed_ns = clock_now_ns();
         q->vm.changed = true;
+        q->io_error = q->vm.seen.io_error = false;
+    } else if (strcmp(name, "BLOCK_IO_ERROR") == 0) {
+        q->io_error = q->io_error || qmp_io_error_stops(data);
     } else if (strcmp(name, "STOP") == 0) {
         q->vm.seen.stopped_ns = clock_now_ns();
+        q->vm.seen.io_error = q->io_error;
+        q->io_error = false;
     } else if (strcmp(name, "MIGRATION") == 0) {
         if (q->gate_open && qmp_migration_at_gate(data))
             qmp_migrate_continue(q->client);
@@ -303,6 +308,18 @@ int vm_qmp_restore_parameters(struct vm_qmp *q, struct err *e)
     return rc;
 }
 
+int vm_qmp_unlimit(struct vm_qmp *q, struct err *e)
+{
+    if (!q->limited)
+        return 0;
+    struct qmp_client *c = vm_qmp_client(q, e);
+    if (c == NULL || qmp_unlimit_vcpus(c, e) < 0)
+        return err_wrap(e, "the guest's vCPUs may be slowed down still (cancel-vcpu-dirty-limit "
+                           "ends it)");
+    q->limited = false;
+    return 0;
+}
+
 static int vm_qmp_restore_capabilities(struct vm_qmp *q, struct err *e)
 {
     struct qmp_client *c = vm_qmp_client(q, e);
@@ -327,6 +344,9 @@ static int vm_qmp_restore(struct vm_qmp *q, struct err *e)
         return 0;
     q->configured = false;
     struct err second = {0};
+    if (vm_qmp_unlimit(q, &second) < 0)
+        log_warn("%s", second.msg);
+    err_clear(&second);
     int (*const restore[])(struct vm_qmp *, struct err *) = {vm_qmp_restore_parameters,
                                                              vm_qmp_restore_capabilities};
     int rc = restore[q->parameters_first](q, e);
@@ -426,7 +446,7 @@ static int vm_qmp_sample(struct vm *vm, struct vm_sample *s, struct err *e)
     struct qmp_client *c = vm_qmp_client(q, e);
     if (c == NULL)
         return -1;
-    if (qmp_query_migrate(c, s, e) < 0 || qmp_query_status(c, &s->run, e) < 0)
+    if (qmp_query_migrate(c, s, e) < 0 || qmp_query_run(c, &s->run, &s->io_error, e) < 0)
         return err_wrap(e, "%s", vm->role);
     passes_follow(&q->passes, s);
     /* the word that it stands there may never have come: libvirtd was restarting */
@@ -440,6 +460,7 @@ static int vm_qmp_tune(struct vm *vm, const struct vm_tuning *t, struct err *e)
     struct qmp_client *c = vm_qmp_client(vm_qmp(vm), e);
     if (c == NULL)
         return -1;
+    vm_qmp(vm)->limited = vm_qmp(vm)->limited || t->vcpus > 0;
     return qmp_tune(c, t, e) < 0 ? err_wrap(e, "%s", vm->role) : 0;
 }
 
@@ -572,48 +593,6 @@ const struct vm_ops vm_qmp_ops = {
 void vm_qmp_init(struct vm_qmp *q, struct loop *loop, const char *role, const struct vm_ops *ops)
 {
     q->vm = (struct vm){.ops = ops, .loop = loop, .role = role};
-}
-
-/* socat(1) has a meaning for some characters in a path: a backslash takes it away. */
-static const char *vm_qmp_socat_address(const struct qmp_endpoint *ep)
-{
-    char path[2 * sizeof ep->path], *to = path;
-    if (ep->scheme == QMP_TCP)
-        return text_keep("TCP:%s:%s", text_url_host(ep->host), ep->port);
-    for (const char *from = ep->path; *from != '\0'; from++) {
-        if (strchr(",:!\"'\\([{", *from) != NULL)
-            *to++ = '\\';
-        *to++ = *from;
-    }
-    *to = '\0';
-    return text_keep("UNIX-CONNECT:%s", path);
-}
-
-/* A command for the operator's shell that has this QEMU do `commands`, where its socket is. */
-static const char *vm_qmp_command_line(const struct qmp_endpoint *ep, const char *commands)
-{
-    struct shell shell;
-    const char *there = text_command("socat -t5 - %s", vm_qmp_socat_address(ep));
-    const char *whole = text_keep("%s | %s", commands, there);
-    if (ep->scheme == QMP_TCP)
-        return whole;
-    shell_of_endpoint(ep, &shell);
-    return shell_command(&shell, whole);
-}
-
-#define SAY(...) "printf '%s\\n' '{\"execute\":\"qmp_capabilities\"}' " __VA_ARGS__
-#define DO(command) "'{\"execute\":\"" command "\"}'"
-
-static void vm_qmp_set_commands(struct vm_qmp *q)
-{
-    struct vm_commands *h = &q->vm.commands;
-    h->look = vm_qmp_command_line(&q->ep, SAY(DO("query-status")));
-    h->end = vm_qmp_command_line(&q->ep, SAY(DO("quit")));
-    h->stop = vm_qmp_command_line(&q->ep, SAY(DO("stop")));
-    /* at its gate QEMU refuses cont before the migration is cancelled, which takes a moment */
-    h->go_on = vm_qmp_command_line(
-        &q->ep, q->gated ? "{ " SAY(DO("migrate_cancel")) "; sleep 2; echo " DO("cont") "; }"
-                         : SAY(DO("cont")));
 }
 
 int vm_qmp_connect(struct vm_qmp *q, struct err *e)

@@ -29,6 +29,8 @@ struct vm_qmp {
     bool armed;                 /* it listens: a destination */
     bool configured;
     bool parameters_first; /* they were set before the capabilities */
+    bool limited;          /* vCPUs of its guest have limits of ours, or may have */
+    bool io_error;         /* the next STOP is by it */
     qmp_capability_set old_which, old_on;
     struct qmp_parameters old_parameters;
     struct passes passes;        /* of the migration that start() began */
@@ -44,6 +46,9 @@ extern const struct vm_ops vm_qmp_ops;
 
 /* Its operations, but for the connection, which vm_qmp_connect() makes. */
 void vm_qmp_init(struct vm_qmp *q, struct loop *loop, const char *role, const struct vm_ops *ops);
+
+/* q->vm.commands, by its endpoint. */
+void vm_qmp_set_commands(struct vm_qmp *q);
 
 /* Connects; *e says which side. */
 int vm_qmp_connect(struct vm_qmp *q, struct err *e);
@@ -66,6 +71,9 @@ int vm_qmp_read_settings(struct vm_qmp *q, const struct vm_settings *s, struct q
 
 /* Asks for the parameters, and remembers them, also those of *set. */
 int vm_qmp_remember_parameters(struct vm_qmp *q, const struct qmp_settings *set, struct err *e);
+
+/* Takes limits of ours off its vCPUs, if there are any. */
+int vm_qmp_unlimit(struct vm_qmp *q, struct err *e);
 
 /* Puts the remembered ones back. */
 int vm_qmp_restore_parameters(struct vm_qmp *q, struct err *e);

@@ -24,10 +24,8 @@ struct watch;
 
 /* What QEMU says of its migration. */
 struct watch_sample {
-    struct vm_sample vm;       /* all but `run` */
-    unsigned throttle_percent; /* auto-converge: 0 does nothing, 99 is the most */
+    struct vm_sample vm; /* all but `run` */
     uint64_t postcopy_bytes, postcopy_requests;
-    uint64_t zero_copy_missed;  /* passes that were copied although zero-copy was asked for */
     int64_t setup_ns, total_ns; /* 0: not reported */
 };
 

@@ -8,6 +8,7 @@
 #include "bench/stats.h"
 #include "core/clock.h"
 #include "core/key_lines.h"
+#include "core/tune/policy.h"
 #include "core/units.h"
 
 #define SCENARIO_TIMEOUT_NS (30 * NS_PER_S)
@@ -221,7 +222,7 @@ bool scenario_is_option(const char *word)
     static const char *const own[] = {"postcopy",      "pause",        "passes",
                                       "multifd",       "compression",  "downtime-limit",
                                       "max-bandwidth", "max-downtime", "max-time",
-                                      "max-slowdown",  "allow",        "on-miss"};
+                                      "max-slowdown",  "allow",        "on-miss", "policy"};
     for (size_t i = 0; i < sizeof own / sizeof *own; i++)
         if (strcmp(own[i], word) == 0)
             return true;
@@ -247,6 +248,8 @@ static int scenario_check_word(const struct scenario_word *w, struct err *e)
         return units_parse_duration(w->value, &ns, e);
     if (strcmp(w->name, "max-bandwidth") == 0)
         return units_parse_rate(w->value, &n, e);
+    if (strcmp(w->name, "policy") == 0)
+        return scenario_choice(w->value, policy_names, e) < 0 ? -1 : 0;
     if (strcmp(w->name, "compression") == 0) {
         static const char *const names[] = {"none", "zlib", "zstd", NULL};
         return scenario_choice(w->value, names, e) < 0 ? -1 : 0;

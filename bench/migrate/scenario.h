@@ -19,9 +19,9 @@
  *                                 of where = local; a tree as tools/setup qemu10 prints it
  *   route = qmp | direct | native | virsh, ...
  *   setting NAME = WORD...        once for each. A word is postcopy, multifd=N, compression=NAME,
- *                                 downtime-limit=TIME, max-bandwidth=RATE, a promise of godwit migrate
- *                                 (max-downtime=TIME, max-time=TIME, max-slowdown=PERCENT, allow=WHAT,
- *                                 on-miss=WHAT), or any capability or
+ *                                 downtime-limit=TIME, max-bandwidth=RATE, policy=NAME (what steers the
+ *                                 limit, core/tune/policy.h), a promise (max-downtime=TIME, max-time=TIME,
+ *                                 allow=WORDS, max-slowdown=PERCENT, on-miss=WORD), or any capability or
  *                                 parameter of QEMU's with its value: auto-converge=on. The word
  *                                 unobserved leaves the time line out, to see what it costs
  *   rounds = N                    repeats of each cell

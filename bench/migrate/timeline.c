@@ -128,7 +128,7 @@ static void timeline_on_sample(void *arg, const struct watch_sample *s, const st
         .remaining_bytes = s->vm.ram_remaining_bytes,
         .dirty_bytes_per_s = s->vm.dirty_bytes_per_s,
         .bandwidth_bytes_per_s = s->vm.bandwidth_bytes_per_s,
-        .throttle_percent = s->throttle_percent,
+        .throttle_percent = s->vm.throttle_percent,
     };
 }
 

@@ -248,6 +248,7 @@ static double world_sample(struct world *w)
     s->ram_remaining_bytes = (uint64_t)w->left;
     s->ram_transferred_bytes = (uint64_t)w->sent;
     s->bandwidth_bytes_per_s = (uint64_t)w->sees;
+    s->throttle_percent = w->throttle_percent;
     control_step(&w->control, s, (int64_t)w->now_ns, &a);
     world_obey(w, &a);
     return w->now_ns + (double)control_tick_ns(&w->control, s);
@@ -258,6 +259,8 @@ void world_run(const struct world_spec *spec, uint64_t seed, struct world_result
     struct world w = {.out = out};
     struct err no = {0};
     struct control_plan plan = spec->plan;
+    if (plan.promise.allow & PROMISE_THROTTLE) /* then godwit migrate measures it before */
+        plan.curve = &spec->guest.curve;
     *out = (struct world_result){.end = WORLD_REFUSED};
     plan.wordless = true;
     if (control_init(&w.control, &plan, &no) < 0)

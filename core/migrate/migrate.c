@@ -286,6 +286,9 @@ static int migrate_release(void *ctx, struct err *e)
     (void)e;
     struct err restore = {0}, quit = {0};
     /* first what could do harm if we were killed now */
+    if (!m->plan->quit_source && source->ops->configure(source, NULL, NULL, &restore) < 0)
+        log_info("cannot put the source's migration settings back: %s", restore.msg);
+    err_clear(&restore);
     if (m->plan->quit_source && source->ops->quit(source, &quit) < 0)
         log_warn("the source is left over, stopped, and must not run again: %s; end it: %s",
                  quit.msg, source->commands.end);
@@ -313,7 +316,8 @@ static const struct step steps[] = {
 static int64_t migrate_observed_ns(const struct migrate_plan *p)
 {
     int64_t stopped_ns = p->source->seen.stopped_ns, resumed_ns = p->destination->seen.resumed_ns;
-    return stopped_ns == 0 || resumed_ns < stopped_ns ? -1 : resumed_ns - stopped_ns;
+    bool switched = stopped_ns > 0 && !p->source->seen.io_error && resumed_ns >= stopped_ns;
+    return switched ? resumed_ns - stopped_ns : -1;
 }
 
 /* Where STOP or RESUME was not seen QEMU's own count is a lower bound, which can only miss. */
@@ -326,7 +330,8 @@ static void migrate_judge_pause(const struct migration *m)
     int64_t pause_ns = observed_ns >= 0 ? observed_ns : r->last.downtime_ns;
     r->downtime_observed_ns = observed_ns;
     r->pause = (struct migrate_pause){.excess_ns = -1, .sending_ns = -1, .starting_ns = -1};
-    if (r->guest != MIGRATE_GUEST_DESTINATION || r->source.run != VM_RUN_RUNNING)
+    if (r->guest != MIGRATE_GUEST_DESTINATION || r->source.run != VM_RUN_RUNNING ||
+        p->source->seen.io_error)
         return;
     if (observed_ns >= 0 && from->sent_ns >= from->stopped_ns &&
         from->sent_ns - from->stopped_ns <= observed_ns) {

@@ -9,6 +9,7 @@
 #include "core/migrate/phase.h"
 #include "core/migrate/vm.h"
 #include "core/tune/control.h"
+#include "core/tune/notice.h"
 #include "core/tune/trace.h"
 
 enum migrate_guest { MIGRATE_GUEST_SOURCE, MIGRATE_GUEST_DESTINATION, MIGRATE_GUEST_UNKNOWN };
@@ -19,9 +20,16 @@ struct migrate_progress {
     struct vm_sample source;
     bool diverges; /* pass after pass no less is left: by itself it will not end */
     const struct control_action *decision; /* that was taken just now; NULL: none */
+    const struct notice *notice;           /* of what was found just now; NULL: nothing */
 };
 
 typedef void migrate_progress_fn(void *arg, const struct migrate_progress *p);
+
+/* From earlier migrations. */
+struct migrate_known {
+    int64_t pause_cost_ns;   /* control->pause_cost_ns */
+    double link_bytes_per_s; /* what the link between these hosts carries at least; 0: not known */
+};
 
 /* What to do. Const from the first command on. */
 struct migrate_plan {
@@ -34,10 +42,10 @@ struct migrate_plan {
     /* What steers precopy; NULL: nothing, and the hypervisor's limit decides. limit_ns of it is not
      * read: it is what the source is set to. */
     const struct control_plan *control;
-    /* What a pause costs, now that both sides are known: control->pause_cost_ns. NULL: it is set. */
-    int64_t (*pause_cost_ns)(void *arg, const struct vm_facts *source,
-                             const struct vm_facts *destination);
-    void *pause_cost_arg;
+    /* What is known, now that both sides are. NULL: control->pause_cost_ns is set, and nothing else. */
+    void (*look_up)(void *arg, const struct vm_facts *source, const struct vm_facts *destination,
+                    struct migrate_known *known);
+    void *look_up_arg;
     struct trace *trace;           /* what the controller sees and does is recorded; may be NULL */
     int64_t near_tick_ns;          /* the source is asked no more often than this */
     migrate_progress_fn *progress; /* some ten times a second; may be NULL */
@@ -76,6 +84,8 @@ struct migrate_report {
     bool missed;   /* what was promised could not be kept, and what was asked for then was done */
     struct control_action decisions[MIGRATE_DECISIONS_MAX];
     size_t decisions_n, decisions_dropped;
+    struct notice notices[NOTICE_KINDS];
+    size_t notices_n;
     struct vm_facts source, destination;
     struct vm_sample last; /* the source's last word on the migration */
 };

@@ -42,7 +42,8 @@ bool migration_all_sent(const struct migration *m)
     return m->report->last.migration == VM_MIGRATION_COMPLETED;
 }
 
-void migration_tell(struct migration *m, const struct control_action *decision)
+void migration_tell(struct migration *m, const struct control_action *decision,
+                    const struct notice *notice)
 {
     if (m->plan->progress == NULL)
         return;
@@ -52,6 +53,7 @@ void migration_tell(struct migration *m, const struct control_action *decision)
         .source = m->report->last,
         .diverges = m->report->diverges && migration_phase(m) == PHASE_PRECOPY,
         .decision = decision,
+        .notice = notice,
     };
     m->plan->progress(m->plan->progress_arg, &p);
 }
@@ -127,7 +129,8 @@ static int migration_source_over(const struct vm_sample *s, struct err *e)
 static void migration_follow_pause(struct migration *m)
 {
     const struct vm_seen *seen = &m->plan->source->seen;
-    if (migration_phase(m) == PHASE_PRECOPY && seen->stopped_ns > seen->resumed_ns)
+    if (migration_phase(m) == PHASE_PRECOPY && seen->stopped_ns > seen->resumed_ns &&
+        !seen->io_error)
         migration_enter(m, PHASE_SWITCHOVER, seen->stopped_ns);
     else if (migration_phase(m) == PHASE_SWITCHOVER && seen->resumed_ns > seen->stopped_ns)
         migration_enter(m, PHASE_PRECOPY, seen->resumed_ns);
@@ -224,6 +227,17 @@ static int migration_check_moves(struct migration *m, struct err *e)
                    (int)(limit_ns / NS_PER_S), pause ? ", and the guest stands" : "");
 }
 
+static void migration_notice(struct migration *m)
+{
+    struct migrate_report *r = m->report;
+    struct notice found;
+    if (!notice_step(&m->notice, &r->last, clock_now_ns() - m->begun_ns, &found))
+        return;
+    log_info("noticed: %s", found.why);
+    r->notices[r->notices_n++] = found;
+    migration_tell(m, NULL, &found);
+}
+
 int migration_follow(struct migration *m, bool (*enough)(const struct migration *m), bool givable,
                      struct err *e)
 {
@@ -232,7 +246,8 @@ int migration_follow(struct migration *m, bool (*enough)(const struct migration 
             return -1;
         migration_follow_pause(m);
         migration_judge(m);
-        migration_tell(m, NULL);
+        migration_tell(m, NULL, NULL);
+        migration_notice(m);
         if (givable && migration_phase(m) == PHASE_PRECOPY && steer_precopy(m, e) < 0)
             return -1;
         if (enough(m))

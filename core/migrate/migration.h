@@ -24,6 +24,7 @@ struct migration {
     const struct migrate_plan *plan;
     struct migrate_report *report;
     struct control control; /* of plan->control */
+    struct notice_state notice;
     enum migration_cut cut;
     int64_t begun_ns;     /* when the stream was started */
     bool was_running;     /* the guest ran before: else it stays stopped after */
@@ -43,8 +44,9 @@ void migration_enter(struct migration *m, enum phase to, int64_t at_ns);
 /* Before the first thing is undone. */
 void migration_begin_undo(struct migration *m);
 
-/* Reports progress; `decision` is NULL, or what was decided just now. */
-void migration_tell(struct migration *m, const struct control_action *decision);
+/* Reports progress; `decision` and `notice` are NULL, or of just now. */
+void migration_tell(struct migration *m, const struct control_action *decision,
+                    const struct notice *notice);
 
 /* Before a side is asked: what it says from now on is news. */
 void migration_look(struct migration *m);

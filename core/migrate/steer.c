@@ -6,12 +6,18 @@
 int steer_check(struct migration *m, struct err *e)
 {
     const struct migrate_plan *p = m->plan;
+    struct migrate_known known = {.pause_cost_ns = p->control != NULL ? p->control->pause_cost_ns
+                                                                      : 0};
+    if (p->look_up != NULL)
+        p->look_up(p->look_up_arg, &m->report->source, &m->report->destination, &known);
+    m->notice = (struct notice_state){
+        .max_bandwidth_bytes_per_s = p->settings.max_bandwidth_bytes_per_s,
+        .link_bytes_per_s = known.link_bytes_per_s,
+    };
     if (p->control == NULL)
         return 0;
     struct control_plan plan = *p->control;
-    if (p->pause_cost_ns != NULL)
-        plan.pause_cost_ns =
-            p->pause_cost_ns(p->pause_cost_arg, &m->report->source, &m->report->destination);
+    plan.pause_cost_ns = known.pause_cost_ns;
     trace_plan(p->trace, &plan);
     return control_init(&m->control, &plan, e);
 }
@@ -41,11 +47,25 @@ static void steer_note(struct migrate_report *r, const struct control_action *a)
     r->missed |= a->miss;
 }
 
+/* Each that has a limit, or had one. */
+static size_t steer_vcpu_limits(const struct control *c, struct vm_vcpu_limit *limits)
+{
+    for (size_t i = 0; i < c->vcpus; i++)
+        limits[i] = (struct vm_vcpu_limit){
+            .id = c->vcpu[i].id,
+            .dirty_bytes_per_s = (uint64_t)c->vcpu[i].limit_bytes_per_s,
+        };
+    return c->vcpus;
+}
+
 static void steer_tune(struct migration *m, const struct control_action *a)
 {
     struct vm *source = m->plan->source;
     struct err e = {0};
+    struct vm_vcpu_limit limits[THROTTLE_VCPUS_MAX];
     const struct vm_tuning t = {
+        .vcpu = limits,
+        .vcpus = a->what == CONTROL_VCPUS ? steer_vcpu_limits(&m->control, limits) : 0,
         .downtime_limit_ns = a->what == CONTROL_LIMIT ? a->limit_ns : 0,
         .throttle_percent = a->what == CONTROL_THROTTLE ? a->throttle_percent : 0,
     };
@@ -74,9 +94,10 @@ int steer_precopy(struct migration *m, struct err *e)
     if (a.what == CONTROL_NOTHING)
         return 0;
     steer_note(m->report, &a);
-    migration_tell(m, &a);
+    migration_tell(m, &a, NULL);
     switch (a.what) {
     case CONTROL_LIMIT:
+    case CONTROL_VCPUS:
     case CONTROL_THROTTLE: steer_tune(m, &a); return 0;
     case CONTROL_POSTCOPY: m->cut = MIGRATION_CUT_POSTCOPY; return 0;
     case CONTROL_PAUSE: m->cut = MIGRATION_CUT_PAUSE; return 0;

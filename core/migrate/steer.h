@@ -8,7 +8,7 @@
 
 #include "core/migrate/migration.h"
 
-/* Before anything is touched. ERR_REFUSED: what was promised cannot be kept. */
+/* Before anything is touched: looks up what is known. ERR_REFUSED: what was promised cannot be kept. */
 int steer_check(struct migration *m, struct err *e);
 
 /* Sets the limit to begin with, after the source has been configured. */

@@ -100,11 +100,19 @@ struct vm_settings {
     bool unsafe; /* also where the guest is known to be put at risk */
 };
 
+struct vm_vcpu_limit {
+    unsigned id;
+    uint64_t dirty_bytes_per_s; /* 0: none (any more) */
+};
+
 /* What changes while it runs; what is 0 stays. */
 struct vm_tuning {
     int64_t downtime_limit_ns;
     unsigned throttle_percent; /* of its time that a vCPU may be kept from running at most; needs
                                   vm_settings.set: auto-converge */
+    const struct vm_vcpu_limit *vcpu; /* lent; needs a guest that has a dirty ring. What others set
+                                         before is gone. configure(NULL) takes these off */
+    size_t vcpus;
 };
 
 /* The state of a migration as one side sees it. */
@@ -119,6 +127,10 @@ struct vm_sample {
     uint64_t pause_bytes; /* of RAM, sent while the guest stood; 0: none (yet), or nobody counted */
     uint64_t passes;      /* over RAM, the first included (core/migrate/passes.h); 0: not known */
     uint64_t pass_bytes;  /* what was left when this one began */
+    unsigned throttle_percent; /* of their time, that all vCPUs are kept from running just now, by
+                                  auto-converge */
+    uint64_t zero_copy_missed; /* passes that were copied although zero-copy was asked for */
+    bool io_error;             /* the guest was stopped by an I/O error, and stands */
     unsigned
         stuck_passes;   /* how many in a row, up to this one, were no smaller than the one before */
     const char *reason; /* why it failed, in the hypervisor's words, kept; NULL: it does not say */
@@ -132,6 +144,7 @@ struct vm_seen {
     int64_t sent_ns; /* source: it has handed over everything */
     bool ran;        /* destination: its guest was found running, whatever has been said */
     bool gap;        /* something may have been said that never came here */
+    bool io_error;   /* the last STOP was by an I/O error of the guest's, and no switchover */
 };
 
 /* Whether a side's hypervisor has ended, and how that is known. */

@@ -41,7 +41,15 @@
 /* Before there was so much to measure nothing is said of the time. */
 #define CONTROL_MEASURED_NS (2 * NS_PER_S)
 #define CONTROL_RATE_NS NS_PER_S
-#define CONTROL_THROTTLE_STEP 10
+#define CONTROL_THROTTLE_LEAST_STEP 5
+/* QEMU throttles when it has seen in two periods of a second, or two passes, that too much is dirty; limits it works
+ * out once a second. A throttle is judged by two passes from then on, and is in force after so long and so many,
+ * whatever is said. */
+#define CONTROL_LIMITS_NS (2 * NS_PER_S)
+#define CONTROL_THROTTLE_NS (4 * NS_PER_S)
+#define CONTROL_THROTTLE_PASSES 6
+#define CONTROL_JUDGE_PASSES 2
+#define CONTROL_SKEW_MOST 4.0
 
 #define CONTROL_TICK_NS (100 * NS_PER_MS)
 #define CONTROL_TICK_NEAR_NS (5 * NS_PER_MS)
@@ -49,8 +57,10 @@
 const char *control_what_name(enum control_what what)
 {
     static const char *const names[] = {
-        [CONTROL_NOTHING] = "nothing",   [CONTROL_LIMIT] = "limit", [CONTROL_THROTTLE] = "throttle",
-        [CONTROL_POSTCOPY] = "postcopy", [CONTROL_PAUSE] = "pause", [CONTROL_ABORT] = "abort",
+        [CONTROL_NOTHING] = "nothing",   [CONTROL_LIMIT] = "limit",
+        [CONTROL_VCPUS] = "vcpu-limit",  [CONTROL_THROTTLE] = "throttle",
+        [CONTROL_POSTCOPY] = "postcopy", [CONTROL_PAUSE] = "pause",
+        [CONTROL_ABORT] = "abort",
     };
     return names[what];
 }
@@ -66,6 +76,10 @@ int64_t control_begin(struct control *c, int64_t limit_ns)
 {
     c->plan.limit_ns = limit_ns;
     int64_t most_ns = control_most_ns(c);
+    if (c->plan.policy != POLICY_OURS) {
+        c->limit_ns = policy_begin(&c->others, c->plan.policy);
+        return c->limit_ns;
+    }
     c->limit_ns = c->plan.keep_limit                 ? limit_ns
                   : most_ns < CONTROL_FIRST_LIMIT_NS ? most_ns
                                                      : CONTROL_FIRST_LIMIT_NS;
@@ -97,6 +111,9 @@ static const char *control_ms(int64_t ns)
 int control_init(struct control *c, const struct control_plan *plan, struct err *e)
 {
     *c = (struct control){.plan = *plan, .fits_since_ns = -1, .diverges_since_ns = -1};
+    c->vcpus = plan->vcpus <= THROTTLE_VCPUS_MAX ? plan->vcpus : 0;
+    if (c->vcpus > 0)
+        memcpy(c->vcpu, plan->vcpu, c->vcpus * sizeof *c->vcpu);
     if (plan->promise.max_downtime_ns > 0 && control_most_ns(c) < CONTROL_LEAST_LIMIT_NS) {
         err_set(
             e, ERR_REFUSED, 0,
@@ -142,16 +159,49 @@ static int64_t control_need_ns(const struct control *c, const struct vm_sample *
     return ns < 1e18 ? (int64_t)ns : INT64_MAX / 4;
 }
 
+static unsigned control_slow_down(const struct control *c, const struct vm_sample *s)
+{
+    return c->by_limits ? (c->in_force_pass > 0 ? c->throttle_percent : 0) : s->throttle_percent;
+}
+
+/* What was dirtied within a pass, of the guest undisturbed: in proportion less time. */
+static void control_learn(struct control *c, const struct vm_sample *s)
+{
+    double window_ns = (double)(c->at_ns - c->pass_at_ns) * (100.0 - control_slow_down(c, s)) / 100;
+    double bytes = (double)s->pass_bytes;
+    if (window_ns < (double)NS_PER_MS || c->passes < 2)
+        return;
+    if (c->plan.curve == NULL) {
+        if (c->seen.n == CURVE_POINTS_MAX) /* what is old may be true no more */
+            c->seen = (struct curve){0};
+        c->seen.ram_bytes = s->ram_total_bytes;
+        curve_add(&c->seen, (int64_t)window_ns, estimate_exactly(bytes));
+        return;
+    }
+    double expected = curve_bytes(c->plan.curve, (int64_t)window_ns).likely;
+    c->skew = expected > bytes / CONTROL_SKEW_MOST ? bytes / expected : CONTROL_SKEW_MOST;
+}
+
 static void control_begin_pass(struct control *c, const struct vm_sample *s)
 {
     uint64_t before = c->pass_bytes, bytes = s->pass_bytes;
     bool first_but_one = c->passes <= 1; /* it is smaller than all of RAM by nature */
+    control_learn(c, s);
     c->passes = s->passes;
     c->pass_at_ns = c->at_ns;
     c->pass_bytes = bytes;
     c->stuck = first_but_one || bytes < before / 100 * CONTROL_STUCK_PERCENT ? 0 : c->stuck + 1;
     if (c->smallest_bytes == 0 || bytes < c->smallest_bytes)
         c->smallest_bytes = bytes;
+}
+
+static bool control_is_in_force(const struct control *c, const struct vm_sample *s)
+{
+    if (c->by_limits)
+        return c->at_ns - c->throttled_ns >= CONTROL_LIMITS_NS;
+    return s->throttle_percent >= c->throttle_percent ||
+           (c->passes >= c->throttled_pass + CONTROL_THROTTLE_PASSES &&
+            c->at_ns - c->throttled_ns >= CONTROL_THROTTLE_NS);
 }
 
 static void control_follow(struct control *c, const struct vm_sample *s, int64_t at_ns)
@@ -162,6 +212,8 @@ static void control_follow(struct control *c, const struct vm_sample *s, int64_t
         control_begin_pass(c, s);
     else if (c->passes == 0)
         c->passes = s->passes;
+    if (c->throttled_pass > 0 && c->in_force_pass == 0 && control_is_in_force(c, s))
+        c->in_force_pass = c->passes;
     bool fits = c->passes > 1 && control_need_ns(c, s, c->pass_bytes) <= control_most_ns(c);
     bool diverges = c->passes > 2 && !fits && c->stuck > 0;
     if (!fits)
@@ -332,35 +384,78 @@ static void control_steer_limit(struct control *c, const struct vm_sample *s,
                       control_say(c, "passes do not shrink any more: %s", control_state(c, s)), a);
 }
 
-/* As much as the guest dirties too much, and a step at least. */
+/* The least with which passes shrink, by what the guest dirties within them. */
 static unsigned control_next_throttle(const struct control *c, const struct vm_sample *s)
 {
-    unsigned next = c->throttle_percent + CONTROL_THROTTLE_STEP;
-    double rate = (double)control_rate(c, s), dirty = (double)s->dirty_bytes_per_s;
-    if (dirty > 0 && rate < dirty) {
-        double runs = (100 - c->throttle_percent) * (rate / dirty) * 0.75;
-        unsigned wanted = 100 - (unsigned)runs;
-        /* half of the way: it is measured again there */
-        unsigned half = c->throttle_percent + (wanted - c->throttle_percent + 1) / 2;
-        next = wanted > c->throttle_percent && half > next ? half : next;
-    }
+    unsigned least = c->throttle_percent + CONTROL_THROTTLE_LEAST_STEP;
     unsigned most = c->plan.promise.max_throttle_percent;
-    return next < most ? next : most;
+    double rate = (double)control_rate(c, s);
+    const struct throttle_need need = {
+        .curve = c->plan.curve != NULL ? c->plan.curve : &c->seen,
+        .skew = c->skew > 0 ? c->skew : 1,
+        .rate_bytes_per_s = rate,
+        .pass_bytes = (double)c->pass_bytes,
+        .fits_bytes = rate * (double)control_most_ns(c) / 1e9,
+    };
+    return throttle_needed(&need, least, most);
+}
+
+/* "0 to 40 MiB/s, 3 to 40 MiB/s, …": the limits. */
+static const char *control_limits(const struct control *c)
+{
+    enum { NAMED = 3 };
+    const char *list = "";
+    size_t named = 0;
+    for (size_t i = 0; i < c->vcpus; i++) {
+        char to[UNITS_TEXT_MAX];
+        if (c->vcpu[i].limit_bytes_per_s <= 0)
+            continue;
+        if (named == NAMED)
+            return control_say(c, "%s, …", list);
+        list = control_say(c, "%s%s%u to %s/s", list, named++ > 0 ? ", " : "", c->vcpu[i].id,
+                           units_format_size(to, (uint64_t)c->vcpu[i].limit_bytes_per_s));
+    }
+    return list;
+}
+
+static void control_throttle(struct control *c, const struct vm_sample *s, struct control_action *a)
+{
+    unsigned most = c->plan.promise.max_throttle_percent, needed = control_next_throttle(c, s);
+    unsigned percent = needed < most ? needed : most;
+    size_t limited = throttle_limit_vcpus(c->vcpu, c->vcpus, percent, most);
+    const char *why = control_say(
+        c, "passes do not shrink, and do not fit: %s; %s", control_state(c, s),
+        needed <= most
+            ? control_say(c,
+                          "they will with a slow-down of %u%%, by what is dirtied within a pass%s",
+                          percent, c->plan.curve != NULL ? ", measured before" : "")
+            : control_say(c, "the most that is allowed, %u%%, may not be enough", most));
+    c->by_limits = c->by_limits || throttle_limits_hold(c->vcpu, c->vcpus);
+    c->throttle_percent = percent;
+    c->throttled_ns = c->at_ns;
+    c->throttled_pass = c->passes;
+    c->in_force_pass = 0;
+    c->smallest_bytes = 0;
+    c->stuck = 0;
+    if (c->by_limits)
+        why = control_say(c, "%s; the hottest vCPUs first: %s", why, control_limits(c));
+    control_act(c, c->by_limits ? CONTROL_VCPUS : CONTROL_THROTTLE, why, a);
+    a->vcpus_limited = c->by_limits ? limited : 0;
+}
+
+static bool control_is_judged(const struct control *c)
+{
+    return c->throttled_pass == 0 ||
+           (c->in_force_pass > 0 && c->passes >= c->in_force_pass + CONTROL_JUDGE_PASSES);
 }
 
 static void control_climb(struct control *c, const struct vm_sample *s, struct control_action *a)
 {
     const struct promise *p = &c->plan.promise;
+    if (!control_is_judged(c))
+        return;
     if ((p->allow & PROMISE_THROTTLE) && c->throttle_percent < p->max_throttle_percent) {
-        if (c->throttled_pass > 0 && c->passes < c->throttled_pass + 2)
-            return;
-        c->throttle_percent = control_next_throttle(c, s);
-        c->throttled_pass = c->passes;
-        c->smallest_bytes = 0;
-        c->stuck = 0;
-        control_act(c, CONTROL_THROTTLE,
-                    control_say(c, "passes do not shrink, and do not fit: %s", control_state(c, s)),
-                    a);
+        control_throttle(c, s, a);
         return;
     }
     if (p->allow & PROMISE_POSTCOPY) {
@@ -379,6 +474,14 @@ static void control_climb(struct control *c, const struct vm_sample *s, struct c
                      a);
 }
 
+static void control_step_others(struct control *c, const struct vm_sample *s,
+                                struct control_action *a)
+{
+    int64_t limit_ns = policy_step(&c->others, s, c->at_ns);
+    if (limit_ns > 0)
+        control_set_limit(c, limit_ns, policy_names[c->plan.policy], a);
+}
+
 void control_step(struct control *c, const struct vm_sample *s, int64_t at_ns,
                   struct control_action *action)
 {
@@ -387,6 +490,10 @@ void control_step(struct control *c, const struct vm_sample *s, int64_t at_ns,
         s->run == VM_RUN_FINISHING)
         return;
     control_follow(c, s, at_ns);
+    if (c->plan.policy != POLICY_OURS) {
+        control_step_others(c, s, action);
+        return;
+    }
     if (control_end_late(c, s, action))
         return;
     control_steer_limit(c, s, action);

@@ -14,7 +14,9 @@
 #define CORE_TUNE_CONTROL_H
 
 #include "core/migrate/vm.h"
+#include "core/tune/policy.h"
 #include "core/tune/promise.h"
+#include "core/tune/throttle.h"
 
 /* What does not change while it runs. */
 struct control_plan {
@@ -30,12 +32,18 @@ struct control_plan {
     bool
         wordless; /* its actions tell no reason: for those who play many migrations, of which nobody
                       reads all, and each text would be kept */
+    enum policy policy;        /* another's steps in its place; the promise does not count then */
+    const struct curve *curve; /* what the guest dirties undisturbed, lent; NULL: its passes
+                                          have to tell */
+    const struct throttle_vcpu *vcpu; /* each that can be limited by itself, lent */
+    size_t vcpus;                     /* 0: all or none */
 };
 
 enum control_what {
     CONTROL_NOTHING,
     CONTROL_LIMIT,    /* the downtime limit becomes limit_ns */
-    CONTROL_THROTTLE, /* vCPUs may be throttled up to throttle_percent */
+    CONTROL_VCPUS,    /* vCPUs are limited as control.vcpu says */
+    CONTROL_THROTTLE, /* all vCPUs may be throttled up to throttle_percent */
     CONTROL_POSTCOPY,
     CONTROL_PAUSE,
     CONTROL_ABORT,
@@ -46,7 +54,8 @@ struct control_action {
     enum control_what what;
     int64_t at_ns; /* since the begin */
     int64_t limit_ns;
-    unsigned throttle_percent;
+    unsigned throttle_percent; /* of VCPUS: by how much less they dirty together */
+    size_t vcpus_limited;
     bool miss;       /* of POSTCOPY, PAUSE, ABORT and LIMIT: what was promised is not kept */
     const char *why; /* with the numbers behind it; kept (core/text.h) */
 };
@@ -54,7 +63,8 @@ struct control_action {
 /* What it knows from one sample to the next. Starts with control_init(). */
 struct control {
     struct control_plan plan;
-    int64_t limit_ns;          /* in force */
+    int64_t limit_ns; /* in force */
+    struct policy_state others;
     unsigned throttle_percent; /* likewise */
 
     int64_t at_ns; /* of the last sample */
@@ -64,7 +74,16 @@ struct control {
     uint64_t
         smallest_bytes; /* the least with which a pass has begun since the last change of throttle */
     unsigned stuck;     /* passes in a row that were no smaller than the smallest before */
-    uint64_t throttled_pass; /* in which the throttle was last raised */
+
+    struct throttle_vcpu vcpu[THROTTLE_VCPUS_MAX]; /* the limits in force */
+    size_t vcpus;
+    bool by_limits;          /* they are how this guest is slowed down */
+    int64_t throttled_ns;    /* when more of it was last asked for, */
+    uint64_t throttled_pass; /* and in which pass; 0: never */
+    uint64_t in_force_pass;  /* in which it had its effect; 0: not yet */
+    struct curve seen;       /* what passes have told, where nobody else does */
+    double skew;             /* of plan.curve, by what passes tell; 0: not known */
+
     int64_t
         fits_since_ns; /* since when what is left would fit into the most that is allowed; 0: it does not */
     int64_t diverges_since_ns;

@@ -16,7 +16,9 @@ static bool replay_same(const struct control_action *a, const struct control_act
 {
     return a->what == b->what && a->miss == b->miss &&
            (a->what != CONTROL_LIMIT || a->limit_ns == b->limit_ns) &&
-           (a->what != CONTROL_THROTTLE || a->throttle_percent == b->throttle_percent);
+           (a->what != CONTROL_THROTTLE || a->throttle_percent == b->throttle_percent) &&
+           (a->what != CONTROL_VCPUS ||
+            (a->throttle_percent == b->throttle_percent && a->vcpus_limited == b->vcpus_limited));
 }
 
 static int replay_note(struct replay *r, const struct control_action *now,
@@ -51,7 +53,11 @@ int replay_run(const struct trace *t, struct replay *out, struct err *e)
     struct control c;
     struct err no = {0};
     *out = (struct replay){.same = true, .refused_then = t->limit_ns < 0};
-    if (control_init(&c, &t->plan, &no) < 0)
+    struct control_plan plan = t->plan;
+    plan.curve = t->inputs.curve.n > 0 ? &t->inputs.curve : NULL;
+    plan.vcpu = t->inputs.vcpu;
+    plan.vcpus = t->inputs.vcpus;
+    if (control_init(&c, &plan, &no) < 0)
         out->refused_now = text_keep("%s", no.msg);
     out->same = (out->refused_now != NULL) == out->refused_then;
     if (out->refused_now != NULL || out->refused_then)

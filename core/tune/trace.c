@@ -8,6 +8,7 @@
 #include "core/tune/trace.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 enum { TRACE_ROOM_FIRST = 256 };
 
@@ -23,6 +24,13 @@ void trace_plan(struct trace *t, const struct control_plan *plan)
         return;
     t->planned = true;
     t->plan = *plan;
+    t->inputs.curve = plan->curve != NULL ? *plan->curve : (struct curve){0};
+    t->inputs.vcpus = plan->vcpus <= THROTTLE_VCPUS_MAX ? plan->vcpus : 0;
+    if (t->inputs.vcpus > 0)
+        memcpy(t->inputs.vcpu, plan->vcpu, t->inputs.vcpus * sizeof *t->inputs.vcpu);
+    t->plan.curve = NULL;
+    t->plan.vcpu = NULL;
+    t->plan.vcpus = 0;
     t->limit_ns = t->first_limit_ns = -1;
     t->total_ns = t->downtime_ns = -1;
     t->n = t->dropped = 0;

@@ -24,10 +24,12 @@ struct trace_sample {
     struct control_action action;
 };
 
-/* What was known beforehand. The controller gets no more of it than its plan has; it is for those who ask
- * why the plan was that. */
+/* What was known beforehand. The plan has the curve and the vCPUs from here; of the rest the controller gets no
+ * more than its plan has, and it is for those who ask why the plan was that. */
 struct trace_inputs {
-    struct curve curve; /* .n is 0: not measured */
+    struct curve curve;                            /* .n is 0: not measured */
+    struct throttle_vcpu vcpu[THROTTLE_VCPUS_MAX]; /* without limits yet */
+    size_t vcpus;
     struct costs_found found;
 };
 

@@ -54,6 +54,7 @@ static const struct trace_field plan_fields[] = {
     {"keep_limit", TRACE_FLAG, PLAN(keep_limit), NULL},
     {"timeout_ns", TRACE_NS, PLAN(timeout_ns), NULL},
     {"timeout_miss", TRACE_WORD, PLAN(timeout_miss), misses},
+    {"policy", TRACE_WORD, PLAN(policy), policy_names},
     {.key = NULL},
 };
 
@@ -73,6 +74,9 @@ static const struct trace_field sample_fields[] = {
     {"passes", TRACE_U64, SAMPLE(passes), NULL},
     {"pass_bytes", TRACE_U64, SAMPLE(pass_bytes), NULL},
     {"stuck_passes", TRACE_UNSIGNED, SAMPLE(stuck_passes), NULL},
+    {"throttle_percent", TRACE_UNSIGNED, SAMPLE(throttle_percent), NULL},
+    {"zero_copy_missed", TRACE_U64, SAMPLE(zero_copy_missed), NULL},
+    {"io_error", TRACE_FLAG, SAMPLE(io_error), NULL},
     {.key = NULL},
 };
 
@@ -80,6 +84,7 @@ static const struct trace_field sample_fields[] = {
 static const struct trace_field action_fields[] = {
     {"limit_ns", TRACE_NS, ACTION(limit_ns), NULL},
     {"throttle_percent", TRACE_UNSIGNED, ACTION(throttle_percent), NULL},
+    {"vcpus_limited", TRACE_U64, ACTION(vcpus_limited), NULL},
     {"miss", TRACE_FLAG, ACTION(miss), NULL},
     {.key = NULL},
 };
@@ -120,6 +125,12 @@ static void trace_put_inputs(struct json *o, const struct trace_inputs *in)
         json_i64(point, "window_ns", in->curve.at[i].window_ns);
         json_u64(point, "windows", in->curve.at[i].windows);
         trace_put_estimate(point, "bytes", in->curve.at[i].bytes);
+    }
+    struct json *vcpus = json_list(o, "vcpus");
+    for (size_t i = 0; i < in->vcpus; i++) {
+        struct json *vcpu = json_item(vcpus);
+        json_u64(vcpu, "id", in->vcpu[i].id);
+        json_number(vcpu, "bytes_per_s", in->vcpu[i].bytes_per_s);
     }
     struct json *link = json_node(o, "link");
     json_u64(link, "cases", f->link_cases);
@@ -329,6 +340,32 @@ static int trace_take_curve(struct json *o, struct curve *c, struct err *e)
     return 0;
 }
 
+static int trace_take_vcpus(struct json *o, struct trace_inputs *in, struct err *e)
+{
+    static const char *const keys[] = {"id", "bytes_per_s", NULL};
+    struct json *vcpus;
+    size_t n;
+    if (json_find_list(o, "vcpus", &vcpus, &n, e) < 0)
+        return -1;
+    if (n > THROTTLE_VCPUS_MAX)
+        return err_set(e, ERR_REFUSED, 0, "vcpus: there are more than %d", THROTTLE_VCPUS_MAX);
+    for (size_t i = 0; i < n; i++) {
+        struct json *vcpu = json_nth(vcpus, i);
+        struct throttle_vcpu *to = &in->vcpu[in->vcpus++];
+        uint64_t id;
+        if (!json_is_object(vcpu))
+            return err_set(e, ERR_REFUSED, 0, "vcpus: one is no object");
+        if (trace_check_keys(vcpu, NULL, keys, e) < 0 ||
+            trace_take_u64(vcpu, "id", UINT32_MAX, &id, e) < 0 ||
+            json_find_double_opt(vcpu, "bytes_per_s", &to->bytes_per_s, e) < 0)
+            return -1;
+        if (!(to->bytes_per_s >= 0))
+            return err_set(e, ERR_REFUSED, 0, "vcpus: bytes_per_s: is below 0");
+        to->id = (unsigned)id;
+    }
+    return 0;
+}
+
 static int trace_take_inputs(struct json *o, struct trace_inputs *in, struct err *e)
 {
     static const char *const link_keys[] = {"cases", "bytes_per_s", NULL};
@@ -342,7 +379,8 @@ static int trace_take_inputs(struct json *o, struct trace_inputs *in, struct err
     if (!json_is_object(link) || !json_is_object(costs))
         return err_set(e, ERR_REFUSED, 0, "%s: is missing",
                        json_is_object(link) ? "costs" : "link");
-    if (trace_take_curve(o, &in->curve, e) < 0 || trace_check_keys(link, NULL, link_keys, e) < 0 ||
+    if (trace_take_curve(o, &in->curve, e) < 0 || trace_take_vcpus(o, in, e) < 0 ||
+        trace_check_keys(link, NULL, link_keys, e) < 0 ||
         trace_check_keys(costs, NULL, cost_keys, e) < 0 ||
         trace_take_u64(link, "cases", UINT32_MAX, &link_cases, e) < 0 ||
         trace_take_estimate(link, "bytes_per_s", &f->bytes_per_s, e) < 0 ||
@@ -361,9 +399,9 @@ static int trace_take_inputs(struct json *o, struct trace_inputs *in, struct err
 
 static int trace_read_begin(struct json *o, struct trace *t, struct err *e)
 {
-    static const char *const keys[] = {"schema", "event",    "kind",           "godwit",
-                                       "route",  "plan",     "curve",          "link",
-                                       "costs",  "limit_ns", "first_limit_ns", NULL};
+    static const char *const keys[] = {"schema",   "event",          "kind",  "godwit", "route",
+                                       "plan",     "curve",          "vcpus", "link",   "costs",
+                                       "limit_ns", "first_limit_ns", NULL};
     struct json *plan = json_find(o, "plan");
     if (!json_is_object(plan))
         return err_set(e, ERR_REFUSED, 0, "plan: is missing");

@@ -6,12 +6,14 @@
  * which the source is paused with its migration completed: QEMU would obey a `cont`, and if godwit is
  * killed just then, the natural `virsh resume` there would run the guest twice. So before the
  * migration begins godwit starts this process. It holds the end of a pipe whose other end only godwit
- * has: what it reads there is one byte, "armed", and when godwit is gone however that came, the end of
- * the file. Godwit ends it, and waits for it, before it ends itself.
+ * has: what it reads there is one byte, "armed", another when godwit limits the source's vCPUs, and when
+ * godwit is gone however that came, the end of the file. Godwit ends it, and waits for it, before it ends itself.
  *
  * Then it does what godwit would have done: the source is ended when the destination has the guest
  * whole, by the destination's own word. Both are known by the mark of the migration, which is on their
  * QEMUs. A source that stands before its gate is left there, for QEMU itself refuses to resume it.
+ *
+ * Limits of vCPUs stay on a QEMU for as long as it lives: those of godwit it takes off first.
  *
  * Until it has said so (it loads, or its libvirt does not answer) the source may be the only one that has
  * the guest, and is held so that nobody can resume it (qmp/virt/hold.h). Killing this process lets go of it,
@@ -25,6 +27,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libvirt/libvirt-qemu.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -43,6 +46,9 @@
 #include "qmp/virt/unfinished.h"
 
 #define GUARD_NAME "migration-guard"
+
+/* Any other byte arms it. */
+#define GUARD_LIMITS 'l'
 
 /* As long as it takes two connections to open. */
 #define GUARD_READY_MS 15000
@@ -114,13 +120,20 @@ struct virt_guard *virt_guard_start(const char *program, const struct virt_move 
 int virt_guard_arm(struct virt_guard *g, struct err *e)
 {
     struct pollfd ready = {.fd = g->from, .events = POLLIN};
-    char byte = 'r';
+    char byte = 'r'; /* what it has said is sent back */
     if (poll(&ready, 1, GUARD_READY_MS) != 1)
         return err_set(e, ERR_TIMEOUT, 0, "the guard was not ready after %d s",
                        GUARD_READY_MS / 1000);
     if (read(g->from, &byte, 1) != 1 || write(g->to, &byte, 1) != 1)
         return err_set(e, ERR_LOST, 0, "the guard has ended");
     return 0;
+}
+
+void virt_guard_limits(struct virt_guard *g)
+{
+    const char byte = GUARD_LIMITS;
+    if (write(g->to, &byte, 1) != 1)
+        log_info("the guard does not know of the limits of the source's vCPUs");
 }
 
 /* Not waited for yet, it keeps its number, even if it has ended. */
@@ -176,6 +189,7 @@ struct guard {
     struct virt_domain source, destination;
     const char *id;
     bool hold_tried;
+    bool limits;            /* the source's vCPUs have limits that godwit has set */
     struct virt_hold *hold; /* NULL: it is not held */
     int64_t reminded_ns;    /* when it has last said what it waits for; 0: never */
 };
@@ -253,6 +267,19 @@ static void guard_end_source(const struct guard *g)
         g->source.name);
 }
 
+/* Nothing else ends them while that QEMU lives. */
+static void guard_unlimit(struct guard *g, virDomainPtr source)
+{
+    char *reply = NULL;
+    if (!g->limits || virDomainQemuMonitorCommand(
+                          source, "{\"execute\":\"cancel-vcpu-dirty-limit\"}", &reply, 0) < 0)
+        return;
+    free(reply);
+    g->limits = false;
+    log_warn("godwit was killed while it slowed down the vCPUs of domain %s: they run freely again",
+             g->source.name);
+}
+
 static enum virt_guard_next guard_look(struct guard *g)
 {
     struct err e = {0};
@@ -263,6 +290,8 @@ static enum virt_guard_next guard_look(struct guard *g)
     CLEANUP_DOMAIN virDomainPtr dom = ours > 0 ? virt_domain_get(&g->source, &e) : NULL;
     if (dom == NULL)
         return VIRT_GUARD_WAIT;
+    if (g->hold == NULL)
+        guard_unlimit(g, dom);
     /* one that is held stays as it is, and its QEMU may not answer */
     CLEANUP_FREE char *run = g->hold != NULL ? strdup("postmigrate")
                                              : virt_left_ask(dom, "{\"execute\":\"query-status\"}");
@@ -312,7 +341,7 @@ static void guard_detach(void)
 }
 
 /* True: it is armed, and godwit is gone. */
-static bool guard_wait(void)
+static bool guard_wait(struct guard *g)
 {
     bool armed = false;
     char byte;
@@ -321,6 +350,7 @@ static bool guard_wait(void)
         ssize_t n = read(STDIN_FILENO, &byte, 1);
         if (n == 0 || (n < 0 && errno != EINTR))
             return armed;
+        g->limits |= n > 0 && byte == GUARD_LIMITS;
         armed |= n > 0;
     }
 }
@@ -341,7 +371,7 @@ int virt_guard_main(int argc, char **argv)
         g.destination = g.source;
         g.source.host = g.source_host;
         g.destination.host = g.destination_host;
-        if (guard_wait())
+        if (guard_wait(&g))
             guard_finish(&g);
         virt_hold_release(g.hold);
     }

@@ -17,6 +17,9 @@ struct virt_guard *virt_guard_start(const char *program, const struct virt_move 
 /* Waits until it is ready. From here on a godwit that ends without virt_guard_end() has been killed. */
 int virt_guard_arm(struct virt_guard *g, struct err *e);
 
+/* The source's vCPUs have limits of ours: a guard takes them off when godwit is gone. */
+void virt_guard_limits(struct virt_guard *g);
+
 /* Ends it, and waits for that: nothing of it is left. NULL is fine. */
 void virt_guard_end(struct virt_guard *g);
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/clock.h"
+#include "core/log.h"
 #include "qmp/field.h"
 
 #define MIB (UINT64_C(1) << 20)
@@ -134,6 +135,9 @@ int native_set_restore(struct vm_qmp *q, struct err *e)
     if (!q->configured)
         return 0;
     q->configured = false;
+    if (vm_qmp_unlimit(q, &second) < 0)
+        log_warn("%s", second.msg);
+    err_clear(&second);
     int rc = vm_qmp_restore_parameters(q, e);
     if (native_set_proof(q, false, &second) == 0)
         return rc;

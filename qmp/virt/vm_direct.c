@@ -94,6 +94,14 @@ static int direct_start(struct vm *vm, const char *uri, struct err *e)
     return vm_qmp_ops.start(vm, direct(vm)->peer->stream, e);
 }
 
+/* Told before they are set: one that knows of none that are there would leave them. */
+static int direct_tune(struct vm *vm, const struct vm_tuning *t, struct err *e)
+{
+    if (t->vcpus > 0 && direct(vm)->guard != NULL)
+        virt_guard_limits(direct(vm)->guard);
+    return vm_qmp_ops.tune(vm, t, e);
+}
+
 /* Marked for as long as it may be resumed by somebody who does not know. */
 static int direct_configure_source(struct vm *vm, const struct vm_settings *s, int64_t *limit_ns,
                                    struct err *e)
@@ -332,6 +340,7 @@ struct vm *vm_direct_source(struct loop *loop, struct virt_move *m, struct err *
     if (d == NULL)
         return NULL;
     d->ops.configure = direct_configure_source;
+    d->ops.tune = direct_tune;
     d->ops.start = direct_start;
     d->ops.close = direct_close_source;
     d->qmp.gated = true;

@@ -175,7 +175,7 @@ static int native_sample_ended(struct vm_native *n, struct vm_sample *s, struct 
 static bool native_in_pause(const struct vm_native *n)
 {
     const struct vm_seen *seen = &n->qmp.vm.seen;
-    return seen->stopped_ns > seen->resumed_ns && !n->settings.postcopy &&
+    return seen->stopped_ns > seen->resumed_ns && !seen->io_error && !n->settings.postcopy &&
            clock_now_ns() - seen->stopped_ns < NATIVE_PAUSE_NS;
 }
 

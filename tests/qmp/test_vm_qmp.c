@@ -215,6 +215,47 @@ static void test_run_and_events(void **state)
     side_close(&s);
 }
 
+#define IO_ERROR(does)                                                                            \
+    {                                                                                             \
+        .what = FAKE_EVENT, .command = "BLOCK_IO_ERROR",                                          \
+        .text = "{\"device\":\"\",\"node-name\":\"d\",\"operation\":\"write\",\"action\":\"" does \
+                "\",\"reason\":\"No space left on device\"}"                                      \
+    }
+
+/* A STOP after it is no switchover; one after another resume is. */
+static void test_an_io_error_is_no_switchover(void **state)
+{
+    (void)state;
+    static const struct fake_step steps[] = {
+        {.what = FAKE_ACCEPT},
+        IO_ERROR("report"), /* the guest sees to it itself */
+        {.what = FAKE_EVENT, .command = "STOP"},
+        SET("stop", NULL),
+        STATUS("paused"),
+        IO_ERROR("stop"),
+        {.what = FAKE_EVENT, .command = "STOP"},
+        REPLY("query-migrate", "{\"status\":\"active\"}"),
+        STATUS("io-error"),
+        {.what = FAKE_EVENT, .command = "RESUME"},
+        {.what = FAKE_EVENT, .command = "STOP"},
+        SET("stop", NULL),
+        STATUS("paused"),
+        {.what = FAKE_EXPECT_END},
+    };
+    struct side s;
+    struct vm_sample sample;
+    enum vm_run now;
+    side_open(&s, FAKE_QMP("10.0", steps));
+    assert_int_equal(s.vm->ops->run(s.vm, false, &now, &s.e), 0);
+    assert_true(s.vm->seen.stopped_ns > 0 && !s.vm->seen.io_error);
+    assert_int_equal(s.vm->ops->sample(s.vm, &sample, &s.e), 0);
+    assert_true(s.vm->seen.io_error && sample.io_error);
+    assert_int_equal(sample.run, VM_RUN_STOPPED);
+    assert_int_equal(s.vm->ops->run(s.vm, false, &now, &s.e), 0);
+    assert_false(s.vm->seen.io_error);
+    side_close(&s);
+}
+
 static void test_cancel_waits(void **state)
 {
     (void)state;
@@ -406,6 +447,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_gate),
         cmocka_unit_test(test_no_gate),
         cmocka_unit_test(test_run_and_events),
+        cmocka_unit_test(test_an_io_error_is_no_switchover),
         cmocka_unit_test(test_cancel_waits),
         cmocka_unit_test(test_reconnect),
         cmocka_unit_test(test_quit),

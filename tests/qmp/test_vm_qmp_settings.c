@@ -67,6 +67,42 @@ static void test_configure_and_restore(void **state)
     }
 }
 
+/* Limits of vCPUs are nobody's parameters: they are taken off with the rest, once, and only where there are
+ * any. */
+static void test_limits_of_vcpus_are_taken_off(void **state)
+{
+    (void)state;
+    static const struct fake_step steps[] = {
+        {.what = FAKE_ACCEPT},
+        CAPS(USUAL "," CAP("xbzrle", "true")),
+        PARAMETERS,
+        SET("migrate-set-capabilities", SET_CAPABILITIES),
+        SET("migrate-set-parameters", SET_PARAMETERS),
+        SET("set-vcpu-dirty-limit", "{\"cpu-index\":0,\"dirty-rate\":40}"),
+        SET("set-vcpu-dirty-limit", "{\"cpu-index\":3,\"dirty-rate\":1}"),
+        SET("set-vcpu-dirty-limit", "{\"cpu-index\":4,\"dirty-rate\":0}"),
+        SET("migrate-set-parameters", "{\"downtime-limit\":40}"),
+        SET("cancel-vcpu-dirty-limit", NULL),
+        SET_BACK,
+        {.what = FAKE_EXPECT_END},
+    };
+    static const struct vm_vcpu_limit limits[] = {
+        {.id = 0, .dirty_bytes_per_s = 40 << 20}, {.id = 3, .dirty_bytes_per_s = 1000}, {.id = 4}};
+    static const char *const versions[] = {"7.2", "10.0"};
+    const struct vm_tuning limit = {.vcpu = limits, .vcpus = 3},
+                           other = {.downtime_limit_ns = 40 * NS_PER_MS};
+    for (int v = 0; v < 2; v++) {
+        struct side s;
+        int64_t limit_ns = 0;
+        side_open(&s, FAKE_QMP(versions[v], steps));
+        assert_int_equal(s.vm->ops->configure(s.vm, &some, &limit_ns, &s.e), 0);
+        assert_int_equal(s.vm->ops->tune(s.vm, &limit, &s.e), 0);
+        assert_int_equal(s.vm->ops->tune(s.vm, &other, &s.e), 0);
+        assert_int_equal(s.vm->ops->configure(s.vm, NULL, NULL, &s.e), 0);
+        side_close(&s);
+    }
+}
+
 /* Where the engine has found that both sides can; else it stays as it is. */
 static void test_proof(void **state)
 {
@@ -487,6 +523,7 @@ int main(int argc, char **argv)
     side_set_thread(getpid());
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_configure_and_restore),
+        cmocka_unit_test(test_limits_of_vcpus_are_taken_off),
         cmocka_unit_test(test_proof),
         cmocka_unit_test(test_configure_fails_half_way),
         cmocka_unit_test(test_check_by_name),

@@ -88,10 +88,10 @@ static void reads_all_of_a_sample(void **state)
     assert_int_equal(s.vm.passes, 1); /* not dirty-sync-count */
     assert_int_equal(s.vm.dirty_bytes_per_s, 40960);
     assert_int_equal(s.vm.bandwidth_bytes_per_s, 10000000);
-    assert_int_equal(s.throttle_percent, 40);
+    assert_int_equal(s.vm.throttle_percent, 40);
     assert_int_equal(s.postcopy_requests, 5);
     assert_int_equal(s.postcopy_bytes, 77);
-    assert_int_equal(s.zero_copy_missed, 2);
+    assert_int_equal(s.vm.zero_copy_missed, 2);
     assert_int_equal(s.setup_ns, 12 * NS_PER_MS);
     assert_int_equal(s.total_ns, 1500 * NS_PER_MS);
     end(&l);

@@ -6,6 +6,7 @@
 #include "core/clock.h"
 #include "core/log.h"
 #include "core/migrate/migrate.h"
+#include "qmp/dirty.h"
 #include "qmp/virt/address.h"
 #include "qmp/virt/route.h"
 #include "qmp/vm_qmp.h"
@@ -26,6 +27,8 @@ struct migrate_run {
     bool silent;        /* still, when the observers were stopped */
     struct progress progress;
     struct migrate_rates rates;
+    struct dirty_result dirty; /* before it begins; where it may be throttled */
+    struct throttle_vcpu vcpu[THROTTLE_VCPUS_MAX];
     struct migrate_report report;
     struct migrate_trace trace;
     struct err
@@ -50,7 +53,7 @@ static int migrate_open(struct migrate_run *r, struct err *e)
 static void migrate_progress(void *arg, const struct migrate_progress *p)
 {
     struct migrate_run *r = arg;
-    if (p->decision == NULL)
+    if (p->decision == NULL && p->notice == NULL)
         migrate_rates_follow(&r->rates, p);
     report_migrate_progress(&r->progress, p);
 }
@@ -71,12 +74,14 @@ static void migrate_learn(const struct migrate_run *r)
         log_info("what this migration has cost is not kept: %s", e.msg);
 }
 
+#define MIGRATE_MEASURE_NS (3500 * NS_PER_MS)
+
 /* A question to a domain's QEMU takes its job for some milliseconds. */
 #define MIGRATE_NEAR_DOMAIN_NS (20 * NS_PER_MS)
 
-/* As much as nine of ten pauses have cost at most. */
-static int64_t migrate_pause_cost(void *arg, const struct vm_facts *source,
-                                  const struct vm_facts *destination)
+/* A pause costs as much as nine of ten have cost at most, and a link carries as much as in nine of ten at least. */
+static void migrate_look_up(void *arg, const struct vm_facts *source,
+                            const struct vm_facts *destination, struct migrate_known *known)
 {
     struct migrate_run *r = arg;
     CLEANUP_COSTS struct costs *c = costs_new();
@@ -92,14 +97,51 @@ static int64_t migrate_pause_cost(void *arg, const struct vm_facts *source,
     r->trace.record.inputs.found = found;
     if (r->request.opt.observe.n > 0) /* what is promised is about what observers see */
         found.costs.pause_ns = estimate_add(found.costs.pause_ns, found.warm_up_ns);
-    return (int64_t)found.costs.pause_ns.high;
+    known->pause_cost_ns = (int64_t)found.costs.pause_ns.high;
+    known->link_bytes_per_s = found.link_cases > 0 ? found.bytes_per_s.low : 0;
+}
+
+/* What the guest dirties, for a throttle that is no stronger than it must be. It takes 1.4 s, which a
+ * promised time has in it; a guest that cannot be measured is judged by its passes. */
+static int migrate_measure(struct migrate_run *r, struct control_plan *control, struct err *e)
+{
+    const struct dirty_options options = {
+        .windows_ns = {100 * NS_PER_MS, 300 * NS_PER_MS, NS_PER_S},
+        .windows = 3,
+        .budget_ns = MIGRATE_MEASURE_NS,
+        .vcpus = true,
+    };
+    struct dirty_qemu qemu = {.known = false};
+    struct err none = {0};
+    struct qmp_client *c = vm_qmp_client((struct vm_qmp *)r->sides.source, &none);
+    int64_t began_ns = clock_now_ns(), *most_ns = &control->promise.max_time_ns;
+    if ((control->promise.allow & PROMISE_THROTTLE) == 0)
+        return 0;
+    if (c == NULL || dirty_measure(r->sides.loop, c, &options, &qemu, &r->dirty, &none) < 0) {
+        if (none.class == ERR_CANCELLED)
+            return err_set(e, ERR_CANCELLED, 0, "cancelled");
+        log_info("what the guest dirties is not measured before: %s", none.msg);
+        return 0;
+    }
+    if (r->dirty.curve.n > 0)
+        control->curve = &r->dirty.curve;
+    for (size_t i = 0; i < r->dirty.vcpus && i < THROTTLE_VCPUS_MAX; i++)
+        r->vcpu[i] = (struct throttle_vcpu){.id = r->dirty.vcpu[i].id,
+                                            .bytes_per_s = r->dirty.vcpu[i].bytes_per_s.likely};
+    control->vcpu = r->vcpu;
+    control->vcpus = r->dirty.vcpus;
+    if (*most_ns > clock_now_ns() - began_ns)
+        *most_ns -= clock_now_ns() - began_ns;
+    return 0;
 }
 
 static int migrate_run_once(struct migrate_run *r, struct err *e)
 {
     const struct migrate_options *o = &r->request.opt;
     bool domain = r->sides.route != NULL;
-    const struct control_plan control = r->request.control;
+    struct control_plan control = r->request.control;
+    if (migrate_measure(r, &control, e) < 0)
+        return -1;
     r->progress.explain = o->explain;
     const struct migrate_plan plan = {
         .source = r->sides.source,
@@ -107,8 +149,8 @@ static int migrate_run_once(struct migrate_run *r, struct err *e)
         .settings = r->request.settings,
         .via = o->via,
         .control = &control,
-        .pause_cost_ns = migrate_pause_cost,
-        .pause_cost_arg = r,
+        .look_up = migrate_look_up,
+        .look_up_arg = r,
         .trace = o->trace != NULL ? &r->trace.record : NULL,
         .near_tick_ns = domain ? MIGRATE_NEAR_DOMAIN_NS : 0,
         .timeout_ns = o->timeout_ns > 0 && control.timeout_ns == 0 ? o->timeout_ns : 0,

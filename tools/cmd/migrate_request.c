@@ -87,6 +87,10 @@ const struct option_def migrate_request_options[] = {
     {"trace", 0, OPTION_TEXT, "FILE",
      "write there what the controller was told and what it did, for 'godwit bench replay'",
      AT(trace), 0, 0, NULL},
+    {"policy", 0, OPTION_CHOICE, "godwit|doubling|ramp",
+     "for comparison: what steers the downtime limit; doubling (100 ms, twice as much after six looks at which "
+     "more was left), as Proxmox VE does, or ramp (150 ms, 150 more every 2 s, up to 1050 ms)",
+     AT(policy), 0, 0, policy_names},
     {"quit-source", 0, OPTION_FLAG, NULL,
      "between bare QEMUs: end the source's when the guest is known to run on the destination",
      AT(quit_source), 0, 0, NULL},
@@ -279,6 +283,20 @@ static int migrate_check_miss(const struct migrate_request *r, struct err *e)
     return 0;
 }
 
+static int migrate_check_policy(const struct migrate_request *r, struct err *e)
+{
+    const struct control_plan *c = &r->control;
+    const char *other = c->keep_limit                  ? "a downtime limit that is named"
+                        : promise_is_made(&c->promise) ? "a promise"
+                        : c->promise.allow != 0        ? "--allow"
+                        : c->timeout_ns > 0            ? "--timeout-action"
+                                                       : NULL;
+    if (c->policy == POLICY_OURS || other == NULL)
+        return 0;
+    return err_set(e, ERR_USAGE, 0, "--policy %s and %s cannot be used together",
+                   policy_names[c->policy], other);
+}
+
 /* Whether postcopy may become necessary, and so has to be possible from the begin on. */
 static bool migrate_may_need_postcopy(const struct migrate_request *r)
 {
@@ -311,9 +329,10 @@ static int migrate_take_promise(struct migrate_request *r, struct err *e)
         .timeout_ns = o->timeout_action > 0 ? o->timeout_ns : 0,
         .timeout_miss = o->timeout_action > 0 ? actions[o->timeout_action] : PROMISE_ABORT,
     };
+    c->policy = (enum policy)o->policy;
     if (promise_check(&o->promise, &r->settings, &c->promise, e) < 0 ||
-        migrate_check_promise_alone(r, e) < 0 || migrate_check_throttle(r, e) < 0 ||
-        migrate_check_miss(r, e) < 0)
+        migrate_check_policy(r, e) < 0 || migrate_check_promise_alone(r, e) < 0 ||
+        migrate_check_throttle(r, e) < 0 || migrate_check_miss(r, e) < 0)
         return -1;
     if (migrate_may_need_postcopy(r)) {
         if (o->multifd > 0)

@@ -34,6 +34,7 @@ struct migrate_options {
     int timeout_action;
     struct promise_options promise;
     bool explain;
+    int policy;
     const char *trace;
     bool quit_source;
     bool unsafe;

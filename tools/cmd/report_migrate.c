@@ -4,6 +4,7 @@
 #include <inttypes.h>
 
 #include "core/json.h"
+#include "core/log.h"
 #include "core/units.h"
 
 static double report_ms(int64_t ns)
@@ -70,7 +71,14 @@ void report_decision_text(const struct control_action *a, FILE *to)
         fprintf(to, " %.0f ms", report_ms(a->limit_ns));
     if (a->what == CONTROL_THROTTLE)
         fprintf(to, " %u%%", a->throttle_percent);
+    if (a->what == CONTROL_VCPUS)
+        fprintf(to, " of %zu, %u%%", a->vcpus_limited, a->throttle_percent);
     fprintf(to, ": %s%s\n", a->why, a->miss ? " (the promise is not kept)" : "");
+}
+
+static void report_notice_text(const struct notice *n, FILE *to)
+{
+    fprintf(to, "%7.1f s  noticed %s: %s\n", (double)n->at_ns / 1e9, notice_name(n->what), n->why);
 }
 
 void report_migrate_progress(void *arg, const struct migrate_progress *m)
@@ -80,7 +88,14 @@ void report_migrate_progress(void *arg, const struct migrate_progress *m)
         progress_clear(p);
         report_decision_text(m->decision, stderr);
     }
-    if (m->decision != NULL)
+    if (m->notice != NULL) {
+        progress_clear(p);
+        if (p->explain)
+            report_notice_text(m->notice, stderr);
+        else
+            log_warn("%s", m->notice->why);
+    }
+    if (m->decision != NULL || m->notice != NULL)
         return;
     if (p->terminal)
         report_progress_text(p, m);
@@ -132,10 +147,23 @@ static void report_decisions_json(struct json *list, const struct migrate_report
         json_text(o, "what", control_what_name(a->what));
         if (a->what == CONTROL_LIMIT)
             json_ms(o, "limit_ms", a->limit_ns);
-        if (a->what == CONTROL_THROTTLE)
+        if (a->what == CONTROL_THROTTLE || a->what == CONTROL_VCPUS)
             json_u64(o, "throttle_percent", a->throttle_percent);
+        if (a->what == CONTROL_VCPUS)
+            json_u64(o, "vcpus_limited", a->vcpus_limited);
         json_flag(o, "miss", a->miss);
         json_text(o, "why", a->why);
+    }
+}
+
+/* What went worse than it was meant to. */
+static void report_notices_json(struct json *list, const struct migrate_report *m)
+{
+    for (size_t i = 0; i < m->notices_n; i++) {
+        struct json *o = json_item(list);
+        json_ms(o, "t_ms", m->notices[i].at_ns);
+        json_text(o, "what", notice_name(m->notices[i].what));
+        json_text(o, "why", m->notices[i].why);
     }
 }
 
@@ -178,6 +206,7 @@ void report_migrate_json(const struct report_migrate *r, const struct err *e, FI
     json_flag(o, "diverges", m->diverges);
     json_flag(o, "missed", m->missed);
     report_decisions_json(json_list(o, "decisions"), m);
+    report_notices_json(json_list(o, "notices"), m);
 
     struct json *ram = json_node(o, "ram");
     if (m->last.ram_total_bytes > 0) {
@@ -275,6 +304,8 @@ void report_migrate_text(const struct report_migrate *r, FILE *to)
                 r->settings->set[i].value);
     if (r->settings->set_n > 0)
         fputc('\n', to);
+    for (size_t i = 0; i < m->notices_n; i++)
+        fprintf(to, "  noticed  %s\n", m->notices[i].why);
     report_observed_text(&r->observed, to);
 
     fputs("Where the time went:\n", to);

@@ -88,7 +88,7 @@ void report_watch_row(const struct watch_view *v, char *line, size_t size)
     snprintf(time, sizeof time, "%.1f s", (double)v->elapsed_ns / 1e9);
     snprintf(pass, sizeof pass, "%" PRIu64, vm->passes);
     snprintf(downtime, sizeof downtime, "%.0f ms", (double)vm->expected_downtime_ns / 1e6);
-    snprintf(throttle, sizeof throttle, "%u %%", v->sample.throttle_percent);
+    snprintf(throttle, sizeof throttle, "%u %%", v->sample.vm.throttle_percent);
     snprintf(line, size, ROW_FORMAT, time, watch_state_name(vm->migration), pass,
              units_format_size(sent, vm->ram_transferred_bytes),
              units_format_size(left, vm->ram_remaining_bytes),
@@ -137,14 +137,14 @@ void report_watch_summary(const struct watch_view *v, FILE *to)
                 v->counted_by);
     else if (v->end == WATCH_COMPLETED)
         fputs("  downtime  not known: the QEMU had ended before it could be asked\n", to);
-    if (s->throttle_percent > 0)
+    if (s->vm.throttle_percent > 0)
         fprintf(to, "  throttle  the guest had %u %% of its processor time taken away\n",
-                s->throttle_percent);
+                s->vm.throttle_percent);
     if (s->postcopy_requests > 0)
         fprintf(to, "  postcopy  %" PRIu64 " pages were asked for\n", s->postcopy_requests);
-    if (s->zero_copy_missed > 0)
+    if (s->vm.zero_copy_missed > 0)
         fprintf(to, "  zero-copy missed in %" PRIu64 " passes: the pages were copied\n",
-                s->zero_copy_missed);
+                s->vm.zero_copy_missed);
 }
 
 /* ---- for programs ---- */
@@ -169,11 +169,11 @@ void report_watch_json(const struct watch_view *v, int fd)
     json_u64(o, "dirty_bytes_per_s", s->vm.dirty_bytes_per_s);
     json_u64(o, "bandwidth_bytes_per_s", s->vm.bandwidth_bytes_per_s);
     json_ms(o, "expected_downtime_ms", s->vm.expected_downtime_ns);
-    json_u64(o, "throttle_percent", s->throttle_percent);
+    json_u64(o, "throttle_percent", s->vm.throttle_percent);
     json_flag(o, "postcopy", v->postcopy);
     json_u64(o, "postcopy_bytes", s->postcopy_bytes);
     json_u64(o, "postcopy_requests", s->postcopy_requests);
-    json_u64(o, "zero_copy_missed_passes", s->zero_copy_missed);
+    json_u64(o, "zero_copy_missed_passes", s->vm.zero_copy_missed);
     json_ms(o, "setup_ms", s->setup_ns);
     json_flag(o, "diverges", v->diverges);
     json_ms(o, "eta_ms", watch_eta_ns(s));

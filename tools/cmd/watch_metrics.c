@@ -77,7 +77,7 @@ static void metrics_write(FILE *to, const void *view)
         {"expected_downtime_seconds", "What QEMU expects, of RAM only.",
          metrics_s(s->vm.expected_downtime_ns)},
         {"throttle_ratio", "Processor time that is taken from the guest (auto-converge).",
-         s->throttle_percent / 100.0},
+         s->vm.throttle_percent / 100.0},
         {"postcopy",
          "1 once postcopy was seen: unless it completes, the guest may be on either side.",
          v->postcopy},
@@ -85,7 +85,7 @@ static void metrics_write(FILE *to, const void *view)
         {"postcopy_requests", "Pages that the destination asked for.",
          (double)s->postcopy_requests},
         {"zero_copy_missed_passes", "Passes that were copied although zero-copy was asked for.",
-         (double)s->zero_copy_missed},
+         (double)s->vm.zero_copy_missed},
         {"setup_seconds", "How long the setup took.", metrics_s(s->setup_ns)},
     };
     metrics_states(to, v);

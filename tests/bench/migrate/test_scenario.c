@@ -115,6 +115,8 @@ static const struct {
     {"timeout = 10ms\n", "f:1: timeout: '10ms' is below 1s"},
     {"setting a =\nguest = bare\nping = 10.0.0.1\n", "f: 'ping': only the Linux guest"},
     {"setting a = multifd\n", "f:1: setting a: 'multifd' has no value"},
+    {"setting a = policy=wait\n", "f:1: setting a: 'wait' is not one of godwit, doubling, ramp"},
+    {"setting a = max-downtime=soon\n", "f:1: setting a: 'soon'"},
     {"setting a = multifd=x\n", "f:1: setting a: "},
     {"setting a = postcopy=on\n", "f:1: setting a: 'postcopy' has no value"},
     {"setting a = pause=2\n", "f:1: setting a: 'pause' has no value"},

@@ -105,6 +105,7 @@ void fake_side_fall_silent(struct fake_side *s)
 static void side_hear(struct fake_side *s, bool resumed)
 {
     *(resumed ? &s->vm.seen.resumed_ns : &s->vm.seen.stopped_ns) = clock_now_ns();
+    s->vm.seen.io_error = !resumed && s->pair->io_error && s == &s->pair->source;
     s->vm.changed = true;
 }
 

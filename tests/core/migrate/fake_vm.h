@@ -72,6 +72,7 @@ struct fake_pair {
     bool never_converges;
     bool load_fails;     /* the destination cannot load the device state, and exits */
     bool fails_softly;   /* … or stays, and says "failed" (exit-on-error=false) */
+    bool io_error;       /* it is an I/O error that stops the guest on the source */
     bool resume_unseen;  /* the destination's RESUME never reaches us, nor a later STOP */
     unsigned hesitation; /* of 8: how often the model does nothing when it could move */
     uint32_t seed;       /* of the order in which it moves */

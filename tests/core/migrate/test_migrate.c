@@ -87,6 +87,22 @@ static void test_plain(void **state)
     }
 }
 
+/* The pause is not one of ours to be timed, and its limit not one that was missed. */
+static void test_an_io_error_is_no_switchover(void **state)
+{
+    (void)state;
+    const struct migrate_scenario *sc = &(struct migrate_scenario){.name = "I/O error"};
+    for (uint32_t seed = 0; seed < migrate_rig_seeds(); seed++) {
+        struct migrate_outcome outcome, *o = &outcome;
+        migrate_rig_prepare(o, sc, FAKE_NO_FAULT, 0, seed);
+        o->pair.io_error = true;
+        migrate_rig_run(o, sc);
+        CHECK(o->report.guest == MIGRATE_GUEST_DESTINATION);
+        CHECK(o->report.downtime_observed_ns == -1);
+        CHECK(o->report.pause.limit == MIGRATE_LIMIT_UNKNOWN);
+    }
+}
+
 /* SQLite's way: the Nth operation meets the fault, for N = 1, 2, 3… until there are fewer. */
 static unsigned sweep(enum fake_fault fault)
 {
@@ -281,6 +297,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_plain),
+        cmocka_unit_test(test_an_io_error_is_no_switchover),
         cmocka_unit_test(test_timeout),
         cmocka_unit_test(test_limit),
         cmocka_unit_test(test_cancel_class),

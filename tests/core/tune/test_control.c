@@ -32,7 +32,9 @@ struct world {
     struct vm_sample sample;
     int64_t now_ns, pass_began_ns, limit_ns, new_limit_ns, new_limit_at_ns;
     double left, sent;
-    unsigned throttle_percent, limits, throttles;
+    unsigned throttle_percent, limits, throttles, vcpu_limits;
+    double limited; /* the part of its dirtying that limits of vCPUs have left */
+    struct curve curve;
     struct control_action last;
     bool over, missed;
     int64_t pause_ns;
@@ -41,6 +43,8 @@ struct world {
 static double world_dirty(const struct world *w, int64_t span_ns)
 {
     double rate = w->dirty_per_s * (100 - w->throttle_percent) / 100;
+    if (w->vcpu_limits > 0)
+        rate *= w->limited;
     if (w->calm_ns > 0 && w->now_ns > w->calm_ns)
         rate /= 10;
     return w->set > 0 ? w->set * (1 - exp(-rate * (double)span_ns / 1e9 / w->set)) : 0;
@@ -57,6 +61,29 @@ static void world_end_pass(struct world *w)
         return;
     w->over = true;
     w->pause_ns = need_ns + w->plan.pause_cost_ns;
+}
+
+/* QEMU keeps each below its limit. */
+static void world_limit(struct world *w, const struct control_action *a)
+{
+    double free = 0, left = 0;
+    size_t limited = 0;
+    assert_true(w->plan.promise.allow & PROMISE_THROTTLE);
+    for (size_t i = 0; i < w->control.vcpus; i++) {
+        const struct throttle_vcpu *v = &w->control.vcpu[i];
+        bool has = v->limit_bytes_per_s > 0;
+        double most = has && v->limit_bytes_per_s < v->bytes_per_s ? v->limit_bytes_per_s
+                                                                   : v->bytes_per_s;
+        double least = v->bytes_per_s * (100 - w->plan.promise.max_throttle_percent) / 100;
+        assert_true(most >= least * 0.999);
+        free += v->bytes_per_s;
+        left += most;
+        limited += has;
+    }
+    assert_int_equal(limited, a->vcpus_limited);
+    assert_true(limited > 0);
+    w->limited = left / free;
+    w->vcpu_limits++;
 }
 
 static void world_obey(struct world *w, const struct control_action *a)
@@ -82,6 +109,7 @@ static void world_obey(struct world *w, const struct control_action *a)
         w->throttle_percent = a->throttle_percent;
         w->throttles++;
         break;
+    case CONTROL_VCPUS: world_limit(w, a); break;
     case CONTROL_PAUSE:
         w->pause_ns = (int64_t)((w->left + world_dirty(w, w->now_ns - w->pass_began_ns)) /
                                 w->link_per_s * 1e9) +
@@ -113,6 +141,7 @@ static void world_sample(struct world *w)
     w->sample.ram_transferred_bytes = (uint64_t)w->sent;
     w->sample.bandwidth_bytes_per_s = (uint64_t)w->link_per_s;
     w->sample.dirty_bytes_per_s = (uint64_t)world_dirty(w, NS_PER_S);
+    w->sample.throttle_percent = w->throttle_percent;
     control_step(&w->control, &w->sample, w->now_ns, &a);
     world_obey(w, &a);
 }
@@ -220,6 +249,120 @@ static void test_throttling_makes_it_converge_and_no_more_than_is_needed(void **
     assert_true(w.throttles >= 1);
     assert_true(w.pause_ns <= 100 * NS_PER_MS);
     assert_true(w.throttle_percent >= 60);
+}
+
+/* As qmp/dirty.h would measure it. */
+static void measure(struct world *w)
+{
+    static const int64_t windows_ns[] = {100 * NS_PER_MS, 300 * NS_PER_MS, NS_PER_S};
+    w->curve = (struct curve){.source = CURVE_PAGE_SAMPLING, .ram_bytes = (uint64_t)w->ram};
+    for (size_t i = 0; i < sizeof windows_ns / sizeof *windows_ns; i++)
+        curve_add(&w->curve, windows_ns[i], estimate_exactly(world_dirty(w, windows_ns[i])));
+    w->plan.curve = &w->curve;
+}
+
+/* What is needed: with the limit L and the rate R, random writes of D a second into a large set converge
+ * below D x (1 - p) = R. All guests that dirty up to four times the link. */
+static void test_a_measured_guest_is_slowed_down_by_what_it_needs_at_once(void **state)
+{
+    (void)state;
+    static const double rates[] = {110, 150, 200, 300, 400};
+    for (size_t i = 0; i < sizeof rates / sizeof *rates; i++) {
+        struct world w = guest(600, rates[i]);
+        unsigned least = (unsigned)(100 - 100 * 100 / rates[i]);
+        measure(&w);
+        w.plan.promise = (struct promise){.max_downtime_ns = 120 * NS_PER_MS,
+                                          .allow = PROMISE_THROTTLE,
+                                          .max_throttle_percent = 95};
+        world_run(&w);
+        assert_true(w.over);
+        assert_false(w.missed);
+        assert_true(w.throttles >= 1 && w.throttles <= 2);
+        assert_true(w.throttle_percent > least && w.throttle_percent < least + 40);
+    }
+}
+
+/* Nothing was measured: its passes tell, and it takes more steps, but not tens of them. */
+static void test_a_guest_that_was_not_measured_is_judged_by_its_passes(void **state)
+{
+    (void)state;
+    struct world w = guest(300, 1000);
+    w.plan.promise = (struct promise){
+        .max_downtime_ns = 200 * NS_PER_MS, .allow = PROMISE_THROTTLE, .max_throttle_percent = 99};
+    world_run(&w);
+    assert_true(w.over);
+    assert_false(w.missed);
+    assert_true(w.throttles <= 12);
+}
+
+/* Whoever is hot pays, whoever is not does not notice. */
+static void test_the_hottest_vcpus_are_limited_first(void **state)
+{
+    (void)state;
+    static const struct throttle_vcpu vcpus[] = {
+        {.id = 0, .bytes_per_s = 5 * MIB},
+        {.id = 1, .bytes_per_s = 280 * MIB},
+        {.id = 2, .bytes_per_s = 15 * MIB},
+    };
+    struct world w = guest(600, 300);
+    measure(&w);
+    w.plan.vcpu = vcpus;
+    w.plan.vcpus = 3;
+    w.plan.promise = (struct promise){
+        .max_downtime_ns = 120 * NS_PER_MS, .allow = PROMISE_THROTTLE, .max_throttle_percent = 90};
+    world_run(&w);
+    assert_true(w.over);
+    assert_false(w.missed);
+    assert_int_equal(w.throttles, 0);
+    assert_true(w.vcpu_limits >= 1 && w.vcpu_limits <= 2);
+    assert_true(w.control.vcpu[0].limit_bytes_per_s == 0);
+    assert_true(w.control.vcpu[1].limit_bytes_per_s > 0);
+    assert_true(w.control.vcpu[2].limit_bytes_per_s == 0);
+}
+
+/* QEMU would not enforce such a limit. */
+static void test_limits_that_qemu_ignores_are_not_set(void **state)
+{
+    (void)state;
+    static const struct throttle_vcpu vcpus[] = {{.id = 0, .bytes_per_s = 20 * MIB},
+                                                 {.id = 1, .bytes_per_s = 20 * MIB}};
+    struct world w = guest(600, 40);
+    w.link_per_s = 30.0 * MIB;
+    measure(&w);
+    w.plan.vcpu = vcpus;
+    w.plan.vcpus = 2;
+    w.plan.promise = (struct promise){
+        .max_downtime_ns = 120 * NS_PER_MS, .allow = PROMISE_THROTTLE, .max_throttle_percent = 90};
+    world_run(&w);
+    assert_true(w.over);
+    assert_false(w.missed);
+    assert_int_equal(w.vcpu_limits, 0);
+    assert_true(w.throttles >= 1);
+}
+
+/* All guests, all bounds: world_obey() and world_limit() hold them. */
+static void test_no_slow_down_is_beyond_what_is_allowed(void **state)
+{
+    (void)state;
+    static const unsigned mosts[] = {1, 5, 20, 50, 99};
+    static const struct throttle_vcpu vcpus[] = {{.id = 0, .bytes_per_s = 100 * MIB},
+                                                 {.id = 7, .bytes_per_s = 200 * MIB}};
+    for (size_t i = 0; i < sizeof mosts / sizeof *mosts; i++)
+        for (int ring = 0; ring < 2; ring++)
+            for (int measured = 0; measured < 2; measured++) {
+                struct world w = guest(300, 300);
+                if (measured)
+                    measure(&w);
+                w.plan.vcpu = vcpus;
+                w.plan.vcpus = ring ? 2 : 0;
+                w.plan.promise = (struct promise){.max_downtime_ns = 100 * NS_PER_MS,
+                                                  .allow = PROMISE_THROTTLE,
+                                                  .max_throttle_percent = mosts[i],
+                                                  .on_miss = PROMISE_ABORT};
+                world_run(&w);
+                assert_true(w.over);
+                assert_int_equal(w.missed, mosts[i] < 60);
+            }
 }
 
 static void test_throttling_ends_where_it_was_told_to(void **state)
@@ -369,6 +512,11 @@ int main(void)
         cmocka_unit_test(test_without_a_promise_it_never_acts_beyond_the_limit_that_is_set),
         cmocka_unit_test(test_a_limit_that_was_named_is_left_alone),
         cmocka_unit_test(test_throttling_makes_it_converge_and_no_more_than_is_needed),
+        cmocka_unit_test(test_a_measured_guest_is_slowed_down_by_what_it_needs_at_once),
+        cmocka_unit_test(test_a_guest_that_was_not_measured_is_judged_by_its_passes),
+        cmocka_unit_test(test_the_hottest_vcpus_are_limited_first),
+        cmocka_unit_test(test_limits_that_qemu_ignores_are_not_set),
+        cmocka_unit_test(test_no_slow_down_is_beyond_what_is_allowed),
         cmocka_unit_test(test_throttling_ends_where_it_was_told_to),
         cmocka_unit_test(test_after_throttling_comes_postcopy),
         cmocka_unit_test(test_what_is_done_on_a_miss),

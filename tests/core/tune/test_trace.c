@@ -23,6 +23,9 @@ static void record(struct trace *t)
         .keep_limit = true,
         .timeout_ns = 99,
         .timeout_miss = PROMISE_TO_POSTCOPY,
+        .policy = POLICY_RAMP,
+        .vcpu = (const struct throttle_vcpu[]){{.id = 3, .bytes_per_s = 4e6}},
+        .vcpus = 1,
     };
     const struct vm_sample s = {
         .migration = VM_MIGRATION_ACTIVE,
@@ -39,6 +42,9 @@ static void record(struct trace *t)
         .passes = 9,
         .pass_bytes = 10,
         .stuck_passes = 11,
+        .throttle_percent = 12,
+        .zero_copy_missed = 13,
+        .io_error = true,
         .reason = "gone",
     };
     const struct control_action none = {.what = CONTROL_NOTHING}, limit = {.what = CONTROL_LIMIT,

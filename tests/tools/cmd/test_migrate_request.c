@@ -111,6 +111,8 @@ static void test_contradictions_are_refused(void **state)
         {"--allow=throttle --set=max-cpu-throttle=9", "--set max-cpu-throttle"},
         {"--allow=postcopy --multifd=2", "--multifd and postcopy"},
         {"--max-time=1m --on-miss=postcopy --multifd=2", "--multifd and postcopy"},
+        {"--policy=ramp --max-downtime=50ms", "--policy ramp and a promise"},
+        {"--policy=doubling --downtime-limit=20ms", "--policy doubling and a downtime limit"},
         {"--timeout-action=pause", "--timeout-action needs --timeout"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
