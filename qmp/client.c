@@ -35,6 +35,7 @@
 #include "core/log.h"
 #include "qmp/field.h"
 #include "qmp/link.h"
+#include "qmp/schema.h"
 
 enum {
     CLIENT_READ_BYTES = 64 << 10,
@@ -73,6 +74,7 @@ struct qmp_client {
     bool lost;
     bool tell_lost; /* the event callback has not heard of it yet */
     struct err why_lost;
+    struct qmp_schema *schema; /* NULL: not asked for yet */
 };
 
 static bool bytes_reserve(struct bytes *b, size_t more)
@@ -432,9 +434,15 @@ void qmp_client_close(struct qmp_client *c)
     loop_timer_del(c->fail_timer);
     loop_fd_del(c->watch);
     qmp_link_close(&c->link);
+    qmp_schema_free(c->schema);
     free(c->in.data);
     free(c->out.data);
     free(c);
+}
+
+struct qmp_schema **qmp_client_schema(struct qmp_client *c)
+{
+    return &c->schema;
 }
 
 int64_t qmp_client_event_epoch_ns(const struct qmp_client *c)

@@ -56,6 +56,10 @@ int qmp_client_call(struct qmp_client *c, const char *command, struct json_objec
                     int64_t timeout_ns, bool interruptible, struct json_object **result,
                     struct err *e);
 
+/* Where what this QEMU has is kept, for qmp_query_schema(): NULL, it was not asked for yet. Freed with the client. */
+struct qmp_schema;
+struct qmp_schema **qmp_client_schema(struct qmp_client *c);
+
 /* Within the event callback: QEMU's own time stamp of that event, CLOCK_REALTIME; 0: it has none. */
 int64_t qmp_client_event_epoch_ns(const struct qmp_client *c);
 

@@ -108,12 +108,13 @@ int qmp_query_version(struct qmp_client *c, struct qmp_version *v, struct err *e
     return 0;
 }
 
-struct qmp_schema *qmp_query_schema(struct qmp_client *c, struct err *e)
+const struct qmp_schema *qmp_query_schema(struct qmp_client *c, struct err *e)
 {
     CLEANUP_ANSWER struct json_object *r = NULL;
-    if (command_look(c, "query-qmp-schema", NULL, &r, e) < 0)
-        return NULL;
-    return qmp_schema_new(r, e);
+    struct qmp_schema **kept = qmp_client_schema(c);
+    if (*kept == NULL && command_look(c, "query-qmp-schema", NULL, &r, e) == 0)
+        *kept = qmp_schema_new(r, e);
+    return *kept;
 }
 
 int qmp_query_run(struct qmp_client *c, enum vm_run *run, bool *io_error, struct err *e)

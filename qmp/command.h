@@ -27,7 +27,9 @@ struct qmp_parameters {
 };
 
 int qmp_query_version(struct qmp_client *c, struct qmp_version *v, struct err *e);
-struct qmp_schema *qmp_query_schema(struct qmp_client *c, struct err *e);
+/* Asked once: the client keeps it, and frees it. To answer takes a QEMU some ten milliseconds and more, in which a
+ * guest under TCG stands still. */
+const struct qmp_schema *qmp_query_schema(struct qmp_client *c, struct err *e);
 int qmp_query_status(struct qmp_client *c, enum vm_run *run, struct err *e);
 /* … and whether an I/O error has stopped it. */
 int qmp_query_run(struct qmp_client *c, enum vm_run *run, bool *io_error, struct err *e);

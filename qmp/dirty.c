@@ -52,7 +52,7 @@ struct dirty_run {
 int dirty_learn(struct qmp_client *c, struct dirty_qemu *q, struct err *e)
 {
     const char *const command = "calc-dirty-rate";
-    struct qmp_schema *s = qmp_query_schema(c, e);
+    const struct qmp_schema *s = qmp_query_schema(c, e);
     if (s == NULL)
         return -1;
     bool there = qmp_schema_kind(s, command, "calc-time") != QMP_KIND_NONE;
@@ -63,7 +63,6 @@ int dirty_learn(struct qmp_client *c, struct dirty_qemu *q, struct err *e)
         .has_ring = qmp_schema_has_value(s, command, "mode", "dirty-ring"),
         .has_bitmap = qmp_schema_has_value(s, command, "mode", "dirty-bitmap"),
     };
-    qmp_schema_free(s);
     if (!there)
         return err_set(e, ERR_REFUSED, 0, "this QEMU cannot measure dirty pages: it has no %s",
                        command);

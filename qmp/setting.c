@@ -308,13 +308,12 @@ int qmp_settings_read(struct qmp_client *c, const struct vm_settings *s, const c
     *set = (struct qmp_settings){0};
     if (s->set_n == 0)
         return 0;
-    struct qmp_schema *schema = qmp_query_schema(c, e);
+    const struct qmp_schema *schema = qmp_query_schema(c, e);
     if (schema == NULL)
         return err_wrap(e, "%s", role);
     struct reader r = {
         .s = s, .schema = schema, .role = role, .hypervisor = hypervisor, .set = set};
     int rc = settings_read_all(&r, e);
-    qmp_schema_free(schema);
     if (rc < 0)
         qmp_settings_clear(set);
     return rc;

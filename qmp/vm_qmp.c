@@ -243,12 +243,11 @@ static int vm_qmp_check_compression(struct vm_qmp *q, const struct vm_settings *
     struct qmp_client *c = vm_qmp_client(q, e);
     if (c == NULL)
         return -1;
-    struct qmp_schema *schema = qmp_query_schema(c, e);
+    const struct qmp_schema *schema = qmp_query_schema(c, e);
     if (schema == NULL)
         return -1;
     bool has = qmp_schema_has_value(schema, "migrate-set-parameters", "multifd-compression",
                                     compression_words[s->compression]);
-    qmp_schema_free(schema);
     if (!has)
         return err_set(e, ERR_REFUSED, 0, "%s cannot compress with %s", q->facts.hypervisor,
                        compression_words[s->compression]);

@@ -228,17 +228,17 @@ static void test_an_io_error_is_no_switchover(void **state)
     (void)state;
     static const struct fake_step steps[] = {
         {.what = FAKE_ACCEPT},
+        SET("stop", NULL),
         IO_ERROR("report"), /* the guest sees to it itself */
         {.what = FAKE_EVENT, .command = "STOP"},
-        SET("stop", NULL),
         STATUS("paused"),
+        REPLY("query-migrate", "{\"status\":\"active\"}"),
         IO_ERROR("stop"),
         {.what = FAKE_EVENT, .command = "STOP"},
-        REPLY("query-migrate", "{\"status\":\"active\"}"),
         STATUS("io-error"),
+        SET("stop", NULL),
         {.what = FAKE_EVENT, .command = "RESUME"},
         {.what = FAKE_EVENT, .command = "STOP"},
-        SET("stop", NULL),
         STATUS("paused"),
         {.what = FAKE_EXPECT_END},
     };
