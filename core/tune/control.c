@@ -43,13 +43,17 @@
 #define CONTROL_RATE_NS NS_PER_S
 #define CONTROL_THROTTLE_LEAST_STEP 5
 /* QEMU throttles when it has seen in two periods of a second, or two passes, that too much is dirty; limits it works
- * out once a second. A throttle is judged by two passes from then on, and is in force after so long and so many,
+ * out once a second. A throttle is in force after so long and so many,
  * whatever is said. */
 #define CONTROL_LIMITS_NS (2 * NS_PER_S)
 #define CONTROL_THROTTLE_NS (4 * NS_PER_S)
 #define CONTROL_THROTTLE_PASSES 6
-#define CONTROL_JUDGE_PASSES 2
+/* The first moment that is allowed is at the very edge: what is dirtied while the guest is being stopped, and a link
+ * that is slower just then, come on top. */
+#define CONTROL_FIRST_PERCENT 80
 #define CONTROL_SKEW_MOST 4.0
+/* A guest that dirties so much more than its slow-down should let it has had time to spare. */
+#define CONTROL_IDLES_SKEW 1.5
 
 #define CONTROL_TICK_NS (100 * NS_PER_MS)
 #define CONTROL_TICK_NEAR_NS (5 * NS_PER_MS)
@@ -213,7 +217,7 @@ static void control_follow(struct control *c, const struct vm_sample *s, int64_t
     else if (c->passes == 0)
         c->passes = s->passes;
     if (c->throttled_pass > 0 && c->in_force_pass == 0 && control_is_in_force(c, s))
-        c->in_force_pass = c->passes;
+        c->in_force_pass = c->passes + (c->by_limits ? 1 : 0); /* QEMU throttles as a pass begins */
     bool fits = c->passes > 1 && control_need_ns(c, s, c->pass_bytes) <= control_most_ns(c);
     bool diverges = c->passes > 2 && !fits && c->stuck > 0;
     if (!fits)
@@ -361,7 +365,17 @@ static void control_steer_limit(struct control *c, const struct vm_sample *s,
                                 struct control_action *a)
 {
     int64_t most_ns = control_most_ns(c), waited_ns = c->at_ns - c->fits_since_ns;
-    if (c->plan.keep_limit || c->fits_since_ns < 0 || c->limit_ns >= most_ns)
+    if (c->plan.keep_limit || c->limit_ns >= most_ns)
+        return;
+    if (c->throttle_percent > 0) {
+        if (c->limit_ns < most_ns / 100 * CONTROL_FIRST_PERCENT)
+            control_set_limit(c, most_ns / 100 * CONTROL_FIRST_PERCENT,
+                              control_say(c, "the guest is slowed down: the first moment that is "
+                                             "allowed is taken"),
+                              a);
+        return;
+    }
+    if (c->fits_since_ns < 0)
         return;
     if (waited_ns > control_patience_ns(c)) {
         control_set_limit(
@@ -389,6 +403,9 @@ static unsigned control_next_throttle(const struct control *c, const struct vm_s
 {
     unsigned least = c->throttle_percent + CONTROL_THROTTLE_LEAST_STEP;
     unsigned most = c->plan.promise.max_throttle_percent;
+    /* not short of time, it does the same in what is left to it: that has to become far less */
+    if (c->throttle_percent > 0 && c->skew > CONTROL_IDLES_SKEW)
+        least = c->throttle_percent + (100 - c->throttle_percent) * 3 / 4;
     double rate = (double)control_rate(c, s);
     const struct throttle_need need = {
         .curve = c->plan.curve != NULL ? c->plan.curve : &c->seen,
@@ -445,8 +462,7 @@ static void control_throttle(struct control *c, const struct vm_sample *s, struc
 
 static bool control_is_judged(const struct control *c)
 {
-    return c->throttled_pass == 0 ||
-           (c->in_force_pass > 0 && c->passes >= c->in_force_pass + CONTROL_JUDGE_PASSES);
+    return c->throttled_pass == 0 || (c->in_force_pass > 0 && c->passes > c->in_force_pass);
 }
 
 static void control_climb(struct control *c, const struct vm_sample *s, struct control_action *a)

@@ -473,6 +473,11 @@ test_ends() {
         steered limit --max-time 6s --on-miss stretch || true
     pair_that_never_ends
     check "--timeout-action postcopy does, too" steered postcopy --timeout 3s --timeout-action postcopy || true
+    pair
+    settings_of a >"$scratch/settings"
+    check "--allow throttle: what the guest dirties is measured, and it goes over" \
+        migrate --allow throttle --max-slowdown 50% || true
+    check "... and the source's settings are as before, after a success, too" settings_are_as_before a || true
     pair_with_two_sockets
     check "already migrating" already_migrating || true
     pair_that_never_ends

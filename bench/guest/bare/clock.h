@@ -10,8 +10,10 @@
  *     CLOCK_STEP_MAX_NS as that, so no jump can make the guest stall or hurry for long;
  *   - the rate is measured anew, for ever, against the PIT's channel 0, which is part of
  *     the migrated state and counts at a rate that is fixed by its definition. The PIT
- *     wraps every 55 ms and a virtual CPU can lose more than that at any moment, so a new
- *     rate is believed only when two windows in a row agree on it.
+ *     wraps every 55 ms and a virtual CPU can lose more than that at any moment, so a window that is
+ *     as long by the rate before tells nothing, and a new rate is believed only when two windows in a
+ *     row agree on it. (One that is throttled loses the same again and again: there two agree on
+ *     what is wrong, time then ran some ten times too slow, and stayed so.)
  */
 #ifndef GODWIT_BENCH_GUEST_BARE_CLOCK_H
 #define GODWIT_BENCH_GUEST_BARE_CLOCK_H
@@ -25,6 +27,7 @@
 #define CLOCK_PIT_COMMAND 0x43
 #define CLOCK_PIT_HZ 1193182u
 #define CLOCK_WINDOW_NS 25000000u
+#define CLOCK_WINDOW_MAX_NS 50000000u
 #define CLOCK_WINDOW_PIT_TICKS (CLOCK_PIT_HZ / 40) /* the same 25 ms */
 #define CLOCK_STEP_MAX_NS 100000000u
 #define CLOCK_SHIFT 22
@@ -32,11 +35,12 @@
 
 struct clock {
     uint64_t now_ns;
-    uint64_t tsc;       /* at now_ns */
-    uint64_t fraction;  /* ns × 2^CLOCK_SHIFT not yet in now_ns */
-    uint32_t mult;      /* ns × 2^CLOCK_SHIFT a tick */
-    uint32_t step_max;  /* CLOCK_STEP_MAX_NS in ticks */
-    uint32_t candidate; /* mult that the last window saw */
+    uint64_t tsc;        /* at now_ns */
+    uint64_t fraction;   /* ns × 2^CLOCK_SHIFT not yet in now_ns */
+    uint32_t mult;       /* ns × 2^CLOCK_SHIFT a tick */
+    uint32_t step_max;   /* CLOCK_STEP_MAX_NS in ticks */
+    uint32_t window_max; /* CLOCK_WINDOW_MAX_NS likewise; 0: no rate is known yet */
+    uint32_t candidate;  /* mult that the last window saw */
     uint64_t window_tsc;
     uint16_t window_pit;
     uint64_t window_end_ns;
@@ -94,7 +98,8 @@ static inline uint32_t clock_window_mult(const struct clock *clock)
     uint16_t pit_ticks = (uint16_t)(clock->window_pit - clock_pit_read());
     uint64_t tsc_ticks = clock_tsc() - clock->window_tsc;
 
-    if (tsc_ticks == 0 || tsc_ticks > UINT32_MAX) {
+    if (tsc_ticks == 0 || tsc_ticks > UINT32_MAX ||
+        (clock->window_max && tsc_ticks > clock->window_max)) {
         return 0;
     }
     return clock_divide(pit_ticks * CLOCK_PIT_TICK_NS_SHIFTED, (uint32_t)tsc_ticks);
@@ -111,6 +116,7 @@ static inline void clock_set_mult(struct clock *clock, uint32_t mult)
 {
     clock->mult = mult;
     clock->step_max = clock_divide((uint64_t)CLOCK_STEP_MAX_NS << CLOCK_SHIFT, mult);
+    clock->window_max = clock_divide((uint64_t)CLOCK_WINDOW_MAX_NS << CLOCK_SHIFT, mult);
 }
 
 /* Close the window, adopt its rate if it confirms the one before, and open the next. */

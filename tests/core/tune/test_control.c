@@ -33,6 +33,7 @@ struct world {
     int64_t now_ns, pass_began_ns, limit_ns, new_limit_ns, new_limit_at_ns;
     double left, sent;
     unsigned throttle_percent, limits, throttles, vcpu_limits;
+    double needs;   /* what part of its time it needs to dirty so much; 0: all of it */
     double limited; /* the part of its dirtying that limits of vCPUs have left */
     struct curve curve;
     struct control_action last;
@@ -42,7 +43,8 @@ struct world {
 
 static double world_dirty(const struct world *w, int64_t span_ns)
 {
-    double rate = w->dirty_per_s * (100 - w->throttle_percent) / 100;
+    double runs = (100.0 - w->throttle_percent) / 100;
+    double rate = w->dirty_per_s * (w->needs > 0 ? fmin(1, runs / w->needs) : runs);
     if (w->vcpu_limits > 0)
         rate *= w->limited;
     if (w->calm_ns > 0 && w->now_ns > w->calm_ns)
@@ -282,6 +284,37 @@ static void test_a_measured_guest_is_slowed_down_by_what_it_needs_at_once(void *
     }
 }
 
+/* One that has time to spare dirties as much as ever until that is used up: it is found soon all the same. */
+static void test_a_guest_that_idles_is_slowed_down_in_a_few_steps(void **state)
+{
+    (void)state;
+    struct world w = guest(600, 300);
+    w.needs = 0.2;
+    measure(&w);
+    w.plan.promise = (struct promise){
+        .max_downtime_ns = 120 * NS_PER_MS, .allow = PROMISE_THROTTLE, .max_throttle_percent = 99};
+    world_run(&w);
+    assert_true(w.over);
+    assert_false(w.missed);
+    assert_true(w.throttles <= 4);
+    assert_true(w.throttle_percent > 93);
+}
+
+/* A better moment is not waited for while that costs the guest its time. */
+static void test_a_guest_that_is_slowed_down_goes_at_the_first_moment(void **state)
+{
+    (void)state;
+    struct world w = guest(600, 200);
+    measure(&w);
+    w.plan.promise = (struct promise){
+        .max_downtime_ns = 500 * NS_PER_MS, .allow = PROMISE_THROTTLE, .max_throttle_percent = 90};
+    world_run(&w);
+    assert_true(w.over);
+    assert_false(w.missed);
+    assert_int_equal(w.limit_ns, (500 * NS_PER_MS - COST_NS) / 100 * 80);
+    assert_true(w.pause_ns > 250 * NS_PER_MS);
+}
+
 /* Nothing was measured: its passes tell, and it takes more steps, but not tens of them. */
 static void test_a_guest_that_was_not_measured_is_judged_by_its_passes(void **state)
 {
@@ -513,6 +546,8 @@ int main(void)
         cmocka_unit_test(test_a_limit_that_was_named_is_left_alone),
         cmocka_unit_test(test_throttling_makes_it_converge_and_no_more_than_is_needed),
         cmocka_unit_test(test_a_measured_guest_is_slowed_down_by_what_it_needs_at_once),
+        cmocka_unit_test(test_a_guest_that_idles_is_slowed_down_in_a_few_steps),
+        cmocka_unit_test(test_a_guest_that_is_slowed_down_goes_at_the_first_moment),
         cmocka_unit_test(test_a_guest_that_was_not_measured_is_judged_by_its_passes),
         cmocka_unit_test(test_the_hottest_vcpus_are_limited_first),
         cmocka_unit_test(test_limits_that_qemu_ignores_are_not_set),

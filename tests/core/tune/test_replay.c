@@ -56,7 +56,7 @@ static void test_what_was_decided_is_decided_again(void **state)
         {"refused", ""},
         {"stretch", "limit 10, limit 684!"},
         {"stuck", "limit 10, limit 250"},
-        {"throttle", "limit 10, throttle 20, nothing, nothing, pause!"},
+        {"throttle", "limit 10, throttle 86, limit 44, throttle 91, throttle 97, pause!"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct trace t;
