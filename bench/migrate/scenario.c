@@ -219,10 +219,10 @@ enum { SCENARIO_KEYS = sizeof keys / sizeof *keys };
 
 bool scenario_is_option(const char *word)
 {
-    static const char *const own[] = {"postcopy",      "pause",        "passes",
-                                      "multifd",       "compression",  "downtime-limit",
-                                      "max-bandwidth", "max-downtime", "max-time",
-                                      "max-slowdown",  "allow",        "on-miss", "policy"};
+    static const char *const own[] = {
+        "postcopy",       "pause",         "passes",       "multifd",  "compression",
+        "downtime-limit", "max-bandwidth", "max-downtime", "max-time", "max-slowdown",
+        "allow",          "on-miss",       "policy"};
     for (size_t i = 0; i < sizeof own / sizeof *own; i++)
         if (strcmp(own[i], word) == 0)
             return true;
