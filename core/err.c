@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/err.h"
 
+#include <errno.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -87,6 +89,16 @@ int err_hint(struct err *e, const char *fmt, ...)
     e->hint = text_keep_v(fmt, ap);
     va_end(ap);
     return -1;
+}
+
+int err_stopped(struct err *e)
+{
+    bool cut_short = e->class == ERR_TIMEOUT || e->class == ERR_LOST || e->sys == EINTR ||
+                     e->sys == ECANCELED;
+    if (!cut_short || e->class == ERR_UNCERTAIN)
+        return -1;
+    e->class = ERR_CANCELLED;
+    return err_wrap(e, "stopped");
 }
 
 void err_clear(struct err *e)

@@ -60,6 +60,13 @@ int err_wrap(struct err *e, const char *fmt, ...) __attribute__((format(printf, 
 /* Sets the hint of an error that is set; always -1. The last hint wins. */
 int err_hint(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/*
+ * For where the operator has asked to stop meanwhile: an error that this may have caused, since it cuts
+ * waits short and interrupts calls (ERR_TIMEOUT, ERR_LOST, EINTR, ECANCELED), becomes ERR_CANCELLED, with
+ * what it says and its hint. What was found out all the same stays, and ERR_UNCERTAIN does. Always -1.
+ */
+int err_stopped(struct err *e);
+
 /* Makes *e unset again, for a caller that has dealt with it. */
 void err_clear(struct err *e);
 

@@ -20,6 +20,8 @@ enum {
     SHAPE_ELEMENTS_MAX =
         8192, /* of all lists of an answer together: of 64 KiB of names there are less */
     SHAPE_HEAD_BYTES = 8, /* what codec_reply_xid() needs */
+    SHAPE_STRAYS_MAX =
+        1000, /* answers in a row to nothing that was asked: else that would have no end */
 };
 
 enum shape_outcome {

@@ -21,6 +21,7 @@
 #include "nfs/share_dial.h"
 #include "nfs/share_mount.h"
 #include "nfs/share_names.h"
+#include "nfs/share_wait.h"
 
 #define CONTROL_CONNECT_NS (5 * NS_PER_S)
 #define CONTROL_PROBE_NS (1 * NS_PER_S) /* at least, to tell why connecting has failed */
@@ -144,11 +145,27 @@ static bool control_unanswered(const struct err *e)
     return e->class == ERR_LOST || e->class == ERR_TIMEOUT;
 }
 
+static bool control_is_busy(const struct err *e)
+{
+    return e->class == ERR_NFS && e->sys == EAGAIN;
+}
+
+/* There is no time to ask again. A server that is busy has not said no. */
+static int control_give_up(int64_t since_ns, struct err *e)
+{
+    if (!control_is_busy(e))
+        return -1;
+    err_clear(e);
+    return err_set(e, ERR_NFS, EAGAIN, "the server has been busy for %d s (NFS3ERR_JUKEBOX)",
+                   (int)((clock_now_ns() - since_ns) / NS_PER_S));
+}
+
 static int control_ask(struct share_place *p, share_ask_fn *ask, void *arg, int64_t deadline_ns,
                        struct err *e)
 {
     int64_t pause_ns = 0; /* at once, the first time: the connection may just have been idle */
     struct share_try t = {0};
+    const int64_t start_ns = clock_now_ns();
     for (;;) {
         struct share_conn *c = control_live(p, deadline_ns, e);
         t.deadline_ns = control_earlier(deadline_ns, clock_now_ns() + p->options.timeout_ns / 2);
@@ -158,9 +175,11 @@ static int control_ask(struct share_place *p, share_ask_fn *ask, void *arg, int6
         if (e->class == ERR_NFS && e->sys == ESTALE) {
             if (!control_renew(p, &t, deadline_ns))
                 return -1;
-        } else if (control_unanswered(e) || (e->class == ERR_NFS && e->sys == EAGAIN)) {
+        } else if (control_unanswered(e) || control_is_busy(e)) {
+            if (control_is_busy(e))
+                share_wait_busy(p->text, clock_now_ns() - start_ns);
             if (!control_pause(p, pause_ns, deadline_ns))
-                return -1;
+                return control_give_up(start_ns, e);
             pause_ns = control_earlier(2 * pause_ns, CONTROL_PAUSE_MAX_NS);
             if (pause_ns == 0)
                 pause_ns = CONTROL_PAUSE_MIN_NS;

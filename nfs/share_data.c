@@ -35,6 +35,7 @@
 #include "nfs/share_control.h"
 #include "nfs/share_file.h"
 #include "nfs/share_lane.h"
+#include "nfs/share_wait.h"
 
 enum { DATA_READ, DATA_WRITE, DATA_COMMIT };
 enum { DATA_DEAD_MAX = 4 };
@@ -155,12 +156,16 @@ static void data_busy(struct share_data *d, struct store_io *io)
     int64_t now_ns = clock_now_ns();
     if (io->since_ns == 0)
         io->since_ns = now_ns;
+    int64_t busy_ns = now_ns - io->since_ns;
     if (data_expired(d, io, now_ns)) {
+        log_warn("%s: given up after %d s: the server is busy (NFS3ERR_JUKEBOX)", d->place->text,
+                 (int)(busy_ns / NS_PER_S));
         data_finish(d, io, io->res, io->fault);
         return;
     }
+    share_wait_busy(d->place->text, busy_ns);
     data_link(d, io);
-    ring_after(d->ring, &io->op, data_clamp_pause(now_ns - io->since_ns), data_busy_over, io);
+    ring_after(d->ring, &io->op, data_clamp_pause(busy_ns), data_busy_over, io);
 }
 
 static void data_lose(struct share_data *d, int64_t since_ns, const char *why)
@@ -350,7 +355,8 @@ static enum data_renewed data_renew(struct share_data *d, struct share_file *f)
     bool same = share_file_renew(f, &e) == 0;
     if (!same)
         log_debug("%s: %s", d->place->text, e.msg);
-    if (!same && (e.class == ERR_LOST || e.class == ERR_TIMEOUT || e.sys == EAGAIN))
+    if (!same && (e.class == ERR_LOST || e.class == ERR_TIMEOUT || e.class == ERR_CANCELLED ||
+                  e.sys == EAGAIN))
         return DATA_NOT_NOW;
     f->stale = false;
     f->renewed = true;

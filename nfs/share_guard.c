@@ -37,7 +37,6 @@ enum {
     GUARD_CALL_BYTES = 24,          /* xid, CALL, RPC version, program, version, procedure */
     GUARD_RECORD_BYTES = 256 << 10, /* the longest answer, */
     GUARD_READ_BYTES = 2 << 20,     /* and where a READ is among those that are awaited */
-    GUARD_STRAYS_MAX = 1000, /* answers in a row that nobody awaits: else that would have no end */
     GUARD_READ = 6,
     GUARD_BEGINNING = 24,
 };
@@ -260,7 +259,7 @@ static int guard_judge(struct share_guard *g)
     if (codec_reply_xid(g->in, &xid) < 0)
         return guard_refuse(g, g->in, g->in_len, "is no reply");
     struct guard_call *call = guard_find(g, xid);
-    if (call == NULL && ++g->strays > GUARD_STRAYS_MAX)
+    if (call == NULL && ++g->strays > SHAPE_STRAYS_MAX)
         return guard_refuse(g, g->in, g->in_len,
                             "answers nothing that was asked, as many before it");
     if (call == NULL) {

@@ -1,4 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation
+ *
+ * Each page is asked for by the cookie of the last name before it, which is its own within a list (RFC 1813,
+ * 3.3.16). Servers are known that lead in circles all the same, where two names have one hash; so one cookie
+ * is remembered, that of the page whose number was a power of two last (Brent): a circle comes back to
+ * it, however long it is. A list that is always new ends with a number that no directory has.
+ */
 #include "nfs/share_page.h"
 
 #include <errno.h>
@@ -10,7 +18,7 @@ enum { PAGE_NAMES_BYTES = 16 << 10, PAGE_BYTES = 64 << 10 };
 struct page_answer {
     nfsstat3 status;
     struct share_page *page;
-    bool no_memory, nonsense;
+    bool no_memory, nonsense, circle;
 };
 
 /* One that can go on as a name of ours: a slash in it would lead somewhere else. */
@@ -23,6 +31,7 @@ static bool page_name_fits(const char *name)
 static void page_add(struct page_answer *a, const char *name, const post_op_attr *attr)
 {
     struct share_page *page = a->page;
+    page->names++;
     if (!page_name_fits(name)) {
         a->nonsense = true;
         return;
@@ -45,12 +54,18 @@ static void page_add(struct page_answer *a, const char *name, const post_op_attr
         share_proc_take_attr(&entry->entry, &attr->post_op_attr_u.attributes);
 }
 
-/* After all entries of an answer: one after which the next page is the same would be asked for for ever. */
+/* After all entries of an answer. */
 static void page_end(struct page_answer *a, bool last, bool any, cookie3 cookie,
                      const cookieverf3 verifier)
 {
-    if (!last && (!any || cookie == a->page->cookie))
-        a->nonsense = true;
+    struct share_page *page = a->page;
+    a->nonsense = a->nonsense || (!last && !any);
+    a->circle = !last && any && page->seen_page > 0 && cookie == page->seen_cookie;
+    page->pages++;
+    if ((page->pages & (page->pages - 1)) == 0) {
+        page->seen_page = page->pages;
+        page->seen_cookie = cookie;
+    }
     a->page->last = last;
     if (any)
         a->page->cookie = cookie;
@@ -117,6 +132,14 @@ static int page_ask(struct share_conn *c, const struct share_fh *dir, struct pag
     return share_conn_wait(c, &call, queued, deadline_ns, e);
 }
 
+static int page_has_no_end(struct err *e, const char *how)
+{
+    err_set(e, ERR_PROTO, 0, "the server's list of names has no end: it %s", how);
+    return err_hint(
+        e, "the directory or its file system is damaged, or the server's software is at fault: "
+           "'ls' on the server shows which");
+}
+
 int share_page_next(struct share_conn *c, const struct share_fh *dir, struct share_page *page,
                     int64_t deadline_ns, struct err *e)
 {
@@ -138,5 +161,9 @@ int share_page_next(struct share_conn *c, const struct share_fh *dir, struct sha
         return err_set(e, ERR_NFS, ENOMEM, "cannot hold a directory of so many entries");
     if (a.nonsense)
         return err_set(e, ERR_PROTO, 0, "the server's list of names makes no sense");
+    if (a.circle)
+        return page_has_no_end(e, "comes back to what it has listed before");
+    if (!page->last && page->names > SHARE_PAGE_NAMES_MAX)
+        return page_has_no_end(e, "goes on after more than four million of them");
     return 0;
 }

@@ -32,6 +32,8 @@
 #include <assert.h>
 #include <string.h>
 
+#include "nfs/shape.h"
+
 enum {
     RECEIVE_HEAD_BYTES = 256,   /* most heads are shorter, with a mark and padding before them */
     RECEIVE_EXTRA_BYTES = 1024, /* of a record: for the head, and for what a server may append */
@@ -100,7 +102,7 @@ static int receive_look(struct share_receive *r)
         r->call = r->ops->find(r->arg, xid);
         if (r->call == NULL) {
             r->part = SHARE_RECEIVE_REST;
-            return 0;
+            return ++r->strays > SHAPE_STRAYS_MAX ? -1 : 0;
         }
     }
     ptrdiff_t len = codec_reply_head(r->call->proc, r->head, r->head_len, &r->call->reply);
@@ -152,6 +154,7 @@ static int receive_used(struct share_receive *r, uint32_t len)
     receive_begin(r);
     if (call == NULL)
         return 0;
+    r->strays = 0;
     if (call->proc == CODEC_READ)
         r->reads--;
     r->ops->answered(r->arg, call);

@@ -34,6 +34,7 @@ struct share_receive {
     const struct share_receive_ops *ops;
     void *arg;
     unsigned reads;        /* expected */
+    unsigned strays;       /* answers to nothing that was asked, in a row */
     uint32_t longest_read; /* ever expected */
     bool direct;           /* the room that was given is in the buffer of `call` */
 

@@ -16,14 +16,27 @@ void share_wait_begin(struct share_wait *w)
 }
 
 /* All workers of a copy lose the same server: one of them says so. */
+static bool wait_may_say(_Atomic int64_t *last_ns)
+{
+    int64_t now_ns = clock_now_ns(), last = *last_ns;
+    return (last == 0 || now_ns - last >= WAIT_WORDS_NS) &&
+           atomic_compare_exchange_strong(last_ns, &last, now_ns);
+}
+
 void share_wait_say(const char *who, const char *what, int64_t silent_ns)
 {
     static _Atomic int64_t last_ns;
-    int64_t now_ns = clock_now_ns(), last = last_ns;
-    if ((last == 0 || now_ns - last >= WAIT_WORDS_NS) &&
-        atomic_compare_exchange_strong(&last_ns, &last, now_ns))
+    if (wait_may_say(&last_ns))
         log_warn("%s: no answer from %s for %d s, still waiting", who, what,
                  (int)(silent_ns / NS_PER_S));
+}
+
+void share_wait_busy(const char *who, int64_t busy_ns)
+{
+    static _Atomic int64_t last_ns;
+    if (busy_ns >= SHARE_WAIT_WORD_NS && wait_may_say(&last_ns))
+        log_warn("%s: the server has been busy for %d s (NFS3ERR_JUKEBOX), still asking", who,
+                 (int)(busy_ns / NS_PER_S));
 }
 
 int share_wait_step(struct share_wait *w, struct err *e)

@@ -35,4 +35,8 @@ int share_wait_step(struct share_wait *w, struct err *e);
 /* The word: once in a while, whoever waits in however many threads. */
 void share_wait_say(const char *who, const char *what, int64_t silent_ns);
 
+/* The same of a server that answers, but only that it is busy (NFS3ERR_JUKEBOX): once it has been so long
+ * enough. */
+void share_wait_busy(const char *who, int64_t busy_ns);
+
 #endif

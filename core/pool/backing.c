@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "core/cleanup.h"
+#include "core/looking.h"
 #include "core/pool/image_chain.h"
 #include "core/pool/path_text.h"
 #include "core/pool/place.h"
@@ -25,11 +26,12 @@ static char *place_path(const struct pool_place *p, const char *name)
 static int place_format(const char *path, enum image_format_ask ask, struct image_format *f,
                         struct err *e)
 {
-    CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    CLEANUP_FREE uint8_t *head = malloc(IMAGE_FORMAT_HEAD_BYTES);
     struct stat st;
+    CLEANUP_FREE uint8_t *head = malloc(IMAGE_FORMAT_HEAD_BYTES);
+    looking_at(path);
+    CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0 || head == NULL || fstat(fd, &st) < 0)
-        return err_set(e, ERR_REFUSED, errno, "%s", path);
+        return err_set(e, ERR_REFUSED, errno, "an image of the pool cannot be read: %s", path);
     ssize_t len = pread(fd, head, IMAGE_FORMAT_HEAD_BYTES, 0);
     if (len < 0)
         return err_set(e, ERR_REFUSED, errno, "%s", path);
@@ -55,8 +57,9 @@ int pool_place_image(void *arg, const char *name, bool qcow2, struct domain_imag
     *i = (struct domain_image){0};
     if (path == NULL)
         return err_set(e, ERR_IO, ENOMEM, "%s", name);
+    looking_at(path);
     if (stat(path, &st) < 0)
-        return err_set(e, ERR_REFUSED, errno, "%s", path);
+        return err_set(e, ERR_REFUSED, errno, "an image of the pool cannot be looked at: %s", path);
     i->uid = st.st_uid;
     i->gid = st.st_gid;
     if (!qcow2)
@@ -92,6 +95,7 @@ static int place_refuse_outside(const char *path, const char *at, struct err *e)
 /* Whether the header of a file names something in the pool in plain text: 1, 0, -1 with errno. */
 static int place_head_has(struct pool_place *p, const char *path)
 {
+    looking_at(path);
     CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     CLEANUP_FREE char *head = malloc(IMAGE_FORMAT_HEAD_BYTES + 1);
     ssize_t len = fd >= 0 && head != NULL ? pread(fd, head, IMAGE_FORMAT_HEAD_BYTES, 0) : -1;

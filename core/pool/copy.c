@@ -10,6 +10,7 @@
 
 #include "core/cleanup.h"
 #include "core/log.h"
+#include "core/looking.h"
 #include "core/relocate/part_name.h"
 #include "core/store/store_local.h"
 #include "core/text.h"
@@ -73,7 +74,11 @@ static int plan_sources(struct pool_move *m, const struct pool_names *names, siz
         struct stat st;
         if (asprintf(&path, "%s/%s", m->place.path, name) < 0)
             return pool_no_memory(e);
+        looking_at(path);
         if (stat(path, &st) < 0) {
+            if (errno != ENOENT && errno != ENOTDIR)
+                return err_set(e, ERR_REFUSED, errno,
+                               "an image of the pool cannot be looked at: %s", path);
             log_warn("%s: is used by a domain, and is not there", path);
             continue;
         }

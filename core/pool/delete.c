@@ -102,10 +102,11 @@ int pool_delete(struct pool_move *m, struct err *e)
     if (m->journal == NULL)
         return pool_no_journal(m, "delete", e);
     if (pool_open_journal(m, e) < 0 || delete_check(m, e) < 0)
-        return pool_refuse(e);
+        return pool_refuse(m, e);
     if (m->options.dry_run)
         return 0;
+    m->stage = POOL_REMOVES;
     if (pool_write_journal(m, POOL_DELETING, e) < 0 || pool_delete_originals(m, e) < 0)
-        return -1;
+        return pool_stopped(m, e);
     return pool_journal_remove(m->options.state_dir, m->journal->uuid, e);
 }

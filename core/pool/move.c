@@ -82,6 +82,11 @@ bool pool_interrupted(const struct pool_move *m)
     return *m->options.copy.cancel != 0;
 }
 
+int pool_stopped(const struct pool_move *m, struct err *e)
+{
+    return pool_interrupted(m) ? err_stopped(e) : -1;
+}
+
 int pool_write_journal(struct pool_move *m, enum pool_phase phase, struct err *e)
 {
     m->journal->phase = phase;

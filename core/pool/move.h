@@ -62,7 +62,16 @@ struct pool_source {
     bool nice_cache;
 };
 
+/* What is being done: to be read from any thread, by who has to say what is left when it is ended there. */
+enum pool_stage {
+    POOL_LOOKS,   /* nothing was changed yet */
+    POOL_COPIES,  /* images, and domains may have been shut down */
+    POOL_DEFINES, /* domains are shut down and started, definitions changed: not to be ended there */
+    POOL_REMOVES, /* the copies, or the originals; pool and domains are as they are to be */
+};
+
 struct pool_move {
+    _Atomic enum pool_stage stage;
     struct pool_options options;
     struct pool_host *host;
     int lock_fd;                  /* -1: a dry run, which takes none */
@@ -114,7 +123,7 @@ int pool_undo(struct pool_move *m, struct err *e);
 
 /* Makes any error before something is done a refusal, whoever found it; but no answer refuses nothing,
  * nor does the operator who stops it. Always -1. */
-int pool_refuse(struct err *e);
+int pool_refuse(const struct pool_move *m, struct err *e);
 
 int pool_delete(struct pool_move *m, struct err *e);
 
@@ -129,6 +138,9 @@ int pool_open_share(struct pool_move *m, struct pool_share *s, struct err *e);
 
 /* Whether the operator has asked to stop. */
 bool pool_interrupted(const struct pool_move *m);
+
+/* err_stopped(), if so. Always -1. */
+int pool_stopped(const struct pool_move *m, struct err *e);
 
 int pool_write_journal(struct pool_move *m, enum pool_phase phase, struct err *e);
 

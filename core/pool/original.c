@@ -11,6 +11,7 @@
 
 #include "core/cleanup.h"
 #include "core/clock.h"
+#include "core/looking.h"
 
 static int64_t original_ns(struct timespec t)
 {
@@ -23,12 +24,9 @@ int pool_original_read(const char *path, struct pool_journal_image *image, struc
     struct stat st;
     if (asprintf(&file, "%s/%s", path, image->name) < 0)
         return err_set(e, ERR_IO, ENOMEM, "%s", image->name);
-    if (stat(file, &st) < 0) {
-        int sys = errno;
-        err_set(e, ERR_IO, sys, "%s", file);
-        e->sys = sys;
-        return -1;
-    }
+    looking_at(file);
+    if (stat(file, &st) < 0)
+        return err_set(e, ERR_IO, errno, "the original cannot be looked at: %s", file);
     image->inode = st.st_ino;
     image->size_bytes = (uint64_t)st.st_size;
     image->mtime_ns = original_ns(st.st_mtim);
@@ -64,6 +62,7 @@ int pool_original_remove(const char *path, const struct pool_journal_image *then
     CLEANUP_FREE char *directory = NULL;
     if (asprintf(&directory, "%s/%.*s", path, (int)(base - then->name), then->name) < 0)
         return err_set(e, ERR_IO, ENOMEM, "%s", then->name);
+    looking_at(directory);
     CLEANUP_CLOSE int dir = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
     CLEANUP_CLOSE int fd = dir >= 0 ? openat(dir, base, O_PATH | O_NOFOLLOW | O_CLOEXEC) : -1;
     CLEANUP_CLOSE int file = dir >= 0 ? openat(dir, base, O_PATH | O_CLOEXEC) : -1;

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "core/cleanup.h"
+#include "core/looking.h"
 
 int pool_place_open(struct pool_place *p, const char *path, struct err *e)
 {
@@ -15,10 +16,12 @@ int pool_place_open(struct pool_place *p, const char *path, struct err *e)
     size_t len = strlen(path);
     while (len > 1 && path[len - 1] == '/')
         len--;
+    looking_at(path);
     p->path = strndup(path, len);
     p->real = realpath(path, NULL);
     if (p->path == NULL || p->real == NULL || stat(p->real, &st) < 0)
-        return err_set(e, ERR_REFUSED, errno, "%s", path);
+        return err_set(e, ERR_REFUSED, errno, "the directory of the pool cannot be looked at: %s",
+                       path);
     if (!S_ISDIR(st.st_mode) || p->real[1] == '\0')
         return err_set(e, ERR_REFUSED, 0, "%s: is no directory that could be moved", path);
     p->device = st.st_dev;

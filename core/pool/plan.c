@@ -191,8 +191,9 @@ static int plan_anew(struct pool_move *m, struct err *e)
     return pool_check_left_behind(m, e);
 }
 
-int pool_refuse(struct err *e)
+int pool_refuse(const struct pool_move *m, struct err *e)
 {
+    pool_stopped(m, e);
     if (e->class != ERR_CANCELLED && e->class != ERR_TIMEOUT && e->class != ERR_USAGE)
         e->class = ERR_REFUSED;
     return -1;
@@ -209,5 +210,5 @@ int pool_plan(struct pool_move *m, const char *share, struct err *e)
         return 0;
     rc = m->journal != NULL && m->journal->phase == POOL_SWITCHING ? plan_continue(m, e)
                                                                    : plan_anew(m, e);
-    return rc < 0 ? pool_refuse(e) : 0;
+    return rc < 0 ? pool_refuse(m, e) : 0;
 }

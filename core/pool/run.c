@@ -32,6 +32,7 @@ static int step_journal(void *ctx, struct err *e)
 static void undo_shut_down(void *ctx)
 {
     struct pool_move *m = ctx;
+    m->stage = POOL_DEFINES;
     if (m->journal->phase == POOL_SWITCHING)
         pool_put_back(m);
     pool_start_again(m);
@@ -51,7 +52,9 @@ static int step_shut_down(void *ctx, struct err *e)
     struct pool_move *m = ctx;
     if (m->running == 0)
         return 0;
+    m->stage = POOL_DEFINES;
     if (pool_shut_down(m, e) == 0) {
+        m->stage = POOL_COPIES;
         m->running = 0;
         if (shut_down_replan(m, e) == 0)
             return 0;
@@ -92,6 +95,7 @@ static int step_copy(void *ctx, struct err *e)
     if (m->journal->phase != POOL_BEGUN)
         return 0;
     m->copying = true;
+    m->stage = POOL_COPIES;
     if (relocate_run(m->relocate, e) == 0)
         return 0;
     if (e->class != ERR_CANCELLED && pool_running(m, &names, &blind) == 0 && names != NULL) {
@@ -144,6 +148,7 @@ static int switch_write_down(struct pool_move *m, struct err *e)
 static int step_pool(void *ctx, struct err *e)
 {
     struct pool_move *m = ctx;
+    m->stage = POOL_DEFINES;
     if (m->mount == NULL)
         return 0;
     if (switch_pool(m, e) == 0 && check_none_started(m, e) == 0 && switch_write_down(m, e) == 0)
@@ -220,9 +225,10 @@ int pool_run(struct pool_move *m, struct err *e)
 {
     bool returnable;
     if (run_check_written(m, e) < 0)
-        return -1;
+        return pool_stopped(m, e);
     if (step_run(pool_steps, POOL_STEPS, m, &returnable, e) == 0)
         return 0;
+    pool_stopped(m, e);
     if (e->class == ERR_REFUSED || e->class == ERR_USAGE)
         e->class = ERR_VIRT; /* something was done, if only to be undone */
     run_settle(m);

@@ -13,6 +13,7 @@
 #include "core/cleanup.h"
 #include "core/clock.h"
 #include "core/log.h"
+#include "core/looking.h"
 #include "core/owner.h"
 #include "core/relocate/journal.h"
 #include "core/relocate/part_name.h"
@@ -239,6 +240,7 @@ static int64_t share_ns(struct timespec t)
 static int mount_is(const char *mount, const struct store_attr *attr)
 {
     struct stat st;
+    looking_at(mount);
     CLEANUP_CLOSE int fd = open(mount, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &st) < 0)
         return -1;
@@ -269,11 +271,14 @@ int pool_share_await(const char *mount, const char *name, const struct store_att
     if (asprintf(&path, "%s/%s", mount, name) < 0)
         return err_set(e, ERR_IO, ENOMEM, "%s", name);
     int there;
+    looking_at(path);
     while ((there = stat(path, &st)) < 0 && errno == ENOENT && !*cancel &&
            clock_now_ns() < deadline_ns)
         nanosleep(&(struct timespec){.tv_nsec = MOUNT_AGAIN_NS}, NULL);
+    if (there < 0 && errno == ENOENT && *cancel)
+        return err_set(e, ERR_CANCELLED, 0, "stopped before %s was to be seen", path);
     if (there < 0)
-        return err_set(e, ERR_IO, errno, "%s", path);
+        return err_set(e, ERR_IO, errno, "the copy cannot be seen at %s", path);
     if (st.st_ino != attr->inode || (uint64_t)st.st_size != attr->size_bytes)
         return err_set(e, ERR_IO, 0, "%s is not the copy on the share", path);
     return 0;

@@ -103,14 +103,15 @@ int pool_undo(struct pool_move *m, struct err *e)
                                  : m->options.force              ? POOL_COPY_SAME_FILE
                                                                  : POOL_COPY_SAME_DATA;
     if (pool_open_journal(m, e) < 0 || undo_check(m, e) < 0)
-        return pool_refuse(e);
+        return pool_refuse(m, e);
     if (m->options.dry_run)
         return 0;
+    m->stage = POOL_DEFINES;
     if (m->running > 0) {
         if (pool_shut_down(m, e) < 0 || (!m->options.force && undo_check_copies(m, e) < 0)) {
             pool_start_again(m);
             e->class = e->class == ERR_REFUSED ? ERR_VIRT : e->class;
-            return -1;
+            return pool_stopped(m, e);
         }
     }
     /* from here on it is no move that has ended, whatever becomes of this */
@@ -125,8 +126,11 @@ int pool_undo(struct pool_move *m, struct err *e)
     }
     if (killed)
         pool_start_again(m);
+    m->stage = POOL_REMOVES;
     if (pool_write_journal(m, POOL_BEGUN, e) < 0 || pool_check_copies_unused(m, true, e) < 0 ||
-        pool_remove_copies(m, proof, e) < 0)
+        pool_remove_copies(m, proof, e) < 0) {
+        pool_stopped(m, e);
         return err_wrap(e, "pool and domains are back as they were, but copies are left");
+    }
     return pool_journal_remove(m->options.state_dir, m->journal->uuid, e);
 }

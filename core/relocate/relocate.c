@@ -23,6 +23,13 @@ struct relocate {
     struct relocate_totals totals;
 };
 
+/* An error that the operator's wish to stop may have caused is that. */
+static void relocate_stopped(const struct relocate_options *o, struct err *e)
+{
+    if (o->cancel != NULL && *o->cancel != 0)
+        err_stopped(e);
+}
+
 struct relocate *relocate_plan(const struct relocate_source *sources, size_t n,
                                const struct relocate_site *to,
                                const struct relocate_options *options, struct err *e)
@@ -36,6 +43,7 @@ struct relocate *relocate_plan(const struct relocate_source *sources, size_t n,
     r->plan.options = *options;
     r->plan.to_site = to;
     if (plan_make(&r->plan, sources, n, e) < 0) {
+        relocate_stopped(options, e);
         relocate_free(r);
         return NULL;
     }
@@ -114,6 +122,8 @@ int relocate_run(struct relocate *r, struct err *e)
         rc = directories_end(&r->plan, e);
     if (rc < 0 && e->class == ERR_REFUSED) /* that would say that nothing was touched */
         e->class = ERR_IO;
+    if (rc < 0)
+        relocate_stopped(&r->plan.options, e);
     relocate_count(r);
     return rc;
 }

@@ -65,6 +65,7 @@ struct transfer {
     struct journal_header header;
     uint8_t instance[STORE_VERIFIER_BYTES]; /* of the server, at the end of the last phase */
     unsigned proofs;                        /* so often it was another one */
+    bool unproven;                          /* too often to know whether it has all of the image */
     bool again;                             /* chunks that were copied are copied once more */
     /* The part was found with another generation (store_may_be_same()) since it was proven last: its
      * chunks prove that it is ours, when they are read back. */

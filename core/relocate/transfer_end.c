@@ -102,7 +102,7 @@ static int transfer_ask_instance(struct transfer *t, const struct transfer_handl
 }
 
 /* Whether something of it has to be read back, although nobody has asked for that. */
-static bool transfer_has_unproven(const struct transfer *t, const struct transfer_handles *h)
+static bool transfer_has_unproven(struct transfer *t, const struct transfer_handles *h)
 {
     size_t n = 0;
     for (size_t i = 0; i < t->n_chunks; i++)
@@ -113,6 +113,7 @@ static bool transfer_has_unproven(const struct transfer *t, const struct transfe
         log_warn("%s: its write verifier is another one each time: whether it has forgotten "
                  "anything of %s is not known",
                  h->to->url, t->image.as);
+        t->unproven = true;
         return false;
     }
     log_warn("%s%s: the server is not the one that confirmed all of it: %zu of %zu chunks are read "
@@ -335,6 +336,19 @@ static int finish_done(void *ctx, struct err *e)
     return 0;
 }
 
+/* What may be the only whole one is not given up. */
+static int finish_keep_source(const struct finishing *o, struct err *e)
+{
+    err_set(
+        e, ERR_IO, 0,
+        "%s%s has its name, and its source stays: the server's write verifier is another one each "
+        "time, so that what it calls durable need not be there",
+        o->h->to->url, o->t->image.as);
+    return err_hint(
+        e, "find out what is wrong there (does it restart all the time, is its disk full or "
+           "failing?), compare with --verify-only, and remove the source yourself");
+}
+
 static int finish_move(void *ctx, struct err *e)
 {
     struct finishing *o = ctx;
@@ -342,6 +356,8 @@ static int finish_move(void *ctx, struct err *e)
     struct store_place *from = o->h->from;
     if (!t->options->move)
         return 0;
+    if (t->unproven)
+        return finish_keep_source(o, e);
     if (finish_recheck(ctx, e) < 0)
         return -1;
     if (t->options->may_remove != NULL &&

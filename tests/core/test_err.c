@@ -3,6 +3,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -140,6 +141,30 @@ static void test_misuse_ends_no_migration(void **state)
     misused(hint_unset);
 }
 
+static void test_what_stopping_may_have_caused_is_stopped(void **state)
+{
+    (void)state;
+    static const struct {
+        enum err_class class;
+        int sys;
+        bool stopped;
+    } cases[] = {
+        {ERR_TIMEOUT, 0, true},    {ERR_LOST, 0, true},           {ERR_LOST, ECONNRESET, true},
+        {ERR_IO, EINTR, true},     {ERR_REFUSED, EINTR, true},    {ERR_NFS, ECANCELED, true},
+        {ERR_IO, ENOSPC, false},   {ERR_NFS, ESTALE, false},      {ERR_REFUSED, 0, false},
+        {ERR_UNCERTAIN, 0, false}, {ERR_UNCERTAIN, EINTR, false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct err e = {0};
+        err_set(&e, cases[i].class, cases[i].sys, "disk.img");
+        err_hint(&e, "look");
+        assert_int_equal(err_stopped(&e), -1);
+        assert_int_equal(e.class, cases[i].stopped ? ERR_CANCELLED : cases[i].class);
+        assert_true((strncmp(e.msg, "stopped: disk.img", 17) == 0) == cases[i].stopped);
+        assert_string_equal(e.hint, "look");
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -147,6 +172,7 @@ int main(void)
         cmocka_unit_test(test_wrapping_keeps_the_reason_and_hint),
         cmocka_unit_test(test_a_long_path_loses_its_middle),
         cmocka_unit_test(test_each_class_has_a_name_and_is_printed),
+        cmocka_unit_test(test_what_stopping_may_have_caused_is_stopped),
         cmocka_unit_test(test_misuse_ends_no_migration),
     };
     return cmocka_run_group_tests_name("err", tests, NULL, NULL);

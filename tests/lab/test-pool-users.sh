@@ -257,31 +257,31 @@ test_other_formats() {
         relocate "$other/flat.vmdk" "${share}u9/"
 }
 
-# beside_hung CMD...: on host a with a mount at $scratch/hung whose server does not answer, for CMD alone.
-beside_hung() {
-    "$lab" exec a unshare -m --propagation private python3 -c '
-import ctypes, os, sys
-fd = os.open("/dev/fuse", os.O_RDWR)
-options = b"fd=%d,rootmode=40000,user_id=0,group_id=0" % fd
-if ctypes.CDLL(None).mount(b"hung", sys.argv[1].encode(), b"fuse", 0, options) != 0:
-    sys.exit("cannot mount what does not answer")
-os.set_inheritable(fd, True)
-os.execvp(sys.argv[2], sys.argv[2:])' "$scratch/hung" "$@"
-}
+# beside_hung DIR BYTES CMD...: on host a with a mount at DIR whose server falls silent, for CMD alone.
+beside_hung() { "$lab" exec a "$here/hung-mount" "$@"; }
 
 catches_sigint() {
     local pid
     pid=$(pgrep -f "^$godwit relocate $1") && ((0x$(awk '/^SigCgt/ { print $2 }' "/proc/$pid/status") & 2))
 }
 
-# interrupted_beside NAME PATH ARGS...: it hangs on that path, and ends all the same.
+# interrupted NAME FIRST PATH LEFT MOMENT...: after that moment the relocate whose first argument that is ends, though
+# it hangs on that path, and says what is left.
+interrupted() {
+    local name=$1 first=$2 path=$3 left=$4
+    shift 4
+    check "$name: the moment comes" await 20 "$@"
+    await 20 catches_sigint "$first" && kill -INT "$(pgrep -f "^$godwit relocate $first")"
+    ends "$name: ends" 3 20
+    check "$name: says what hangs" shows "interrupted while $path does not answer; $left" output
+}
+
+# interrupted_beside NAME PATH ARGS...: in the plan.
 interrupted_beside() {
     local name=$1 path=$2
     shift 2
-    in_background beside_hung "$godwit" relocate "$@"
-    await 20 catches_sigint "$1" && kill -INT "$(pgrep -f "^$godwit relocate $1")"
-    ends "$name: ends" 3 20
-    check "$name: says what hangs" shows "interrupted while $path does not answer; nothing was touched" output
+    in_background beside_hung "$scratch/hung" nothing "$godwit" relocate "$@"
+    interrupted "$name" "$1" "$path" "nothing was touched" catches_sigint "$1"
 }
 
 test_hung_mount() {

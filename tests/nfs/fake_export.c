@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { PAGE_ENTRIES = 8, IO_MAX = 1 << 20 };
+enum { PAGE_ENTRIES = 8, LONG_PAGE_ENTRIES = 8000, IO_MAX = 1 << 20 };
 
 /* ---- files ---- */
 
@@ -349,8 +349,10 @@ static void do_read(struct fake_export *x, const struct fake_file *f, struct fak
     fake_put32(out, attributes);
     if (attributes)
         put_attributes(out, f);
+    if (x->faults->reads_nothing)
+        len = 0;
     fake_put32(out, len);
-    fake_put32(out, offset + len >= f->size);
+    fake_put32(out, offset + len >= f->size && !x->faults->reads_nothing);
     fake_put_opaque(out, f->cached + offset, len);
 }
 
@@ -450,6 +452,29 @@ static void do_rename(struct fake_export *x, const struct fake_file *dir, struct
     put_status(out, i < 0 ? FAKE_NOENT : FAKE_NFS_OK, 4);
 }
 
+/* A page of names that is never the last: so many "." as pass for an answer. */
+static void do_list_on(const struct fake_file *dir, uint64_t cookie, struct fake_xdr *out)
+{
+    put_status(out, FAKE_NFS_OK, 1);
+    fake_put64(out, dir->id);
+    for (unsigned i = 0; i < LONG_PAGE_ENTRIES; i++) {
+        fake_put32(out, 1);
+        fake_put64(out, dir->id);
+        fake_put_opaque(out, ".", 1);
+        fake_put64(out, ++cookie);
+    }
+    fake_put64(out, 0); /* no entry, not the end */
+}
+
+/* Whether the list has an entry from `i` on. */
+static bool is_more(const struct fake_export *x, unsigned dir, unsigned i)
+{
+    while (i >= 2 && i < FAKE_FILES + 2 &&
+           (x->files[i - 2].type == FAKE_FREE || i == 2 || x->files[i - 2].parent != dir))
+        i++;
+    return i < FAKE_FILES + 2;
+}
+
 /* Cookies are "." and "..", and then indexes of files. Every third entry has no attributes. */
 static void do_list(struct fake_export *x, const struct fake_file *dir, bool plus,
                     struct fake_xdr *in, struct fake_xdr *out)
@@ -457,9 +482,16 @@ static void do_list(struct fake_export *x, const struct fake_file *dir, bool plu
     uint64_t cookie = fake_get64(in), verifier = fake_get64(in);
     unsigned left = x->faults->page_entries != 0 ? x->faults->page_entries : PAGE_ENTRIES;
     is_right(x, verifier == (cookie == 0 ? 0 : dir->id));
+    if (x->faults->list_goes_on) {
+        do_list_on(dir, cookie, out);
+        return;
+    }
     put_status(out, FAKE_NFS_OK, 1);
     fake_put64(out, dir->id);
     unsigned i = cookie == 0 ? 0 : (unsigned)cookie - 1;
+    unsigned char *last_cookie = NULL;
+    if (x->faults->list_circles && !is_more(x, index_of(x, dir), i))
+        i = 1;
     for (; i < FAKE_FILES + 2 && left > 0; i++) {
         const struct fake_file *f = i < 2 ? dir : &x->files[i - 2];
         if (i >= 2 && (f->type == FAKE_FREE || f == x->files || f->parent != index_of(x, dir)))
@@ -468,6 +500,7 @@ static void do_list(struct fake_export *x, const struct fake_file *dir, bool plu
         fake_put32(out, 1);
         fake_put64(out, f->id);
         fake_put_opaque(out, name, (uint32_t)strlen(name));
+        last_cookie = out->at;
         fake_put64(out, i + 2);
         if (plus) {
             put_optional(x, out, i % 3 == 0 ? NULL : f);
@@ -475,8 +508,13 @@ static void do_list(struct fake_export *x, const struct fake_file *dir, bool plu
         }
         left--;
     }
+    bool again = i == FAKE_FILES + 2 && x->faults->list_circles;
+    if (again && last_cookie != NULL) {
+        struct fake_xdr at = {.at = last_cookie};
+        fake_put64(&at, 2);
+    }
     fake_put32(out, 0);
-    fake_put32(out, i == FAKE_FILES + 2);
+    fake_put32(out, i == FAKE_FILES + 2 && !again);
 }
 
 void fake_export_call(struct fake_export *x, uint32_t proc, struct fake_xdr *in,

@@ -359,6 +359,26 @@ static void patch(struct fake_server *s, unsigned char *record, size_t len)
     }
 }
 
+/* Until the client has had enough. */
+static void answer_strays(int fd, const unsigned char *record, size_t len)
+{
+    unsigned char strays[100][40] = {0};
+    const uint32_t head[] = {htonl(0x80000000U | 36), 0, htonl(1)};
+    assert(len >= 4);
+    for (int i = 0; i < 100; i++) {
+        memcpy(strays[i], head, sizeof head);
+        memcpy(strays[i] + 4, record, 4);
+        strays[i][4] ^= 0x80; /* of an xid that was not asked with */
+    }
+    struct pollfd p = {.fd = fd, .events = POLLOUT | POLLRDHUP};
+    size_t sent = 0;
+    while (poll(&p, 1, -1) > 0 && (p.revents & ~POLLOUT) == 0) {
+        ssize_t more = send(fd, (unsigned char *)strays + sent, sizeof strays - sent,
+                            MSG_NOSIGNAL | MSG_DONTWAIT);
+        sent = more > 0 ? (sent + (size_t)more) % sizeof strays : sent;
+    }
+}
+
 /* false: the connection is at its end. */
 static bool serve(struct fake_server *s, int fd)
 {
@@ -374,6 +394,10 @@ static bool serve(struct fake_server *s, int fd)
         return true;
     size_t n = (size_t)(out.at - s->out) - 4;
     patch(s, s->out + 4, n);
+    if (s->faults.strays_from > 0 && s->calls >= s->faults.strays_from && s->is_data) {
+        answer_strays(fd, s->out + 4, n);
+        return false;
+    }
     if (s->calls == s->faults.instead_at) {
         send(fd, s->faults.instead, s->faults.instead_bytes, MSG_NOSIGNAL);
         shutdown(fd, SHUT_WR);

@@ -56,7 +56,12 @@ struct fake_faults {
     uint32_t short_write;         /* do only so much of a WRITE; 0: all */
     uint32_t fragment;            /* answer in RPC fragments of so many bytes; 0: in one */
     unsigned page_entries;        /* list so many at a time; 0: 8 */
-    unsigned reverse; /* hold so many answers to READ, WRITE or COMMIT, and turn them round */
+    bool list_circles;            /* after the last entry they come again, from the second on */
+    bool list_goes_on;            /* there is always one more page, of thousands of names */
+    unsigned strays_from; /* from this call on, no end of answers to nothing in the place of one to
+                            * READ, WRITE or COMMIT */
+    bool reads_nothing;   /* READ is answered with 0 bytes that are not the end */
+    unsigned reverse;     /* hold so many answers to READ, WRITE or COMMIT, and turn them round */
     const struct fake_patch *patches; /* n_patches */
     unsigned n_patches;
     const char *instead; /* send this, and then close, instead of the answer to: */

@@ -6,6 +6,9 @@
  * hangs, which does not come to its handler; but it is pending for all, and this one takes it from there,
  * with the signals blocked. What then ends the process also ends the call: the kernel lets those that wait
  * for a server be killed.
+ *
+ * The time to end in good order counts anew in each state: what was stopped in the copy has its own for
+ * tidying up.
  */
 #include "tools/cmd/hung.h"
 
@@ -19,15 +22,15 @@
 #include "tools/cmd/command.h"
 #include "tools/cmd/relocate_call.h"
 
-enum { HUNG_TURN_NS = 100000000, HUNG_GRACE_S = 2 };
+enum { HUNG_TURN_NS = 100000000 };
 
-static void hung_tell(const struct hung *h)
+static void hung_tell(const char *state)
 {
     char path[LOOKING_TEXT_MAX];
     struct err e = {0};
     looking_text(path);
     err_set(&e, ERR_CANCELLED, 0, "interrupted while %s%s does not answer; %s",
-            *path != '\0' ? "" : "something", path, h->state);
+            *path != '\0' ? "" : "something", path, state);
     err_hint(&e, "is it on a mount whose server is gone? 'umount -l' takes that away");
     err_print(&e, "godwit", stderr);
 }
@@ -46,7 +49,8 @@ static void hung_take_signals(void)
 static void *hung_run(void *arg)
 {
     struct hung *h = arg;
-    int64_t end_ns = 0;
+    int64_t since_ns = 0; /* it was interrupted, in this state */
+    const char *was = NULL;
     pthread_mutex_lock(&h->lock);
     while (!h->over) {
         struct timespec until;
@@ -58,21 +62,24 @@ static void *hung_run(void *arg)
         hung_take_signals();
         if (h->over || !relocate_interrupted)
             continue;
-        if (end_ns == 0)
-            end_ns = clock_now_ns() + HUNG_GRACE_S * NS_PER_S;
-        if (clock_now_ns() < end_ns)
+        int grace_s = HUNG_GRACE_S;
+        const char *state = h->state(h->arg, &grace_s);
+        if (state != was)
+            since_ns = clock_now_ns();
+        was = state;
+        if (state == NULL || clock_now_ns() - since_ns < grace_s * NS_PER_S)
             continue;
-        hung_tell(h);
+        hung_tell(state);
         _exit(EXIT_CANCELLED);
     }
     pthread_mutex_unlock(&h->lock);
     return NULL;
 }
 
-void hung_begin(struct hung *h, const char *state)
+void hung_begin(struct hung *h, hung_state_fn *state, const void *arg)
 {
     sigset_t all, before;
-    *h = (struct hung){.state = state};
+    *h = (struct hung){.state = state, .arg = arg};
     pthread_mutex_init(&h->lock, NULL);
     pthread_cond_init(&h->ended, NULL);
     sigfillset(&all);

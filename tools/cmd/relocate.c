@@ -417,6 +417,24 @@ static void relocate_tell_quick(struct relocate_call *c)
         log_debug("%s", e.msg);
 }
 
+enum {
+    RELOCATE_GRACE_S =
+        10 /* to wait for what is under way, and to remove what is not worth keeping */
+};
+
+static const char *relocate_state(const void *arg, int *grace_s)
+{
+    const struct relocate_call *c = arg;
+    if (!c->running)
+        return "nothing was touched";
+    *grace_s = RELOCATE_GRACE_S;
+    return c->options.verify_only ? "nothing was touched"
+           : c->options.move
+               ? "copies that are whole stay, and so do the sources that are there still: run the same "
+                 "again to continue"
+               : "what is durable was kept: run the same again to continue";
+}
+
 /* Of images that are named one by one. */
 static int relocate_images(struct relocate_call *c, char **sources, size_t n,
                            const char *destination)
@@ -424,15 +442,22 @@ static int relocate_images(struct relocate_call *c, char **sources, size_t n,
     struct err e = {0};
     struct hung hung;
     int64_t started_ns = clock_now_ns();
-    hung_begin(&hung, "nothing was touched");
+    hung_begin(&hung, relocate_state, c);
     int rc = relocate_prepare(c, sources, n, destination, &e);
-    if (rc == 0 && (rc = relocate_check_users(c, &e)) < 0 && e.class != ERR_CANCELLED)
+    bool planned = rc == 0;
+    if (planned)
+        rc = relocate_check_users(c, &e);
+    if (rc < 0 && relocate_interrupted)
+        err_stopped(&e);
+    if (planned && rc < 0 && e.class != ERR_CANCELLED)
         e.class = ERR_REFUSED; /* nothing was touched, whatever the reason */
-    hung_end(&hung);
     if (rc == 0 && c->options.move && c->sites.to->is_share)
         relocate_tell_quick(c);
-    if (rc == 0)
+    if (rc == 0) {
+        c->running = true;
         rc = relocate_run(c->relocate, &e);
+    }
+    hung_end(&hung);
     struct err unwritten = {0};
     if (relocate_write_manifest(c, &unwritten) < 0 && rc == 0) {
         e = unwritten;

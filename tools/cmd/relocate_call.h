@@ -43,6 +43,7 @@ struct relocate_call {
     struct relocate_options options;
     struct relocate_sites sites;
     struct relocate *relocate;
+    _Atomic bool running;         /* it is past its plan */
     struct relocate_users *users; /* of images that are named one by one; NULL: not asked */
     FILE *manifest;
     struct progress progress;

@@ -197,6 +197,44 @@ void relocate_pool_check(const struct relocate_arguments *arg, const char *share
 
 /* ---- the command ---- */
 
+enum { POOL_GRACE_S = 10 };
+
+static const char *pool_state(const void *arg, int *grace_s)
+{
+    const struct pool_call *p = arg;
+    const struct relocate_arguments *a = &p->call->arg;
+    switch (p->move.stage) {
+    case POOL_LOOKS: return "nothing was touched";
+    case POOL_DEFINES: return NULL;
+    case POOL_REMOVES:
+        *grace_s = POOL_GRACE_S;
+        return a->undo
+                   ? "pool and domains are back as they were, but copies are left: the same command "
+                     "goes on with it"
+                   : "what was not deleted yet stays; --delete-originals goes on with it";
+    case POOL_COPIES:
+        *grace_s = POOL_GRACE_S;
+        return a->shutdown
+                   ? "what was copied is kept, and domains that were shut down are off: the same "
+                     "command goes on, --undo gives it up"
+                   : "what was copied is kept: the same command goes on, --undo gives it up";
+    }
+    return NULL;
+}
+
+static int pool_do_it(struct pool_call *p, char **operands, const char **result, struct err *e)
+{
+    const struct relocate_arguments *a = &p->call->arg;
+    if (a->undo || a->delete_originals)
+        return a->undo ? pool_undo(&p->move, e) : pool_delete(&p->move, e);
+    if (pool_check_share(a, operands[0], e) < 0 || pool_plan(&p->move, operands[0], e) < 0)
+        return -1;
+    if (p->move.journal->phase != POOL_DONE)
+        return a->dry_run ? 0 : pool_run(&p->move, e);
+    *result = "done";
+    return 0;
+}
+
 /* *result is what there is to tell when it went well. */
 static int pool_do(struct pool_call *p, char **operands, const char **result, struct err *e)
 {
@@ -205,23 +243,11 @@ static int pool_do(struct pool_call *p, char **operands, const char **result, st
               : a->undo             ? "undone"
               : a->delete_originals ? "deleted"
                                     : "done";
-    if (a->undo)
-        return pool_undo(&p->move, e);
     struct hung hung;
-    hung_begin(&hung, a->delete_originals
-                          ? "what was not deleted yet stays; --delete-originals goes on with it"
-                          : "nothing was touched");
-    int rc = a->delete_originals                       ? pool_delete(&p->move, e)
-             : pool_check_share(a, operands[0], e) < 0 ? -1
-                                                       : pool_plan(&p->move, operands[0], e);
+    hung_begin(&hung, pool_state, p);
+    int rc = pool_do_it(p, operands, result, e);
     hung_end(&hung);
-    if (rc < 0 || a->delete_originals)
-        return rc;
-    if (p->move.journal->phase == POOL_DONE) {
-        *result = "done";
-        return 0;
-    }
-    return a->dry_run ? 0 : pool_run(&p->move, e);
+    return rc;
 }
 
 int relocate_pool(struct relocate_call *c, char **operands, int n)

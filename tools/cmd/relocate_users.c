@@ -15,7 +15,6 @@
 #include "nfs/share_url.h"
 #include "qmp/virt/pool/users.h"
 #include "core/pool/image_set.h"
-#include "tools/cmd/hung.h"
 #include "tools/cmd/own_libvirt.h"
 
 #define USERS_SYSTEM "qemu:///system"
@@ -307,15 +306,10 @@ int relocate_may_remove(void *arg, const struct relocate_image *image,
     struct image_set set = {0};
     struct image_users users = {0};
     const struct users_question q = users_question(c, &users);
-    struct hung hung;
     pthread_mutex_lock(&c->users->lock);
-    hung_begin(&hung,
-               "copies that are whole stay, and so do the sources that are there still; the same "
-               "command goes on");
     int rc = users_add_one(c, &set, image, attr, e);
     if (rc == 0)
         rc = users_ask_before(c, &set, &q, e);
-    hung_end(&hung);
     pthread_mutex_unlock(&c->users->lock);
     if (rc == 0)
         rc = image_users_add_openers(&users, &set, q.openers, e);

@@ -183,6 +183,20 @@ static void test_parts_of_a_living_run_stay(void **state)
     end_run(living);
 }
 
+/* A copy that an NFS client does not see yet is waited for, until somebody stops that. */
+static void test_stopped_while_a_copy_is_awaited(void **state)
+{
+    (void)state;
+    const struct store_attr attr = {.type = STORE_REGULAR};
+    for (int stopped = 0; stopped < 2; stopped++) {
+        volatile sig_atomic_t cancel = stopped;
+        struct err e = {0};
+        assert_int_equal(
+            pool_share_await(stopped ? "/" : "/dev/null", "no-such-copy", &attr, &cancel, &e), -1);
+        assert_int_equal(e.class, stopped ? ERR_CANCELLED : ERR_IO);
+    }
+}
+
 /* Those that stood there before stay, and so does what is not empty. */
 static void test_directories_go_with_their_records(void **state)
 {
@@ -288,6 +302,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_only_the_original_on_record_is_removed, make_pool,
                                         remove_pool),
         cmocka_unit_test(test_parts_of_a_living_run_stay),
+        cmocka_unit_test(test_stopped_while_a_copy_is_awaited),
         cmocka_unit_test(test_directories_go_with_their_records),
         cmocka_unit_test(test_a_directory_is_listed_once),
     };

@@ -52,6 +52,8 @@ static void io_write(struct memory_server *s, struct store_io *io)
     const struct memory_faults *x = &s->faults;
     uint64_t end = io->offset + (uint64_t)io->res;
     io->stable = x->always_stable || (io->want_stable && !x->lie);
+    io->res = x->writes_nothing ? 0 : io->res;
+    s->verifier += x->new_verifiers;
     memset(io->verifier, s->verifier, sizeof io->verifier);
     s->stable_writes += io->stable;
     if (io->res <= 0)
@@ -83,6 +85,7 @@ static void io_commit(struct memory_server *s, struct store_io *io)
     uint64_t n = io->len_bytes == 0 || io->len_bytes > room ? room : io->len_bytes;
     if (n > 0)
         memcpy(image->durable + io->offset, image->cached + io->offset, n);
+    s->verifier += s->faults.new_verifiers;
     memset(io->verifier, s->verifier, sizeof io->verifier);
 }
 

@@ -11,6 +11,7 @@
 #define TESTS_CORE_RELOCATE_MEMORY_STORE_H
 
 #include <pthread.h>
+#include <signal.h>
 
 #include "core/relocate/relocate.h"
 
@@ -74,9 +75,11 @@ struct memory_image {
 };
 
 struct memory_faults {
-    const char *only;         /* fail_at, corrupt_at and mute are for names that end so */
-    unsigned fail_at;         /* the how manyth call is to fail; 0: none */
-    int fail_errno;           /* with this */
+    const char *only; /* fail_at, corrupt_at and mute are for names that end so */
+    unsigned fail_at; /* the how manyth call is to fail; 0: none */
+    int fail_errno;   /* with this */
+    volatile sig_atomic_t
+        *interrupts;          /* NULL, or what is set just then: it is a signal that ends it */
     unsigned corrupt_at;      /* the how manyth write gets a bit wrong, unnoticed; 0: none */
     unsigned short_every;     /* each how manyth read or write is done by half; 0: none */
     int64_t delay_ns;         /* of each answer to a read, write or commit */
@@ -95,6 +98,8 @@ struct memory_faults {
     int64_t renewal_delay_ns;         /* of the answer to a commit from before it */
     bool late_before_crash; /* writes from before the crash are answered after later ones */
     bool crash_always;      /* at every commit */
+    bool new_verifiers;     /* another one with each answer, whatever was forgotten */
+    bool writes_nothing;    /* each write is answered by 0 bytes */
     bool always_stable;     /* each write is durable at once */
     bool lie;               /* answers to stable writes that they are not */
 };

@@ -293,6 +293,8 @@ int memory_enter(struct memory_server *s, enum memory_op op, const char *name,
     if (x->fail_at > 0 && (x->only == NULL || memory_name_ends(name, x->only)) &&
         ++s->counted == x->fail_at) {
         s->failed++;
+        if (x->interrupts != NULL)
+            *x->interrupts = 1;
         *part = op == MEMORY_PUBLISH ? DEATH_HALF : DEATH_BEFORE;
         return -x->fail_errno;
     }

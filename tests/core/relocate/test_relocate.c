@@ -439,6 +439,31 @@ static void test_cancelled_while_silent(void **state)
     cancel_while_mute(false);
 }
 
+/* Ctrl-C ends a call of a worker, or of the plan, before anybody else has seen it: whichever it is. */
+static void test_a_call_that_was_interrupted_is_no_failure(void **state)
+{
+    (void)state;
+    bool hit = true;
+    for (unsigned at = 1; hit; at++) {
+        for (int source = 0; source < 2; source++) {
+            struct rig r;
+            static volatile sig_atomic_t cancel;
+            rig_set_up_image(&r);
+            rig_alone(&r);
+            cancel = 0;
+            r.options.cancel = &cancel;
+            struct memory_server *s = source ? &r.from : &r.to;
+            s->faults =
+                (struct memory_faults){.fail_at = at, .fail_errno = EINTR, .interrupts = &cancel};
+            int rc = rig_run(&r);
+            if (rc < 0)
+                assert_int_equal(r.e.class, ERR_CANCELLED);
+            hit = source ? hit || s->failed > 0 : s->failed > 0;
+            rig_tear_down(&r);
+        }
+    }
+}
+
 /* ---- what it tells ---- */
 
 static void test_checksums_of_the_whole_are_right(void **state)
@@ -498,6 +523,7 @@ int main(void)
         cmocka_unit_test(test_a_source_that_got_shorter_is_reported),
         cmocka_unit_test(test_a_cancelled_run_leaves_only_what_can_be_continued),
         cmocka_unit_test(test_cancelled_while_silent),
+        cmocka_unit_test(test_a_call_that_was_interrupted_is_no_failure),
         cmocka_unit_test(test_checksums_of_the_whole_are_right),
         cmocka_unit_test(test_the_limit_is_kept),
     };

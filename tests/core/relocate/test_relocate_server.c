@@ -254,6 +254,39 @@ static void test_part_got_shorter(void **state)
     rig_tear_down(&r);
 }
 
+/* ---- answers without an end ---- */
+
+/* Copied it is published, with a word; but nothing that it calls durable is worth the source. */
+static void test_always_another_verifier_keeps_the_source(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        struct rig r;
+        rig_set_up_image(&r);
+        r.options.move = i % 2;
+        r.options.verify = i / 2;
+        r.to.faults.new_verifiers = true;
+        assert_int_equal(rig_run(&r), r.options.move ? -1 : 0);
+        if (r.options.move)
+            assert_non_null(strstr(r.e.msg, "its source stays: the server's write verifier"));
+        assert_true(rig_same(&r, "image"));
+        assert_false(rig_left(&r));
+        rig_assert_given_back(&r);
+        rig_tear_down(&r);
+    }
+}
+
+static void test_writes_of_nothing_end(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_set_up_image(&r);
+    r.to.faults.writes_nothing = true;
+    assert_int_equal(rig_run(&r), -1);
+    assert_int_equal(r.e.class, ERR_PROTO);
+    rig_tear_down(&r);
+}
+
 /* ---- what a --verify has found wrong ---- */
 
 /* Whatever fails just then: a later run without --verify does not publish it. */
@@ -301,6 +334,8 @@ int main(void)
         cmocka_unit_test(test_another_server_loses_nothing),
         cmocka_unit_test(test_same_server_is_not_asked),
         cmocka_unit_test(test_part_got_shorter),
+        cmocka_unit_test(test_always_another_verifier_keeps_the_source),
+        cmocka_unit_test(test_writes_of_nothing_end),
         cmocka_unit_test(test_wrong_is_not_forgotten),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
