@@ -294,6 +294,22 @@ test_hung_mount() {
     interrupted_beside "a source on a dead mount" "$scratch/hung.*" --verify "$scratch/hung/a.img" "${share}u9/"
 }
 
+being_copied() { compgen -G "$export_dir/u9/.a.img.godwit-part*" >/dev/null; }
+
+# The server of a source goes in mid-copy, and that of the originals before --undo.
+test_hung_later() {
+    in_background beside_hung "$scratch/hung" $((8 << 20)) "$godwit" relocate --force --no-tune --depth 1 \
+        "$scratch/hung/a.img" "${share}u9/"
+    interrupted "a source that goes in the copy" --force "$scratch/hung.*" "what is durable was kept" \
+        being_copied
+    new_share u10
+    check "a pool is moved" move --mount "$scratch/mount" "${share}u10"
+    in_background beside_hung "$pool" nothing "$godwit" relocate --undo --state-dir "$state_dir" --pool images
+    interrupted "--undo, whose originals are on a dead mount" --undo "$pool.*" "nothing was touched" \
+        catches_sigint --undo
+    check "--undo, when they are there again" move --undo
+}
+
 # The only copy of an image is on the share by now, by hand, under a name that the journal lists.
 test_moved_by_hand() {
     local to=(--mount "$scratch/mount" "${share}u6")
@@ -377,4 +393,5 @@ test_unlisted_files
 test_copy_of_what_is_read
 test_other_formats
 test_hung_mount
+test_hung_later
 tap_end
