@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Tests tools/lab itself: that what its help promises holds, and that nothing is left behind whatever
+# test-lab.sh BUILD: tests tools/lab itself: that what its help promises holds, and that nothing is left behind whatever
 # happens. Root; a state directory of its own, so that a lab that is up is not disturbed.
 
 set -uo pipefail
@@ -10,6 +10,8 @@ here=$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")
 tools=$(realpath -- "$here/../../tools")
 readonly here tools
 readonly lab=$tools/lab
+build=$(realpath -- "${1:?the build tree}")
+readonly build
 
 # shellcheck source-path=SCRIPTDIR source=tap.bash
 . "$here/tap.bash"
@@ -69,7 +71,9 @@ test_bad_usage() {
     check "status --json when not up" says '"up": false' sh -c "$lab status --json || true"
     for bad in '' 'fly' 'up --fast' 'up --qemu' 'up --qemu /nonexistent' 'up --qemu c=/usr' 'down now' \
         'status --xml' 'exec' 'exec c true' 'exec a' 'link a' 'link a --rate' 'link a --rate 0' \
-        'link a --rate 10mbps' 'link c --rate none' 'link a --drop --pass' 'link c --drop' 'kill c' 'kill a ganesha' 'start'; do
+        'link a --rate 10mbps' 'link c --rate none' 'link a --drop --pass' 'link c --drop' 'link a --delay' \
+        'link a --delay 10' 'link a --delay -1ms' 'link a --delay 11s' 'link a --delay 1ms --jitter 2' \
+        'link a --delay 1ms --jitter 2ms' 'link a --loss 101' 'link a --loss 1x' 'link a --rate 1 --delay 1ms' 'kill c' 'kill a ganesha' 'start'; do
         # shellcheck disable=SC2086 # words
         check "exit 2 for: lab $bad" exits_with 2 "$lab" $bad
     done
@@ -251,6 +255,116 @@ test_link_drops() {
     check "status shows that, too" status_is '.hosts.b.link_drops | not'
 }
 
+# delay HOST OPTION...
+delay() { "$lab" link "$1" --build "$build" "${@:2}"; }
+
+# Prints the round trips of $3 pings from host $1 to $2, in us, the shortest first.
+round_trips_us() {
+    "$lab" exec "$1" ping -c "$3" -i 0.02 -W 5 "$2" | sed -nE 's/.* time=([0-9.]+) ms$/\1/p' |
+        awk '{ printf "%d\n", $1 * 1000 }' | sort -n
+}
+
+# median_between LOW-MS HIGH-MS FROM TO: of the round trips.
+median_between() {
+    local us
+    mapfile -t us < <(round_trips_us "$3" "$4" 15)
+    echo "${us[*]}"
+    ((${#us[@]} == 15 && us[7] >= $1 * 1000 && us[7] <= $2 * 1000))
+}
+
+# 40 ms, each way more or less 15: some of 50 are far from the others, and none is early.
+jitter_spreads() {
+    local us
+    mapfile -t us < <(round_trips_us a b 50)
+    echo "${us[*]}"
+    ((${#us[@]} == 50 && us[0] >= 10000 && us[44] - us[5] > 10000 && us[25] < 60000))
+}
+
+# Both ways lose 30 %, so half of the round trips. 9 standard deviations are allowed.
+half_is_lost() {
+    local got
+    got=$("$lab" exec a ping -c 400 -i 0.003 -W 1 -q b | sed -nE 's/.* ([0-9]+) received.*/\1/p')
+    echo "$got of 400"
+    ((got > 106 && got < 286))
+}
+
+# How many bytes a frame had that was carried to b, by the last wire's own count.
+frame_bytes() {
+    sed -nE 's/^wire: to the host: ([0-9]+) frames, ([0-9]+) bytes.*/\2 \1/p' "$GODWIT_LAB/b/log/wire.log" |
+        tail -n 1 | awk '{ print int($1 / $2) }'
+}
+
+# frames_are OPERATOR BYTES OPTION...: with a cable of these options, in a transfer to b.
+frames_are() {
+    delay b "${@:3}" && transfer_rate a b 20000000 && delay b --delay none &&
+        await 30 eval "! pgrep -f 'wire .*$GODWIT_LAB/b/log'" && frame_bytes && test "$(frame_bytes)" "$1" "$2"
+}
+
+wire_pid() { "$lab" status --json | jq ".hosts.$1.link_pid"; }
+
+is_direct() {
+    "$lab" exec b ip -details link show dev eth0 | grep -w veth && median_between 0 15 a b &&
+        status_is '.hosts.b | .link_delay == "none" and .link_loss == "none" and .link_pid == null'
+}
+
+test_link_delays() {
+    check "link b --delay 20ms" delay b --delay 20ms
+    check "status shows it" status_is '.hosts.b | .link_delay == "20ms" and .link_jitter == "none" and .link_loss == "none"
+        and .link_pid > 1'
+    check "a round trip to b takes 40 ms more" median_between 40 60 a b
+    check "one from a to nfs does not" median_between 0 15 a nfs
+    check "with a rate, too" "$lab" link b --rate 100mbit
+    check "b receives at 100 Mbit/s" rate_between 30 106 a b 8000000
+    check "with jitter, and the rate stays" delay b --delay 20ms --jitter 15ms
+    check "... as status says" status_is '.hosts.b | .link_rate == "100mbit" and .link_jitter == "15ms"'
+    check "jitter spreads" jitter_spreads
+    check "link b --drop" "$lab" link b --drop
+    check "b is silent" exits_with 124 connects_to_b
+    check "and stays so with another delay" delay b --delay 1ms
+    check "b is silent still" exits_with 124 connects_to_b
+    check "link b --pass, and no rate" "$lab" link b --pass --rate none
+    check "b refuses again" exits_with 1 connects_to_b
+    check "a delay of nothing is none" delay b --delay 0ms
+    check "the path is direct again" is_direct
+    check "no program without a build tree" exits_with 1 "$lab" link b --delay 1ms --build /nonexistent
+    check "which leaves it direct" is_direct
+}
+
+test_link_loses() {
+    check "link b --loss 30%" delay b --loss 30%
+    check "status shows the loss" status_is '.hosts.b | .link_delay == "none" and .link_loss == "30%"'
+    check "half of the round trips are lost" half_is_lost
+    check "what is lost is a packet" frames_are -le 1600 --loss 0.0001
+    check "without loss TCP's segments go through whole" frames_are -gt 4000 --delay 1ms
+    check "it is off, and the path direct" is_direct
+}
+
+kill_wire() {
+    kill -KILL "$(wire_pid b)" && await 30 status_is '.hosts.b.link_cut and (.up | not)' &&
+        { "$lab" status || true; } | grep "^b: .* link CUT" && exits_with 124 connects_to_b
+}
+
+set_anew() { delay b --delay 5ms && median_between 10 30 a b; }
+
+set_off() { kill -KILL "$(wire_pid b)" && delay b --delay none && is_direct; }
+
+# with_wire CMD...: a long cable of b's does not outlive what CMD kills, and `up`, which it does, makes a direct one.
+with_wire() {
+    local pid
+    delay b --delay 5ms
+    pid=$(wire_pid b)
+    "$@" && is_gone "$pid" && is_direct
+}
+
+with_dead_wire() { delay b --delay 5ms && kill -KILL "$(wire_pid b)" && "$@" && is_direct; }
+
+test_link_dies() {
+    delay b --delay 5ms
+    check "a wire that is killed leaves a link that is cut, and known to be" kill_wire
+    check "it can be set anew" set_anew
+    check "... or taken off" set_off
+}
+
 # Prints the settings of the switch and of the hosts that send bridged frames through netfilter.
 bridge_netfilter() {
     local file pid
@@ -357,10 +471,10 @@ other_lab_goes() {
 test_deaths() {
     check "another lab that comes and goes leaves the export alone" other_lab_goes
     check "kill nfs, start nfs: a new verifier, the files are there" kill_and_start_nfs
-    check "up restarts a dead libvirtd" kill_and_repair .hosts.a.pids.libvirtd
+    check "up restarts a dead libvirtd, and makes a cut link whole" with_dead_wire kill_and_repair .hosts.a.pids.libvirtd
     check "up restarts a dead sshd" kill_and_repair .hosts.b.pids.sshd
-    check "up restarts a dead host" kill_and_repair .hosts.b.pid
-    check "up restarts a dead switch" repair_switch
+    check "up restarts a dead host" with_wire kill_and_repair .hosts.b.pid
+    check "up restarts a dead switch" with_wire repair_switch
 }
 
 # --- a libvirtd that crashes
@@ -463,6 +577,8 @@ not ok 4 - needs" group crash lose fail
 }
 
 test_down() {
+    delay a --delay 5ms
+    delay b --loss 1
     "$lab" exec a sleep 99 &
     "$lab" exec b sh -c 'setsid -f sleep 99'
     check "down" "$lab" down
@@ -525,8 +641,8 @@ main() {
     readonly qemu10
     # A machine of our own, as far as mounts and network are concerned: what others do there does
     # not look like something that the lab has left.
-    if [[ ${1:-} != --inside ]]; then
-        exec unshare --mount --propagation private --net "${BASH_SOURCE[0]}" --inside
+    if [[ ${2:-} != --inside ]]; then
+        exec unshare --mount --propagation private --net "${BASH_SOURCE[0]}" "$build" --inside
     fi
     GODWIT_LAB=$(mktemp -d /tmp/godwit-lab-test.XXXXXX)
     export GODWIT_LAB
@@ -547,6 +663,9 @@ main() {
     test_exec
     test_link
     test_link_drops
+    test_link_delays
+    test_link_loses
+    test_link_dies
     test_bridge_netfilter
     test_guests
     test_deaths

@@ -1,8 +1,9 @@
 # shellcheck shell=bash disable=SC2154 # variables of lab, state.bash and topology.bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Cables. Every host has a bridge br0 with its address, whose uplink eth0 is a veth to the switch's
-# bridge, so that the tap of a guest put on br0 is on the same Ethernet wherever it runs.
+# Cables. Every host has a bridge br0 with its address, whose uplink eth0 is one end of a cable to the
+# switch's bridge, so that the tap of a guest put on br0 is on the same Ethernet wherever it runs. The other
+# end is called to-HOST. A cable is a veth, or where it is long two taps with a process between them (wire.c).
 
 # Where br_netfilter is loaded (docker does it), each frame that crosses a bridge goes through netfilter,
 # too: 15 % of a sender's CPU time, for nothing here. The setting is the network namespace's own. Where
@@ -25,31 +26,130 @@ network_switch_up() {
 	BATCH
 }
 
+# Both ends: those of a long cable go one after the other.
 network_is_connected() {
-    in_network_of "$1" ip link show dev br0 >/dev/null 2>&1 &&
-        in_network_of "$1" ip link show dev eth0 >/dev/null 2>&1
+    in_network_of "$1" ip link show dev br0 >/dev/null 2>&1 && network_has_cable "$1"
 }
 
-# Also after a crash of either end: one end of a veth takes the other with it.
-network_connect() {
+network_has_cable() {
+    in_network_of "$1" ip link show dev eth0 >/dev/null 2>&1 &&
+        in_network_of sw ip link show dev "to-$1" >/dev/null 2>&1
+}
+
+# Takes the cable away, whichever it is: one end of a veth takes the other with it, and a wire ends
+# without its taps.
+network_unplug() {
+    in_network_of "$1" ip link delete dev eth0 2>/dev/null || true
+    in_network_of sw ip link delete dev "to-$1" 2>/dev/null || true
+}
+
+network_plug_direct() {
     local host=$1 pid
     pid=$(host_pid "$host") || die "host $host is not running"
+    in_network_of sw ip link add name "to-$host" type veth peer name eth0 netns "$pid" ||
+        die "cannot connect $host to the switch"
+}
+
+# network_plug_wire HOST DELAY JITTER LOSS: a long cable (wire.c). What it does stands on its end, in words.
+# The queue of a tap holds packets while the wire is not let run.
+network_plug_wire() {
+    local host=$1 delay=$2 jitter=$3 loss=$4 pid switch_pid wire_pid
+    pid=$(host_pid "$host") && switch_pid=$(host_pid sw) || return 1
+    wire_pid=$("$wire" --delay "$delay" --jitter "$jitter" --loss "${loss%\%}" \
+        --log "$state/$host/log/wire.log" "$pid" eth0 "$switch_pid" "to-$host" 9>&-) || return 1
+    in_network_of sw ip link set dev "to-$host" txqueuelen 10000 &&
+        in_network_of "$host" ip link set dev eth0 txqueuelen 10000 \
+            alias "delay $delay jitter $jitter loss $loss pid $wire_pid"
+}
+
+# Connects the two ends of the cable. The switch's comes up first, so that it can be pulled ("drop") before
+# the first frame goes through.
+network_attach() {
+    local host=$1 cable=${2:-pass}
+    in_network_of sw ip link set dev "to-$host" mtu "$lab_mtu_bytes" master br0 up &&
+        { [[ $cable == pass ]] || in_network_of sw bridge link set dev "to-$host" state 0; } &&
+        in_network_of "$host" ip link set dev eth0 mtu "$lab_mtu_bytes" master br0 up ||
+        die "cannot connect $host to the switch"
+}
+
+# Also after a crash of either end.
+network_connect() {
+    local host=$1
+    host_pid "$host" >/dev/null || die "host $host is not running"
     network_bypass_netfilter "$host"
     network_is_connected "$host" && return
     in_network_of "$host" ip link delete dev br0 2>/dev/null || true
-    in_network_of sw ip link delete dev "to-$host" 2>/dev/null || true
-    in_network_of sw ip -batch - <<-BATCH || die "cannot connect $host to the switch"
-		link add name to-$host mtu $lab_mtu_bytes type veth peer name eth0 mtu $lab_mtu_bytes netns $pid
-		link set dev to-$host master br0 up
-	BATCH
+    network_unplug "$host"
+    network_plug_direct "$host"
     # A bridge without an address of its own takes the lowest of its ports', which a guest may bring.
     in_network_of "$host" ip -batch - <<-BATCH || die "cannot give $host its bridge"
 		link set dev lo up
 		link add name br0 address ${lab_mac[$host]} type bridge stp_state 0 forward_delay 0 mcast_snooping 0
 		link set dev br0 mtu $lab_mtu_bytes up
-		link set dev eth0 master br0 up
 		address add ${lab_address[$host]}/$lab_prefix_len dev br0
 	BATCH
+    network_attach "$host"
+}
+
+# network_set_wire HOST DELAY JITTER LOSS: another cable, direct where all is nothing. The limit of the link, and
+# whether it drops everything, stay as they were.
+network_set_wire() {
+    local host=$1 rate cable=pass
+    rate=$(network_get_rate "$host" 2>/dev/null) || rate=none
+    [[ $(network_drops "$host" 2>/dev/null) != true ]] || cable=drop
+    network_unplug "$host"
+    if [[ "$2 $3 $4" == "none none none" ]]; then
+        network_plug_direct "$host"
+    elif ! network_plug_wire "$host" "${2/none/0ms}" "${3/none/0ms}" "${4/none/0%}"; then
+        network_unplug "$host"
+        network_plug_direct "$host"
+        network_attach "$host" "$cable"
+        network_set_rate "$host" "${rate:-none}"
+        die "cannot delay the link of $host: it is direct now"
+    fi
+    network_attach "$host" "$cable"
+    network_set_rate "$host" "${rate:-none}"
+}
+
+# Prints what the wire of host $1 does, as {delay, jitter, loss, pid, cut}; "none", and null, where it is direct. Without
+# a cable it is cut.
+network_get_wire() {
+    if ! network_has_cable "$1"; then
+        echo '{"delay": "none", "jitter": "none", "loss": "none", "pid": null, "cut": true}'
+        return
+    fi
+    in_network_of "$1" ip -json link show dev eth0 | jq -c '
+        (.[0].ifalias // "" | capture("^delay (?<delay>\\S+) jitter (?<jitter>\\S+) loss (?<loss>\\S+) pid (?<pid>\\d+)$"))
+            // {delay: "none", jitter: "none", loss: "none", pid: null}
+        | {delay, jitter, loss} as $terms
+        | ($terms | map_values(if test("^0(ms|%)$") then "none" else . end))
+            + {pid: (.pid | if . then tonumber else null end), cut: false}'
+}
+
+# network_parse_time NAME TEXT: prints it in lower case, "none" for nothing at all; fails on what has no unit or is more than 10 s.
+network_parse_time() {
+    local text=${1,,}
+    [[ $text != none && ! $text =~ ^0(\.0+)?(us|ms|s)$ ]] || { echo none && return; }
+    [[ $text =~ ^(0|[1-9][0-9]{0,7})(\.[0-9]{1,3})?(us|ms|s)$ ]] && (($(network_time_ns "$text") <= 10000000000)) ||
+        return 1
+    printf '%s\n' "$text"
+}
+
+network_time_ns() {
+    awk -v time="$1" 'BEGIN {
+        factor = 1e9
+        if (time ~ /us$/) factor = 1e3
+        if (time ~ /ms$/) factor = 1e6
+        printf "%.0f\n", time * factor
+    }'
+}
+
+# Prints a share of 100, with the sign; "none" for nothing at all; fails on anything else.
+network_parse_percent() {
+    local text=${1%\%}
+    [[ $text != none && ! $text =~ ^0(\.0+)?$ ]] || { echo none && return; }
+    [[ $text =~ ^(100(\.0{1,4})?|[1-9]?[0-9](\.[0-9]{1,4})?)$ ]] || return 1
+    printf '%s%%\n' "$text"
 }
 
 # Prints a rate as tc takes it, in lower case; fails on anything else. tc's own "bps" means bytes.
