@@ -70,7 +70,8 @@ struct qmp_client {
     struct bytes in, out;
     struct pending *pending;
     uint64_t next_id;
-    bool greeted; /* or lost before it */
+    bool together; /* what is sent now may be carried out at the same time */
+    bool greeted;  /* or lost before it */
     bool lost;
     bool tell_lost; /* the event callback has not heard of it yet */
     struct err why_lost;
@@ -306,6 +307,8 @@ static void client_queue(struct qmp_client *c, const struct pending *p, struct j
     if (args != NULL)
         json_object_object_add(msg, "arguments", args);
     json_object_object_add(msg, "id", json_object_new_int64((int64_t)p->id));
+    if (c->together && c->ep.scheme == QMP_CARRIED)
+        json_object_object_add(msg, QMP_TOGETHER, json_object_new_boolean(true));
 
     size_t len;
     const char *text = json_object_to_json_string_length(msg, JSON_C_TO_STRING_PLAIN, &len);
@@ -360,13 +363,19 @@ static void call_on_reply(void *arg, struct json_object *result, const struct er
     call->e = *e;
 }
 
-int qmp_client_call(struct qmp_client *c, const char *command, struct json_object *args,
-                    int64_t timeout_ns, bool interruptible, struct json_object **result,
-                    struct err *e)
+static struct call *call_begin(struct qmp_client *c, const char *command, struct json_object *args,
+                               int64_t timeout_ns)
 {
     struct call *call = calloc(1, sizeof *call);
     assert(call != NULL);
     qmp_client_send(c, command, args, timeout_ns, call_on_reply, call);
+    return call;
+}
+
+/* Takes `call`. */
+static int call_end(struct qmp_client *c, struct call *call, bool interruptible,
+                    struct json_object **result, struct err *e)
+{
     if (loop_spin(c->loop, &call->done, -1, interruptible, e) < 0) {
         call->abandoned = true;
         return -1;
@@ -378,6 +387,38 @@ int qmp_client_call(struct qmp_client *c, const char *command, struct json_objec
         *result = json_object_get(call->result);
     json_object_put(call->result);
     free(call);
+    return rc;
+}
+
+int qmp_client_call(struct qmp_client *c, const char *command, struct json_object *args,
+                    int64_t timeout_ns, bool interruptible, struct json_object **result,
+                    struct err *e)
+{
+    return call_end(c, call_begin(c, command, args, timeout_ns), interruptible, result, e);
+}
+
+int qmp_client_calls(struct qmp_client *c, struct qmp_call *calls, size_t n, int64_t timeout_ns,
+                     bool interruptible, struct err *e)
+{
+    struct call *begun[QMP_CALLS_MAX];
+    struct err other;
+    int rc = 0;
+    assert(n <= QMP_CALLS_MAX);
+    c->together = true;
+    for (size_t i = 0; i < n; i++) {
+        calls[i].result = NULL;
+        begun[i] = call_begin(c, calls[i].command, calls[i].args, timeout_ns);
+    }
+    c->together = false;
+    for (size_t i = 0; i < n; i++) {
+        other = (struct err){0};
+        if (call_end(c, begun[i], interruptible, &calls[i].result, rc == 0 ? e : &other) < 0)
+            rc = -1;
+    }
+    for (size_t i = 0; i < n && rc < 0; i++) {
+        json_object_put(calls[i].result);
+        calls[i].result = NULL;
+    }
     return rc;
 }
 

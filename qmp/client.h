@@ -25,6 +25,11 @@
 
 struct qmp_client;
 
+/* In what is sent to who carries QMP: it may be carried out at the same time as others that have this, too. */
+#define QMP_TOGETHER "together"
+
+enum { QMP_CALLS_MAX = 4 };
+
 /* `result` is lent, and NULL on failure, when `e` tells why; else `e` is unset. */
 typedef void qmp_reply_fn(void *arg, struct json_object *result, const struct err *e);
 
@@ -62,6 +67,18 @@ struct qmp_schema **qmp_client_schema(struct qmp_client *c);
 
 /* Within the event callback: QEMU's own time stamp of that event, CLOCK_REALTIME; 0: it has none. */
 int64_t qmp_client_event_epoch_ns(const struct qmp_client *c);
+
+/*
+ * Several calls that need neither each other nor any order: all are sent before the first answer is waited for, and who
+ * carries QMP may have them carried out at the same time. Takes all `args`; each result is given in its
+ * `result` (json_object_put() it), none on failure, when *e is of the first that failed, in their order.
+ */
+struct qmp_call {
+    const char *command;
+    struct json_object *args, *result;
+};
+int qmp_client_calls(struct qmp_client *c, struct qmp_call *calls, size_t n, int64_t timeout_ns,
+                     bool interruptible, struct err *e);
 
 bool qmp_client_lost(const struct qmp_client *c);
 

@@ -310,13 +310,10 @@ bool qmp_migration_in_pause(struct json_object *data)
            command_word(migration_words, status, VM_MIGRATION_UNKNOWN) == VM_MIGRATION_DEVICE;
 }
 
-int qmp_query_capabilities(struct qmp_client *c, qmp_capability_set *on, qmp_capability_set *known,
-                           struct err *e)
+static int command_read_capabilities(struct json_object *r, qmp_capability_set *on,
+                                     qmp_capability_set *known, struct err *e)
 {
-    CLEANUP_ANSWER struct json_object *r = NULL;
     *on = *known = 0;
-    if (command_look(c, "query-migrate-capabilities", NULL, &r, e) < 0)
-        return -1;
     if (!json_object_is_type(r, json_type_array))
         return err_set(e, ERR_PROTO, 0, "query-migrate-capabilities: not an array");
     for (size_t i = 0; i < json_object_array_length(r); i++) {
@@ -336,8 +333,17 @@ int qmp_query_capabilities(struct qmp_client *c, qmp_capability_set *on, qmp_cap
     return 0;
 }
 
-int qmp_set_capabilities(struct qmp_client *c, qmp_capability_set which, qmp_capability_set on,
-                         struct err *e)
+int qmp_query_capabilities(struct qmp_client *c, qmp_capability_set *on, qmp_capability_set *known,
+                           struct err *e)
+{
+    CLEANUP_ANSWER struct json_object *r = NULL;
+    *on = *known = 0;
+    if (command_look(c, "query-migrate-capabilities", NULL, &r, e) < 0)
+        return -1;
+    return command_read_capabilities(r, on, known, e);
+}
+
+static struct json_object *command_capabilities(qmp_capability_set which, qmp_capability_set on)
 {
     struct json_object *list = json_object_new_array();
     for (int cap = 0; cap < CAP_COUNT; cap++) {
@@ -351,30 +357,63 @@ int qmp_set_capabilities(struct qmp_client *c, qmp_capability_set which, qmp_cap
     }
     struct json_object *args = json_object_new_object();
     json_object_object_add(args, "capabilities", list);
-    return qmp_client_call(c, "migrate-set-capabilities", args, COMMAND_TIMEOUT_NS, false, NULL, e);
+    return args;
 }
 
-int qmp_query_parameters(struct qmp_client *c, struct qmp_parameters *p, struct json_object **all,
+int qmp_set_capabilities(struct qmp_client *c, qmp_capability_set which, qmp_capability_set on,
                          struct err *e)
 {
-    CLEANUP_ANSWER struct json_object *r = NULL;
+    return qmp_client_call(c, "migrate-set-capabilities", command_capabilities(which, on),
+                           COMMAND_TIMEOUT_NS, false, NULL, e);
+}
+
+static int command_read_parameters(struct json_object *r, struct qmp_parameters *p, struct err *e)
+{
     const char *compression = "";
     *p = (struct qmp_parameters){0};
-    if (command_look(c, "query-migrate-parameters", NULL, &r, e) < 0)
-        return -1;
     if (field_u64(r, "max-bandwidth", &p->max_bandwidth_bytes_per_s, e) < 0 ||
         field_u64(r, "downtime-limit", &p->downtime_limit_ms, e) < 0 ||
         field_u64_opt(r, "multifd-channels", &p->multifd_channels, e) < 0 ||
         field_text_opt(r, "multifd-compression", &compression, e) < 0)
         return err_wrap(e, "query-migrate-parameters");
     snprintf(p->multifd_compression, sizeof p->multifd_compression, "%s", compression);
+    return 0;
+}
+
+int qmp_query_parameters(struct qmp_client *c, struct qmp_parameters *p, struct json_object **all,
+                         struct err *e)
+{
+    CLEANUP_ANSWER struct json_object *r = NULL;
+    *p = (struct qmp_parameters){0};
+    if (command_look(c, "query-migrate-parameters", NULL, &r, e) < 0 ||
+        command_read_parameters(r, p, e) < 0)
+        return -1;
     if (all != NULL)
         *all = TAKE(r);
     return 0;
 }
 
-int qmp_set_parameters(struct qmp_client *c, const struct qmp_parameters *p,
-                       struct json_object *more, struct err *e)
+int qmp_query_capabilities_and_parameters(struct qmp_client *c, qmp_capability_set *on,
+                                          qmp_capability_set *known, struct qmp_parameters *p,
+                                          struct json_object **all, struct err *e)
+{
+    struct qmp_call calls[] = {{.command = "query-migrate-capabilities"},
+                               {.command = "query-migrate-parameters"}};
+    *on = *known = 0;
+    if (qmp_client_calls(c, calls, 2, COMMAND_TIMEOUT_NS, true, e) < 0)
+        return -1;
+    int rc = command_read_capabilities(calls[0].result, on, known, e);
+    if (rc == 0)
+        rc = command_read_parameters(calls[1].result, p, e);
+    if (rc == 0)
+        *all = TAKE(calls[1].result);
+    json_object_put(calls[0].result);
+    json_object_put(calls[1].result);
+    return rc;
+}
+
+static struct json_object *command_parameters(const struct qmp_parameters *p,
+                                              struct json_object *more)
 {
     struct json_object *args = json_object_new_object();
     json_object_object_add(args, "max-bandwidth",
@@ -390,7 +429,30 @@ int qmp_set_parameters(struct qmp_client *c, const struct qmp_parameters *p,
         json_object_object_foreach(more, name, value)
             json_object_object_add(args, name, json_object_get(value));
     }
-    return qmp_client_call(c, "migrate-set-parameters", args, COMMAND_TIMEOUT_NS, false, NULL, e);
+    return args;
+}
+
+int qmp_set_parameters(struct qmp_client *c, const struct qmp_parameters *p,
+                       struct json_object *more, struct err *e)
+{
+    return qmp_client_call(c, "migrate-set-parameters", command_parameters(p, more),
+                           COMMAND_TIMEOUT_NS, false, NULL, e);
+}
+
+int qmp_set_capabilities_and_parameters(struct qmp_client *c, qmp_capability_set which,
+                                        qmp_capability_set on, const struct qmp_parameters *p,
+                                        bool back, struct err *e)
+{
+    struct qmp_call calls[2];
+    calls[back] = (struct qmp_call){.command = "migrate-set-capabilities",
+                                    .args = command_capabilities(which, on)};
+    calls[!back] =
+        (struct qmp_call){.command = "migrate-set-parameters", .args = command_parameters(p, NULL)};
+    if (qmp_client_calls(c, calls, 2, COMMAND_TIMEOUT_NS, false, e) < 0)
+        return -1;
+    json_object_put(calls[0].result);
+    json_object_put(calls[1].result);
+    return 0;
 }
 
 /* QEMU counts in MiB here, though it calls them MB, and 0 takes the limit off.

@@ -72,6 +72,15 @@ int qmp_query_parameters(struct qmp_client *c, struct qmp_parameters *p, struct 
 int qmp_set_parameters(struct qmp_client *c, const struct qmp_parameters *p,
                        struct json_object *more, struct err *e);
 
+/* Both of a kind at the same time (qmp_client_calls()): where neither needs the other to be first. `back`: the
+ * parameters go out first, and theirs is the error that counts. */
+int qmp_query_capabilities_and_parameters(struct qmp_client *c, qmp_capability_set *on,
+                                          qmp_capability_set *known, struct qmp_parameters *p,
+                                          struct json_object **all, struct err *e);
+int qmp_set_capabilities_and_parameters(struct qmp_client *c, qmp_capability_set which,
+                                        qmp_capability_set on, const struct qmp_parameters *p,
+                                        bool back, struct err *e);
+
 /* What changes while a migration runs. */
 int qmp_tune(struct qmp_client *c, const struct vm_tuning *t, struct err *e);
 /* All limits of vCPUs are off. */

@@ -69,6 +69,22 @@ enum { VM_QMP_CHANNELS_BY_NAME = 2 };
 int vm_qmp_read_settings(struct vm_qmp *q, const struct vm_settings *s, struct qmp_settings *set,
                          struct err *e);
 
+/* Two of its operations (qmp/vm_qmp_settings.c). */
+int vm_qmp_check(struct vm *vm, const struct vm_settings *s, struct err *e);
+int vm_qmp_configure(struct vm *vm, const struct vm_settings *s, int64_t *limit_ns, struct err *e);
+
+/* What configure() does, in two parts: the first asks what there is, and touches nothing; the second sets. It needs
+ * what the first has left in *c, and frees it, as vm_qmp_change_clear() does. */
+struct vm_qmp_change {
+    qmp_capability_set known;
+    struct qmp_settings set;
+};
+int vm_qmp_ask_settings(struct vm_qmp *q, const struct vm_settings *s, struct vm_qmp_change *c,
+                        struct err *e);
+int vm_qmp_change_settings(struct vm_qmp *q, const struct vm_settings *s, struct vm_qmp_change *c,
+                           int64_t *limit_ns, struct err *e);
+void vm_qmp_change_clear(struct vm_qmp_change *c);
+
 /* Asks for the parameters, and remembers them, also those of *set. */
 int vm_qmp_remember_parameters(struct vm_qmp *q, const struct qmp_settings *set, struct err *e);
 

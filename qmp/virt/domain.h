@@ -37,6 +37,10 @@ int virt_domain_find(struct virt_host *h, const char *name_or_uuid, struct virt_
  * none. */
 virDomainPtr virt_domain_get(const struct virt_domain *d, struct err *e);
 
+/* The same, without asking libvirt whether it is there, where it was looked up before: for a call that tells so itself.
+ * A call on a domain that is gone ends in VIR_ERR_NO_DOMAIN; its number (virDomainGetID()) may be an older one's. */
+virDomainPtr virt_domain_handle(const struct virt_domain *d, struct err *e);
+
 /* Whether it exists and its QEMU lives, in libvirt's word: 1 or 0; -1: libvirt does not answer. */
 int virt_domain_active(const struct virt_domain *d, struct err *e);
 /* The same, and with 1 the domain: virDomainFree() it. */

@@ -9,6 +9,9 @@
  * has: what it reads there is one byte, "armed", another when godwit limits the source's vCPUs, and when
  * godwit is gone however that came, the end of the file. Godwit ends it, and waits for it, before it ends itself.
  *
+ * It connects to the source's libvirt at once, and to the destination's only then: godwit has just shown that this works,
+ * and a second ssh to that host would be on the way of the migration.
+ *
  * Then it does what godwit would have done: the source is ended when the destination has the guest
  * whole, by the destination's own word. Both are known by the mark of the migration, which is on their
  * QEMUs. A source that stands before its gate is left there, for QEMU itself refuses to resume it.
@@ -50,7 +53,7 @@
 /* Any other byte arms it. */
 #define GUARD_LIMITS 'l'
 
-/* As long as it takes two connections to open. */
+/* As long as it takes a connection to open. */
 #define GUARD_READY_MS 15000
 
 #define GUARD_TICK_NS (200 * NS_PER_MS)
@@ -366,7 +369,7 @@ int virt_guard_main(int argc, char **argv)
     g.source.name = argv[5];
     snprintf(g.source.uuid, sizeof g.source.uuid, "%s", argv[4]);
     g.source_host = virt_host_open(argv[2], "source", &e);
-    g.destination_host = g.source_host != NULL ? virt_host_open(argv[3], "destination", &e) : NULL;
+    g.destination_host = g.source_host != NULL ? virt_host_later(argv[3], "destination", &e) : NULL;
     if (g.destination_host != NULL) {
         g.destination = g.source;
         g.source.host = g.source_host;

@@ -36,19 +36,29 @@
 #include "qmp/virt/xml.h"
 
 #define HOST_KEEPALIVE_S 5
+/* A call that has not returned when its connection has been dead for so long never does. */
+#define HOST_HANGING_MS 1000
 #define HOST_AWAIT_MS ((VIRT_HOST_DEAD_S + 2 * HOST_KEEPALIVE_S) * 1000)
 
 /* How long the process waits for calls when it ends. One that takes longer waits for something, and is not about to
  * end in the very moment that the connection does. */
 #define HOST_SETTLE_MS 2000
 
+/* As many domains as a migration has to do with on one host, and more. */
+#define HOST_HANDLES 4
+
 struct virt_host {
     char *uri;
     const char *role;
     pthread_mutex_t lock;
-    virConnectPtr conn; /* NULL: was lost, and not made again yet */
+    virConnectPtr conn;                 /* NULL: was lost, and not made again yet */
+    virDomainPtr handles[HOST_HANDLES]; /* of that connection */
+    pthread_mutex_t name_lock, capabilities_lock, version_lock; /* held while it is asked */
+    char *name, *capabilities;
+    unsigned long version;
     atomic_int refs;
-    atomic_int calls; /* of other threads, under way */
+    atomic_int calls;       /* of other threads, under way on this connection */
+    atomic_uint generation; /* of the connection */
 };
 
 static void *host_turn_events(void *arg)
@@ -71,6 +81,10 @@ static int host_begin_failed;
 
 /* Of all hosts: the calls of other threads that are under way; and whether the process ends. */
 static atomic_int host_calls;
+
+/* The connection on which this thread is in a call. */
+static _Thread_local unsigned host_entered;
+static _Thread_local bool host_waits_for_none;
 static atomic_bool host_ending;
 
 /* By atexit(). */
@@ -133,7 +147,12 @@ static const char *host_words(const char *words)
 
 int virt_host_fail(const struct virt_host *h, struct err *e, const char *what)
 {
-    const virError *error = virGetLastError();
+    return virt_host_fail_by(h, virGetLastError(), e, what);
+}
+
+int virt_host_fail_by(const struct virt_host *h, const virError *error, struct err *e,
+                      const char *what)
+{
     if (error == NULL || error->code == VIR_ERR_OK)
         return err_set(e, ERR_VIRT, 0, "%s: %s: libvirt does not say why", h->role, what);
     enum err_class class = host_error_is_loss(error)                  ? ERR_LOST
@@ -167,7 +186,7 @@ static int host_connect(struct virt_host *h, struct err *e)
     return 0;
 }
 
-struct virt_host *virt_host_open(const char *uri, const char *role, struct err *e)
+struct virt_host *virt_host_later(const char *uri, const char *role, struct err *e)
 {
     static pthread_once_t begun = PTHREAD_ONCE_INIT;
     pthread_once(&begun, host_begin);
@@ -190,7 +209,16 @@ struct virt_host *virt_host_open(const char *uri, const char *role, struct err *
     }
     *h = (struct virt_host){.uri = copy, .role = role, .refs = 1};
     pthread_mutex_init(&h->lock, NULL);
-    if (host_connect(h, e) < 0) {
+    pthread_mutex_init(&h->name_lock, NULL);
+    pthread_mutex_init(&h->capabilities_lock, NULL);
+    pthread_mutex_init(&h->version_lock, NULL);
+    return h;
+}
+
+struct virt_host *virt_host_open(const char *uri, const char *role, struct err *e)
+{
+    struct virt_host *h = virt_host_later(uri, role, e);
+    if (h != NULL && host_connect(h, e) < 0) {
         if (strstr(uri, "+ssh") != NULL)
             err_hint(e, "ssh to that host must work without a prompt, and libvirtd must run there");
         else
@@ -201,13 +229,27 @@ struct virt_host *virt_host_open(const char *uri, const char *role, struct err *
     return h;
 }
 
+/* Under the lock, or when nobody else has the host any more. */
+static void host_drop_handles(struct virt_host *h)
+{
+    for (int i = 0; i < HOST_HANDLES; i++)
+        if (h->handles[i] != NULL)
+            virDomainFree(TAKE(h->handles[i]));
+}
+
 void virt_host_close(struct virt_host *h)
 {
     if (h == NULL || atomic_fetch_sub(&h->refs, 1) > 1)
         return;
+    host_drop_handles(h);
     if (h->conn != NULL)
         virConnectClose(h->conn);
     pthread_mutex_destroy(&h->lock);
+    pthread_mutex_destroy(&h->name_lock);
+    pthread_mutex_destroy(&h->capabilities_lock);
+    pthread_mutex_destroy(&h->version_lock);
+    free(h->name);
+    free(h->capabilities);
     free(h->uri);
     free(h);
 }
@@ -227,21 +269,36 @@ void virt_host_enter(struct virt_host *h)
         for (;;)
             pause();
     }
+    host_entered = atomic_load(&h->generation);
     atomic_fetch_add(&h->calls, 1);
 }
 
 void virt_host_leave(struct virt_host *h)
 {
-    atomic_fetch_sub(&h->calls, 1);
+    if (host_entered == atomic_load(&h->generation)) /* else they are counted no more */
+        atomic_fetch_sub(&h->calls, 1);
     atomic_fetch_sub(&host_calls, 1);
 }
 
+void virt_host_wait_for_none(void)
+{
+    host_waits_for_none = true;
+}
+
 /* Until no other thread is in a call, or its connection is known to be alive: the keepalive would
- * have ended the call. */
+ * have ended the call. When it is dead all but one may hang for ever (at_once.c). */
 static void host_await_calls(struct virt_host *h)
 {
-    for (int ms = 0; atomic_load(&h->calls) > 0 && ms < HOST_AWAIT_MS; ms += 10)
+    int dead_ms = 0;
+    if (host_waits_for_none)
+        return;
+    for (int ms = 0; atomic_load(&h->calls) > 0 && ms < HOST_AWAIT_MS && dead_ms < HOST_HANGING_MS;
+         ms += 10) {
+        pthread_mutex_lock(&h->lock);
+        dead_ms += h->conn != NULL && virConnectIsAlive(h->conn) == 1 ? 0 : 10;
+        pthread_mutex_unlock(&h->lock);
         usleep(10000);
+    }
 }
 
 virConnectPtr virt_host_connection(struct virt_host *h, struct err *e)
@@ -249,8 +306,11 @@ virConnectPtr virt_host_connection(struct virt_host *h, struct err *e)
     host_await_calls(h);
     pthread_mutex_lock(&h->lock);
     if (h->conn != NULL && virConnectIsAlive(h->conn) != 1) {
+        host_drop_handles(h);
         virConnectClose(h->conn);
         h->conn = NULL;
+        atomic_fetch_add(&h->generation, 1);
+        atomic_store(&h->calls, 0);
         log_info("%s: the connection to libvirt was lost", h->role);
     }
     virConnectPtr conn = NULL;
@@ -272,18 +332,56 @@ const char *virt_host_role(const struct virt_host *h)
     return h->role;
 }
 
+/* ---- what is asked once ---- */
+
+const char *virt_host_name(struct virt_host *h, struct err *e)
+{
+    pthread_mutex_lock(&h->name_lock);
+    virConnectPtr conn = h->name == NULL ? virt_host_connection(h, e) : NULL;
+    if (conn != NULL) {
+        h->name = virConnectGetHostname(conn);
+        if (h->name == NULL)
+            virt_host_fail(h, e, "libvirt does not report the host's name");
+        virConnectClose(conn);
+    }
+    pthread_mutex_unlock(&h->name_lock);
+    return h->name;
+}
+
+const char *virt_host_capabilities(struct virt_host *h, struct err *e)
+{
+    pthread_mutex_lock(&h->capabilities_lock);
+    virConnectPtr conn = h->capabilities == NULL ? virt_host_connection(h, e) : NULL;
+    if (conn != NULL) {
+        h->capabilities = virConnectGetCapabilities(conn);
+        if (h->capabilities == NULL)
+            virt_host_fail(h, e, "cannot read the host's capabilities");
+        virConnectClose(conn);
+    }
+    pthread_mutex_unlock(&h->capabilities_lock);
+    return h->capabilities;
+}
+
+unsigned long virt_host_qemu_version(struct virt_host *h, struct err *e)
+{
+    pthread_mutex_lock(&h->version_lock);
+    virConnectPtr conn = h->version == 0 ? virt_host_connection(h, e) : NULL;
+    if (conn != NULL) {
+        if (virConnectGetVersion(conn, &h->version) < 0)
+            virt_host_fail(h, e, "libvirt does not report QEMU's version");
+        else if (h->version == 0)
+            err_set(e, ERR_VIRT, 0, "%s: libvirt has no QEMU there", h->role);
+        virConnectClose(conn);
+    }
+    pthread_mutex_unlock(&h->version_lock);
+    return h->version;
+}
+
 int virt_host_uuid(struct virt_host *h, char uuid[VIRT_UUID_TEXT], struct err *e)
 {
-    virConnectPtr conn = virt_host_connection(h, e);
-    if (conn == NULL)
+    const char *text = virt_host_capabilities(h, e);
+    if (text == NULL)
         return -1;
-    CLEANUP_FREE char *text = virConnectGetCapabilities(conn);
-    if (text == NULL) {
-        virt_host_fail(h, e, "cannot read the host's capabilities");
-        virConnectClose(conn);
-        return -1;
-    }
-    virConnectClose(conn);
     CLEANUP_XML xmlDocPtr doc = xml_parse(text, "the capabilities", e);
     if (doc == NULL)
         return -1;
@@ -292,6 +390,43 @@ int virt_host_uuid(struct virt_host *h, char uuid[VIRT_UUID_TEXT], struct err *e
         return err_set(e, ERR_PROTO, 0, "%s: its capabilities have no host UUID", h->uri);
     snprintf(uuid, VIRT_UUID_TEXT, "%s", value);
     return 0;
+}
+
+/* ---- handles ---- */
+
+static bool host_handle_is(virDomainPtr dom, const char *uuid)
+{
+    char text[VIRT_UUID_TEXT];
+    return dom != NULL && virDomainGetUUIDString(dom, text) == 0 && strcmp(text, uuid) == 0;
+}
+
+virDomainPtr virt_host_handle(struct virt_host *h, virConnectPtr conn, const char *uuid)
+{
+    virDomainPtr found = NULL;
+    pthread_mutex_lock(&h->lock);
+    for (int i = 0; conn == h->conn && i < HOST_HANDLES && found == NULL; i++)
+        if (host_handle_is(h->handles[i], uuid))
+            found = h->handles[i];
+    if (found != NULL)
+        virDomainRef(found);
+    pthread_mutex_unlock(&h->lock);
+    return found;
+}
+
+void virt_host_keep_handle(struct virt_host *h, virDomainPtr dom)
+{
+    char uuid[VIRT_UUID_TEXT];
+    pthread_mutex_lock(&h->lock);
+    if (virDomainGetConnect(dom) == h->conn && virDomainGetUUIDString(dom, uuid) == 0) {
+        int at = 0;
+        for (int i = 0; i < HOST_HANDLES && !host_handle_is(h->handles[at], uuid); i++)
+            at = h->handles[at] != NULL && i < HOST_HANDLES - 1 ? i + 1 : at;
+        virDomainRef(dom);
+        if (h->handles[at] != NULL)
+            virDomainFree(h->handles[at]);
+        h->handles[at] = dom;
+    }
+    pthread_mutex_unlock(&h->lock);
 }
 
 /* ---- where it is ---- */

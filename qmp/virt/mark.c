@@ -10,6 +10,7 @@
  */
 #include "qmp/virt/mark.h"
 
+#include <errno.h>
 #include <libvirt/virterror.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,11 +47,23 @@ static xmlDocPtr mark_get(virDomainPtr dom)
     return text != NULL ? xml_parse(text, "the mark", &none) : NULL;
 }
 
-/* The id on a running domain, free() it; NULL: none. */
-static char *virt_mark_read(virDomainPtr dom)
+/* The same of a domain that may have ended: 1; 0: it has no mark, or does not run; -1: libvirt does not answer. */
+static int mark_look(const struct virt_domain *d, virDomainPtr *dom, xmlDocPtr *doc, struct err *e)
 {
-    CLEANUP_XML xmlDocPtr doc = mark_get(dom);
-    return doc != NULL ? xml_attribute(xmlDocGetRootElement(doc), "id") : NULL;
+    *dom = virt_domain_handle(d, e);
+    if (*dom == NULL) {
+        if (e->sys != ENOENT)
+            return -1;
+        err_clear(e);
+        return 0;
+    }
+    *doc = mark_get(*dom);
+    if (*doc != NULL)
+        return 1;
+    if (virt_last_error_is(VIR_ERR_NO_DOMAIN_METADATA) ||
+        virt_last_error_is(VIR_ERR_OPERATION_INVALID) || virt_last_error_is(VIR_ERR_NO_DOMAIN))
+        return 0;
+    return virt_host_fail(d->host, e, "cannot read the domain's metadata");
 }
 
 static int mark_title(virDomainPtr dom, const char *title)
@@ -111,7 +124,9 @@ int virt_mark_owner(virDomainPtr dom, struct virt_mark_owner *o)
 static int mark_replace(const struct virt_domain *d, virDomainPtr dom, struct err *e)
 {
     struct virt_mark_owner owner;
-    if (virt_mark_owner(dom, &owner) > 0 && owner.state == OWNER_ALIVE)
+    if (virt_mark_owner(dom, &owner) == 0)
+        return 0;
+    if (owner.state == OWNER_ALIVE)
         return err_set(e, ERR_VIRT, 0,
                        "%s: domain %s is being migrated by another godwit, process %u on this host",
                        virt_host_role(d->host), d->name, owner.pid);
@@ -120,7 +135,7 @@ static int mark_replace(const struct virt_domain *d, virDomainPtr dom, struct er
 
 int virt_mark_set(const struct virt_domain *d, const char *id, const char *peer, struct err *e)
 {
-    CLEANUP_DOMAIN virDomainPtr dom = virt_domain_get(d, e);
+    CLEANUP_DOMAIN virDomainPtr dom = virt_domain_handle(d, e);
     if (dom == NULL || mark_replace(d, dom, e) < 0)
         return -1;
     CLEANUP_FREE char *title =
@@ -141,12 +156,10 @@ int virt_mark_set(const struct virt_domain *d, const char *id, const char *peer,
 int virt_mark_clear(const struct virt_domain *d, struct err *e)
 {
     CLEANUP_DOMAIN virDomainPtr dom = NULL;
-    int active = virt_domain_get_active(d, &dom, e);
-    if (active <= 0)
-        return active;
-    CLEANUP_XML xmlDocPtr doc = mark_get(dom);
-    if (doc == NULL)
-        return 0;
+    CLEANUP_XML xmlDocPtr doc = NULL;
+    int marked = mark_look(d, &dom, &doc, e);
+    if (marked <= 0)
+        return marked;
     CLEANUP_FREE char *covered = xml_attribute(xmlDocGetRootElement(doc), "title");
     if ((covered == NULL || mark_title(dom, covered[0] != '\0' ? covered : NULL) == 0) &&
         mark_set_element(dom, NULL) == 0)
@@ -157,16 +170,12 @@ int virt_mark_clear(const struct virt_domain *d, struct err *e)
 int virt_mark_is(const struct virt_domain *d, const char *id, struct err *e)
 {
     CLEANUP_DOMAIN virDomainPtr dom = NULL;
-    int active = virt_domain_get_active(d, &dom, e);
-    if (active <= 0)
-        return active;
-    CLEANUP_FREE char *there = virt_mark_read(dom);
-    if (there != NULL)
-        return strcmp(there, id) == 0;
-    if (virt_last_error_is(VIR_ERR_NO_DOMAIN_METADATA) ||
-        virt_last_error_is(VIR_ERR_OPERATION_INVALID)) /* it has ended just now */
-        return 0;
-    return virt_host_fail(d->host, e, "cannot read the domain's metadata");
+    CLEANUP_XML xmlDocPtr doc = NULL;
+    int marked = mark_look(d, &dom, &doc, e);
+    if (marked <= 0)
+        return marked;
+    CLEANUP_FREE char *there = xml_attribute(xmlDocGetRootElement(doc), "id");
+    return there != NULL && strcmp(there, id) == 0;
 }
 
 int virt_mark_destroy(const struct virt_domain *d, const char *id, struct err *e)

@@ -17,6 +17,10 @@
  * A command that libvirt gave up because the domain is busy stays unanswered: it may have been
  * carried out or not, and the client's own deadline is for that.
  *
+ * Requests that say that they may (QMP_TOGETHER) are carried out at the same time, each by a thread of its own: an
+ * errand. So are the two registrations of events, for a domain that was just made. Any other request waits for them.
+ * One that libvirt never returns from (at_once.c) keeps the thread for ever, and the client has its deadline.
+ *
  * The thread and the callbacks hold a reference each, since a call may outlive the client.
  */
 #include "qmp/virt/monitor.h"
@@ -36,6 +40,7 @@
 
 #include "core/cleanup.h"
 #include "core/log.h"
+#include "qmp/client.h"
 
 /* How long the word that QEMU has ended may come after the first command that fails for it. */
 #define MONITOR_LAST_WORD_MS 2000
@@ -53,6 +58,9 @@ struct virt_monitor {
     pthread_mutex_t write_lock; /* of fd's stream: lines are whole */
     bool closed;                /* under it */
     atomic_bool ended;
+    pthread_mutex_t errands_lock;
+    pthread_cond_t errand_done;
+    int errands; /* calls that are under way in threads of their own; under the lock */
 };
 
 static void monitor_put(void *arg)
@@ -68,6 +76,8 @@ static void monitor_put(void *arg)
         close(m->fd);
     virt_host_close(m->host);
     pthread_mutex_destroy(&m->write_lock);
+    pthread_mutex_destroy(&m->errands_lock);
+    pthread_cond_destroy(&m->errand_done);
     free(m);
 }
 
@@ -175,17 +185,23 @@ static bool monitor_call_failed(struct virt_monitor *m, struct json_object *id)
     return false;
 }
 
+/* What is not QEMU's to answer. */
+static bool monitor_is_ours(struct json_object *request)
+{
+    struct json_object *command = NULL;
+    json_object_object_get_ex(request, "execute", &command);
+    return command != NULL && strcmp(json_object_get_string(command), "qmp_capabilities") == 0;
+}
+
 /* What the client sent. False: the stream is to end. */
 static bool monitor_serve(struct virt_monitor *m, struct json_object *request)
 {
-    struct json_object *id = NULL, *command = NULL;
+    struct json_object *id = NULL;
     json_object_object_get_ex(request, "id", &id);
-    json_object_object_get_ex(request, "execute", &command);
-    CLEANUP_FREE char *name = command != NULL ? strdup(json_object_get_string(command)) : NULL;
     json_object_get(id);
     json_object_object_del(request, "id");
     bool go_on = true;
-    if (name != NULL && strcmp(name, "qmp_capabilities") == 0) { /* libvirt has done that */
+    if (monitor_is_ours(request)) { /* libvirt has done that */
         struct json_object *answer = json_object_new_object();
         json_object_object_add(answer, "return", json_object_new_object());
         monitor_answer(m, answer, id);
@@ -210,6 +226,76 @@ static bool monitor_serve(struct virt_monitor *m, struct json_object *request)
     return go_on;
 }
 
+/* ---- errands: what is done at the same time ---- */
+
+struct errand {
+    struct virt_monitor *m; /* referenced */
+    void (*run)(struct virt_monitor *m, struct json_object *request);
+    struct json_object *request; /* its own; NULL: none */
+};
+
+static void *errand_thread(void *arg)
+{
+    struct errand *one = arg;
+    struct virt_monitor *m = one->m;
+    one->run(m, one->request);
+    json_object_put(one->request);
+    free(one);
+    pthread_mutex_lock(&m->errands_lock);
+    m->errands--;
+    pthread_cond_signal(&m->errand_done);
+    pthread_mutex_unlock(&m->errands_lock);
+    monitor_put(m);
+    return NULL;
+}
+
+/* Takes `request`. Where there is no thread for it, it is run here. */
+static void monitor_send_errand(struct virt_monitor *m,
+                                void (*run)(struct virt_monitor *m, struct json_object *request),
+                                struct json_object *request)
+{
+    struct errand *one = malloc(sizeof *one);
+    if (one == NULL) {
+        run(m, request);
+        json_object_put(request);
+        return;
+    }
+    *one = (struct errand){monitor_get(m), run, request};
+    pthread_mutex_lock(&m->errands_lock);
+    m->errands++;
+    pthread_mutex_unlock(&m->errands_lock);
+    if (virt_thread(errand_thread, one) != 0)
+        errand_thread(one);
+}
+
+static void monitor_await_errands(struct virt_monitor *m)
+{
+    pthread_mutex_lock(&m->errands_lock);
+    while (m->errands > 0)
+        pthread_cond_wait(&m->errand_done, &m->errands_lock);
+    pthread_mutex_unlock(&m->errands_lock);
+}
+
+static void errand_serve(struct virt_monitor *m, struct json_object *request)
+{
+    if (!monitor_serve(m, request))
+        monitor_shut(m);
+}
+
+/* False: the stream is to end. What does not say that it may, waits until nothing else is under way. */
+static bool monitor_take(struct virt_monitor *m, struct json_object *request)
+{
+    bool together = json_object_object_get_ex(request, QMP_TOGETHER, NULL);
+    json_object_object_del(request, QMP_TOGETHER);
+    if (together) {
+        monitor_send_errand(m, errand_serve, json_object_get(request));
+        return true;
+    }
+    if (!monitor_is_ours(request))
+        monitor_await_errands(m);
+    return monitor_serve(m, request);
+}
+
 static void monitor_greet(struct virt_monitor *m)
 {
     monitor_write(m, json_tokener_parse("{\"QMP\": {\"version\": {}, \"capabilities\": []}}"));
@@ -224,14 +310,17 @@ static void *monitor_thread(void *arg)
     bool go_on = in != NULL;
     while (go_on && getline(&line, &size, in) > 0) {
         struct json_object *request = json_tokener_parse(line);
-        go_on = json_object_is_type(request, json_type_object) && monitor_serve(m, request);
+        go_on = json_object_is_type(request, json_type_object) && monitor_take(m, request);
         json_object_put(request);
     }
     monitor_shut(m);
+    monitor_await_errands(m);
     virt_host_enter(m->host);
     if (virConnectIsAlive(m->conn) == 1) {
-        virConnectDomainQemuMonitorEventDeregister(m->conn, m->qemu_events);
-        virConnectDomainEventDeregisterAny(m->conn, m->lifecycle);
+        if (m->qemu_events >= 0)
+            virConnectDomainQemuMonitorEventDeregister(m->conn, m->qemu_events);
+        if (m->lifecycle >= 0)
+            virConnectDomainEventDeregisterAny(m->conn, m->lifecycle);
     } /* else they are gone with the connection; what they hold is not worth a call on a dead one */
     virt_host_leave(m->host);
     monitor_put(m);
@@ -254,37 +343,70 @@ static int monitor_socket(struct virt_monitor *m, int *fd, struct err *e)
     return 0;
 }
 
-/* The callbacks come first: what QEMU says from now on is in the stream. */
-static int monitor_listen(struct virt_monitor *m, const struct virt_domain *d, struct err *e)
+/* Libvirt's error is still there. */
+static bool monitor_register_qemu(struct virt_monitor *m)
 {
     m->qemu_events = virConnectDomainQemuMonitorEventRegister(
         m->conn, m->dom, NULL, monitor_on_qemu_event, monitor_get(m), monitor_put, 0);
-    if (m->qemu_events < 0) {
+    return m->qemu_events >= 0;
+}
+
+static bool monitor_register_lifecycle(struct virt_monitor *m)
+{
+    m->lifecycle = virConnectDomainEventRegisterAny(m->conn, m->dom, VIR_DOMAIN_EVENT_ID_LIFECYCLE,
+                                                    VIRT_EVENT_CALLBACK(monitor_on_lifecycle),
+                                                    monitor_get(m), monitor_put);
+    return m->lifecycle >= 0;
+}
+
+static void monitor_unheard(struct virt_monitor *m)
+{
+    log_warn("%s: cannot listen to events: %s", virDomainGetName(m->dom), virGetLastErrorMessage());
+    monitor_put(m); /* the callback's */
+    monitor_shut(m);
+}
+
+static void errand_register_qemu(struct virt_monitor *m, struct json_object *none)
+{
+    (void)none;
+    if (!monitor_register_qemu(m))
+        monitor_unheard(m);
+}
+
+static void errand_register_lifecycle(struct virt_monitor *m, struct json_object *none)
+{
+    (void)none;
+    if (!monitor_register_lifecycle(m))
+        monitor_unheard(m);
+}
+
+/* The callbacks come first: what QEMU says from now on is in the stream. */
+static int monitor_listen(struct virt_monitor *m, const struct virt_domain *d, struct err *e)
+{
+    if (!monitor_register_qemu(m)) {
         virt_host_fail(d->host, e, "cannot listen to QEMU's events");
         monitor_put(m);
         return -1;
     }
-    m->lifecycle = virConnectDomainEventRegisterAny(m->conn, m->dom, VIR_DOMAIN_EVENT_ID_LIFECYCLE,
-                                                    VIRT_EVENT_CALLBACK(monitor_on_lifecycle),
-                                                    monitor_get(m), monitor_put);
-    if (m->lifecycle < 0) {
+    if (!monitor_register_lifecycle(m)) {
         virt_host_fail(d->host, e, "cannot listen to libvirt's events");
         monitor_put(m);
         return -1;
     }
     int active = virDomainIsActive(m->dom);
-    if (active < 0)
-        return virt_host_fail(d->host, e, d->name);
     if (active > 0)
         return 0;
+    if (active < 0 && !virt_last_error_is(VIR_ERR_NO_DOMAIN))
+        return virt_host_fail(d->host, e, d->name);
     err_set(e, ERR_LOST, 0, "%s: domain %s is not active", virt_host_role(d->host), d->name);
     e->sys = ENOENT;
     return -1;
 }
 
-static void *monitor_open(const void *target, int *fd, struct err *e)
+/* `made`: it was just made by us, says nothing yet, and has no event to be missed before its first command that is
+ * sent alone; then who has ended is known by the next call, which fails. */
+static void *monitor_begin(const struct virt_domain *d, bool made, int *fd, struct err *e)
 {
-    const struct virt_domain *d = target;
     struct virt_monitor *m = calloc(1, sizeof *m);
     *fd = -1;
     if (m == NULL) {
@@ -294,7 +416,9 @@ static void *monitor_open(const void *target, int *fd, struct err *e)
     *m = (struct virt_monitor){
         .refs = 1, .host = virt_host_ref(d->host), .fd = -1, .qemu_events = -1, .lifecycle = -1};
     pthread_mutex_init(&m->write_lock, NULL);
-    m->dom = virt_domain_get(d, e);
+    pthread_mutex_init(&m->errands_lock, NULL);
+    pthread_cond_init(&m->errand_done, NULL);
+    m->dom = virt_domain_handle(d, e);
     if (m->dom == NULL) {
         if (e->sys == ENOENT)
             e->class = ERR_LOST;
@@ -305,14 +429,19 @@ static void *monitor_open(const void *target, int *fd, struct err *e)
     if (monitor_socket(m, fd, e) < 0)
         goto failed;
     monitor_greet(m); /* before the first event */
-    if (monitor_listen(m, d, e) < 0)
+    if (!made && monitor_listen(m, d, e) < 0)
         goto failed;
+    if (made) {
+        monitor_send_errand(m, errand_register_qemu, NULL);
+        monitor_send_errand(m, errand_register_lifecycle, NULL);
+    }
 
     int sys = virt_thread(monitor_thread, monitor_get(m));
     if (sys == 0)
         return m;
     monitor_put(m);
     err_set(e, ERR_IO, sys, "cannot start a thread");
+    monitor_await_errands(m);
 
 failed:
     if (m->qemu_events >= 0)
@@ -323,6 +452,16 @@ failed:
         close(TAKE_FD(*fd));
     monitor_put(m);
     return NULL;
+}
+
+static void *monitor_open(const void *target, int *fd, struct err *e)
+{
+    return monitor_begin(target, false, fd, e);
+}
+
+static void *monitor_open_made(const void *target, int *fd, struct err *e)
+{
+    return monitor_begin(target, true, fd, e);
 }
 
 static bool monitor_has_ended(const void *carried)
@@ -342,12 +481,27 @@ static int monitor_active(const void *target, struct err *e)
     return virt_domain_active(target, e);
 }
 
+static void monitor_endpoint(const struct virt_domain *d, const struct qmp_carrier *libvirt,
+                             struct qmp_endpoint *ep)
+{
+    *ep = (struct qmp_endpoint){.scheme = QMP_CARRIED, .carrier = libvirt, .target = d};
+    snprintf(ep->text, sizeof ep->text, "domain %s at %s", d->name, virt_host_uri(d->host));
+}
+
 void virt_monitor_endpoint(const struct virt_domain *d, struct qmp_endpoint *ep)
 {
     static const struct qmp_carrier libvirt = {.open = monitor_open,
                                                .ended = monitor_has_ended,
                                                .close = monitor_close,
                                                .active = monitor_active};
-    *ep = (struct qmp_endpoint){.scheme = QMP_CARRIED, .carrier = &libvirt, .target = d};
-    snprintf(ep->text, sizeof ep->text, "domain %s at %s", d->name, virt_host_uri(d->host));
+    monitor_endpoint(d, &libvirt, ep);
+}
+
+void virt_monitor_endpoint_made(const struct virt_domain *d, struct qmp_endpoint *ep)
+{
+    static const struct qmp_carrier libvirt = {.open = monitor_open_made,
+                                               .ended = monitor_has_ended,
+                                               .close = monitor_close,
+                                               .active = monitor_active};
+    monitor_endpoint(d, &libvirt, ep);
 }

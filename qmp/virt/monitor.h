@@ -12,4 +12,8 @@
 /* The endpoint of a domain's QEMU, which is reached so. The domain must live as long. */
 void virt_monitor_endpoint(const struct virt_domain *d, struct qmp_endpoint *ep);
 
+/* The same of one that the caller has just made, and that says nothing before it is told something: opening it
+ * waits for nothing, and its events are in the stream from the first command on that is sent alone. */
+void virt_monitor_endpoint_made(const struct virt_domain *d, struct qmp_endpoint *ep);
+
 #endif

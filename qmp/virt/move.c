@@ -10,18 +10,6 @@
 #include "qmp/virt/incoming.h"
 #include "qmp/virt/mark.h"
 
-static int move_host_name(struct virt_host *h, char *name, size_t room, struct err *e)
-{
-    CLEANUP_CONNECTION virConnectPtr conn = virt_host_connection(h, e);
-    if (conn == NULL)
-        return -1;
-    CLEANUP_FREE char *hostname = virConnectGetHostname(conn);
-    if (hostname == NULL)
-        return virt_host_fail(h, e, "libvirt does not report the host's name");
-    snprintf(name, room, "%s", hostname);
-    return 0;
-}
-
 void virt_move_shells_begin(struct virt_move_shells *shells,
                             const struct virt_route_options *options)
 {
@@ -41,11 +29,10 @@ void virt_move_shells_close(struct virt_move_shells *shells)
 /* Where the source's QEMU is to reach the destination's. */
 static int move_find_address(struct virt_move *m, struct virt_move_shells *shells, struct err *e)
 {
-    char from[VIRT_ADDRESS_HOST], to[VIRT_ADDRESS_HOST];
     char from_uuid[VIRT_UUID_TEXT], to_uuid[VIRT_UUID_TEXT];
-    if (move_host_name(m->source_host, from, sizeof from, e) < 0 ||
-        move_host_name(m->destination_host, to, sizeof to, e) < 0 ||
-        virt_host_uuid(m->source_host, from_uuid, e) < 0 ||
+    const char *from = virt_host_name(m->source_host, e);
+    const char *to = from != NULL ? virt_host_name(m->destination_host, e) : NULL;
+    if (to == NULL || virt_host_uuid(m->source_host, from_uuid, e) < 0 ||
         virt_host_uuid(m->destination_host, to_uuid, e) < 0)
         return -1;
     const struct virt_address_query q = {
@@ -83,18 +70,22 @@ static int move_take_clean(struct virt_move *m, struct err *e)
     return m->clean_xml != NULL ? 0 : -1;
 }
 
-int virt_move_open(struct virt_move *m, struct virt_host *source, struct virt_host *destination,
-                   struct virt_move_shells *shells, const struct virt_route_options *options,
-                   struct err *e)
+int virt_move_find(struct virt_move *m, struct virt_host *source,
+                   const struct virt_route_options *options, struct err *e)
 {
-    *m = (struct virt_move){
-        .source_host = source, .destination_host = destination, .options = options};
+    *m = (struct virt_move){.source_host = source, .options = options};
     if (virt_domain_find(source, options->domain, &m->source, e) < 0)
         return -1;
     m->destination = m->source;
-    m->destination.host = destination;
     if (options->dname != NULL)
         m->destination.name = text_keep("%s", options->dname);
+    return 0;
+}
+
+int virt_move_open(struct virt_move *m, struct virt_host *destination,
+                   struct virt_move_shells *shells, struct err *e)
+{
+    m->destination_host = m->destination.host = destination;
     if (move_find_address(m, shells, e) < 0)
         return -1;
     m->source_instance = virt_domain_instance(&m->source, e);
@@ -137,12 +128,9 @@ bool virt_move_can_prove(const struct vm_facts *f)
 int virt_move_expected_facts(const struct virt_move *m, const struct vm_facts *source,
                              struct vm_facts *destination, struct err *e)
 {
-    CLEANUP_CONNECTION virConnectPtr conn = virt_host_connection(m->destination_host, e);
-    unsigned long v = 0;
-    if (conn == NULL)
+    unsigned long v = virt_host_qemu_version(m->destination_host, e);
+    if (v == 0)
         return -1;
-    if (virConnectGetVersion(conn, &v) < 0)
-        return virt_host_fail(m->destination_host, e, "libvirt does not report QEMU's version");
     *destination = *source;
     destination->version[0] = (int)(v / 1000000);
     destination->version[1] = (int)(v / 1000 % 1000);
@@ -179,13 +167,13 @@ int virt_move_cover(const struct virt_move *m, bool *covered, struct err *e)
     return 0;
 }
 
-int virt_move_uncover(const struct virt_move *m, struct err *e)
+int virt_move_uncover(const struct virt_domain *d, struct err *e)
 {
-    CLEANUP_DOMAIN virDomainPtr dom = virt_domain_get(&m->destination, e);
+    CLEANUP_DOMAIN virDomainPtr dom = virt_domain_handle(d, e);
     if (dom != NULL && virDomainUndefineFlags(dom, VIR_DOMAIN_UNDEFINE_KEEP_NVRAM) == 0)
         return 0;
     if (dom != NULL)
-        return virt_host_fail(m->destination_host, e, "cannot make the domain transient");
+        virt_host_fail(d->host, e, "cannot make the domain transient");
     if (e->sys != ENOENT)
         return -1;
     err_clear(e);

@@ -34,12 +34,13 @@ void virt_move_shells_begin(struct virt_move_shells *shells,
                             const struct virt_route_options *options);
 void virt_move_shells_close(struct virt_move_shells *shells);
 
-/* Looks at both sides, and touches nothing. ERR_REFUSED: there is no such domain, or the source does
+/* The first finds the domain, the second all else. Both look at a side, and touch nothing. ERR_REFUSED: there is no such domain, or the source does
  * not reach the destination by the name that there is (qmp/virt/address.h). The hosts and the
  * options are lent. Whether it can be moved is another question: qmp/virt/check/check.h. */
-int virt_move_open(struct virt_move *m, struct virt_host *source, struct virt_host *destination,
-                   struct virt_move_shells *shells, const struct virt_route_options *options,
-                   struct err *e);
+int virt_move_find(struct virt_move *m, struct virt_host *source,
+                   const struct virt_route_options *options, struct err *e);
+int virt_move_open(struct virt_move *m, struct virt_host *destination,
+                   struct virt_move_shells *shells, struct err *e);
 void virt_move_close(struct virt_move *m);
 
 /*
@@ -53,8 +54,8 @@ void virt_move_close(struct virt_move *m);
  * qemuDomainGetXMLDesc(); src/qemu/qemu_migration.c, qemuMigrationSrcRun(), persistDef.
  */
 int virt_move_cover(const struct virt_move *m, bool *covered, struct err *e);
-/* Of one that was covered. */
-int virt_move_uncover(const struct virt_move *m, struct err *e);
+/* Of one that was covered: the move's destination. */
+int virt_move_uncover(const struct virt_domain *d, struct err *e);
 
 /* The guest runs on the destination, and no more on the source: what the options say about its
  * definition; `by_libvirt`: its migration had the same to do, and does not tell whether it could. The

@@ -22,6 +22,7 @@ struct route {
     struct virt_route_options options;
     struct virt_host *source, *destination;
     struct virt_move move;
+    struct virt_check *check; /* begun, and not judged yet */
 };
 
 static struct route *route(struct virt_route *r)
@@ -41,14 +42,21 @@ const char *virt_route_name(enum virt_route_kind kind)
 }
 
 /* What `godwit check` would refuse is refused, all but what takes long to find out. */
-static int route_check(struct route *r, struct err *e)
+static int route_begin_check(struct route *r, struct err *e)
 {
     const struct virt_check_options options = {.unsafe = r->options.unsafe,
                                                .quick = true,
                                                .dname = r->options.dname,
                                                .address_is_known = true};
+    r->check = virt_check_begin(r->source, r->destination, &r->move.source, &options, e);
+    return r->check != NULL ? 0 : -1;
+}
+
+static int route_check(struct route *r, struct err *e)
+{
     struct check_list l = {0};
-    int rc = virt_check_domain(r->source, r->destination, &r->move.source, &options, &l, e);
+    int rc = virt_check_judge(r->check, &l, e);
+    virt_check_free(TAKE(r->check));
     for (size_t i = 0; i < l.n; i++)
         if (l.at[i].verdict != CHECK_OK)
             log_info("check: %s: %s: %s", check_verdict_name(l.at[i].verdict), l.at[i].what,
@@ -83,18 +91,19 @@ static void route_choose_direct(struct route *r)
                                unable.msg);
 }
 
-/* libvirt's ssh to the destination and ours connect at the same time. */
+/* libvirt's ssh to the destination and ours connect at the same time. The check is begun first, for what it asks of
+ * the destination is all that is needed to know of it. */
 static int route_open_move(struct route *r, struct err *e)
 {
     struct virt_move_shells shells;
     int rc = -1;
     r->source = virt_host_open(r->options.connect, "source", e);
-    if (r->source == NULL)
+    if (r->source == NULL || virt_move_find(&r->move, r->source, &r->options, e) < 0)
         return -1;
     virt_move_shells_begin(&shells, &r->options);
     r->destination = virt_host_open(r->options.destination_uri, "destination", e);
-    if (r->destination != NULL)
-        rc = virt_move_open(&r->move, r->source, r->destination, &shells, &r->options, e);
+    if (r->destination != NULL && route_begin_check(r, e) == 0)
+        rc = virt_move_open(&r->move, r->destination, &shells, e);
     virt_move_shells_close(&shells);
     return rc;
 }
@@ -171,6 +180,7 @@ void virt_route_close(struct virt_route *to)
         return;
     struct route *r = route(to);
     route_close_sides(r);
+    virt_check_free(r->check);
     virt_move_close(&r->move);
     virt_host_close(r->destination);
     virt_host_close(r->source);

@@ -8,13 +8,16 @@
  *   - The destination does not exist when it is probed. configure() has libvirt make it, paused,
  *     from the source's migratable XML with "-incoming defer" added; the engine ends it when the
  *     guest stays (plan.quit_destination).
- *   - It is armed by virDomainResume(), not by a `cont` of ours: to QEMU this is the same, but
+ *   - It is armed by configure(), before it listens, by virDomainResume(), not by a `cont` of ours: to QEMU this is the same, but
  *     libvirt's lock manager, where there is one, refuses it then, since the source holds the
  *     lease. That comes as ERR_REFUSED, before anything has been sent, and the native route is to
  *     be taken. libvirt holds the domain for paused until QEMU says RESUME, which is the truth. For
  *     that reason virDomainSuspend() would do nothing: it is disarmed by QMP.
- *   - The destination chooses its port, and says so when it listens; the source is told that.
+ *   - The destination is told a port, or chooses one and says so; the source is told that.
  *   - The source is ended by virDomainDestroy(), when the guest is known to run elsewhere.
+ *
+ *   - Each round trip to the destination's libvirt is one that the user waits for. What does not need each other is
+ *     asked at the same time (qmp/virt/at_once.h, qmp_client_calls()); a test counts them (bench/rounds).
  *
  *   - The source has a gate (qmp/vm_qmp.h), which is closed before the destination is disarmed.
  *
@@ -30,10 +33,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "core/clock.h"
 #include "core/log.h"
 #include "core/text.h"
+#include "qmp/virt/at_once.h"
 #include "qmp/virt/guard.h"
 #include "qmp/virt/incoming.h"
 #include "qmp/virt/mark.h"
@@ -52,11 +57,86 @@ struct vm_direct {
     struct virt_guard *guard; /* of the source; NULL: none */
     struct vm_direct *peer;   /* of the destination: the source; and the other way round */
     char stream[300];         /* of the destination: where it listens, once it does */
+    bool tidied;       /* of the destination: nothing of the migration is left with it, … */
+    struct err untidy; /* … but for this */
 };
 
 static struct vm_direct *direct(struct vm *vm)
 {
     return (struct vm_direct *)vm;
+}
+
+/* ---- what is done at the same time ---- */
+
+/* What libvirt is asked while its QEMU is asked something else. All its own: it may outlive the move. */
+struct direct_aside {
+    struct virt_domain domain;
+    char id[VIRT_UUID_TEXT];
+    bool covered;
+    int ours;                /* virt_mark_is() */
+    struct err marked, done; /* `done`: of what was to be done to it */
+};
+
+static struct direct_aside *direct_aside(const struct vm_direct *d, struct err *e)
+{
+    struct direct_aside *a = calloc(1, sizeof *a);
+    if (a == NULL) {
+        err_set(e, ERR_IO, ENOMEM, "no memory for the %s's side", d->qmp.vm.role);
+        return NULL;
+    }
+    a->domain = *d->domain;
+    memcpy(a->id, d->move->id, sizeof a->id);
+    return a;
+}
+
+static void direct_ask_unmark(void *arg)
+{
+    struct direct_aside *a = arg;
+    virt_mark_clear(&a->domain, &a->done);
+}
+
+/* Of a destination that has the guest. */
+static void direct_tidy(struct vm_direct *d)
+{
+    static virt_ask_fn *const asks[] = {direct_ask_unmark};
+    struct err unmarked = {0};
+    if (d->tidied)
+        return;
+    d->tidied = true;
+    struct direct_aside *own = direct_aside(d, &unmarked);
+    struct virt_at_once *aside =
+        own == NULL ? NULL
+                    : virt_at_once_begin(d->move->destination_host, asks, 1, own, free, &unmarked);
+    vm_qmp_ops.configure(&d->qmp.vm, NULL, NULL, &d->untidy);
+    CLEANUP_FREE struct direct_aside *said = virt_at_once_end(aside, &unmarked);
+    if (said != NULL)
+        unmarked = said->done;
+    if (unmarked.class != ERR_NONE)
+        log_warn("%s", unmarked.msg);
+}
+
+static void direct_ask_end(void *arg)
+{
+    struct direct_aside *a = arg;
+    virt_mark_destroy(&a->domain, a->id, &a->done);
+}
+
+/* The guest has moved. That the source ends is the first thing; while libvirt ends it, which takes a while, the
+ * destination is tidied, which takes round trips. Only the QEMU of this migration is ended: the mark is on it. */
+static int direct_quit_source(struct vm *vm, struct err *e)
+{
+    static virt_ask_fn *const asks[] = {direct_ask_end};
+    struct vm_direct *d = direct(vm);
+    struct direct_aside *own = direct_aside(d, e);
+    if (own == NULL)
+        return -1;
+    struct virt_at_once *aside = virt_at_once_begin(d->move->source_host, asks, 1, own, free, e);
+    direct_tidy(d->peer);
+    CLEANUP_FREE struct direct_aside *said = virt_at_once_end(aside, e);
+    if (said == NULL)
+        return -1;
+    *e = said->done;
+    return e->class == ERR_NONE ? 0 : -1;
 }
 
 /* ---- the source ---- */
@@ -208,8 +288,10 @@ static int direct_make(struct vm_direct *d, const char *xml, struct err *e)
         return -1;
     log_info("destination: libvirt makes domain %s", m->destination.name);
     CLEANUP_DOMAIN virDomainPtr dom = virDomainCreateXML(conn, xml, VIR_DOMAIN_START_PAUSED);
-    if (dom != NULL)
+    if (dom != NULL) {
+        virt_host_keep_handle(m->destination_host, dom);
         return 0;
+    }
     virt_host_fail(m->destination_host, e, "libvirt cannot make the domain");
     if (e->class == ERR_VIRT) /* nothing has happened yet: the other route may do better */
         e->class = ERR_REFUSED;
@@ -218,20 +300,26 @@ static int direct_make(struct vm_direct *d, const char *xml, struct err *e)
     return -1;
 }
 
+static void direct_uncover(const struct virt_domain *d)
+{
+    struct err e = {0};
+    if (virt_move_uncover(d, &e) < 0)
+        log_warn("the destination's domain may stay defined: %s", e.msg);
+}
+
 /* Where it is to be defined there in the end, a definition that cannot be saved is a reason not to
  * begin; else it is only that nothing covers the arguments. */
-static int direct_create(struct vm_direct *d, struct err *e)
+static int direct_create(struct vm_direct *d, bool *covered, struct err *e)
 {
     struct virt_move *m = d->move;
-    struct err covering = {0}, uncovering = {0};
-    bool covered;
+    struct err covering = {0};
     CLEANUP_FREE char *migratable = virt_domain_xml(&m->source, VIR_DOMAIN_XML_MIGRATABLE, e);
     if (migratable == NULL)
         return -1;
     CLEANUP_FREE char *xml = virt_incoming_xml(migratable, m->destination.name, m->id, e);
     if (xml == NULL)
         return -1;
-    if (virt_move_cover(m, &covered, &covering) < 0) {
+    if (virt_move_cover(m, covered, &covering) < 0) {
         if (m->options->persistent) {
             *e = covering;
             return -1;
@@ -239,19 +327,96 @@ static int direct_create(struct vm_direct *d, struct err *e)
         log_warn("the running domain's '-incoming defer' is not covered by a definition: %s",
                  covering.msg);
     }
-    int rc = direct_make(d, xml, e);
-    if (covered && virt_move_uncover(m, &uncovering) < 0)
-        log_warn("the destination's domain may stay defined: %s", uncovering.msg);
-    return rc;
+    if (direct_make(d, xml, e) == 0)
+        return 0;
+    if (*covered)
+        direct_uncover(&m->destination);
+    return -1;
+}
+
+static void direct_ask_uncover(void *arg)
+{
+    const struct direct_aside *a = arg;
+    if (a->covered)
+        direct_uncover(&a->domain);
+}
+
+static void direct_ask_mark(void *arg)
+{
+    struct direct_aside *a = arg;
+    a->ours = virt_mark_is(&a->domain, a->id, &a->marked);
+}
+
+static void direct_ask_resume(void *arg)
+{
+    struct direct_aside *a = arg;
+    struct err *e = &a->done;
+    CLEANUP_DOMAIN virDomainPtr dom = virt_domain_handle(&a->domain, e);
+    if (dom == NULL || virDomainResume(dom) == 0)
+        return;
+    virt_host_fail(a->domain.host, e, "libvirt does not let the domain run");
+    if (e->class == ERR_VIRT)
+        e->class = ERR_REFUSED;
+}
+
+/* In one round trip: the definition that covered it goes, its QEMU is asked what is set, and that it is ours still is
+ * proven, which is the last that is known of it before it is armed. */
+static int direct_look(struct vm_direct *d, bool covered, const struct vm_settings *s,
+                       struct vm_qmp_change *change, struct err *e)
+{
+    static virt_ask_fn *const asks[] = {direct_ask_mark, direct_ask_uncover};
+    struct err lost = {0};
+    struct direct_aside *own = direct_aside(d, e);
+    if (own == NULL)
+        return -1;
+    own->covered = covered;
+    struct virt_at_once *aside =
+        virt_at_once_begin(d->move->destination_host, asks, 2, own, free, &lost);
+    virt_monitor_endpoint_made(&d->move->destination, &d->qmp.ep);
+    int rc = vm_qmp_connect(&d->qmp, e);
+    virt_monitor_endpoint(&d->move->destination, &d->qmp.ep); /* from now on */
+    if (rc == 0)
+        rc = vm_qmp_ask_settings(&d->qmp, s, change, e);
+    CLEANUP_FREE struct direct_aside *said = virt_at_once_end(aside, &lost);
+    if (rc < 0)
+        return -1;
+    if (said != NULL && said->ours > 0)
+        return 0;
+    vm_qmp_change_clear(change);
+    if (said != NULL && said->ours == 0)
+        return err_set(e, ERR_LOST, 0, "destination: the domain that was made has ended");
+    *e = said != NULL ? said->marked : lost;
+    return -1;
+}
+
+/* In one round trip: it is armed by libvirt, and its QEMU set. */
+static int direct_set(struct vm_direct *d, const struct vm_settings *s,
+                      struct vm_qmp_change *change, int64_t *limit_ns, struct err *e)
+{
+    static virt_ask_fn *const asks[] = {direct_ask_resume};
+    struct err lost = {0}, unset = {0};
+    struct direct_aside *own = direct_aside(d, e);
+    if (own == NULL) {
+        vm_qmp_change_clear(change);
+        return -1;
+    }
+    struct virt_at_once *aside =
+        virt_at_once_begin(d->move->destination_host, asks, 1, own, free, &lost);
+    int rc = vm_qmp_change_settings(&d->qmp, s, change, limit_ns, &unset);
+    CLEANUP_FREE struct direct_aside *said = virt_at_once_end(aside, &lost);
+    *e = said == NULL ? lost : said->done.class != ERR_NONE ? said->done : unset;
+    return rc < 0 || e->class != ERR_NONE ? -1 : 0;
 }
 
 static int direct_prepare(struct vm_direct *d, const struct vm_settings *s, int64_t *limit_ns,
                           struct err *e)
 {
     struct err left = {0};
-    if (direct_create(d, e) < 0)
+    struct vm_qmp_change change;
+    bool covered = false;
+    if (direct_create(d, &covered, e) < 0)
         return -1;
-    if (vm_qmp_connect(&d->qmp, e) == 0 && vm_qmp_ops.configure(&d->qmp.vm, s, limit_ns, e) == 0)
+    if (direct_look(d, covered, s, &change, e) == 0 && direct_set(d, s, &change, limit_ns, e) == 0)
         return 0;
     if (virt_mark_destroy(&d->move->destination, d->move->id, &left) < 0)
         log_warn("%s; look: %s; end it: %s", left.msg, d->qmp.vm.commands.look,
@@ -264,49 +429,52 @@ static int direct_configure(struct vm *vm, const struct vm_settings *s, int64_t 
                             struct err *e)
 {
     struct vm_direct *d = direct(vm);
-    struct err unmarked = {0};
     if (s != NULL)
         return direct_prepare(d, s, limit_ns, e);
-    int rc = vm_qmp_ops.configure(vm, NULL, NULL, e);
-    if (virt_mark_clear(&d->move->destination, &unmarked) < 0)
-        log_warn("%s", unmarked.msg);
-    return rc;
+    direct_tidy(d);
+    *e = d->untidy;
+    return e->class == ERR_NONE ? 0 : -1;
 }
 
-static int direct_arm(struct vm_direct *d, struct err *e)
+/* A port that is free there nine times of ten: libvirt takes the first ones of the range. */
+static unsigned direct_draw_port(const struct virt_address *to)
 {
-    int ours = virt_mark_is(&d->move->destination, d->move->id, e);
-    if (ours < 0)
-        return -1;
-    if (ours == 0)
-        return err_set(e, ERR_LOST, 0, "destination: the domain that was made has ended");
-    CLEANUP_DOMAIN virDomainPtr dom = virt_domain_get(&d->move->destination, e);
-    if (dom == NULL)
-        return -1;
-    if (virDomainResume(dom) == 0)
+    unsigned n = to->port_last - to->port_first + 1, random = 0;
+    if (n > 1)
+        (void)!getrandom(&random, sizeof random, 0);
+    return to->port_first + random % n;
+}
+
+/* The port that it is told is known without asking; where that is taken, it looks for one, and is asked. */
+static int direct_open_port(struct vm_direct *d, struct qmp_client *c, unsigned *port,
+                            struct err *e)
+{
+    const struct virt_address *to = &d->move->address;
+    char listen[64];
+    *port = direct_draw_port(to);
+    snprintf(listen, sizeof listen, "tcp::%u", *port);
+    if (qmp_migrate_incoming(c, listen, e) == 0)
         return 0;
-    virt_host_fail(d->move->destination_host, e, "libvirt does not let the domain run");
-    if (e->class == ERR_VIRT)
-        e->class = ERR_REFUSED;
-    return -1;
+    if (e->class != ERR_QMP || to->port_first == to->port_last)
+        return -1;
+    log_info("destination: port %u cannot be had: %s", *port, e->msg);
+    err_clear(e);
+    snprintf(listen, sizeof listen, "tcp::%u,to=%u", to->port_first, to->port_last);
+    return qmp_migrate_incoming(c, listen, e) < 0 ? -1 : qmp_query_incoming_port(c, port, e);
 }
 
 static int direct_listen(struct vm *vm, const char *uri, struct err *e)
 {
     struct vm_direct *d = direct(vm);
-    const struct virt_address *to = &d->move->address;
     unsigned port;
-    char listen[64], uri_host[VIRT_ADDRESS_HOST + 8];
+    char uri_host[VIRT_ADDRESS_HOST + 8];
     (void)uri;
-    if (direct_arm(d, e) < 0)
-        return -1;
     struct qmp_client *c = vm_qmp_client(&d->qmp, e);
     if (c == NULL)
         return -1;
-    snprintf(listen, sizeof listen, "tcp::%u,to=%u", to->port_first, to->port_last);
-    if (qmp_migrate_incoming(c, listen, e) < 0 || qmp_query_incoming_port(c, &port, e) < 0)
+    if (direct_open_port(d, c, &port, e) < 0)
         return err_wrap(e, "%s", vm->role);
-    virt_address_uri(uri_host, sizeof uri_host, "tcp:", to->host);
+    virt_address_uri(uri_host, sizeof uri_host, "tcp:", d->move->address.host);
     snprintf(d->stream, sizeof d->stream, "%s:%u", uri_host, port);
     log_info("destination: it listens, %s", d->stream);
     return 0;
@@ -343,6 +511,7 @@ struct vm *vm_direct_source(struct loop *loop, struct virt_move *m, struct err *
     d->ops.tune = direct_tune;
     d->ops.start = direct_start;
     d->ops.close = direct_close_source;
+    d->ops.quit = direct_quit_source;
     d->qmp.gated = true;
     d->qmp.vm.commands.go_on = virt_move_go_on(virt_host_uri(m->source_host), m->source.name);
     if (vm_qmp_connect(&d->qmp, e) < 0) {

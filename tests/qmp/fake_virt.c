@@ -11,6 +11,7 @@
 
 char *fake_virt_title, *fake_virt_element;
 bool fake_virt_no_title;
+atomic_bool fake_virt_dead;
 int fake_virt_deregistrations = -1;
 
 static char here; /* what every handle points to */
@@ -76,7 +77,7 @@ int virConnectSetKeepAlive(virConnectPtr conn, int interval, unsigned count)
 int virConnectIsAlive(virConnectPtr conn)
 {
     (void)conn;
-    return 1;
+    return !atomic_load(&fake_virt_dead);
 }
 
 int virConnectRef(virConnectPtr conn)
@@ -103,6 +104,12 @@ virConnectPtr virDomainGetConnect(virDomainPtr dom)
 {
     (void)dom;
     return a_connection();
+}
+
+int virDomainRef(virDomainPtr dom)
+{
+    (void)dom;
+    return 0;
 }
 
 int virDomainFree(virDomainPtr dom)

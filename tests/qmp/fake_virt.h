@@ -7,12 +7,15 @@
 #ifndef TESTS_QMP_FAKE_VIRT_H
 #define TESTS_QMP_FAKE_VIRT_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #define FAKE_VIRT_UUID "11111111-2222-3333-4444-555555555555"
 
 extern char *fake_virt_title, *fake_virt_element; /* of the domain; NULL: none */
 extern bool fake_virt_no_title;                   /* a title cannot be set */
+
+extern atomic_bool fake_virt_dead; /* the connection has ended */
 
 void fake_virt_forget(void);
 

@@ -5,6 +5,7 @@
  */
 #include "qmp/virt/check/check.h"
 
+#include <errno.h>
 #include <libvirt/virterror.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -78,14 +79,18 @@ static int check_open_side(struct check_side *side, struct virt_host *h, struct 
     side->role = virt_host_role(h);
     virt_host_shell(side->uri, &side->shell);
     side->conn = virt_host_connection(h, e);
-    if (side->conn == NULL)
-        return -1;
-    CLEANUP_FREE char *name = virConnectGetHostname(side->conn);
+    return side->conn != NULL ? 0 : -1;
+}
+
+static void check_name_side(struct check_side *side)
+{
+    struct err ignored = {0};
+    const char *name = side->host != NULL ? virt_host_name(side->host, &ignored) : NULL;
     snprintf(side->name, sizeof side->name, "%s",
              name != NULL                  ? name
              : side->shell.host[0] != '\0' ? side->shell.host
-                                           : side->role);
-    return 0;
+             : side->role != NULL          ? side->role
+                                           : "");
 }
 
 static int check_read_domain(struct check_run *r, struct err *e)
@@ -103,14 +108,27 @@ static int check_read_domain(struct check_run *r, struct err *e)
     r->type = xml_value(r->xml, NULL, "/domain/@type");
     if (r->type == NULL)
         return err_set(e, ERR_PROTO, 0, "%s: its XML has no type", r->domain->name);
-    virConnectGetVersion(r->from.conn, &r->from_qemu);
+    return 0;
+}
+
+/* All that the destination is asked in a round trip, and what was asked before. */
+static int check_ask(struct check_run *r, struct err *e)
+{
+    struct err ignored = {0};
+    if (r->to.conn != NULL && (r->there = check_there_ask(r, e)) == NULL)
+        return -1;
+    check_name_side(&r->from);
+    check_name_side(&r->to);
+    r->from_qemu = virt_host_qemu_version(r->from.host, &ignored);
+    err_clear(&ignored);
     if (r->to.conn != NULL)
-        virConnectGetVersion(r->to.conn, &r->to_qemu);
+        r->to_qemu = virt_host_qemu_version(r->to.host, &ignored);
     return 0;
 }
 
 static void check_close(struct check_run *r)
 {
+    check_there_free(r->there);
     shell_close(&r->from.shell);
     shell_close(&r->to.shell);
     if (r->dom != NULL)
@@ -135,25 +153,57 @@ static int check_still_there(const struct check_side *side, struct err *e)
                    side->role);
 }
 
+struct virt_check {
+    struct check_run r;
+    struct virt_check_options o;
+};
+
+struct virt_check *virt_check_begin(struct virt_host *source, struct virt_host *destination,
+                                    const struct virt_domain *d, const struct virt_check_options *o,
+                                    struct err *e)
+{
+    struct virt_check *c = calloc(1, sizeof *c);
+    if (c == NULL) {
+        err_set(e, ERR_IO, ENOMEM, "no memory for the checks");
+        return NULL;
+    }
+    c->o = *o;
+    c->r =
+        (struct check_run){.domain = d, .o = &c->o, .dname = o->dname != NULL ? o->dname : d->name};
+    if (check_open_side(&c->r.from, source, e) == 0 &&
+        check_open_side(&c->r.to, destination, e) == 0 && check_read_domain(&c->r, e) == 0 &&
+        check_ask(&c->r, e) == 0)
+        return c;
+    virt_check_free(c);
+    return NULL;
+}
+
+void virt_check_free(struct virt_check *c)
+{
+    if (c != NULL)
+        check_close(&c->r);
+    free(c);
+}
+
+int virt_check_judge(struct virt_check *c, struct check_list *l, struct err *e)
+{
+    struct check_run *r = &c->r;
+    r->l = l;
+    for (size_t i = 0; i < COUNT(checks); i++) {
+        if ((checks[i].needs_destination && r->to.host == NULL) || (checks[i].slow && r->o->quick))
+            continue;
+        log_debug("check: %s", checks[i].id);
+        checks[i].run(r);
+    }
+    return check_still_there(&r->from, e) == 0 ? check_still_there(&r->to, e) : -1;
+}
+
 int virt_check_domain(struct virt_host *source, struct virt_host *destination,
                       const struct virt_domain *d, const struct virt_check_options *o,
                       struct check_list *l, struct err *e)
 {
-    struct check_run r = {.domain = d, .o = o, .l = l};
-    r.dname = o->dname != NULL ? o->dname : d->name;
-    int rc = -1;
-    if (check_open_side(&r.from, source, e) == 0 && check_open_side(&r.to, destination, e) == 0 &&
-        check_read_domain(&r, e) == 0) {
-        for (size_t i = 0; i < COUNT(checks); i++) {
-            if ((checks[i].needs_destination && destination == NULL) ||
-                (checks[i].slow && o->quick))
-                continue;
-            log_debug("check: %s", checks[i].id);
-            checks[i].run(&r);
-        }
-        if (check_still_there(&r.from, e) == 0)
-            rc = check_still_there(&r.to, e);
-    }
-    check_close(&r);
+    struct virt_check *c = virt_check_begin(source, destination, d, o, e);
+    int rc = c != NULL ? virt_check_judge(c, l, e) : -1;
+    virt_check_free(c);
     return rc;
 }

@@ -43,6 +43,18 @@ int virt_check_domain(struct virt_host *source, struct virt_host *destination,
                       const struct virt_domain *d, const struct virt_check_options *o,
                       struct check_list *l, struct err *e);
 
+/*
+ * The same in two parts. What both hosts are asked that needs no look at the answers is asked first: of the
+ * destination in one round trip, in which it also gets to know what virt_host_name() and its like keep. The
+ * domain is lent until the check is freed, and so are the hosts.
+ */
+struct virt_check;
+struct virt_check *virt_check_begin(struct virt_host *source, struct virt_host *destination,
+                                    const struct virt_domain *d, const struct virt_check_options *o,
+                                    struct err *e);
+int virt_check_judge(struct virt_check *c, struct check_list *l, struct err *e);
+void virt_check_free(struct virt_check *c); /* NULL is fine */
+
 /* Adds what a migration has left in the saved image `path` of that host (virsh save, or the memory of an
  * external snapshot); `fix`: takes it out. -1: it cannot be
  * read, or the host was lost. */

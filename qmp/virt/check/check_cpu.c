@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Accelerator, machine type and CPU: whether the destination's QEMU can be the same machine. */
-#include <libvirt/virterror.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,8 +37,7 @@ void check_accelerator(struct check_run *r)
 
 static void machine_refuse(struct check_run *r, const char *what)
 {
-    const virError *error = virGetLastError();
-    const char *said = error != NULL && error->message != NULL ? error->message : "it is not there";
+    const char *said = check_there_words(r->there, CHECK_ASK_MACHINE, "it is not there");
     const char *emulator = r->emulator != NULL ? r->emulator : "qemu-system-x86_64";
     check_list_add(r->l, CHECK_REFUSE, what, "%s cannot run a %s guest of machine %s with %s: %s",
                    r->to.name, r->type, r->machine != NULL ? r->machine : "?", emulator, said);
@@ -54,8 +52,7 @@ static void machine_refuse(struct check_run *r, const char *what)
 void check_machine(struct check_run *r)
 {
     static const char what[] = "machine type";
-    CLEANUP_FREE char *caps =
-        virConnectGetDomainCapabilities(r->to.conn, r->emulator, r->arch, r->machine, r->type, 0);
+    const char *caps = r->there->domain_capabilities;
     if (caps == NULL) {
         machine_refuse(r, what);
         return;
@@ -83,8 +80,7 @@ void check_machine(struct check_run *r)
 
 static void cpu_refuse(struct check_run *r, const char *what, const char *whose)
 {
-    const virError *error = virGetLastError();
-    const char *said = error != NULL && error->message != NULL ? error->message : "incompatible";
+    const char *said = check_there_words(r->there, CHECK_ASK_CPU, "incompatible");
     const char *colon = strstr(said, "required features: ");
     check_list_add(r->l, CHECK_REFUSE, what, "%s on %s is not enough for %s: it lacks %s",
                    strcmp(r->type, "kvm") == 0 ? "the CPU" : "QEMU's CPU", r->to.name, whose,
@@ -95,22 +91,20 @@ static void cpu_refuse(struct check_run *r, const char *what, const char *whose)
                    r->to.uri, r->from.uri, r->domain->name);
 }
 
-/* host-passthrough: the guest sees the host's own CPU, so the hosts are compared. */
+bool check_cpu_is_of_host(const struct check_run *r)
+{
+    CLEANUP_FREE char *mode = xml_value(r->xml, NULL, "/domain/cpu/@mode");
+    return mode != NULL && (strcmp(mode, "host-passthrough") == 0 || strcmp(mode, "maximum") == 0);
+}
+
 static void cpu_hosts(struct check_run *r)
 {
     static const char what[] = "CPU";
-    struct err e = {0};
-    CLEANUP_FREE char *caps = virConnectGetCapabilities(r->from.conn);
-    CLEANUP_XML xmlDocPtr doc = caps != NULL ? xml_parse(caps, "the capabilities", &e) : NULL;
-    xmlNodePtr cpu = doc != NULL ? xml_first(doc, NULL, "/capabilities/host/cpu") : NULL;
-    if (cpu == NULL) {
+    if (r->there->cpu == NULL) {
         check_list_add(r->l, CHECK_SKIPPED, what, "%s does not report its CPU", r->from.name);
         return;
     }
-    CLEANUP_XML xmlDocPtr alone = xmlNewDoc(BAD_CAST "1.0");
-    xmlDocSetRootElement(alone, xmlCopyNode(cpu, 1));
-    CLEANUP_FREE char *text = xml_text(alone);
-    int n = virConnectCompareCPU(r->to.conn, text, VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE);
+    int n = r->there->cpu_compared;
     if (n == VIR_CPU_COMPARE_IDENTICAL)
         check_list_add(r->l, CHECK_OK, what, "both hosts have the same CPU, and the guest sees it");
     else if (n == VIR_CPU_COMPARE_SUPERSET)
@@ -119,38 +113,32 @@ static void cpu_hosts(struct check_run *r)
             "%s has a different CPU than %s, with all of its features, and the guest sees "
             "the host's (host-passthrough): migrating back may not work",
             r->to.name, r->from.name);
-    else if (n == VIR_CPU_COMPARE_INCOMPATIBLE || virt_last_error_is(VIR_ERR_CPU_INCOMPATIBLE))
+    else if (n == VIR_CPU_COMPARE_INCOMPATIBLE ||
+             check_there_error_is(r->there, CHECK_ASK_CPU, VIR_ERR_CPU_INCOMPATIBLE))
         cpu_refuse(r, what, "what the guest sees of its host's");
     else
-        check_skip(r, &r->to, what, "cannot compare the hosts' CPUs");
+        check_there_skip(r, CHECK_ASK_CPU, what, "cannot compare the hosts' CPUs");
 }
 
 void check_cpu(struct check_run *r)
 {
     static const char what[] = "CPU";
-    CLEANUP_FREE char *mode = xml_value(r->xml, NULL, "/domain/cpu/@mode");
-    xmlNodePtr cpu = xml_first(r->xml, NULL, "/domain/cpu");
-    bool passthrough = mode != NULL &&
-                       (strcmp(mode, "host-passthrough") == 0 || strcmp(mode, "maximum") == 0);
-    if (passthrough) {
+    CLEANUP_FREE char *model = xml_value(r->xml, NULL, "/domain/cpu/model");
+    if (r->there->cpu_of_host) {
         cpu_hosts(r);
         return;
     }
-    if (cpu == NULL || !xml_has(r->xml, cpu, "model")) {
+    if (r->there->cpu == NULL) {
         check_list_add(r->l, CHECK_OK, what, "it is QEMU's default for this machine type");
         return;
     }
-    CLEANUP_XML xmlDocPtr alone = xmlNewDoc(BAD_CAST "1.0");
-    xmlDocSetRootElement(alone, xmlCopyNode(cpu, 1));
-    CLEANUP_FREE char *text = xml_text(alone);
-    CLEANUP_FREE char *model = xml_value(r->xml, cpu, "model");
-    int n = virConnectCompareHypervisorCPU(r->to.conn, r->emulator, r->arch, r->machine, r->type,
-                                           text, VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE);
+    int n = r->there->cpu_compared;
     if (n == VIR_CPU_COMPARE_IDENTICAL || n == VIR_CPU_COMPARE_SUPERSET)
         check_list_add(r->l, CHECK_OK, what, "QEMU on %s can be %s with all its features",
                        r->to.name, model);
-    else if (n == VIR_CPU_COMPARE_INCOMPATIBLE || virt_last_error_is(VIR_ERR_CPU_INCOMPATIBLE))
+    else if (n == VIR_CPU_COMPARE_INCOMPATIBLE ||
+             check_there_error_is(r->there, CHECK_ASK_CPU, VIR_ERR_CPU_INCOMPATIBLE))
         cpu_refuse(r, what, model);
     else
-        check_skip(r, &r->to, what, "cannot compare the CPU");
+        check_there_skip(r, CHECK_ASK_CPU, what, "cannot compare the CPU");
 }

@@ -172,7 +172,7 @@ static void name_is_ours(struct check_run *r, virDomainPtr there)
     static const char what[] = "domain: UUID on the destination";
     const char *name = virDomainGetName(there);
     int state = 0, reason = 0;
-    if (virDomainIsActive(there) == 1) {
+    if (check_there_runs(there)) {
         if (r->unfinished) /* reported, with what either side does */
             return;
         virDomainGetState(there, &state, &reason, 0);
@@ -198,12 +198,12 @@ static void name_by_name(struct check_run *r)
 {
     static const char what[] = "domain: name on the destination";
     char uuid[VIRT_UUID_TEXT] = "";
-    CLEANUP_DOMAIN virDomainPtr there = virDomainLookupByName(r->to.conn, r->dname);
+    virDomainPtr there = r->there->by_name;
     if (there == NULL) {
-        if (virt_last_error_is(VIR_ERR_NO_DOMAIN))
+        if (check_there_error_is(r->there, CHECK_ASK_NAME, VIR_ERR_NO_DOMAIN))
             check_list_add(r->l, CHECK_OK, what, "'%s' is free on %s", r->dname, r->to.name);
         else
-            check_skip(r, &r->to, what, "cannot look up the domain's name");
+            check_there_skip(r, CHECK_ASK_NAME, what, "cannot look up the domain's name");
         return;
     }
     if (virDomainGetUUIDString(there, uuid) == 0 && strcmp(uuid, r->domain->uuid) == 0)
@@ -218,13 +218,13 @@ void check_name(struct check_run *r)
     static const char what[] = "domain: UUID on the destination";
     if (r->same_host)
         return;
-    CLEANUP_DOMAIN virDomainPtr there = virDomainLookupByUUIDString(r->to.conn, r->domain->uuid);
+    virDomainPtr there = r->there->by_uuid;
     if (there != NULL)
         name_is_ours(r, there);
-    else if (virt_last_error_is(VIR_ERR_NO_DOMAIN))
+    else if (check_there_error_is(r->there, CHECK_ASK_UUID, VIR_ERR_NO_DOMAIN))
         check_list_add(r->l, CHECK_OK, what, "%s is free on %s", r->domain->uuid, r->to.name);
     else
-        check_skip(r, &r->to, what, "cannot look up the domain's UUID");
+        check_there_skip(r, CHECK_ASK_UUID, what, "cannot look up the domain's UUID");
     name_by_name(r);
 }
 

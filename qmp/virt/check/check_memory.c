@@ -11,18 +11,13 @@
 #define MEMORY_SPARE_KIB (256 * 1024)
 
 /* Free, and what could be: the kernel gives page cache back when memory is asked for. */
-static int memory_available(struct check_run *r, uint64_t *free_kib, uint64_t *available_kib)
+static int memory_available(const struct check_run *r, uint64_t *free_kib, uint64_t *available_kib)
 {
-    int n = 0;
-    if (virNodeGetMemoryStats(r->to.conn, VIR_NODE_MEMORY_STATS_ALL_CELLS, NULL, &n, 0) < 0 ||
-        n <= 0)
-        return -1;
-    CLEANUP_FREE virNodeMemoryStatsPtr stats = calloc((size_t)n, sizeof *stats);
-    if (stats == NULL ||
-        virNodeGetMemoryStats(r->to.conn, VIR_NODE_MEMORY_STATS_ALL_CELLS, stats, &n, 0) < 0)
+    const virNodeMemoryStats *stats = r->there->memory;
+    if (r->there->memory_n <= 0)
         return -1;
     *free_kib = *available_kib = 0;
-    for (int i = 0; i < n; i++) {
+    for (int i = 0; i < r->there->memory_n; i++) {
         if (strcmp(stats[i].field, VIR_NODE_MEMORY_STATS_FREE) == 0)
             *free_kib = stats[i].value;
         else if (strcmp(stats[i].field, VIR_NODE_MEMORY_STATS_CACHED) != 0 &&
@@ -60,8 +55,12 @@ void check_memory(struct check_run *r)
     char need[UNITS_TEXT_MAX], room[UNITS_TEXT_MAX], now[UNITS_TEXT_MAX];
     uint64_t free_kib, available_kib;
     uint64_t need_kib = virDomainGetMaxMemory(r->dom);
-    if (need_kib == 0 || memory_available(r, &free_kib, &available_kib) < 0) {
-        check_skip(r, &r->to, what, "cannot compare memory");
+    if (need_kib == 0) {
+        check_skip(r, &r->from, what, "cannot read how much the guest has");
+        return;
+    }
+    if (memory_available(r, &free_kib, &available_kib) < 0) {
+        check_there_skip(r, CHECK_ASK_MEMORY, what, "cannot compare memory");
         return;
     }
     units_format_size(need, need_kib << 10);
@@ -88,11 +87,11 @@ void check_memory(struct check_run *r)
 void check_vcpus(struct check_run *r)
 {
     static const char what[] = "vCPUs";
-    virNodeInfo node;
+    const virNodeInfo node = r->there->node;
     CLEANUP_FREE char *text = xml_value(r->xml, NULL, "/domain/vcpu");
     unsigned long n = text != NULL ? strtoul(text, NULL, 10) : 1;
-    if (virNodeGetInfo(r->to.conn, &node) < 0) {
-        check_skip(r, &r->to, what, "cannot count the processors");
+    if (!r->there->node_known) {
+        check_there_skip(r, CHECK_ASK_NODE, what, "cannot count the processors");
         return;
     }
     check_list_add(r->l, n > node.cpus ? CHECK_WARN : CHECK_OK, what,

@@ -36,24 +36,17 @@ static void net_network(struct check_run *r, const char *name)
 
 /* libvirt may be built without an interface driver, and its list of devices may lack some: what
  * it shows is there, and what it does not show may be all the same. */
-static bool net_libvirt_shows(virConnectPtr conn, const char *name)
+static bool net_libvirt_shows(const struct check_run *r, const char *name)
 {
     char prefix[80];
-    virNodeDevicePtr *devices = NULL;
-    virInterfacePtr interface = virInterfaceLookupByName(conn, name);
-    if (interface != NULL) {
-        virInterfaceFree(interface);
-        return true;
-    }
-    bool found = false;
     snprintf(prefix, sizeof prefix, "net_%s_", name);
-    int n = virConnectListAllNodeDevices(conn, &devices, VIR_CONNECT_LIST_NODE_DEVICES_CAP_NET);
-    for (int i = 0; i < n; i++) {
-        found = found || strncmp(virNodeDeviceGetName(devices[i]), prefix, strlen(prefix)) == 0;
-        virNodeDeviceFree(devices[i]);
-    }
-    free(devices);
-    return found;
+    for (int i = 0; i < r->there->devices_n; i++)
+        if (strncmp(virNodeDeviceGetName(r->there->devices[i]), prefix, strlen(prefix)) == 0)
+            return true;
+    for (int i = 0; i < r->there->interfaces_n; i++)
+        if (strcmp(virInterfaceGetName(r->there->interfaces[i]), name) == 0)
+            return true;
+    return false;
 }
 
 /* 1, 0, or -1: not known. */
@@ -78,7 +71,7 @@ static void net_interface(struct check_run *r, const char *name, bool bridge)
     char what[80];
     const char *kind = bridge ? "bridge" : "interface";
     snprintf(what, sizeof what, "%s %s", kind, name);
-    int shows = net_libvirt_shows(r->to.conn, name) ? 1 : net_shell_shows(r, name, bridge);
+    int shows = net_libvirt_shows(r, name) ? 1 : net_shell_shows(r, name, bridge);
     if (shows > 0) {
         check_list_add(r->l, CHECK_OK, what, "it exists on %s", r->to.name);
     } else if (shows < 0) {

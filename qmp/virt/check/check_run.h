@@ -8,6 +8,7 @@
 #include "qmp/shell.h"
 #include "qmp/virt/address.h"
 #include "qmp/virt/check/check.h"
+#include "qmp/virt/check/check_there.h"
 #include "qmp/virt/xml.h"
 
 #define CHECK_SHELL_NS (20 * NS_PER_S)
@@ -26,6 +27,7 @@ struct check_run {
     const struct virt_domain *domain;
     const struct virt_check_options *o;
     struct check_list *l;
+    struct check_there *there; /* what the destination has said; NULL: there is none */
     virDomainPtr dom;
     bool active;
     bool same_host;
@@ -53,6 +55,9 @@ check_fn check_address, check_ports;                             /* check_ports.
 
 /* Whether `path` is one file for both hosts (check_file.c). Of a read-only one a copy will do. */
 void check_file(struct check_run *r, const char *what, const char *path, bool readonly);
+
+/* Whether the guest sees its host's CPU: host-passthrough, maximum. */
+bool check_cpu_is_of_host(const struct check_run *r);
 
 /* Adds "skipped", with libvirt's last error of this thread as the reason. */
 void check_skip(struct check_run *r, const struct check_side *side, const char *what,

@@ -5,6 +5,7 @@
  * depends on both. The wrong one starts a guest twice, or ends the only one.
  */
 #include <libvirt/libvirt-qemu.h>
+#include <libvirt/virterror.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,16 +18,16 @@
 /* What QEMU does there: NULL, none runs under this UUID; "", it does not tell. free() it. */
 static char *left_there(const struct check_run *r)
 {
-    struct virt_domain d = *r->domain;
-    struct err none = {0};
     int state = 0, reason = 0;
-    d.host = r->to.host;
-    int active = r->to.conn != NULL ? virt_domain_active(&d, &none) : 0;
-    if (active == 0)
+    virDomainPtr there = r->there != NULL ? r->there->by_uuid : NULL;
+    if (r->there == NULL)
         return NULL;
-    CLEANUP_DOMAIN virDomainPtr there = active > 0 ? virt_domain_get(&d, &none) : NULL;
+    if (there == NULL && check_there_error_is(r->there, CHECK_ASK_UUID, VIR_ERR_NO_DOMAIN))
+        return NULL;
     if (there == NULL) /* no answer is not "none" */
         return strdup("");
+    if (!check_there_runs(there))
+        return NULL;
     /* in an incoming migration of libvirt's own it lets nobody ask QEMU, and blocks for 30 s */
     if (virDomainGetState(there, &state, &reason, 0) == 0 && state == VIR_DOMAIN_PAUSED &&
         reason == VIR_DOMAIN_PAUSED_MIGRATION)
