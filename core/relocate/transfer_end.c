@@ -178,6 +178,7 @@ int transfer_end_phase(struct transfer *t, struct transfer_handles *h, enum tran
 struct finishing {
     struct transfer *t;
     struct transfer_handles *h;
+    bool renewed; /* since it got its name, and there_is is what was found under it */
 };
 
 static int finish_recheck(void *ctx, struct err *e)
@@ -235,11 +236,25 @@ static void finish_tell_times(const struct transfer *t, const struct store_place
                  t->image.as);
 }
 
+/* What we have named may have got another handle since. */
+static bool finish_may_be_ours(struct transfer *t, const struct store_place *to,
+                               const struct store_attr *now)
+{
+    struct store_attr named = t->attr;
+    named.device = t->part_is.device;
+    named.inode = t->part_is.inode;
+    if (t->renewals == PROOFS_MAX || !store_may_be_same(to, now, &named))
+        return false;
+    t->renewals++;
+    t->there_is = *now;
+    return true;
+}
+
 /* Looks again, as anybody else would. A place that keeps nothing finds nothing. */
 static int finish_confirm(void *ctx, struct err *e)
 {
     struct finishing *o = ctx;
-    const struct transfer *t = o->t;
+    struct transfer *t = o->t;
     struct store_place *to = o->h->to;
     struct store_attr now;
     bool copied = (t->phases & TRANSFER_COPY) != 0;
@@ -252,6 +267,7 @@ static int finish_confirm(void *ctx, struct err *e)
               (copied ? store_same_file(&now, &t->part_is) && now.size_bytes == t->attr.size_bytes
                       : store_unchanged(&now, &t->there_is));
     if (!is) {
+        o->renewed = copied && found > 0 && finish_may_be_ours(t, to, &now);
         err_set(e, ERR_IO, 0, "%s%s: is not what was written there a moment ago", to->url,
                 t->image.as);
         return err_hint(e, "somebody else is working there: look at who, and run it again");
@@ -402,17 +418,34 @@ static int transfer_prove_again(struct transfer *t, struct transfer_handles *h,
     return transfer_begin_verify(t, h, e);
 }
 
+/* What stands under the name has another handle than what got it: ours if all of it is there. */
+static int transfer_prove_named(struct transfer *t, struct transfer_handles *h,
+                                enum transfer_phase *next, struct err *e)
+{
+    log_warn(
+        "%s%s: the server has given it another file handle, as after a restart: whether it is what "
+        "was written is found out by reading it back",
+        h->to->url, t->image.as);
+    t->part_is.generation = t->there_is.generation;
+    t->phases |= TRANSFER_VERIFY;
+    for (size_t i = 0; i < t->n_chunks; i++)
+        t->chunks[i].compared = false;
+    *next = TRANSFER_VERIFY;
+    return transfer_begin_verify(t, h, e);
+}
+
 int transfer_finish(struct transfer *t, struct transfer_handles *h, enum transfer_phase *next,
                     struct err *e)
 {
-    struct finishing o = {t, h};
+    struct finishing o = {t, h, false};
     bool returnable;
     if (step_run(finishing_steps, sizeof finishing_steps / sizeof *finishing_steps, &o, &returnable,
                  e) < 0) {
-        if (!transfer_is_to_prove(t, h))
+        if (!o.renewed && !transfer_is_to_prove(t, h))
             return -1;
         err_clear(e);
-        return transfer_prove_again(t, h, next, e);
+        return o.renewed ? transfer_prove_named(t, h, next, e)
+                         : transfer_prove_again(t, h, next, e);
     }
     transfer_release(h);
     transfer_shrink(t);

@@ -271,6 +271,8 @@ static int memory_publish(struct store_file *file, const char *final, const stru
         if (why == 0) {
             notice_publishing(s, f->image, name);
             rename_image(s, f, name);
+            if (s->done[MEMORY_PUBLISH] == s->faults.renew_after_publish)
+                memory_rename_handles(s, s->faults.empties_renewed ? "image" : NULL);
         }
         rc = rc < 0 ? rc : why;
     }

@@ -93,6 +93,7 @@ struct memory_faults {
     unsigned renew_at_write;          /* before this write memory_rename_handles(); 0: never */
     unsigned renew_at_publish;        /* the same in this publish; */
     bool renewed_late;                /* ... after it has given the attributes */
+    unsigned renew_after_publish;     /* the same when this publish has given the name */
     struct memory_server *renews_too; /* NULL, or another one */
     bool empties_renewed;             /* ... with "-part" */
     int64_t renewal_delay_ns;         /* of the answer to a commit from before it */

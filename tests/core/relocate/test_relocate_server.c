@@ -168,6 +168,40 @@ static void test_handles_change_in_publish(void **state)
     }
 }
 
+/* Right after it: what stands there is read back, and is ours, or is not. */
+static void test_handles_change_once_it_is_named(void **state)
+{
+    (void)state;
+    for (unsigned kind = 0; kind < 2 * 2 * 2; kind++) {
+        bool renewed = true;
+        for (unsigned at = 1; renewed; at++) {
+            struct rig r;
+            rig_set_up(&r);
+            rig_add_dense(&r, "image", (kind & 4 ? 3 : 1) * RIG_CHUNK_BYTES);
+            rig_alone(&r);
+            r.options.move = kind & 2;
+            r.to.generation_may_change = true;
+            r.to.faults.renew_after_publish = at;
+            r.to.faults.empties_renewed = kind & 1;
+            int rc = rig_run(&r);
+            renewed = r.to.done[MEMORY_PUBLISH] >= at;
+            bool named = renewed && memory_find(&r.to, "image") != NULL &&
+                         r.to.done[MEMORY_PUBLISH] == at;
+            if ((rc < 0) != (named && (kind & 1)))
+                fail_msg("kind %u, at publish %u: %s", kind, at, r.e.msg);
+            assert_true(!named || r.to.read_bytes > 0);
+            assert_int_equal(memory_find(&r.from, "image") == NULL, rc == 0 && (kind & 2));
+            if (rc < 0)
+                assert_non_null(strstr(r.e.msg, "image: differs from "));
+            else if (kind & 2)
+                assert_non_null(memory_find(&r.to, "image"));
+            else
+                rig_assert_landed(&r);
+            rig_tear_down(&r);
+        }
+    }
+}
+
 /* ---- a server that forgets ---- */
 
 /* At each write the machine of an async server fails: what it had called durable is gone as well. */
@@ -328,6 +362,7 @@ int main(void)
         cmocka_unit_test(test_handles_change_in_mid_copy),
         cmocka_unit_test(test_handles_change_at_each_write),
         cmocka_unit_test(test_handles_change_in_publish),
+        cmocka_unit_test(test_handles_change_once_it_is_named),
         cmocka_unit_test(test_handles_change_beside_the_last),
         cmocka_unit_test(test_forgets_at_each_write),
         cmocka_unit_test(test_forgets_between_runs),
