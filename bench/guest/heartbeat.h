@@ -11,6 +11,7 @@
  *                 " rate=" dec *( " " key "=" value )
  *     kind      = "bare" / "linux"
  *     beat      = "H " hex8 " " hex8 [ " " hex8 ]
+ *     clock     = "CLOCK " hex8 " " hex8
  *     corrupt   = "CORRUPT page=" hex8 " want=" hex8 " got=" hex8 " total=" hex8
  *     error     = "ERROR " text
  *     hex8      = 8 lower-case hexadecimal digits
@@ -40,6 +41,9 @@
  * sends one at a time: a reader that is 15 ms late makes the bare-metal guest drop beats
  * (the Linux guest queues some 140). A port on a file never does.
  *
+ * "clock" is what the Linux guest takes for the time, in µs since 1970 (the higher half first), after each
+ * HEARTBEAT_CLOCK_EACH-th beat: what it gains or loses against ours when it changes sides is the step of its clock.
+ *
  * "corrupt" means that the guest found a word in its memory that it did not write.
  * "error" means that the guest cannot do (part of) its work, and says why.
  */
@@ -49,6 +53,7 @@
 #include <stdint.h>
 
 #define HEARTBEAT_FORMAT_VERSION 1
+#define HEARTBEAT_CLOCK_EACH 16
 
 /* Longest beat including its "\n", and no NUL. */
 #define HEARTBEAT_LINE_MAX 29

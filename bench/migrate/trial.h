@@ -76,7 +76,8 @@ struct trial_observer {
     int64_t median_interval_ns, resolution_ns; /* between signs before; the latter is p99 */
     int64_t late_ns;                           /* what the observer's own delays may account for */
     uint64_t signs, sent, lost, duplicates;
-    int64_t quiet_ns;              /* the level; TRIAL_NEVER: not known, and then there are none */
+    int64_t clock_step_ns; /* what the guest's clock has gained; TRIAL_NEVER: it does not say */
+    int64_t quiet_ns;      /* the level; TRIAL_NEVER: not known, and then there are none */
     struct trial_silence *noticed; /* in the order in which they came; of very many the longest */
     size_t noticed_n;
     uint64_t noticed_count; /* of all, and how long they are together; TRIAL_NEVER: not known */

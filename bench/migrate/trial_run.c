@@ -144,6 +144,7 @@ static void run_take_observer(struct trial *t, const struct observer_result *o, 
         .sent = o->sent,
         .lost = o->lost,
         .duplicates = o->duplicates,
+        .clock_step_ns = o->clock_step_ns == OBSERVER_NO_CLOCK ? TRIAL_NEVER : o->clock_step_ns,
     };
     memcpy(to->what, o->what, sizeof to->what);
     if (s != NULL) {

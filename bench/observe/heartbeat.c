@@ -53,3 +53,17 @@ int heartbeat_parse(const char *line, struct heartbeat *out)
     *out = beat;
     return 0;
 }
+
+int heartbeat_parse_clock(const char *line, int64_t *ns)
+{
+    static const char word[] = "CLOCK";
+    const char *p = line + strlen(word);
+    uint32_t high, low;
+
+    if (strncmp(line, word, strlen(word)) != 0 || !parse_field(&p, &high) ||
+        !parse_field(&p, &low) || !is_line_end(p) || high >= 1u << 21) {
+        return -1;
+    }
+    *ns = (int64_t)((uint64_t)high << 32 | low) * 1000;
+    return 0;
+}

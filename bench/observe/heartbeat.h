@@ -22,4 +22,9 @@ struct heartbeat {
  */
 int heartbeat_parse(const char *line, struct heartbeat *out);
 
+/*
+ * Parse LINE, likewise, as the guest's clock: *NS since an epoch of its own. 0, or -1 with *NS untouched.
+ */
+int heartbeat_parse_clock(const char *line, int64_t *ns);
+
 #endif

@@ -5,6 +5,8 @@
 #ifndef BENCH_OBSERVE_OBSERVE_H
 #define BENCH_OBSERVE_OBSERVE_H
 
+#include <sys/socket.h>
+
 #include "bench/observe/silence.h"
 #include "core/loop.h"
 
@@ -36,7 +38,9 @@ struct observe_context {
 static inline void observe_group_init(struct observe_group *g, const struct observe_ops *ops,
                                       enum observer_kind kind, const struct observe_context *c)
 {
-    *g = (struct observe_group){.ops = ops, .tick_due_ns = c->tick_due_ns, .result.kind = kind};
+    *g = (struct observe_group){.ops = ops,
+                                .tick_due_ns = c->tick_due_ns,
+                                .result = {.kind = kind, .clock_step_ns = OBSERVER_NO_CLOCK}};
     silence_init(&g->silence, c->mark_ns);
 }
 
@@ -48,6 +52,17 @@ static inline void observe_group_sign(struct observe_group *g, int64_t at_ns, in
     silence_late(&g->silence, now_ns - *g->tick_due_ns);
     silence_add(&g->silence, at_ns, spec);
 }
+
+/* When the kernel took a packet in, on CLOCK_MONOTONIC, by its SCM_TIMESTAMPNS; `now_ns` where it does not say so,
+ * or what it says is not within `from_ns` … `now_ns`: then the clock was set. */
+int64_t observe_arrival_ns(struct msghdr *msg, int64_t from_ns, int64_t now_ns);
+
+/* "IFNAME[@MAC]". ERR_USAGE: it is not; ERR_REFUSED: no such interface, or it is not allowed. */
+int observe_announce_check(const char *text, struct err *e);
+struct observe_group *observe_announce_open(const char *text, const struct observe_context *c,
+                                            struct err *e);
+/* Whether the frame announces, and then *a but for its time. Pure. */
+bool observe_announce_know(const uint8_t *frame, size_t n, struct observer_announce *a);
 
 /* Sends to `address` every `interval_ns`. */
 struct observe_group *observe_ping_open(const char *address, int64_t interval_ns, int spec,

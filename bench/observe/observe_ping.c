@@ -7,9 +7,7 @@
  * number, so that the 16-bit sequence of ICMP may wrap and other pings do not matter. A ring
  * remembers the last 8192 requests; one that leaves it without an answer is lost.
  *
- * An answer is stamped by the kernel as it arrives (SO_TIMESTAMPNS), in CLOCK_REALTIME; what is
- * needed is how long ago that was, so both clocks are read at once and the age is subtracted from
- * CLOCK_MONOTONIC. A stamp outside of [request sent, now] means that the clock was set in between.
+ * An answer is stamped by the kernel as it arrives (SO_TIMESTAMPNS): observe_arrival_ns().
  *
  * A ping socket needs no privilege where net.ipv4.ping_group_range allows it, and hands over only
  * our answers; else a raw socket does, with a filter. The guest not being reachable (no ARP answer,
@@ -105,29 +103,6 @@ static void ping_on_timer(void *arg, uint32_t epoll_events)
         ping_send(p);
 }
 
-static int64_t timespec_ns(const struct timespec *ts)
-{
-    return (int64_t)ts->tv_sec * NS_PER_S + ts->tv_nsec;
-}
-
-/* When the kernel took the packet in, on CLOCK_MONOTONIC; `now_ns` where it does not say so. */
-static int64_t ping_arrival_ns(struct msghdr *msg, int64_t sent_ns, int64_t now_ns)
-{
-    for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c != NULL; c = CMSG_NXTHDR(msg, c)) {
-        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_TIMESTAMPNS)
-            continue;
-        struct timespec stamp, real;
-        memcpy(&stamp, CMSG_DATA(c), sizeof stamp);
-        int64_t before_ns = clock_now_ns();
-        clock_gettime(CLOCK_REALTIME, &real);
-        int64_t middle_ns = before_ns + (clock_now_ns() - before_ns) / 2;
-        int64_t at_ns = middle_ns - (timespec_ns(&real) - timespec_ns(&stamp));
-        if (at_ns >= sent_ns && at_ns <= now_ns)
-            return at_ns;
-    }
-    return now_ns;
-}
-
 static void ping_take(struct observe_ping *p, const struct ping_packet *reply, struct msghdr *msg)
 {
     struct observer_result *r = &p->group.result;
@@ -145,7 +120,7 @@ static void ping_take(struct observe_ping *p, const struct ping_packet *reply, s
         r->reordered++;
     else
         p->newest_answered = reply->number;
-    observe_group_sign(&p->group, ping_arrival_ns(msg, sent_ns, now_ns), now_ns, p->spec);
+    observe_group_sign(&p->group, observe_arrival_ns(msg, sent_ns, now_ns), now_ns, p->spec);
 }
 
 /* Whether the `n` bytes are an answer to one of our requests. */

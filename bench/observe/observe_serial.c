@@ -34,6 +34,7 @@
 #include <unistd.h>
 
 #include "bench/guest/heartbeat.h"
+#include "bench/observe/guest_clock.h"
 #include "bench/observe/heartbeat.h"
 #include "bench/observe/observe.h"
 #include "core/clock.h"
@@ -69,6 +70,7 @@ struct observe_serial {
     size_t paths_n;
     size_t last; /* the path that spoke last */
 
+    struct guest_clock clock;
     bool beats;          /* a heartbeat was seen */
     uint64_t bytes;      /* until then */
     bool sequence_known; /* since the boot that we know of */
@@ -188,11 +190,15 @@ static void serial_take_line(struct serial_path *p, int64_t now_ns)
     static const char banner[] = "GODWIT-GUEST ";
     struct observe_serial *s = p->serial;
     struct heartbeat beat;
-    if (heartbeat_parse(p->line, &beat) == 0 || serial_join(p, &beat)) {
+    int64_t guest_ns;
+    if (heartbeat_parse_clock(p->line, &guest_ns) == 0) {
+        guest_clock_add(&s->clock, guest_ns, now_ns, p->spec);
+    } else if (heartbeat_parse(p->line, &beat) == 0 || serial_join(p, &beat)) {
         serial_take_beat(p, &beat, now_ns);
     } else if (strncmp(p->line, banner, strlen(banner)) == 0 && s->sequence_known) {
         s->group.result.restarts++;
         s->sequence_known = false;
+        guest_clock_init(&s->clock);
     }
 }
 
@@ -292,7 +298,14 @@ static void serial_close(struct observe_group *g)
     free(s);
 }
 
-static const struct observe_ops serial_ops = {serial_read_all, serial_read_all, serial_close};
+static void serial_finish(struct observe_group *g)
+{
+    struct observe_serial *s = (struct observe_serial *)g;
+    serial_read_all(g);
+    g->result.clock_step_ns = guest_clock_step_ns(&s->clock);
+}
+
+static const struct observe_ops serial_ops = {serial_read_all, serial_finish, serial_close};
 
 static int serial_connect(struct serial_path *p, const char *path, struct err *e)
 {
@@ -392,6 +405,7 @@ struct observe_group *observe_serial_open(const char *const *paths, const int *s
     observe_group_init(&s->group, &serial_ops, OBSERVER_SERIAL, c);
     s->loop = c->loop;
     s->record = c->beats;
+    guest_clock_init(&s->clock);
     s->paths = calloc(n, sizeof *s->paths);
     if (s->paths == NULL)
         err_set(e, ERR_IO, ENOMEM, "cannot observe a serial port");

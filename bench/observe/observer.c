@@ -6,6 +6,10 @@
  * that alone touches the loop and the groups until it is joined. Three things cross: the mark (an
  * atomic time), an eventfd that says stop, and what the join hands over.
  *
+ * What the kernel stamps, it stamps in CLOCK_REALTIME; what is needed is how long ago that was, so both clocks are
+ * read at once and the age is subtracted from CLOCK_MONOTONIC. A stamp outside of what is possible means that
+ * the clock was set in between.
+ *
  * The thread wants to run the moment something arrives: it asks for a real-time priority, else for
  * a better nice value, and goes without where neither is allowed. How well that went is measured:
  * a tick every 2 ms tells how late the thread itself ran, and each silence carries the worst of its
@@ -97,6 +101,28 @@ static void *observer_thread(void *arg)
     return NULL;
 }
 
+static int64_t observe_timespec_ns(const struct timespec *ts)
+{
+    return (int64_t)ts->tv_sec * NS_PER_S + ts->tv_nsec;
+}
+
+int64_t observe_arrival_ns(struct msghdr *msg, int64_t from_ns, int64_t now_ns)
+{
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c != NULL; c = CMSG_NXTHDR(msg, c)) {
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_TIMESTAMPNS)
+            continue;
+        struct timespec stamp, real;
+        memcpy(&stamp, CMSG_DATA(c), sizeof stamp);
+        int64_t before_ns = clock_now_ns();
+        clock_gettime(CLOCK_REALTIME, &real);
+        int64_t middle_ns = before_ns + (clock_now_ns() - before_ns) / 2;
+        int64_t at_ns = middle_ns - (observe_timespec_ns(&real) - observe_timespec_ns(&stamp));
+        if (at_ns >= from_ns && at_ns <= now_ns)
+            return at_ns;
+    }
+    return now_ns;
+}
+
 /* "serial:PATH": PATH; NULL for another spec. */
 static const char *observer_spec_after(const char *spec, const char *prefix)
 {
@@ -131,9 +157,11 @@ static int observer_check_specs(const char *const *specs, size_t n, struct err *
                        OBSERVER_SPECS_MAX);
     for (size_t i = 0; i < n; i++) {
         if (observer_spec_after(specs[i], "ping:") == NULL &&
-            observer_spec_after(specs[i], "serial:") == NULL) {
+            observer_spec_after(specs[i], "serial:") == NULL &&
+            observer_spec_after(specs[i], "announce:") == NULL) {
             err_set(e, ERR_USAGE, 0, "'%s' cannot be observed", specs[i]);
-            return err_hint(e, "say ping:ADDRESS, ping:ADDRESS@INTERVAL or serial:PATH");
+            return err_hint(e, "say ping:ADDRESS, ping:ADDRESS@INTERVAL, serial:PATH, "
+                               "announce:IFNAME or announce:IFNAME@MAC");
         }
         for (size_t k = 0; k < i; k++)
             if (strcmp(specs[i], specs[k]) == 0)
@@ -167,7 +195,19 @@ static int observer_open_serials(struct observer *o, const char *const *specs, s
     return observer_add(o, observe_serial_open(paths, indexes, found, c, e));
 }
 
-/* The pings are all parsed before anything is opened. */
+static int observer_open_ping(struct observer *o, const char *text, int spec, bool opening,
+                              const struct observe_context *c, struct err *e)
+{
+    CLEANUP_FREE char *address = strdup(text);
+    int64_t interval_ns;
+    if (address == NULL)
+        return err_set(e, ERR_IO, ENOMEM, "cannot make an observer");
+    if (observer_parse_ping(address, &interval_ns, e) < 0)
+        return -1;
+    return opening ? observer_add(o, observe_ping_open(address, interval_ns, spec, c, e)) : 0;
+}
+
+/* All are parsed before anything is opened. */
 static int observer_open_groups(struct observer *o, const char *const *specs, size_t n,
                                 struct observer_beats *beats, struct err *e)
 {
@@ -175,21 +215,18 @@ static int observer_open_groups(struct observer *o, const char *const *specs, si
     for (int opening = 0; opening < 2; opening++) {
         bool serials = false;
         for (size_t i = 0; i < n; i++) {
-            const char *text = observer_spec_after(specs[i], "ping:");
-            if (text == NULL) {
-                if (opening && !serials && observer_open_serials(o, specs, n, i, &c, e) < 0)
-                    return -1;
-                serials = true;
-                continue;
-            }
-            CLEANUP_FREE char *address = strdup(text);
-            int64_t interval_ns;
-            if (address == NULL)
-                return err_set(e, ERR_IO, ENOMEM, "cannot make an observer");
-            if (observer_parse_ping(address, &interval_ns, e) < 0)
-                return -1;
-            if (opening &&
-                observer_add(o, observe_ping_open(address, interval_ns, (int)i, &c, e)) < 0)
+            const char *ping = observer_spec_after(specs[i], "ping:");
+            const char *announce = observer_spec_after(specs[i], "announce:");
+            int rc = 0;
+            if (ping != NULL)
+                rc = observer_open_ping(o, ping, (int)i, opening, &c, e);
+            else if (announce != NULL)
+                rc = opening ? observer_add(o, observe_announce_open(announce, &c, e))
+                             : observe_announce_check(announce, e);
+            else if (opening && !serials)
+                rc = observer_open_serials(o, specs, n, i, &c, e);
+            serials |= ping == NULL && announce == NULL;
+            if (rc < 0)
                 return -1;
         }
     }

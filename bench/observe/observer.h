@@ -13,6 +13,10 @@
  *                             of them is a sign of life and nothing else is (a guest that panics
  *                             talks a lot); from any other guest, each chunk of bytes is one.
  *
+ *   announce:IFNAME[@MAC]     whether the network is told of a move: the RARPs, gratuitous ARPs and unsolicited
+ *                             neighbour advertisements (of that MAC) that come by on an interface of this
+ *                             machine. They are no signs of life: a guest is not heard by them.
+ *
  * Each ping is a group of its own. All serials are one group, because the guest is one: the log of
  * the source and that of the destination go on from each other, also in the middle of a line.
  *
@@ -37,10 +41,21 @@ enum {
     OBSERVER_NOTICED = 128,
     OBSERVER_QUIET_TIMES =
         5, /* a silence is noticed when it is longer than the quiet level so many times */
+    OBSERVER_ANNOUNCES = 32,
     OBSERVER_WHAT_MAX = 160,
 };
 
-enum observer_kind { OBSERVER_PING, OBSERVER_SERIAL };
+#define OBSERVER_NO_CLOCK INT64_MIN
+
+enum observer_kind { OBSERVER_PING, OBSERVER_SERIAL, OBSERVER_ANNOUNCE };
+
+enum observer_announce_kind { OBSERVER_RARP, OBSERVER_GRATUITOUS_ARP, OBSERVER_UNSOLICITED_NA };
+
+struct observer_announce {
+    int64_t at_ns;
+    enum observer_announce_kind kind;
+    uint8_t mac[6]; /* the frame's source */
+};
 
 struct observer_silence {
     int64_t began_ns; /* CLOCK_MONOTONIC: the last sign of life before it */
@@ -92,6 +107,16 @@ struct observer_result {
     uint64_t duplicates; /* heartbeats: also the sign of two running copies of one guest */
     uint64_t reordered;
     uint64_t restarts; /* heartbeats: the sequence began anew, so the guest was booted */
+
+    /* Of serial: what the guest's clock has gained (below 0: lost) against ours from one spec to the next, by the
+     * lines in which a Linux guest says its time (bench/guest/heartbeat.h). OBSERVER_NO_CLOCK: it does not, or
+     * did not change sides. A clock that stands in the pause loses that. */
+    int64_t clock_step_ns;
+
+    /* Of announce, since the mark: the first ones, and how many came. Zero: none was seen. */
+    struct observer_announce announced[OBSERVER_ANNOUNCES];
+    size_t announced_n;
+    uint64_t announced_count;
 };
 
 /* Where a silence was, seen from the guest's own pause. */
@@ -117,6 +142,11 @@ enum observer_place observer_place(const struct observer_silence *s,
                                    const struct observer_pause *pause);
 
 const char *observer_place_name(enum observer_place place); /* "switchover"; NULL: unknown */
+
+/* How many of an announce observer's came after the guest's stop; where that is not known, since the mark. */
+size_t observer_announced_after(const struct observer_result *r,
+                                const struct observer_pause *pause);
+const char *observer_announce_name(enum observer_announce_kind kind); /* "gratuitous-arp" */
 
 /*
  * The silence of the switchover as the worst of the observers saw it, a guest's warm-up included: the longest

@@ -266,3 +266,19 @@ int64_t observer_switchover_ns(const struct observer_result *results, size_t n,
     }
     return worst_ns;
 }
+
+size_t observer_announced_after(const struct observer_result *r, const struct observer_pause *pause)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < r->announced_n; i++)
+        n += pause->stopped_ns < 0 || r->announced[i].at_ns >= pause->stopped_ns;
+    return n;
+}
+
+const char *observer_announce_name(enum observer_announce_kind kind)
+{
+    static const char *const names[] = {[OBSERVER_RARP] = "rarp",
+                                        [OBSERVER_GRATUITOUS_ARP] = "gratuitous-arp",
+                                        [OBSERVER_UNSOLICITED_NA] = "unsolicited-na"};
+    return names[kind];
+}

@@ -37,6 +37,10 @@ static void trial_facts(struct page *p, const struct trial *t)
                      v->what, report_ms(silence, trial_ms(v->silence_ns)),
                      report_ms(each, trial_ms(v->median_interval_ns)),
                      report_ms(late, trial_ms(v->late_ns)));
+        if (v->clock_step_ns != TRIAL_NEVER)
+            page_element(p, "p class=note",
+                         "The guest's clock went %+.1f ms against ours in the move",
+                         trial_ms(v->clock_step_ns));
         if (v->quiet_ns != TRIAL_NEVER)
             page_element(p, "p class=note",
                          "%" PRIu64

@@ -75,6 +75,7 @@ static void trial_json_observer(struct json *o, const struct trial_observer *v)
     json_u64(o, "sent", v->sent);
     json_u64(o, "lost", v->lost);
     json_u64(o, "duplicates", v->duplicates);
+    json_signed_ms(o, "clock_step_ms", v->clock_step_ns);
     json_signed_ms(o, "quiet_ms", v->quiet_ns);
     json_u64(o, "noticed_n", v->noticed_count);
     json_signed_ms(o, "noticed_sum_ms", v->noticed_sum_ns);
@@ -285,6 +286,7 @@ static void trial_json_read_noticed(const struct json_place *p, struct trial_obs
 {
     struct json_place list = json_get(p, "noticed", e);
     uint64_t count = json_get_u64(p, "noticed_n", e);
+    v->clock_step_ns = json_get_ms(p, "clock_step_ms", e);
     v->quiet_ns = json_get_ms(p, "quiet_ms", e);
     v->noticed_count = count != UINT64_MAX ? count : 0;
     v->noticed_sum_ns = json_get_ms(p, "noticed_sum_ms", e);

@@ -41,7 +41,7 @@ struct observe_call {
 static const struct option_def options[] = {
     {"observe", 0, OPTION_LIST, "WHAT",
      "time the guest's silence from outside: ping:ADDRESS, serial:PATH (a log, pty or socket; give "
-     "it for both sides)",
+     "it for both sides), announce:IFNAME[@MAC] (whether the network is told of the move)",
      AT(observe), 0, 0, NULL},
     {"json", 0, OPTION_FLAG, NULL, "print the result as one JSON object", AT(json), 0, 0, NULL},
     {"verbose", 'v', OPTION_FLAG, NULL, "say more", AT(verbose), 0, 0, NULL},

@@ -98,7 +98,7 @@ const struct option_def migrate_request_options[] = {
      AT(unsafe), 0, 0, NULL},
     {"observe", 0, OPTION_LIST, "WHAT",
      "time the guest's silence from outside: ping:ADDRESS, serial:PATH (a log, pty or socket; give "
-     "it for both sides)",
+     "it for both sides), announce:IFNAME[@MAC] (whether the network is told of the move)",
      AT(observe), 0, 0, NULL},
     {"json", 0, OPTION_FLAG, NULL, "print the result as one JSON object", AT(json), 0, 0, NULL},
     {"progress", 0, OPTION_TEXT, "FD", "write progress to this descriptor, one JSON object a line",

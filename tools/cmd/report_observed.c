@@ -60,10 +60,36 @@ static void observed_noticed(struct json *item, const struct observer_result *s,
     }
 }
 
+/* What the network was told, and by whom. */
+static void observed_announces(struct json *item, const struct observer_result *s,
+                               const struct report_observed *r, const struct observer_pause *pause)
+{
+    json_text(item, "what", s->what);
+    json_flag(item, "announced", observer_announced_after(s, pause) > 0);
+    json_u64(item, "announcements_n", s->announced_count);
+    struct json *list = json_list(item, "announcements");
+    for (size_t i = 0; i < s->announced_n; i++) {
+        const struct observer_announce *a = &s->announced[i];
+        char mac[24];
+        snprintf(mac, sizeof mac, "%02x:%02x:%02x:%02x:%02x:%02x", a->mac[0], a->mac[1], a->mac[2],
+                 a->mac[3], a->mac[4], a->mac[5]);
+        struct json *o = json_item(list);
+        json_signed_ms(o, "t_ms", a->at_ns - r->started_ns);
+        json_signed_ms(o, "after_stop_ms",
+                       pause->stopped_ns < 0 ? JSON_NEVER : a->at_ns - pause->stopped_ns);
+        json_text(o, "by", observer_announce_name(a->kind));
+        json_text(o, "mac", mac);
+    }
+}
+
 static void observed_json(struct json *item, const struct observer_result *s,
                           const struct report_observed *r, const struct observer_pause *pause)
 {
     bool any = s->count > 0;
+    if (s->kind == OBSERVER_ANNOUNCE) {
+        observed_announces(item, s, r, pause);
+        return;
+    }
     json_text(item, "what", s->what);
     json_u64(item, "signs_of_life", s->count);
     json_ms(item, "longest_silence_ms", any ? s->longest_silence_ns : -1);
@@ -76,6 +102,7 @@ static void observed_json(struct json *item, const struct observer_result *s,
     json_u64(item, "lost", s->lost);
     json_u64(item, "duplicates", s->duplicates);
     json_u64(item, "restarts", s->restarts);
+    json_signed_ms(item, "clock_step_ms", s->clock_step_ns); /* OBSERVER_NO_CLOCK is JSON_NEVER */
     observed_silences(json_list(item, "silences"), s, r->started_ns);
     observed_noticed(item, s, r, pause);
 }
@@ -136,9 +163,51 @@ static void observed_noticed_text(const struct observer_result *s,
                 "", after);
 }
 
+static void observed_announced_text(const struct observer_result *s,
+                                    const struct observer_pause *pause, FILE *to)
+{
+    size_t by[OBSERVER_UNSOLICITED_NA + 1] = {0}, after = observer_announced_after(s, pause);
+    int64_t first_ns = -1;
+    for (size_t i = 0; i < s->announced_n; i++) {
+        const struct observer_announce *a = &s->announced[i];
+        if (pause->stopped_ns >= 0 && a->at_ns < pause->stopped_ns)
+            continue;
+        by[a->kind]++;
+        first_ns = first_ns < 0 ? a->at_ns : first_ns;
+    }
+    fprintf(to, "  announce ");
+    if (after == 0) {
+        fprintf(
+            to,
+            "NO announcement of the move was seen (%s): switches learn the new place only when the "
+            "guest sends by itself\n",
+            s->what);
+        return;
+    }
+    fprintf(to, "%zu RARP, %zu gratuitous ARP, %zu unsolicited NA", by[OBSERVER_RARP],
+            by[OBSERVER_GRATUITOUS_ARP], by[OBSERVER_UNSOLICITED_NA]);
+    if (pause->stopped_ns >= 0)
+        fprintf(to, ", the first %.1f ms after the guest's stop",
+                observed_ms(first_ns - pause->stopped_ns));
+    fputc('\n', to);
+}
+
+static void observed_clock_text(const struct observer_result *s, FILE *to)
+{
+    if (s->clock_step_ns == OBSERVER_NO_CLOCK)
+        return;
+    int64_t ns = s->clock_step_ns;
+    fprintf(to, "  %-8s the guest's clock %s %.1f ms in the move\n", "", ns < 0 ? "lost" : "gained",
+            observed_ms(ns < 0 ? -ns : ns));
+}
+
 static void observed_text(const struct observer_result *s, const struct observer_pause *pause,
                           const struct report_observed *r, FILE *to)
 {
+    if (s->kind == OBSERVER_ANNOUNCE) {
+        observed_announced_text(s, pause, to);
+        return;
+    }
     static const char *const kinds[] = {[OBSERVER_PING] = "ping", [OBSERVER_SERIAL] = "serial"};
     if (s->count == 0)
         fprintf(to, "  %-8s no sign of life at all: %s\n", kinds[s->kind], s->what);
@@ -154,6 +223,7 @@ static void observed_text(const struct observer_result *s, const struct observer
                 observed_ms(observed_late_ns(s)));
     if (s->count > 0)
         observed_noticed_text(s, pause, r, to);
+    observed_clock_text(s, to);
     if (s->kind == OBSERVER_PING)
         fprintf(to, "  %-8s %" PRIu64 " of %" PRIu64 " echo requests lost\n", "", s->lost, s->sent);
     else if (s->lost > 0)

@@ -163,6 +163,11 @@ static void *beat_run(void *argument)
 
         ticker_wait(&ticker);
         serial_send(line, heartbeat_format(line, seq++, atomic_load(&guest.work), &record));
+        if (seq % HEARTBEAT_CLOCK_EACH == 0) {
+            uint64_t us = ticker_clock_ns(CLOCK_REALTIME) / 1000;
+
+            serial_sendf("CLOCK %08" PRIx32 " %08" PRIx32, (uint32_t)(us >> 32), (uint32_t)us);
+        }
     }
     return NULL;
 }

@@ -114,10 +114,38 @@ static void reads_what_the_guests_write(void **state)
     }
 }
 
+static void parses_a_clock(void **state)
+{
+    static const char *const wrong[] = {
+        "",
+        "CLOCK",
+        "CLOCK 00066100\n",
+        "CLOCK 00066100 deadbee\n",
+        "CLOCK 00066100 deadbeef 00000000\n",
+        "CLOCK ffffffff deadbeef\n", /* beyond what ns can hold */
+        "CLOC 00066100 deadbeef\n",
+        "H 00066100 deadbeef\n",
+    };
+    struct heartbeat beat;
+    int64_t ns = 7;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        if (heartbeat_parse_clock(wrong[i], &ns) != -1) {
+            fail_msg("accepted \"%s\"", wrong[i]);
+        }
+        assert_int_equal(ns, 7);
+    }
+    assert_int_equal(heartbeat_parse_clock("CLOCK 00000001 00000002\r\n", &ns), 0);
+    assert_true(ns == ((INT64_C(1) << 32) + 2) * 1000);
+    assert_int_equal(heartbeat_parse("CLOCK 00000001 00000002\n", &beat), -1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parses_a_beat),
+        cmocka_unit_test(parses_a_clock),
         cmocka_unit_test(parses_a_beat_with_record),
         cmocka_unit_test(refuses_what_is_no_beat),
         cmocka_unit_test(refuses_every_cut_of_a_beat),
