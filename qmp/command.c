@@ -518,6 +518,24 @@ int qmp_migrate(struct qmp_client *c, const char *uri, struct err *e)
     return command_act_uri(c, "migrate", uri, e);
 }
 
+int qmp_migrate_recover(struct qmp_client *c, const char *uri, struct err *e)
+{
+    return command_act_uri(c, "migrate-recover", uri, e);
+}
+
+int qmp_migrate_resume(struct qmp_client *c, const char *uri, struct err *e)
+{
+    struct json_object *args = json_object_new_object();
+    json_object_object_add(args, "uri", json_object_new_string(uri));
+    json_object_object_add(args, "resume", json_object_new_boolean(true));
+    return qmp_client_call(c, "migrate", args, COMMAND_TIMEOUT_NS, false, NULL, e);
+}
+
+int qmp_migrate_pause(struct qmp_client *c, struct err *e)
+{
+    return qmp_client_call(c, "migrate-pause", NULL, COMMAND_TIMEOUT_NS, false, NULL, e);
+}
+
 static void command_on_continue(void *arg, struct json_object *result, const struct err *e)
 {
     (void)arg;

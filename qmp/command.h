@@ -90,6 +90,11 @@ int qmp_unlimit_vcpus(struct qmp_client *c, struct err *e);
 bool qmp_io_error_stops(struct json_object *data);
 
 int qmp_migrate(struct qmp_client *c, const char *uri, struct err *e);
+/* Of a postcopy that is paused: the destination listens anew, the source sends what is left there; and either
+ * pauses it, where it does not know that the connection is lost. */
+int qmp_migrate_recover(struct qmp_client *c, const char *uri, struct err *e);
+int qmp_migrate_resume(struct qmp_client *c, const char *uri, struct err *e);
+int qmp_migrate_pause(struct qmp_client *c, struct err *e);
 int qmp_migrate_incoming(struct qmp_client *c, const char *uri, struct err *e);
 /* Of a destination that listens on tcp: on which port. */
 int qmp_query_incoming_port(struct qmp_client *c, unsigned *port, struct err *e);

@@ -34,6 +34,20 @@ static const char *typed_command_line(const struct qmp_endpoint *ep, const char 
     return shell_command(&shell, whole);
 }
 
+#define TYPED_RECOVER "printf '%%s\\n' '{\"execute\":\"qmp_capabilities\"}' %s"
+
+/* Postcopy that has lost its connection, by hand, where the stream went before. */
+const char *vm_qmp_recover_command(const struct vm_qmp *q, const char *uri)
+{
+    if (q->ep.scheme == QMP_CARRIED || strpbrk(uri, "\"\\") != NULL) /* JSON's own */
+        return NULL;
+    const char *json = text_keep(
+        q->armed ? "{\"execute\":\"migrate-recover\",\"arguments\":{\"uri\":\"%s\"}}"
+                 : "{\"execute\":\"migrate\",\"arguments\":{\"uri\":\"%s\",\"resume\":true}}",
+        uri);
+    return typed_command_line(&q->ep, text_command(TYPED_RECOVER, json));
+}
+
 #define SAY(...) "printf '%s\\n' '{\"execute\":\"qmp_capabilities\"}' " __VA_ARGS__
 #define DO(command) "'{\"execute\":\"" command "\"}'"
 

@@ -192,6 +192,7 @@ static int vm_qmp_listen(struct vm *vm, const char *uri, struct err *e)
     /* In INMIGRATE, cont only sets "start when loaded": no round trip of ours in the pause. It goes
      * out first, so that there is no moment in which a stream could be loaded and stay stopped. */
     vm_qmp(vm)->armed = true;
+    vm->commands.recover = vm_qmp_recover_command(vm_qmp(vm), uri);
     if (qmp_cont(c, e) < 0 || qmp_migrate_incoming(c, uri, e) < 0)
         return err_wrap(e, "%s", vm->role);
     return 0;
@@ -203,6 +204,7 @@ static int vm_qmp_start(struct vm *vm, const char *uri, struct err *e)
     if (c == NULL)
         return -1;
     vm->seen = (struct vm_seen){0};
+    vm->commands.recover = vm_qmp_recover_command(vm_qmp(vm), uri);
     vm_qmp(vm)->passes = (struct passes){0};
     vm_qmp(vm)->gate_open = vm_qmp(vm)->gated;
     return qmp_migrate(c, uri, e) < 0 ? err_wrap(e, "%s", vm->role) : 0;
@@ -239,6 +241,20 @@ static int vm_qmp_switch_over(struct vm *vm, struct err *e)
     if (c == NULL)
         return -1;
     return qmp_migrate_start_postcopy(c, e) < 0 ? err_wrap(e, "%s", vm->role) : 0;
+}
+
+static int vm_qmp_recover(struct vm *vm, const char *uri, unsigned *port, struct err *e)
+{
+    struct vm_qmp *q = vm_qmp(vm);
+    struct qmp_client *c = vm_qmp_client(q, e);
+    if (c == NULL)
+        return -1;
+    int rc = uri == NULL ? qmp_migrate_pause(c, e)
+             : q->armed  ? qmp_migrate_recover(c, uri, e)
+                         : qmp_migrate_resume(c, uri, e);
+    if (rc == 0 && port != NULL)
+        rc = qmp_query_incoming_port(c, port, e);
+    return rc < 0 ? err_wrap(e, "%s", vm->role) : 0;
 }
 
 static int vm_qmp_run(struct vm *vm, bool on, enum vm_run *now, struct err *e)
@@ -352,6 +368,7 @@ const struct vm_ops vm_qmp_ops = {
     .sample = vm_qmp_sample,
     .tune = vm_qmp_tune,
     .switch_over = vm_qmp_switch_over,
+    .recover = vm_qmp_recover,
     .run = vm_qmp_run,
     .cancel = vm_qmp_cancel,
     .death = vm_qmp_death,

@@ -49,6 +49,9 @@ void vm_qmp_init(struct vm_qmp *q, struct loop *loop, const char *role, const st
 
 /* q->vm.commands, by its endpoint. */
 void vm_qmp_set_commands(struct vm_qmp *q);
+/* That for a postcopy that has lost its connection, by hand, where the stream went before, when the side knows whether
+ * it listens. NULL: it cannot be told as one, or libvirt is in between. */
+const char *vm_qmp_recover_command(const struct vm_qmp *q, const char *uri);
 
 /* Connects; *e says which side. */
 int vm_qmp_connect(struct vm_qmp *q, struct err *e);

@@ -17,6 +17,7 @@
 
 #include "core/log.h"
 #include "core/migrate/match.h"
+#include "core/migrate/recover.h"
 #include "core/migrate/rollback.h"
 #include "core/migrate/steer.h"
 #include "core/step.h"
@@ -162,7 +163,8 @@ static bool migrate_cut_or_sent(const struct migration *m)
 
 static bool migrate_switched(const struct migration *m)
 {
-    return m->report->last.migration == VM_MIGRATION_POSTCOPY || migration_all_sent(m);
+    enum vm_migration now = m->report->last.migration;
+    return now == VM_MIGRATION_POSTCOPY || now == VM_MIGRATION_PAUSED || migration_all_sent(m);
 }
 
 static int migrate_precopy(void *ctx, struct err *e)
@@ -218,7 +220,7 @@ static int migrate_drain(void *ctx, struct err *e)
     if (migration_phase(m) == PHASE_PRECOPY) /* no STOP: a lost connection, or a paused guest */
         migration_enter(m, PHASE_SWITCHOVER, clock_now_ns());
     migration_enter(m, PHASE_POSTCOPY, clock_now_ns());
-    return migration_follow(m, migration_all_sent, false, e);
+    return recover_follow(m, e);
 }
 
 /*

@@ -80,8 +80,9 @@ struct migrate_report {
     int64_t downtime_observed_ns; /* the destination's RESUME after the source's STOP, as they
                                      reached us; -1 where one of the two was not seen */
     struct migrate_pause pause;
-    bool diverges; /* it did not converge, when it was last seen in precopy */
-    bool missed;   /* what was promised could not be kept, and what was asked for then was done */
+    unsigned recovered; /* how often postcopy had lost its connection, and was taken up again */
+    bool diverges;      /* it did not converge, when it was last seen in precopy */
+    bool missed; /* what was promised could not be kept, and what was asked for then was done */
     struct control_action decisions[MIGRATE_DECISIONS_MAX];
     size_t decisions_n, decisions_dropped;
     struct notice notices[NOTICE_KINDS];

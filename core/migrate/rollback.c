@@ -25,6 +25,7 @@
  * has never stood; if it has, it is stopped again, and that is uncertain, too.
  */
 #include "core/migrate/rollback.h"
+#include "core/migrate/recover.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -79,7 +80,14 @@ static void rollback_hint(struct migration *m, enum advice what)
                  s->end, d->end);
         break;
     case END_NEITHER:
-        err_hint(e, "end neither side before both have been looked at: %s; %s", s->look, d->look);
+        if (m->postcopy_begun && s->recover != NULL && d->recover != NULL)
+            err_hint(e,
+                     "end neither side, the guest may need both; look: %s; %s; if both say "
+                     "postcopy-paused, and reach each other: %s; then %s",
+                     s->look, d->look, d->recover, s->recover);
+        else
+            err_hint(e, "end neither side before both have been looked at: %s; %s", s->look,
+                     d->look);
         break;
     case STOP_BOTH:
         err_hint(e,
@@ -134,7 +142,7 @@ static void rollback_moved(struct migration *m)
     struct err e = {0};
     struct vm *s = m->plan->source;
     struct vm_sample last;
-    if (m->postcopy_begun && migration_follow(m, migration_all_sent, false, &e) < 0) {
+    if (m->postcopy_begun && recover_follow(m, &e) < 0) {
         rollback_unknown(m, END_NEITHER, "postcopy was broken off: %s", e.msg);
         return;
     }

@@ -171,6 +171,9 @@ struct vm_commands {
     const char *end;   /* ends its hypervisor */
     const char *stop;  /* stops a guest that runs there */
     const char *go_on; /* lets a stopped guest run */
+    const char *
+        recover; /* takes up its end of a postcopy that has lost its connection, the destination first;
+                            NULL: not known, or this route cannot */
 };
 
 /*
@@ -233,6 +236,14 @@ struct vm_ops {
      * lets the guest run there. A guest there that ran until it was stopped by this is noted in
      * vm.seen, as far as it could be seen. VM_RUN_UNKNOWN: it is not known what there was. */
     int (*run)(struct vm *vm, bool on, enum vm_run *now, struct err *e);
+
+    /*
+     * Postcopy has lost its connection. Destination: listens for it anew at `uri`; where that is "tcp:HOST:0",
+     * *port gets the one that was chosen (else port may be NULL). Source: sends what is left to `uri`. With uri
+     * NULL either takes the connection for lost that it still believes in. Returns when it was told, not when it
+     * has come to something. It lets no guest run. NULL: this route cannot.
+     */
+    int (*recover)(struct vm *vm, const char *uri, unsigned *port, struct err *e);
 
     /* Source: gives the migration up, and waits until that is settled one way or the other. */
     int (*cancel)(struct vm *vm, struct err *e);

@@ -493,6 +493,7 @@ static struct vm_direct *direct_new(struct loop *loop, struct virt_move *m, cons
     d->move = m;
     d->domain = domain;
     d->ops = vm_qmp_ops;
+    d->ops.recover = NULL; /* the stream's address is the domain's, not the plan's */
     d->ops.route = "direct";
     d->ops.quit = direct_quit;
     d->ops.run = direct_run;

@@ -344,6 +344,22 @@ set_and_put_back() {
         documented "$scratch/result.json" "godwit migrate --json"
 }
 
+migration_is() { [[ $(qmp "$1" query-migrate | jq -r .status) == "$2" ]]; }
+
+# A page a second is sent, so that postcopy is there for as long as it takes to lose its connection.
+postcopy_recovers() {
+    local pid status=0 beside=1
+    in_precopy "$godwit" migrate "$(endpoint a)" "$(endpoint b)" --via tcp:b:4445 --postcopy --max-bandwidth "$narrow" \
+        --set max-postcopy-bandwidth=4096 || return 1
+    await 60 migration_is a postcopy-active && qmp a migrate-pause &&
+        await 60 grep -q 'postcopy is connected again' "$scratch/err" &&
+        qmp a migrate-set-parameters '{"max-postcopy-bandwidth": 0}' || status=1
+    wait "$pid" && ((status == 0)) &&
+        jq -e '.result == "done" and .guest == "destination" and .recovered == 1' "$scratch/result.json" &&
+        runs b && ! runs a && beats b && ! grep '^CORRUPT' "${console[b]}" &&
+        documented "$scratch/result.json" "godwit migrate --json"
+}
+
 # Both ssh connections are cut in the middle: godwit makes them anew, the migration goes on, and Ctrl-C
 # can still be passed on to both sides.
 ssh_is_cut() {
@@ -498,6 +514,8 @@ test_ends() {
     pair_that_never_ends
     check "--postcopy ends what never ends" migrate --postcopy --max-bandwidth 100M || true
     check "--postcopy: the guest is on the destination" runs b || true
+    pair_with_two_sockets
+    check "--postcopy that loses its connection is recovered" postcopy_recovers || true
     pair_that_never_ends
     check "--pause ends what never ends, after the passes that were asked for" ends_after_passes 3 || true
     check "--pause: the guest runs on the destination" eval 'runs b && beats b' || true

@@ -365,6 +365,52 @@ static void test_commands_are_quoted(void **state)
     rmdir(dir);
 }
 
+/* Each side its own way, also as typed by hand. */
+static void test_recover(void **state)
+{
+    (void)state;
+    static const struct fake_step there[] = {
+        {.what = FAKE_ACCEPT},
+        SET("migrate-pause", NULL),
+        SET("migrate-recover", "{\"uri\":\"tcp:b:0\"}"),
+        {.what = FAKE_REPLY,
+         .command = "query-migrate",
+         .text =
+             "{\"status\":\"postcopy-paused\",\"socket-address\":[{\"type\":\"inet\",\"host\":\"b\","
+             "\"port\":\"40123\"}]}"},
+        {.what = FAKE_CLOSE},
+        {.what = FAKE_ACCEPT},
+        SET("migrate-recover", "{\"uri\":\"unix:/it's $x\"}"),
+        {.what = FAKE_CLOSE}};
+    static const struct fake_step here[] = {
+        {.what = FAKE_ACCEPT},
+        SET("migrate", "{\"uri\":\"tcp:b:40123\",\"resume\":true}"),
+        {.what = FAKE_CLOSE},
+        {.what = FAKE_ACCEPT},
+        SET("migrate", "{\"uri\":\"unix:/it's $x\",\"resume\":true}"),
+        {.what = FAKE_CLOSE}};
+    char said[4096];
+    unsigned port = 0;
+    struct side s;
+    side_open(&s, FAKE_QMP("10.0", there));
+    struct vm_qmp *q = (struct vm_qmp *)s.vm;
+    q->armed = true;
+    if (s.vm->ops->recover(s.vm, NULL, NULL, &s.e) < 0)
+        fail_msg("%s", s.e.msg);
+    assert_int_equal(s.vm->ops->recover(s.vm, "tcp:b:0", &port, &s.e), 0);
+    assert_int_equal(port, 40123);
+    loop_sleep(s.loop, 50 * NS_PER_MS);
+    type(vm_qmp_recover_command(q, "unix:/it's $x"), said, sizeof said);
+    side_close(&s);
+    side_open(&s, FAKE_QMP("10.0", here));
+    q = (struct vm_qmp *)s.vm;
+    assert_int_equal(s.vm->ops->recover(s.vm, "tcp:b:40123", NULL, &s.e), 0);
+    loop_sleep(s.loop, 50 * NS_PER_MS);
+    type(vm_qmp_recover_command(q, "unix:/it's $x"), said, sizeof said);
+    assert_null(vm_qmp_recover_command(q, "unix:/a\"b"));
+    side_close(&s);
+}
+
 static void test_quit(void **state)
 {
     (void)state;
@@ -450,6 +496,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_an_io_error_is_no_switchover),
         cmocka_unit_test(test_cancel_waits),
         cmocka_unit_test(test_reconnect),
+        cmocka_unit_test(test_recover),
         cmocka_unit_test(test_quit),
         cmocka_unit_test(test_commands_can_be_typed),
         cmocka_unit_test(test_commands_are_quoted),

@@ -205,6 +205,7 @@ void report_migrate_json(const struct report_migrate *r, const struct err *e, FI
     report_pause_json(downtime, m);
     json_flag(o, "diverges", m->diverges);
     json_flag(o, "missed", m->missed);
+    json_u64(o, "recovered", m->recovered);
     report_decisions_json(json_list(o, "decisions"), m);
     report_notices_json(json_list(o, "notices"), m);
 
@@ -297,6 +298,9 @@ void report_migrate_text(const struct report_migrate *r, FILE *to)
     if (m->last.passes > 0)
         fprintf(to, ", in %" PRIu64 " pass%s", m->last.passes, m->last.passes > 1 ? "es" : "");
     fputc('\n', to);
+    if (m->recovered > 0)
+        fprintf(to, "  postcopy lost its connection %u time%s, and was recovered\n", m->recovered,
+                m->recovered == 1 ? "" : "s");
     fputs("  pause    ", to);
     report_pause_text(r, to);
     for (size_t i = 0; i < r->settings->set_n; i++)

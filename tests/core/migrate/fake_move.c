@@ -213,6 +213,7 @@ static bool source_past_package(struct fake_pair *p)
     if (p->source.migration != VM_MIGRATION_POSTCOPY || p->broken || p->past_package)
         return false;
     p->past_package = true;
+    p->broken |= p->breaks_in_postcopy;
     return true;
 }
 

@@ -226,6 +226,49 @@ static int fake_switch_over(struct vm *vm, struct err *e)
     return side_end(s, e);
 }
 
+static bool side_notices(struct fake_side *s)
+{
+    if (s->dead || s->migration != VM_MIGRATION_POSTCOPY)
+        return false;
+    s->migration = VM_MIGRATION_PAUSED;
+    s->vm.changed = true;
+    return true;
+}
+
+/* Source of the rules: QEMU 10.0, migration/migration.c, qmp_migrate_pause(), qmp_migrate_recover(),
+ * migrate_prepare(). */
+static int fake_recover(struct vm *vm, const char *uri, unsigned *port, struct err *e)
+{
+    struct fake_side *s = side(vm);
+    struct fake_pair *p = s->pair;
+    bool source = s == &p->source;
+    if (side_begin(s, uri == NULL ? "pause" : "recover", e) < 0)
+        return -1;
+    p->changes++;
+    if (uri == NULL) {
+        if (!side_notices(s))
+            return err_set(e, ERR_QMP, 0, "migrate-pause is only for postcopy");
+        p->broken = true; /* the other one notices in its time */
+        return side_end(s, e);
+    }
+    if (s->migration != VM_MIGRATION_PAUSED)
+        return err_set(e, ERR_QMP, 0, "%s: postcopy is not paused", vm->role);
+    if (p->recover_fails > 0 && (p->recover_fails % 2 == 0 || source)) {
+        p->recover_fails--;
+        return err_set(e, ERR_QMP, 0, "%s: not now", vm->role);
+    }
+    if (!source) {
+        p->relistens = true;
+    } else if (p->relistens && !p->destination.dead &&
+               p->destination.migration == VM_MIGRATION_PAUSED) {
+        p->broken = p->stalled = p->relistens = false;
+        s->migration = p->destination.migration = VM_MIGRATION_POSTCOPY;
+    }
+    if (port != NULL)
+        *port = 4445;
+    return side_end(s, e);
+}
+
 static int destination_run(struct fake_side *d, bool on)
 {
     struct fake_pair *p = d->pair;
@@ -354,6 +397,24 @@ static const struct vm_ops fake_ops = {
     .quit = fake_quit,
     .close = fake_close,
 };
+
+static struct vm_ops fake_ops_that_recover(void)
+{
+    struct vm_ops ops = fake_ops;
+    ops.recover = fake_recover;
+    return ops;
+}
+
+void fake_pair_can_recover(struct fake_pair *p, unsigned failures)
+{
+    static struct vm_ops ops;
+    ops = fake_ops_that_recover();
+    p->source.vm.ops = p->destination.vm.ops = &ops;
+    p->source.vm.commands.recover = FAKE_COMMAND_BEGIN " source-recover " FAKE_COMMAND_END;
+    p->destination.vm.commands.recover = FAKE_COMMAND_BEGIN
+        " destination-recover " FAKE_COMMAND_END;
+    p->recover_fails = failures;
+}
 
 /* As long as commands with long names and URIs are; each ends in a word that shows it is whole. */
 #define LONG_50 "uuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuu"

@@ -85,7 +85,11 @@ struct fake_pair {
     bool breaks_afterwards;   /* when the engine has done, the stream breaks */
     bool late_events;         /* what a side says comes up to 240 ms later */
 
+    bool breaks_in_postcopy; /* the stream breaks once, when the source is past its package */
+    unsigned recover_fails;  /* so many attempts fail, now at the one side, now at the other */
+
     /* the stream */
+    bool relistens;
     bool listening, connected, broken, stalled, all_sent, package_sent, past_package;
     uint64_t sent_bytes;
     bool return_path; /* the source waits for the destination's word at the end */
@@ -114,6 +118,8 @@ struct fake_pair {
 
 /* All members under "how this run goes" may be set after this, before the run. */
 void fake_pair_init(struct fake_pair *p, struct loop *loop);
+/* Postcopy that has lost its connection can be taken up again, after so many failures. Before the run. */
+void fake_pair_can_recover(struct fake_pair *p, unsigned failures);
 void fake_pair_close(struct fake_pair *p);
 
 /* Lets everything happen that still can. */
