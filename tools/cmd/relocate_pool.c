@@ -203,7 +203,8 @@ static const char *pool_state(const void *arg, int *grace_s)
 {
     const struct pool_call *p = arg;
     const struct relocate_arguments *a = &p->call->arg;
-    switch (p->move.stage) {
+    enum pool_stage stage = p->move.stage; /* which another thread changes */
+    switch (stage) {
     case POOL_LOOKS: return "nothing was touched";
     case POOL_DEFINES: return NULL;
     case POOL_REMOVES:
