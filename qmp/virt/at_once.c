@@ -6,7 +6,7 @@
  * answers as they come; libvirtd works on them at the same time.
  *
  * When the keepalive ends a connection, though, libvirt 9 wakes one of the threads that wait for an answer, and
- * the others stay in their calls for ever (measured: 6 calls, 1 returned, each of 12 times; at an ordinary end of
+ * the others stay in their calls for ever (measured: 6 calls, 1 returned, each of 8 times; at an ordinary end of
  * the stream all return). So nobody waits for a thread: the threads are detached, each counts itself out,
  * and who waits gives up a moment after the connection has ended. What they share lives as long as any of them.
  */
