@@ -146,7 +146,7 @@ static void observed_noticed_text(const struct observer_result *s,
         return;
     fprintf(to, "  %-8s %" PRIu64 " silence%s above %.1f ms (%d times the quiet level)%s", "",
             s->noticed_count, s->noticed_count == 1 ? "" : "s",
-            observed_ms(s->quiet_ns) * OBSERVER_QUIET_TIMES, OBSERVER_QUIET_TIMES,
+            observed_ms(s->quiet_ns * OBSERVER_QUIET_TIMES), OBSERVER_QUIET_TIMES,
             s->noticed_count > 0 ? "" : "\n");
     if (s->noticed_count > 0)
         fprintf(to, ", %.1f ms in all:\n", observed_ms(s->noticed_sum_ns));
