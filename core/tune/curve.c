@@ -21,15 +21,12 @@
 
 #define NS_OF_S 1e9
 
+const char *const curve_source_names[] = {"none", "dirty-ring", "dirty-bitmap", "page-sampling",
+                                          NULL};
+
 const char *curve_source_name(enum curve_source source)
 {
-    switch (source) {
-    case CURVE_DIRTY_RING: return "dirty-ring";
-    case CURVE_DIRTY_BITMAP: return "dirty-bitmap";
-    case CURVE_PAGE_SAMPLING: return "page-sampling";
-    case CURVE_NONE: break;
-    }
-    return "none";
+    return curve_source_names[source];
 }
 
 int curve_add(struct curve *c, int64_t window_ns, struct estimate bytes)

@@ -36,7 +36,8 @@ struct curve {
     size_t n;
 };
 
-/* "dirty-ring", "dirty-bitmap", "page-sampling", "none". */
+/* By enum curve_source: "none", "dirty-ring", "dirty-bitmap", "page-sampling", and NULL. */
+extern const char *const curve_source_names[];
 const char *curve_source_name(enum curve_source source);
 
 /* One window more. Windows of equal length become one point (estimate_merge()). -1: the window is not

@@ -25,6 +25,9 @@ enum promise_on_miss {
     PROMISE_STRETCH,     /* the pause becomes as long as it must, and no longer */
 };
 
+/* By enum promise_on_miss: "refuse", "abort", "postcopy", "pause", "stretch", and NULL. */
+extern const char *const promise_on_miss_names[];
+
 struct promise {
     int64_t max_downtime_ns;       /* from STOP to RESUME; 0: not promised */
     int64_t max_time_ns;           /* from the begin to RESUME; 0: not promised */

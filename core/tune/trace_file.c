@@ -39,9 +39,7 @@ static const char *const migrations[] = {
 static const char *const runs[] = {
     "unknown", "running", "stopped", "incoming", "migrated", "finishing", "shutdown", NULL,
 };
-static const char *const misses[] = {"refuse", "abort", "postcopy", "pause", "stretch", NULL};
 static const char *const froms[] = {"shipped", "elsewhere", "hosts", "alike", NULL};
-static const char *const sources[] = {"none", "dirty-ring", "dirty-bitmap", "page-sampling", NULL};
 
 #define PLAN(field) offsetof(struct control_plan, field)
 static const struct trace_field plan_fields[] = {
@@ -49,11 +47,11 @@ static const struct trace_field plan_fields[] = {
     {"max_time_ns", TRACE_NS, PLAN(promise.max_time_ns), NULL},
     {"max_throttle_percent", TRACE_UNSIGNED, PLAN(promise.max_throttle_percent), NULL},
     {"allow", TRACE_UNSIGNED, PLAN(promise.allow), NULL},
-    {"on_miss", TRACE_WORD, PLAN(promise.on_miss), misses},
+    {"on_miss", TRACE_WORD, PLAN(promise.on_miss), promise_on_miss_names},
     {"pause_cost_ns", TRACE_NS, PLAN(pause_cost_ns), NULL},
     {"keep_limit", TRACE_FLAG, PLAN(keep_limit), NULL},
     {"timeout_ns", TRACE_NS, PLAN(timeout_ns), NULL},
-    {"timeout_miss", TRACE_WORD, PLAN(timeout_miss), misses},
+    {"timeout_miss", TRACE_WORD, PLAN(timeout_miss), promise_on_miss_names},
     {"policy", TRACE_WORD, PLAN(policy), policy_names},
     {.key = NULL},
 };
@@ -117,7 +115,7 @@ static void trace_put_inputs(struct json *o, const struct trace_inputs *in)
 {
     const struct costs_found *f = &in->found;
     struct json *curve = json_node(o, "curve");
-    json_text(curve, "source", sources[in->curve.source]);
+    json_text(curve, "source", curve_source_name(in->curve.source));
     json_u64(curve, "ram_bytes", in->curve.ram_bytes);
     struct json *points = json_list(curve, "points");
     for (size_t i = 0; i < in->curve.n; i++) {
@@ -317,7 +315,7 @@ static int trace_take_curve(struct json *o, struct curve *c, struct err *e)
         return err_set(e, ERR_REFUSED, 0, "curve: is missing");
     if (trace_check_keys(curve, NULL, keys, e) < 0 ||
         json_find_text(curve, "source", &source, e) < 0 ||
-        trace_take_word(source, sources, "curve.source", &from, e) < 0 ||
+        trace_take_word(source, curve_source_names, "curve.source", &from, e) < 0 ||
         trace_take_u64(curve, "ram_bytes", UINT64_C(1) << 62, &c->ram_bytes, e) < 0 ||
         json_find_list(curve, "points", &points, &n, e) < 0)
         return -1;

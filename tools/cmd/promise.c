@@ -14,9 +14,6 @@
 #define PROMISE_SLOWDOWN_MAX 99
 #define PROMISE_DOWNTIME_MAX_NS (2000 * NS_PER_S)
 
-/* In the order of enum promise_on_miss. */
-static const char *const on_misses[] = {"refuse", "abort", "postcopy", "pause", "stretch", NULL};
-
 const struct option_def promise_option_table[] = {
     {"max-downtime", 0, OPTION_DURATION, "TIME",
      "promise that the guest's processors stand still no longer than this (50ms); with --observe, that "
@@ -34,7 +31,7 @@ const struct option_def promise_option_table[] = {
     {"on-miss", 0, OPTION_CHOICE, "refuse|abort|postcopy|pause|stretch",
      "what is done when it cannot be kept: refuse (before anything is touched; later as abort), abort, "
      "go on by postcopy, pause the guest and send the rest, or stretch the pause as far as it must",
-     AT(on_miss), 0, 0, on_misses},
+     AT(on_miss), 0, 0, promise_on_miss_names},
     OPTION_END,
 };
 

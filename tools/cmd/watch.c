@@ -22,6 +22,7 @@
 
 #include "core/clock.h"
 #include "core/log.h"
+#include "core/tune/curve.h"
 #include "qmp/virt/watched.h"
 #include "tools/cmd/command.h"
 #include "tools/cmd/report_watch.h"
@@ -57,7 +58,7 @@ static const struct option_def options[] = {
      AT(windows), 0, 0, NULL},
     {"source", 0, OPTION_CHOICE, "dirty-ring|dirty-bitmap|page-sampling",
      "with --dirty: who counts (the bitmap under KVM, else page sampling)", AT(source), 0, 0,
-     watch_dirty_sources},
+     &curve_source_names[CURVE_DIRTY_RING]},
     {"rounds", 0, OPTION_COUNT, "N", "with --dirty: end after so many rounds", AT(rounds), 1,
      1000000000, NULL},
     {"timeout", 0, OPTION_DURATION, "TIME", "watch no longer than this, the waiting included",

@@ -27,8 +27,6 @@
 #include "tools/cmd/command.h"
 #include "tools/cmd/report_dirty.h"
 
-const char *const watch_dirty_sources[] = {"dirty-ring", "dirty-bitmap", "page-sampling", NULL};
-
 struct dirty_call {
     const struct watch_dirty_options *opt;
     struct loop *loop;
@@ -76,11 +74,9 @@ static int dirty_parse_windows(const char *text, struct dirty_options *o, struct
 static int dirty_check(struct dirty_call *c, struct err *e)
 {
     const struct watch_dirty_options *o = c->opt;
-    static const enum curve_source sources[] = {CURVE_DIRTY_RING, CURVE_DIRTY_BITMAP,
-                                                CURVE_PAGE_SAMPLING};
     c->measure.vcpus = true;
     if (o->source >= 0)
-        c->measure.source = sources[o->source];
+        c->measure.source = CURVE_DIRTY_RING + (enum curve_source)o->source;
     return o->windows != NULL ? dirty_parse_windows(o->windows, &c->measure, e) : 0;
 }
 
